@@ -1,0 +1,21 @@
+"""An echo service and its client, for Twisted: the honest other end of a TCP path."""
+
+from echosvc._version import __version__
+from echosvc.client import EchoClient, EchoClientFactory, connect
+from echosvc.config import Config, ConfigError
+from echosvc.report import Outcome
+from echosvc.server import EchoFactory, EchoProtocol
+from echosvc.service import EchoService
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "EchoClient",
+    "EchoClientFactory",
+    "EchoFactory",
+    "EchoProtocol",
+    "EchoService",
+    "Outcome",
+    "__version__",
+    "connect",
+]

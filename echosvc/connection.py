@@ -1,0 +1,346 @@
+"""One connection's life, the same for both sides: reading, pausing, ending.
+
+States: open, then *closing* (flushing what is queued, then our FIN, then lingering
+for the peer's), then gone. Closing has a deadline, so every connection ends. There
+is one way to end politely, :meth:`Connection.end_with`, and one to end at once,
+:meth:`Connection.abort_with`; both take the word that is then recorded, once.
+
+Several Twisted defaults lose data or hang here; each is named where it is avoided.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from contextlib import suppress
+from typing import cast
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from echosvc.flow import Sender, Transport
+from echosvc.report import Outcome, format_address
+from echosvc.sweep import Sweep
+
+#: How long a peer that has finished properly may take none of what is due to it
+#: before we give up, seconds. Other peers get ``linger``, and at least :data:`GRACE`.
+PATIENCE = 60.0
+GRACE = 1.0
+_PATIENT = (Outcome.FINISHED, Outcome.TRUNCATED, Outcome.CLOSED)
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Connection(Protocol):
+    """A stream with back-pressure and lossless ends.
+
+    A plain ``Protocol`` loses what it has queued when data and FIN come together:
+    only one that provides ``IHalfCloseableProtocol`` is told of the FIN and may
+    flush. It is a push producer of its own transport: told to pause, it stops
+    reading.
+
+    :ivar bytes_in: bytes read, those that still wait for a whole message included.
+    :ivar bytes_out: bytes accepted for sending, queued ones included.
+    :ivar peer_finished: the peer has sent its FIN.
+    :ivar outcome: how it ended; ``None`` while it is open.
+    """
+
+    bytes_in = 0
+    bytes_out = 0
+    peer_finished = False
+    outcome: Outcome | None = None
+    due = math.inf
+
+    _sweep: Sweep
+    _linger = 0.0
+    _idle_timeout = 0.0
+
+    _gone = False
+    _registered = False
+    _blocked = False  # the transport has enough waiting
+    _held = False  # the application wants no more
+    _fin_sent = False
+    _queueing = False  # something was queued, at the last look
+    _progress = 0  # bytes that had left, at the last look
+    _reported = -1.0  # the activity after which a time-out was last reported
+
+    # -- what a subclass does -------------------------------------------------
+
+    def _started(self) -> None:
+        """The connection is there; nothing was read yet."""
+
+    def _go_on(self) -> None:
+        """Neither the transport nor the application holds us up any more, maybe."""
+
+    def _ended_by_peer(self) -> None:
+        """The peer's FIN came, and everything before it was read."""
+
+    def _timed_out(self, seconds: float) -> None:
+        """Nothing happened for ``seconds``, the idle time-out."""
+
+    def _over(self, outcome: Outcome, reason: Failure) -> None:
+        """The connection is gone."""
+
+    # -- facts ----------------------------------------------------------------
+
+    @property
+    def local_address(self) -> IAddress:
+        """Our side's address."""
+        return self._local_address
+
+    @property
+    def remote_address(self) -> IAddress:
+        """The peer's address."""
+        return self._remote_address
+
+    @property
+    def local(self) -> str:
+        """Our side's address as ``HOST:PORT``."""
+        return format_address(self._local_address)
+
+    @property
+    def remote(self) -> str:
+        """The peer's address as ``HOST:PORT``; an IPv4 peer is always shown as IPv4."""
+        return format_address(self._remote_address)
+
+    @property
+    def queued(self) -> int:
+        """Bytes accepted for sending that the kernel has not taken yet."""
+        return self._sender.queued()
+
+    @property
+    def closing(self) -> bool:
+        """Whether our side has begun to end; nothing more can be sent."""
+        return self.outcome is not None or self._gone
+
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+        return self._sweep.now() - self._opened_at
+
+    # -- from the reactor -----------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        self._link = cast(Transport, self.transport)
+        self._sender = Sender(self._link)
+        assert self.transport is not None
+        self._local_address = self.transport.getHost()
+        self._remote_address = self.transport.getPeer()
+        self._opened_at = self._active = self._sweep.now()
+        self.due = self._next_look(self._active)
+        self._sweep.watch(self)
+        if self._sender.plain:
+            self._register()
+        self._started()
+
+    def readConnectionLost(self) -> None:
+        """The peer's FIN came: Node's ``end`` event."""
+        self.peer_finished = True
+        self._active = self._sweep.now()
+        if self.closing:
+            self._link.loseConnection()
+        else:
+            self._ended_by_peer()
+
+    def writeConnectionLost(self) -> None:
+        """Our FIN is out, everything before it was taken by the kernel."""
+        self._fin_sent = True
+        self._waiting_since = self._sweep.now()
+        self.due = self._waiting_since + self._sweep.interval
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+        """Record how it ended."""
+        if self._gone:
+            return
+        self._gone = True
+        self._sweep.forget(self)
+        self.outcome = _final(self.outcome, reason)
+        self._over(self.outcome, reason)
+
+    def pauseProducing(self) -> None:
+        """Stop reading: the transport's queue is above its high-water mark."""
+        self._blocked = True
+        self._link.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Go on: the transport's queue is empty."""
+        self._blocked = False
+        self._active = self._sweep.now()
+        if not self.closing:
+            self._go_on()
+            self._read_on()
+
+    def stopProducing(self) -> None:
+        """Nothing: the end is told by :meth:`connectionLost`."""
+
+    # -- reading --------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Read nothing until :meth:`resume`. The idle time-out runs on.
+
+        A connection that is paused does not notice the peer's FIN.
+        """
+        if not self.closing:
+            self._held = True
+            self.due = 0.0  # from now on it is our look that finds a reset
+            if self._sender.plain or self._registered:  # or it stops the TLS handshake
+                self._link.pauseProducing()
+
+    def resume(self) -> None:
+        """Read again, unless replies wait to be sent."""
+        self._held = False
+        if not self.closing:
+            self._go_on()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not (self._blocked or self._held or self.peer_finished):
+            self._link.resumeProducing()
+
+    def _register(self) -> None:
+        """Ask for back-pressure. On TLS, only once the handshake is done: with bytes
+
+        written before it, the pause would stop the handshake itself for ever.
+        """
+        if not self._registered:
+            self._registered = True
+            self._link.registerProducer(self, True)
+
+    # -- sending --------------------------------------------------------------
+
+    def _send(self, data: bytes, later: bool = False) -> None:
+        """Send ``data`` and count it; ``later``: in the reactor's next turn."""
+        self.bytes_out += len(data)
+        if not self._sender.send(data, later) and not self._queueing:
+            self._queueing = True
+            self._progress = self.bytes_out - self._sender.queued()
+            self.due = 0.0  # look at the next opportunity whether it gets on
+
+    # -- ending ---------------------------------------------------------------
+
+    def end_with(self, outcome: Outcome) -> None:
+        """End politely: flush, FIN, then wait for the peer's FIN, bounded in time.
+
+        What the peer sends meanwhile is read: closing a socket with unread bytes
+        resets it, and that destroys what is still on its way to the peer (RFC 2525,
+        2.17).
+        """
+        if self.closing:
+            return
+        self.outcome = outcome
+        # A transport whose producer is paused never closes: it resumes the producer,
+        # which does nothing on a closing connection, and waits for it for ever.
+        if self._registered:
+            self._link.unregisterProducer()
+        self._blocked = self._held = False
+        self._waiting_since = self._sweep.now()
+        self._unsent = self._sender.queued() + self._sender.unacknowledged()
+        self.due = self._waiting_since + self._sweep.interval
+        if self.peer_finished or not self._sender.plain:
+            self._link.loseConnection()
+        else:
+            self._link.loseWriteConnection()
+            self._link.resumeProducing()
+
+    def abort_with(self, outcome: Outcome) -> None:
+        """End now: what is queued is dropped, the peer sees a reset.
+
+        A close that is under way keeps its own word.
+        """
+        if self._gone:
+            return
+        self.outcome = self.outcome or outcome
+        self.due = math.inf
+        self._link.abortConnection()
+
+    # -- time -----------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines; called by the sweep."""
+        if self.closing:
+            self._tick_closing(now)
+        elif self._held and self._broken():
+            self.abort_with(Outcome.RESET)
+        else:
+            self._tick_open(now)
+
+    def _tick_open(self, now: float) -> None:
+        self._see_progress(now)
+        idle = now - self._active
+        self.due = self._next_look(now)
+        if self._idle_timeout and idle >= self._idle_timeout and self._reported != self._active:
+            self._reported = self._active
+            self._timed_out(idle)
+
+    def _see_progress(self, now: float) -> None:
+        """Count what has left the queue since the last look as activity."""
+        queued = self._sender.queued()
+        left = self.bytes_out - queued
+        if self._queueing and left != self._progress:
+            self._active = now
+        self._queueing, self._progress = queued > 0, left
+
+    def _next_look(self, now: float) -> float:
+        """The idle deadline, or sooner while progress of a write must be seen."""
+        if self._held or self._queueing:
+            return now + self._sweep.interval
+        if not self._idle_timeout:
+            return math.inf
+        deadline = self._active + self._idle_timeout
+        return deadline if deadline > now else now + self._idle_timeout
+
+    def _tick_closing(self, now: float) -> None:
+        """Give up once the peer has neither taken anything nor finished for too long."""
+        unsent = self._sender.queued() + self._sender.unacknowledged()
+        if unsent < self._unsent:
+            self._waiting_since = now
+        self._unsent = unsent
+        deadline = self._waiting_since + self._patience(unsent)
+        self.due = min(deadline, now + self._sweep.interval)
+        if now >= deadline:
+            if unsent and self.outcome in _PATIENT:
+                self.outcome = Outcome.STALLED
+            self.abort_with(Outcome.STALLED)
+
+    def _patience(self, unsent: int) -> float:
+        if unsent and self.outcome in _PATIENT:
+            return PATIENCE
+        return self._linger if self._fin_sent else max(self._linger, GRACE)
+
+    def _broken(self) -> bool:
+        """Whether a reset has come that the reactor, not reading, cannot see."""
+        handle = self._sender.handle()
+        return handle is not None and handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    # -- socket options -------------------------------------------------------
+
+    def _tune(self, nagle: bool, keep_alive: int) -> None:
+        """Set Nagle's algorithm and keep-alive, where there is TCP below.
+
+        :param keep_alive: seconds until the first probe; then one a second, ten in
+            all, as Node sets them. 0 = off.
+        """
+        handle = self._sender.handle()
+        if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        with suppress(OSError):  # already reset: the next read says so
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
+            if keep_alive:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
+
+
+def _final(outcome: Outcome | None, reason: Failure) -> Outcome:
+    """The word for a connection that is gone, from its own and the reactor's reason."""
+    if reason.check(ConnectionDone):
+        return outcome or Outcome.FINISHED
+    if reason.check(ConnectionAborted):
+        return outcome or Outcome.ABORTED
+    # Broken while it ended well: what was queued may be lost.
+    broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
+    return Outcome.RESET if outcome is None or broken else outcome

@@ -1,0 +1,167 @@
+"""Endpoint strings to endpoints: Twisted's language, with our own TCP and UNIX sockets."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from twisted.internet import endpoints
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+
+from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, unix_name
+
+_TAKES_BACKLOG = ("ssl", "tls", "haproxy")
+_Endpoint = TypeVar("_Endpoint")
+
+
+class EndpointError(ValueError):
+    """An endpoint string that cannot be used; says why in one line."""
+
+
+def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """Read a Twisted server endpoint string.
+
+    :raises EndpointError: it cannot be understood, or a file that it names not read.
+    """
+    kind, words, options = _tokens(description)
+    try:
+        if kind in ("tcp", "tcp6"):
+            return _built(_TCP[kind], reactor, words, options)
+        if kind == "unix":
+            return _built(_unix, reactor, words, options)
+        if kind in _TAKES_BACKLOG and not re.search(r"(?<!\\):backlog=", description):
+            description += f":backlog={BACKLOG}"
+        return endpoints.serverFromString(reactor, description)
+    except EndpointError:
+        raise
+    except Exception as error:
+        raise EndpointError(_why(error, kind)) from None
+
+
+def _tcp(
+    reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)
+) -> TCPListener:
+    numbers = _number("port", port, 0, 65535), _number("backlog", backlog, 1)
+    return TCPListener(reactor, interface, *numbers)
+
+
+def _tcp6(
+    reactor: Any, port: str, interface: str = "::", backlog: str = str(BACKLOG)
+) -> TCPListener:
+    return _tcp(reactor, port, interface, backlog)
+
+
+_TCP = {"tcp": _tcp, "tcp6": _tcp6}
+
+
+def _unix(
+    reactor: Any,
+    address: str,
+    mode: str = "666",
+    backlog: str = str(BACKLOG),
+    lockfile: str = "",
+) -> UNIXListener:
+    """``lockfile`` is understood and needless: a path's state is found by connecting."""
+    if not address:
+        raise EndpointError("the path is empty")
+    if not re.fullmatch("[0-7]{3,4}", mode):
+        raise EndpointError(f"mode must be octal permission bits such as 660, not {mode!r}")
+    return UNIXListener(reactor, address, int(mode, 8), _number("backlog", backlog, 1))
+
+
+def _number(name: str, text: str, least: int, most: int = 2**31 - 1) -> int:
+    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise EndpointError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
+    """Cut ``kind:word:name=value`` at its unescaped colons; a backslash escapes.
+
+    Addresses in brackets may hold colons: ``tcp:[::1]:8107``.
+    """
+    parts = re.findall(r"(?:\\.|\[[0-9A-Fa-f:.%]*\]|[^:\\])+|(?<=:)(?=:|$)", description)
+    words: list[str] = []
+    options: dict[str, str] = {}
+    for part in parts[1:]:
+        name, equals, value = part.partition("=")
+        if equals and name.isidentifier():
+            options[name] = _plain(value)
+        else:
+            words.append(_plain(part))
+    return (parts[0] if parts else ""), words, options
+
+
+def _plain(text: str) -> str:
+    bare = text[1:-1] if re.fullmatch(r"\[[0-9A-Fa-f:.%]+\]", text) else text
+    return re.sub(r"\\(.)", r"\1", bare)
+
+
+def _built(
+    build: Callable[..., _Endpoint], reactor: object, words: list[str], options: dict[str, str]
+) -> _Endpoint:
+    """Call ``build``, with a wrong argument told in words."""
+    try:
+        arguments = inspect.signature(build).bind(reactor, *words, **options)
+    except TypeError as error:
+        raise EndpointError(str(error)) from None
+    return build(*arguments.args, **arguments.kwargs)
+
+
+def _why(error: Exception, kind: str) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error_name(error)} ({error.strerror})"
+    if kind == "systemd" and isinstance(error, LookupError):
+        return "no such descriptor was inherited (LISTEN_FDS, LISTEN_FDNAMES)"
+    return error_name(error)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a client connects to.
+
+    :ivar endpoint: how.
+    :ivar name: the address for people, e.g. ``127.0.0.1:8107``.
+    """
+
+    endpoint: IStreamClientEndpoint
+    name: str
+
+
+def client_endpoint(reactor: Any, description: str) -> Target:
+    """Read a Twisted client endpoint string.
+
+    ``tcp:`` takes names, for which IPv6 and IPv4 are tried, and addresses of both.
+
+    :raises EndpointError: it cannot be understood, or a file that it names not read.
+    """
+    kind, words, options = _tokens(description)
+    try:
+        if kind == "tcp":
+            return _built(_tcp_client, reactor, words, options)
+        if kind == "unix":
+            return _built(_unix_client, reactor, words, options)
+        return Target(endpoints.clientFromString(reactor, description), description)
+    except EndpointError:
+        raise
+    except Exception as error:
+        raise EndpointError(_why(error, kind)) from None
+
+
+def _tcp_client(reactor: Any, host: str, port: str, timeout: str = "30") -> Target:
+    number, seconds = _number("port", port, 1, 65535), _number("timeout", timeout, 1)
+    if not host:
+        raise EndpointError("the host is empty")
+    # It decides by itself: an address is used as it is, a name is looked up.
+    endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds)
+    return Target(endpoint, f"{host}:{number}")
+
+
+def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
+    if not path:
+        raise EndpointError("the path is empty")
+    seconds = _number("timeout", timeout, 1)
+    return Target(endpoints.UNIXClientEndpoint(reactor, unix_name(path), seconds), path)

@@ -1,0 +1,125 @@
+"""Sending: at once when nothing waits, else through the transport's queue.
+
+Twisted's transports put every write into a queue that the reactor empties one turn
+later, at the price of two more system calls and a second dispatch a message
+(Twisted issue 5303). :class:`Sender` hands the bytes to the kernel first and leaves
+to the transport only what the kernel does not take, with its back-pressure.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from typing import Protocol, cast
+
+from twisted.internet import tcp, unix
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IProducer
+
+#: Replies waiting in a transport's queue above this stop the reading, bytes. It is
+#: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
+HIGH_WATER = 65536
+
+# Only on exactly these is the queue known and what is sent the plain text: a TLS
+# transport passes unknown attributes on to the socket below it, so that sending
+# "directly" would put plain text on the wire.
+_PLAIN = frozenset((tcp.Server, tcp.Client, unix.Server, unix.Client))
+
+
+class Transport(Protocol):
+    """What this package uses of a Twisted stream transport."""
+
+    def write(self, data: bytes) -> None: ...
+    def loseConnection(self) -> None: ...
+    def loseWriteConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+
+
+class Sender:
+    """The sending side of one transport.
+
+    :param transport: any Twisted stream transport.
+    :ivar plain: a TCP or UNIX socket without TLS: it can be half-closed, its queue
+        is known, and bytes may go to the kernel directly.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._bottom = _bottom(transport)
+        self._direct = self._bottom if type(transport) in _PLAIN else None
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is a socket with nothing between."""
+        return self._direct is not None and not self._direct.TLS
+
+    def send(self, data: bytes, later: bool = False) -> bool:
+        """Send ``data`` after everything that was sent before it.
+
+        Errors are not raised: the reactor meets them at its next read or write and
+        ends the connection.
+
+        :param later: leave it to the reactor's next turn, whatever the kernel takes.
+        :return: whether the kernel has taken it all; ``False`` where that is not known.
+        """
+        direct = self._direct
+        if direct is None or later or not _idle(direct):
+            self._transport.write(data)
+            return False
+        taken = direct.writeSomeData(data)
+        if taken == len(data):
+            return True
+        self._transport.write(data[taken:] if isinstance(taken, int) else data)
+        return False
+
+    def handle(self) -> socket.socket | None:
+        """The socket below, through TLS too; ``None`` where there is none."""
+        return None if self._bottom is None else self._bottom.getHandle()
+
+    def queued(self) -> int:
+        """Bytes in the transport's queue, which the kernel has not taken yet.
+
+        For TLS: of the socket below it. 0 where that cannot be known.
+        """
+        bottom = self._bottom
+        return 0 if bottom is None else len(bottom.dataBuffer) - bottom.offset + bottom._tempDataLen
+
+    def unacknowledged(self) -> int:
+        """Bytes in the kernel's queue that the peer's kernel has not confirmed.
+
+        0 where that cannot be known. Source: tcp(7), SIOCOUTQ.
+        """
+        if self._bottom is None:
+            return 0
+        try:
+            answer = fcntl.ioctl(self._bottom.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError):
+            return 0
+        return cast(int, struct.unpack("i", answer)[0])
+
+
+def _idle(direct: tcp.Connection) -> bool:
+    """Whether bytes given to the kernel now overtake none and may be sent at all."""
+    return not (
+        direct.dataBuffer
+        or direct._tempDataBuffer
+        or not direct.connected
+        or direct.disconnecting
+        or direct._writeDisconnecting
+        or direct._writeDisconnected
+        or direct.TLS
+    )
+
+
+def _bottom(transport: object) -> tcp.Connection | None:
+    """The socket under a transport and its wrappers."""
+    below: object = transport
+    while not isinstance(below, FileDescriptor) and hasattr(below, "transport"):
+        below = below.transport
+    return below if isinstance(below, tcp.Connection) else None

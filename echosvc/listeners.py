@@ -1,0 +1,207 @@
+"""Listening sockets: TCP and UNIX.
+
+They exist for what Twisted's own cannot do: a backlog of 511, one listener for IPv4
+and IPv6 whatever the machine's ``bindv6only`` says, a UNIX path that is taken over
+from a dead server and never from a living one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorSocket,
+    IStreamServerEndpoint,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: Connections that the kernel holds for us before we accept them, as Node's default.
+BACKLOG = 511
+PORT = 8107
+
+
+class ListenError(Exception):
+    """Listening failed; says where and why in one line, with the system error's name."""
+
+
+def error_name(error: BaseException) -> str:
+    """Name what went wrong as the field does: ``ECONNREFUSED``, ``ENOTFOUND`` …
+
+    Falls back to the error's own words, on one line.
+    """
+    inner = getattr(error, "socketError", None) or error
+    if isinstance(inner, socket.gaierror):
+        return "ENOTFOUND"
+    number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
+    if isinstance(number, int) and number in errno.errorcode:
+        return errno.errorcode[number]
+    return " ".join(str(inner).split()) or type(inner).__name__
+
+
+def listen_error(where: str, error: BaseException) -> ListenError:
+    """Give the error for a listener at ``where``."""
+    inner = getattr(error, "socketError", None) or error
+    if isinstance(error, CannotListenError) and isinstance(error.port, int):
+        where = f"{error.interface or '0.0.0.0'}:{error.port}"
+    name = error_name(inner)
+    words = getattr(inner, "strerror", None)
+    return ListenError(f"cannot listen on {where}: {name}{f' ({words})' if words else ''}")
+
+
+@implementer(IStreamServerEndpoint)
+@dataclass(frozen=True)
+class TCPListener:
+    """A TCP listener.
+
+    :param host: address to bind; ``""`` = all IPv4, ``"::"`` = all IPv6 and IPv4,
+        ``None`` = all of both, or IPv4 where the machine has no IPv6.
+    :param port: 0 = any free one.
+    """
+
+    reactor: IReactorSocket
+    host: str | None = None
+    port: int = PORT
+    backlog: int = BACKLOG
+
+    def __str__(self) -> str:
+        host = "::" if self.host is None else self.host or "0.0.0.0"
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Bind and listen; fails with ``OSError``."""
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        listener = self._open()
+        try:
+            listener.setblocking(False)
+            # The port works on a duplicate of the descriptor.
+            port = self.reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
+            return cast(IListeningPort, port)
+        finally:
+            listener.close()
+
+    def _open(self) -> socket.socket:
+        if self.host is not None:
+            return self._bound(self.host)
+        try:
+            return self._bound("::")
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            return self._bound("")
+
+    def _bound(self, host: str) -> socket.socket:
+        family, _, _, _, address = socket.getaddrinfo(
+            host or "0.0.0.0", self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if host == "::":
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind(address)
+            listener.listen(self.backlog)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+
+class _UNIXPort(unix.Port):
+    """A UNIX port that removes its path at the end only while that is its own socket.
+
+    ``unix.Port.connectionLost`` unlinks whatever lies there, a successor's as well.
+    """
+
+    _inode: tuple[int, int] | None = None
+
+    def startListening(self) -> None:
+        """Listen, and remember which socket is ours."""
+        super().startListening()
+        self._inode = _inode(self._bindPath)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close, and remove the path."""
+        if self._inode is not None and _inode(self._bindPath) == self._inode:
+            with suppress(OSError):
+                os.unlink(self._bindPath)
+        tcp.Port.connectionLost(self, reason)
+
+
+def _inode(path: bytes) -> tuple[int, int] | None:
+    if path.startswith(b"\0"):
+        return None
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@implementer(IStreamServerEndpoint)
+@dataclass(frozen=True)
+class UNIXListener:
+    """A UNIX listener: a path left by a dead server is taken over, a live one refused.
+
+    :param path: where; ``@name`` is the abstract name.
+    :param mode: the socket's permission bits, set before anybody can connect.
+    """
+
+    reactor: IReactorSocket
+    path: str
+    mode: int = 0o666
+    backlog: int = BACKLOG
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Bind and listen; fails with ``OSError``."""
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        name = unix_name(self.path)
+        _remove_dead(name)
+        port = _UNIXPort(os.fsencode(name), factory, self.backlog, self.mode, self.reactor)
+        port.startListening()
+        return cast(IListeningPort, port)
+
+
+def unix_name(path: str) -> str:
+    """Give the name for the kernel: absolute, since a daemon changes its directory."""
+    return "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
+
+
+def _remove_dead(path: str) -> None:
+    """Remove a socket on which nobody listens, and nothing else.
+
+    :raises OSError: EADDRINUSE where somebody does, or where it is no socket.
+    """
+    if path.startswith("\0"):
+        return
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EADDRINUSE, "a file is there that is no socket")
+        if _somebody_listens(path):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        os.unlink(path)
+
+
+def _somebody_listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        # EAGAIN: its queue is full, so there is a server; EACCES: who knows.
+        return probe.connect_ex(path) not in (errno.ECONNREFUSED, errno.ENOENT)

@@ -1,0 +1,162 @@
+"""The server's command line: strings become settings here and only here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NoReturn, cast
+
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.python import usage
+
+from echosvc._version import __version__
+from echosvc.config import (
+    ENCODINGS,
+    FRAMINGS,
+    IDLE_ACTIONS,
+    LOG_LEVELS,
+    Config,
+    ConfigError,
+    Settings,
+)
+from echosvc.endpoints import EndpointError, server_endpoint
+from echosvc.listeners import BACKLOG, PORT, TCPListener
+
+_DEFAULT = Config()
+_FLAGS = ("discard", "allow-half-open", "nagle")
+
+
+def one_line(text: str) -> str:
+    """Give ``text`` without anything that could end the line or upset a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def give_up(why: str) -> NoReturn:
+    """Say why on stderr, in one line, and exit with status 1."""
+    line = one_line(f"echosvc: {why}").encode("utf-8", "backslashreplace") + b"\n"
+    with suppress(OSError):
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line)
+    raise SystemExit(1)
+
+
+#: The options that are numbers: how to read them, and what they are.
+_NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
+    "max-message": (int, "a whole number of bytes"),
+    "idle-timeout": (float, "a number of seconds"),
+    "linger": (float, "a number of seconds"),
+    "keep-alive": (int, "a whole number of seconds"),
+    "drain": (float, "a number of seconds"),
+}
+
+
+class Options(usage.Options):
+    """``twistd echosvc``. Every wrong word ends the process with one line on stderr."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "An echo service: every message that a client sends is answered with a prefix"
+        " and the message. With no options it listens on port 8107, IPv4 and IPv6."
+        " Examples: 'twistd -n echosvc'; 'twistd -n echosvc --listen tcp:9000"
+        " --prefix \"{hostname} #{message}: \"'; 'twistd -n echosvc --prefix \"\"' (a plain"
+        " RFC 862 echo); 'twistd -n echosvc --listen unix:/run/echo.sock --framing line'."
+        " A value that begins with a dash is written --option=VALUE."
+    )
+
+    optParameters = [
+        ["prefix", "p", _DEFAULT.prefix,
+         "Put before every reply. A template: {hostname} {pid} {local} {peer}"
+         " {connection} {message} {env:NAME}; {{ }} are braces; \\n \\t \\\\ \\xNN escapes."],
+        ["greeting", None, None,
+         "Sent once to each client that connects; a template too. [default: none]"],
+        ["framing", None, _DEFAULT.framing,
+         f"What one message is: {', '.join(FRAMINGS)}; what one read delivered, an"
+         " LF-terminated line, or the bytes behind a 4-byte big-endian length."],
+        ["max-message", None, _DEFAULT.max_message,
+         "Longest line or length-framed message, bytes."],
+        ["encoding", None, _DEFAULT.encoding,
+         f"{', '.join(ENCODINGS)}: bytes come back untouched, or as Node's decoder gives"
+         " them."],
+        ["idle-timeout", None, _DEFAULT.idle_timeout,
+         "Seconds without a read or progress of a write until the idle action; 0 = off."],
+        ["idle-action", None, _DEFAULT.idle_action,
+         f"{', '.join(IDLE_ACTIONS)}: only report it, close politely, or reset."],
+        ["linger", None, _DEFAULT.linger,
+         "Seconds to wait for the client's FIN after our own."],
+        ["keep-alive", None, _DEFAULT.keep_alive,
+         "Whole seconds until the first TCP keep-alive probe; 0 = off."],
+        ["drain", None, _DEFAULT.drain,
+         "Seconds that live connections may go on after SIGTERM or SIGINT; a second"
+         " signal ends them now."],
+        ["log", None, _DEFAULT.log,
+         f"How much to log: {', '.join(LOG_LEVELS)}."],
+    ]  # fmt: skip
+
+    optFlags = [
+        ["discard", None, "Read and report, never reply."],
+        ["allow-half-open", None, "Keep our side open after the client's FIN."],
+        ["nagle", None, "Leave Nagle's algorithm on. By default TCP_NODELAY is set."],
+    ]
+
+    config: Config
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listen: list[str] = []
+
+    def opt_listen(self, description: str) -> None:
+        """Twisted server endpoint to listen on, repeatable: tcp: tcp6: unix: ssl: tls: systemd:"""
+        self.listen.append(description)
+
+    opt_l = opt_listen
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        print(f"echosvc {__version__}")
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take no arguments."""
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse; a wrong word is one line on stderr and exit status 1."""
+        try:
+            super().parseOptions(options)
+            self.config = Config(**self._settings())
+        except usage.UsageError as error:
+            give_up(str(error))
+        except ConfigError as error:
+            give_up(f"--{error.field.replace('_', '-')} {error.why}")
+
+    def _settings(self) -> Settings:
+        values: dict[str, Any] = {
+            name.replace("-", "_"): bool(value) if name in _FLAGS else self._value(name)
+            for name, value in self.items()
+        }
+        values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])
+        return cast(Settings, values)
+
+    def _value(self, name: str) -> object:
+        text = self[name]
+        if name not in _NUMBERS or not isinstance(text, str):
+            return text
+        kind, what = _NUMBERS[name]
+        try:
+            return kind(text)
+        except ValueError:
+            raise usage.UsageError(f"--{name} must be {what}, not {text!r}") from None
+
+    def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
+        """Give where to listen; exits like :meth:`parseOptions`."""
+        if not self.listen:
+            return [TCPListener(reactor)]
+        found = []
+        for description in self.listen:
+            try:
+                found.append(server_endpoint(reactor, description))
+            except EndpointError as error:
+                give_up(f"--listen {description!r}: {error}")
+        return found

@@ -1,0 +1,146 @@
+"""The prefix template: parsed once, bound once a connection, rendered once a reply.
+
+Constant parts are joined when they become known: at the parse, at the binding. A
+template without ``{message}`` is one constant for the whole life of a connection.
+
+To add a field: name it in :data:`FIELDS` and give its value to :meth:`Template.bind`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: What may stand in braces, besides ``env:NAME``.
+FIELDS = ("hostname", "pid", "local", "peer", "connection", "message")
+
+_ESCAPES = {"n": b"\n", "t": b"\t", "\\": b"\\"}
+_TOKEN = re.compile(
+    r"""(?P<brace>\{\{|\}\})
+      | \{(?P<field>[^{}]*)\}
+      | \\x(?P<byte>[0-9A-Fa-f]{2})
+      | \\(?P<escape>.?)
+      | (?P<text>[^{}\\]+)
+      | (?P<stray>[{}])""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class TemplateError(ValueError):
+    """The template cannot be understood; says why in one line."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A place in a template that is filled later."""
+
+    name: str
+
+
+Part = bytes | Field
+
+
+class Template:
+    """A parsed prefix or greeting.
+
+    :param parts: literal bytes and fields, in order.
+    """
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts: tuple[Part, ...] = tuple(_joined(parts))
+
+    @classmethod
+    def literal(cls, data: bytes) -> Template:
+        """A template that means just these bytes."""
+        return cls([data])
+
+    @classmethod
+    def parse(cls, text: str, environ: Mapping[str, str] | None = None) -> Template:
+        """Read the template language.
+
+        :param text: ``{field}``, ``{env:NAME}``, ``{{``, ``}}``, ``\\n``, ``\\t``,
+            ``\\\\``, ``\\xNN``; all else is itself, in UTF-8.
+        :param environ: where ``{env:NAME}`` looks; the process's by default.
+        :raises TemplateError: anything else in braces or behind a backslash.
+        """
+        variables = os.environ if environ is None else environ
+        return cls([_part(token, variables) for token in _TOKEN.finditer(text)])
+
+    def bind(self, values: Mapping[str, str]) -> Template:
+        """Fill in what is known now; the fields that are not stay.
+
+        :param values: text by field name.
+        """
+        if all(isinstance(part, bytes) for part in self.parts):
+            return self
+        return Template([_filled(part, values) for part in self.parts])
+
+    @property
+    def constant(self) -> bytes | None:
+        """The whole text, if no field is left to fill; else ``None``."""
+        if not self.parts:
+            return b""
+        first = self.parts[0]
+        return first if len(self.parts) == 1 and isinstance(first, bytes) else None
+
+    def render(self, message: int) -> bytes:
+        """Give the bytes for the reply number ``message``; every other field is bound."""
+        number = b"%d" % message
+        return b"".join(part if isinstance(part, bytes) else number for part in self.parts)
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, bytes) and joined and isinstance(joined[-1], bytes):
+            joined[-1] += part
+        elif part != b"":
+            joined.append(part)
+    return joined
+
+
+def _filled(part: Part, values: Mapping[str, str]) -> Part:
+    if isinstance(part, bytes) or part.name not in values:
+        return part
+    return values[part.name].encode("utf-8", "surrogateescape")
+
+
+def _part(token: re.Match[str], environ: Mapping[str, str]) -> Part:
+    """What one token of the template stands for."""
+    kind, text = token.lastgroup, token[token.lastgroup or 0]
+    if kind == "field":
+        return _field(text, environ)
+    if kind == "byte":
+        return bytes([int(text, 16)])
+    if kind == "escape":
+        return _escape(text)
+    if kind == "stray":
+        raise TemplateError(f"a single {text!r} at position {token.start()}: write {text * 2!r}")
+    return _utf8(text[0] if kind == "brace" else text)
+
+
+def _field(name: str, environ: Mapping[str, str]) -> Part:
+    if name.startswith("env:"):
+        variable = name[4:]
+        if variable not in environ:
+            raise TemplateError(f"the environment variable {variable!r} is not set")
+        return _utf8(environ[variable])
+    if name not in FIELDS:
+        known = ", ".join([*FIELDS, "env:NAME"])
+        raise TemplateError(f"unknown field {'{' + name + '}'!r}: the fields are {known}")
+    return Field(name)
+
+
+def _escape(letter: str) -> bytes:
+    if letter not in _ESCAPES:
+        raise TemplateError(f"unknown escape {chr(92) + letter!r}: \\n, \\t, \\\\ and \\xNN are known")
+    return _ESCAPES[letter]
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise TemplateError(f"no UTF-8: {error.reason} in {text!r}") from None

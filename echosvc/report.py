@@ -1,0 +1,174 @@
+"""What is said of connections: log lines and outcome words.
+
+Every line is a ``twisted.logger`` event of the namespace ``echosvc`` with its facts
+in fields. Nothing that a peer sent stands in one unescaped. Callers look at
+:attr:`Report.connections` and :attr:`Report.messages` first, so that nothing is
+computed for a line that is not shown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from enum import Enum
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+#: Everything that the package has to say goes through this. A module's own, not a
+#: class's: Twisted gives a class's logger the name of the class for a namespace.
+log = Logger(namespace="echosvc")
+
+#: Longest part of a message that a log line shows, characters.
+SHOWN = 200
+
+
+class Outcome(str, Enum):
+    """How a connection ended: one word each, the same in logs and elsewhere."""
+
+    #: The peer finished (FIN), everything was answered, and both sides closed.
+    FINISHED = "finished"
+    #: The peer reset the connection or was lost.
+    RESET = "reset"
+    #: The idle time-out ended it (``idle_action`` close or reset).
+    TIMED_OUT = "timed-out"
+    #: A line or length-framed message was longer than ``max_message``.
+    TOO_LONG = "too-long"
+    #: The stream ended inside a length-framed message.
+    TRUNCATED = "truncated"
+    #: The service stopped while it was open.
+    DRAINED = "drained"
+    #: The application ended it.
+    CLOSED = "closed"
+    #: The application, or a second signal, ended it at once.
+    ABORTED = "aborted"
+    #: We had to give up: the peer did not take what was due before the end.
+    STALLED = "stalled"
+    #: An exception in the application's code ended it.
+    FAILED = "failed"
+
+    __str__ = str.__str__
+
+
+def escaped(data: bytes | str, limit: int = SHOWN) -> str:
+    """Quote ``data`` so that it is safe on a terminal and in a log, cut to ``limit``.
+
+    Control characters and whatever else is not printable become escapes.
+    """
+    text = repr(data[:limit]).removeprefix("b")
+    inner = text[1:-1] if text[0] == "'" else text[1:-1].replace("'", "\\'")
+    if len(data) > limit or len(inner) > limit:
+        inner = inner[: limit - 3] + "..."
+    return f"'{inner}'"
+
+
+def plain_ip(host: str) -> str:
+    """Give an IPv4 address that came through an IPv6 socket as itself."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def unix_path(address: UNIXAddress) -> str:
+    """Give a UNIX address as text, safe to print: ``@name`` for an abstract one."""
+    name = os.fsdecode(address.name or b"")
+    if name.startswith("\0"):
+        name = "@" + name[1:]
+    return name if name.isprintable() else escaped(name)[1:-1]
+
+
+def format_address(address: IAddress | None) -> str:
+    """Give ``HOST:PORT``, ``[HOST]:PORT`` for IPv6, ``unix:PATH`` for a UNIX socket."""
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        host = plain_ip(address.host)
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    if isinstance(address, UNIXAddress):
+        return f"unix:{unix_path(address)}"
+    return escaped(str(address))[1:-1]
+
+
+def format_listener(address: IAddress) -> str:
+    """Give a listening address as Node's ``JSON.stringify(server.address())`` does."""
+    if isinstance(address, UNIXAddress):
+        facts: dict[str, object] = {"path": unix_path(address)}
+    elif isinstance(address, (IPv4Address, IPv6Address)):
+        family = f"IPv{ipaddress.ip_address(address.host.partition('%')[0]).version}"
+        facts = {"address": address.host, "family": family, "port": address.port}
+    else:
+        facts = {"address": format_address(address)}
+    return json.dumps(facts, separators=(",", ":"))
+
+
+class Report:
+    """The lines of one server.
+
+    :param level: ``quiet``, ``connections`` or ``messages``.
+    :ivar connections: whether the lines of a connection are shown.
+    :ivar messages: whether the line of a message is shown.
+    """
+
+    def __init__(self, level: str) -> None:
+        self.connections = level != "quiet"
+        self.messages = level == "messages"
+
+    def listening(self, address: IAddress) -> None:
+        """A listener is open; ``address`` has the real port."""
+        log.info("Server listening: {address}", address=format_listener(address))
+
+    def terminated(self) -> None:
+        """The service has stopped and no connection is left."""
+        log.info("Server Terminated")
+
+    def server_error(self, why: str) -> None:
+        """Something is wrong that is no single connection's fault."""
+        log.error("Server Error: {why}", why=why)
+
+    def connected(self, local: str, remote: str) -> None:
+        """A client has connected."""
+        log.info(
+            "Client connection: local = {local} remote = {remote}", local=local, remote=remote
+        )
+
+    def received(self, port: object, message: bytes, bytes_in: int, bytes_out: int) -> None:
+        """A message was read and answered; the totals are the connection's so far."""
+        log.info(
+            "Received data from client on port {port}: {message}"
+            " Bytes received: {bytes_in} Bytes sent: {bytes_out}",
+            port=port,
+            message=escaped(message),
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+        )
+
+    def timed_out(self, remote: str, seconds: float) -> None:
+        """Nothing was read, and no write got on, for the idle time-out."""
+        log.info(
+            "Socket Timed out: remote = {remote} idle seconds = {seconds:.3f}",
+            remote=remote,
+            seconds=seconds,
+        )
+
+    def socket_error(self, remote: str, why: str) -> None:
+        """A connection broke."""
+        log.warn("Socket Error: {why} remote = {remote}", why=why, remote=remote)
+
+    def disconnected(
+        self,
+        remote: str,
+        outcome: Outcome,
+        bytes_in: int,
+        bytes_out: int,
+        seconds: float,
+        remaining: int,
+    ) -> None:
+        """A connection is gone; ``remaining`` does not count it."""
+        log.info(
+            "Client disconnected: remote = {remote} outcome = {outcome} bytes in = {bytes_in}"
+            " bytes out = {bytes_out} seconds = {seconds:.3f} Remaining Connections: {remaining}",
+            remote=remote,
+            outcome=outcome.value,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            seconds=seconds,
+            remaining=remaining,
+        )

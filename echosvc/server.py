@@ -1,0 +1,369 @@
+"""The server's side: one connection that answers, and the factory of all of them."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from typing_extensions import Unpack
+
+from echosvc.config import Config, Settings
+from echosvc.connection import Connection
+from echosvc.flow import HIGH_WATER
+from echosvc.framing import MessageTooLong, MessageTruncated, make_framer
+from echosvc.prefix import Template
+from echosvc.report import Outcome, Report, log
+from echosvc.sweep import Sweep
+
+
+class EchoProtocol(Connection):
+    """One client's connection: every message is answered with prefix + message.
+
+    Everything read before our own FIN is answered, in order, before the connection
+    ends, however the client ends it. While replies wait, nothing more is read: never
+    more than 64 KiB, one message and one prefix are queued.
+
+    To answer something else, override :meth:`reply`. To do something when a
+    connection starts or its peer has finished, override :meth:`opened` or
+    :meth:`peer_ended`. An exception in one of them is logged and ends the
+    connection, after what was due.
+
+    :ivar factory: the :class:`EchoFactory`.
+    :ivar number: ordinal of the connection in its factory, from 1.
+    :ivar messages: messages read so far, and so the ordinal of the last.
+    """
+
+    factory: EchoFactory
+    number = 0
+    messages = 0
+
+    _half_open_until = math.inf
+
+    # -- for subclasses and applications --------------------------------------
+
+    def reply(self, message: bytes) -> bytes | None:
+        """Give the answer to one message; ``None`` for no answer.
+
+        Framing is not the answer's concern: with ``length`` it gets its own header.
+        """
+        return self.prefix + message
+
+    def opened(self) -> None:
+        """The connection is there and the greeting is sent (Node's ``connection``)."""
+        if self.factory.on_connect is not None:
+            self.factory.on_connect(self)
+
+    def idle(self, seconds: float) -> None:
+        """Nothing happened for ``seconds`` (Node's ``timeout``); the idle action is done."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The connection is gone (Node's ``close``)."""
+
+    def peer_ended(self) -> None:
+        """The client has finished (Node's ``end``): everything it sent was answered.
+
+        With ``allow_half_open`` our side stays open for more; without, it ends next.
+        """
+
+    @property
+    def prefix(self) -> bytes:
+        """What stands before the reply number :attr:`messages`."""
+        constant = self._constant
+        return self._prefix.render(self.messages) if constant is None else constant
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` as it is, after all that was sent before.
+
+        Ignored once the connection is :attr:`closing`.
+        """
+        if not self.closing:
+            self._active = self._sweep.now()
+            self._send(data)
+
+    def finish(self) -> None:
+        """End politely (Node's ``end()``): flush, FIN, wait for the peer's, bounded."""
+        self.end_with(Outcome.CLOSED)
+
+    def abort(self) -> None:
+        """End now with a reset (Node's ``resetAndDestroy()``); what is queued is lost."""
+        self.abort_with(Outcome.ABORTED)
+
+    # -- life -----------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Take the factory's settings, then begin."""
+        config = self.factory.config
+        self._sweep, self._report = self.factory.sweep, self.factory.report
+        self._linger, self._idle_timeout = config.linger, config.idle_timeout
+        self._discard = config.discard
+        self._framer = make_framer(config.framing, config.encoding, config.max_message)
+        super().connectionMade()
+
+    def _started(self) -> None:
+        config = self.factory.config
+        self.number = self.factory._add(self)
+        self._tune(config.nagle, config.keep_alive)
+        self._prefix = self._bound(self.factory.prefix)
+        self._constant = self._prefix.constant
+        if self._report.connections:
+            self._report.connected(self.local, self.remote)
+        if config.pause_on_connect:
+            self.pause()
+        if self.factory.greeting is not None:
+            self._send(self._bound(self.factory.greeting).render(0))
+        self._guarded(self.opened)
+
+    def _bound(self, template: Template) -> Template:
+        if template.constant is not None:
+            return template
+        return template.bind(
+            {
+                "hostname": socket.gethostname(),
+                "pid": str(os.getpid()),
+                "local": self.local,
+                "peer": self.remote,
+                "connection": str(self.number),
+            }
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer what was read; once we are closing, discard it."""
+        self._active = self._sweep.now()
+        self.bytes_in += len(data)
+        if self.closing:
+            return
+        self._register()
+        self._framer.feed(data)
+        if self._held:  # TLS hands over what it had read already
+            self._link.pauseProducing()
+        self._answer()
+
+    def _go_on(self) -> None:
+        self._answer()
+        if self.peer_finished:
+            self._ended_by_peer()
+
+    def _answer(self) -> None:
+        """Answer the messages that are there, until the transport has enough."""
+        more = True
+        while more and not (self._blocked or self._held or self.closing):
+            replies: list[bytes] = []
+            more, outcome = self._collect(replies)
+            self._send_replies(replies, later=more)
+            if outcome is not None:
+                self.end_with(outcome)
+
+    def _collect(self, replies: list[bytes]) -> tuple[bool, Outcome | None]:
+        """Take messages and add their replies, no more than may wait.
+
+        :return: whether messages are left, and the word if the connection must end.
+        """
+        room = HIGH_WATER - self._sender.queued()
+        size = 0
+        try:
+            while (message := self._framer.take()) is not None:
+                size += self._answer_one(message, replies, size)
+                if size > room:
+                    return self._framer.pending > 0, None
+        except MessageTooLong:
+            return False, Outcome.TOO_LONG
+        except Exception:
+            log.failure("Server Error: the reply to a message failed")
+            return False, Outcome.FAILED
+        return False, None
+
+    def _answer_one(self, message: bytes, replies: list[bytes], before: int = 0) -> int:
+        """Add the reply to one message, if there is one; give its size.
+
+        :param before: size of the replies that are there already.
+        """
+        self.messages += 1
+        answer = None if self._discard else self.reply(message)
+        size = 0
+        if answer is not None:
+            replies.append(self._framer.wrap(answer))
+            size = len(replies[-1])
+        if self._report.messages:
+            port = getattr(self.remote_address, "port", "-")
+            sent = self.bytes_out + before + size
+            self._report.received(port, message, self.bytes_in, sent)
+        return size
+
+    def _send_replies(self, replies: list[bytes], later: bool) -> None:
+        """Send all replies to one read in one piece.
+
+        :param later: messages are left. Then it is the reactor's turn, whatever the
+            kernel would take: this client's next replies come after other clients'.
+        """
+        data = replies[0] if len(replies) == 1 else b"".join(replies)
+        if data:
+            self._send(data, later)
+
+    def _ended_by_peer(self) -> None:
+        """Answer the rest, then end; unless our side is to stay open."""
+        if self._blocked or self._held or self.closing:
+            return  # with messages left: we come back when they may be answered
+        outcome = self._answer_rest()
+        self._guarded(self.peer_ended)
+        if outcome is Outcome.FINISHED and self.factory.config.allow_half_open:
+            self._stay_half_open()
+        else:
+            self.end_with(outcome)
+
+    def _answer_rest(self) -> Outcome:
+        """Answer what the end of the stream makes a message."""
+        replies: list[bytes] = []
+        try:
+            message = self._framer.end()
+            if message is not None:
+                self._answer_one(message, replies)
+        except MessageTruncated:
+            return Outcome.TRUNCATED
+        except Exception:
+            log.failure("Server Error: the reply to a message failed")
+            return Outcome.FAILED
+        self._send_replies(replies, later=False)
+        return Outcome.FINISHED
+
+    def _guarded(self, hook: Callable[[], None]) -> None:
+        """Run the application's code; its fault ends this connection only."""
+        try:
+            hook()
+        except Exception:
+            log.failure("Server Error: the application failed")
+            self.end_with(Outcome.FAILED)
+
+    # -- time and end ---------------------------------------------------------
+
+    def _stay_half_open(self) -> None:
+        limit = self.factory.config.half_open_timeout
+        if limit is not None:
+            self._half_open_until = self._active + limit
+            self.due = 0.0
+
+    def _tick_open(self, now: float) -> None:
+        if now >= self._half_open_until:
+            self.end_with(Outcome.FINISHED)
+            return
+        super()._tick_open(now)
+        self.due = min(self.due, self._half_open_until)
+
+    def _timed_out(self, seconds: float) -> None:
+        if self._report.connections:
+            self._report.timed_out(self.remote, seconds)
+        action = self.factory.config.idle_action
+        if action == "close":
+            self.end_with(Outcome.TIMED_OUT)
+        elif action == "reset":
+            self.abort_with(Outcome.TIMED_OUT)
+        self._guarded(lambda: self.idle(seconds))
+
+    def _over(self, outcome: Outcome, reason: Failure) -> None:
+        remaining = self.factory._remove(self)
+        if self._report.connections:
+            if outcome is Outcome.RESET:
+                self._report.socket_error(self.remote, reason.getErrorMessage())
+            self._report.disconnected(
+                self.remote, outcome, self.bytes_in, self.bytes_out, self.age, remaining
+            )
+        self._guarded(lambda: self.ended(outcome))
+
+
+class EchoFactory(Factory):
+    """A whole server: ``endpoint.listen(EchoFactory(prefix=b"> "))``.
+
+    :param clock: what the connections' deadlines run on; ``None`` = the reactor that
+        is installed when the first connection comes.
+    :param on_connect: called with each connection that starts (Node's
+        ``connectionListener``).
+    :param config: the settings as one object, in place of ``settings``.
+    :param settings: the fields of :class:`~echosvc.config.Config`.
+    :raises ConfigError: a wrong value.
+    :ivar protocol: the class of the connections; a subclass of :class:`EchoProtocol`.
+    :ivar made: connections made so far.
+    """
+
+    noisy = False
+    protocol: type[EchoProtocol] = EchoProtocol  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime | None = None,
+        on_connect: Callable[[EchoProtocol], object] | None = None,
+        config: Config | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        self.config = config or Config(**settings)
+        self.prefix = self.config.prefix_template()
+        self.greeting = self.config.greeting_template()
+        self.report = Report(self.config.log)
+        self.sweep = Sweep(clock, [self.config.idle_timeout, self.config.linger])
+        self.on_connect = on_connect
+        self.made = 0
+        self._live: set[EchoProtocol] = set()
+        self._ended_in = self._ended_out = 0
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def connections(self) -> tuple[EchoProtocol, ...]:
+        """The live connections, in no particular order."""
+        return tuple(self._live)
+
+    @property
+    def count(self) -> int:
+        """How many connections live (Node's ``getConnections``)."""
+        return len(self._live)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes read on all connections, ended ones included."""
+        return self._ended_in + sum(each.bytes_in for each in self._live)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes accepted for sending on all connections, ended ones included."""
+        return self._ended_out + sum(each.bytes_out for each in self._live)
+
+    def when_idle(self) -> Deferred[None]:
+        """Fire when no connection lives. Cancelling it stops the waiting only."""
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        self._fire_if_idle()
+        return waiting
+
+    def end_all(self) -> None:
+        """End every live connection politely, with the word ``drained``."""
+        for connection in self.connections:
+            connection.end_with(Outcome.DRAINED)
+
+    def abort_all(self) -> None:
+        """End every live connection now."""
+        for connection in self.connections:
+            connection.abort_with(Outcome.ABORTED)
+
+    def _add(self, connection: EchoProtocol) -> int:
+        """Count a connection in; give its ordinal."""
+        self.made += 1
+        self._live.add(connection)
+        return self.made
+
+    def _remove(self, connection: EchoProtocol) -> int:
+        """Count a connection out; give how many are left."""
+        self._live.discard(connection)
+        self._ended_in += connection.bytes_in
+        self._ended_out += connection.bytes_out
+        self._fire_if_idle()
+        return len(self._live)
+
+    def _fire_if_idle(self) -> None:
+        if not self._live:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)

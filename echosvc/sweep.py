@@ -1,0 +1,106 @@
+"""One clock for all connections of a factory, in place of a timer for each.
+
+A connection says when it next wants to be looked at (:attr:`Watched.due`) and is
+then asked to :meth:`~Watched.tick`. Activity only ever moves a deadline later, so
+it need not tell anybody: the connection finds out when it is looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.runtime import seconds as wall_seconds
+
+from echosvc.report import log
+
+#: Shortest and longest time between two regular looks, seconds.
+SHORTEST, LONGEST = 0.05, 1.0
+#: Shortest time until a look at an exact deadline, seconds.
+SOONEST = 0.01
+
+
+class Watched(Protocol):
+    """What a sweep looks at.
+
+    :ivar due: when to look at it next, on the sweep's clock; ``math.inf`` = never.
+    """
+
+    due: float
+
+    def tick(self, now: float) -> None:
+        """Do what is due and set :attr:`due` anew."""
+
+
+class Sweep:
+    """Looks at everything watched, regularly and at exact deadlines.
+
+    A new deadline must lie at least one :attr:`interval` ahead, or up to that much
+    is lost. Ages are measured by a clock that nobody can set: where the reactor
+    keeps wall time, by ``time.monotonic``.
+
+    :param clock: schedules the looks; ``None`` = the global reactor, once it is needed.
+    :param timeouts: the time-outs in use, seconds; those of 0 do not count.
+    :ivar interval: seconds between two looks, a tenth of the shortest time-out, from
+        :data:`SHORTEST` to :data:`LONGEST`.
+    """
+
+    def __init__(self, clock: IReactorTime | None, timeouts: list[float]) -> None:
+        self._clock = clock
+        self._now = _monotonic(clock)
+        self._watched: set[Watched] = set()
+        self._call: IDelayedCall | None = None
+        shortest = min((seconds for seconds in timeouts if seconds > 0), default=LONGEST)
+        self.interval = min(LONGEST, max(SHORTEST, shortest / 10))
+
+    def now(self) -> float:
+        """The time, seconds, from an arbitrary start."""
+        return self._now()
+
+    def watch(self, item: Watched) -> None:
+        """Look at ``item`` from now on."""
+        self._watched.add(item)
+        if self._call is None:
+            self._call = self._later(self.interval)
+
+    def forget(self, item: Watched) -> None:
+        """Look at ``item`` no more. With nothing left to look at, no timer remains."""
+        self._watched.discard(item)
+        if not self._watched and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _later(self, seconds: float) -> IDelayedCall:
+        if self._clock is None:
+            from twisted.internet import reactor
+
+            self._clock = cast(IReactorTime, reactor)
+        return self._clock.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        self._call = None
+        now = self._now()
+        soonest = now + self.interval
+        for item in tuple(self._watched):
+            if item.due <= now:
+                self._tick(item, now)
+            if item.due < soonest:
+                soonest = item.due
+        if self._watched:
+            self._call = self._later(max(SOONEST, soonest - now))
+
+    def _tick(self, item: Watched, now: float) -> None:
+        """One item's fault must not stop the clock of all."""
+        try:
+            item.tick(now)
+        except Exception:
+            item.due = now + self.interval
+            log.failure("Server Error: a deadline could not be handled")
+
+
+def _monotonic(clock: IReactorTime | None) -> Callable[[], float]:
+    if clock is None or getattr(clock, "seconds", None) is wall_seconds:
+        return time.monotonic
+    return cast(Callable[[], float], clock.seconds)
