@@ -80,11 +80,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        for field in fields(self):
-            check = _CHECKS.get(field.name, _boolean)
-            why = check(getattr(self, field.name))
-            if why:
-                raise ConfigError(field.name, why)
+        _check(self)
 
     def prefix_template(self) -> Template:
         """Give the prefix, parsed."""
@@ -93,6 +89,47 @@ class Config:
     def greeting_template(self) -> Template | None:
         """Give the greeting, parsed; ``None`` when there is none."""
         return None if self.greeting is None else _template(self.greeting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """The settings of one :class:`~echosvc.EchoClientFactory`.
+
+    :ivar idle_timeout: seconds without a read or progress of a write until
+        :meth:`~echosvc.EchoClient.idle` is called; 0 = off.
+    :ivar linger: seconds without anything received after our own FIN, before the abort.
+    :ivar allow_half_open: keep our side open after the server's FIN.
+    :ivar keep_alive: whole seconds until the first keep-alive probe; 0 = off.
+    :ivar nagle: leave Nagle's algorithm on.
+    :raises ConfigError: a wrong value.
+    """
+
+    idle_timeout: float = 0.0
+    linger: float = 30.0
+    allow_half_open: bool = False
+    keep_alive: int = 0
+    nagle: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        _check(self)
+
+
+class ClientSettings(TypedDict, total=False):
+    """The fields of :class:`ClientConfig`, as keyword arguments."""
+
+    idle_timeout: float
+    linger: float
+    allow_half_open: bool
+    keep_alive: int
+    nagle: bool
+
+
+def _check(config: Config | ClientConfig) -> None:
+    for field in fields(config):
+        why = _CHECKS.get(field.name, _boolean)(getattr(config, field.name))
+        if why:
+            raise ConfigError(field.name, why)
 
 
 class Settings(TypedDict, total=False):
@@ -138,14 +175,15 @@ def _boolean(value: object) -> str | None:
     return None if isinstance(value, (bool, int)) else f"must be true or false, not {value!r}"
 
 
-def _seconds(value: object) -> str | None:
+def seconds_fault(value: object) -> str | None:
+    """Say what is wrong with a number of seconds; ``None`` = nothing."""
     if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         return f"must be a number of seconds, finite and not negative, not {value!r}"
     return None
 
 
 def _optional_seconds(value: object) -> str | None:
-    return None if value is None else _seconds(value)
+    return None if value is None else seconds_fault(value)
 
 
 def _whole(least: int, most: int, what: str) -> Callable[[Any], str | None]:
@@ -170,11 +208,11 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "framing": _choice(FRAMINGS),
     "max_message": _whole(1, MAX_MESSAGE, "bytes"),
     "encoding": _choice(ENCODINGS),
-    "idle_timeout": _seconds,
+    "idle_timeout": seconds_fault,
     "idle_action": _choice(IDLE_ACTIONS),
-    "linger": _seconds,
+    "linger": seconds_fault,
     "half_open_timeout": _optional_seconds,
     "keep_alive": _whole(0, MAX_KEEP_ALIVE, "seconds"),
-    "drain": _seconds,
+    "drain": seconds_fault,
     "log": _choice(LOG_LEVELS),
 }

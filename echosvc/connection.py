@@ -16,7 +16,12 @@ from contextlib import suppress
 from typing import cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITransport,
+)
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -62,6 +67,7 @@ class Connection(Protocol):
     _blocked = False  # the transport has enough waiting
     _held = False  # the application wants no more
     _fin_sent = False
+    _waiting_since = 0.0  # while closing: when the peer last got on
     _queueing = False  # something was queued, at the last look
     _progress = 0  # bytes that had left, at the last look
     _reported = -1.0  # the activity after which a time-out was last reported
@@ -124,11 +130,11 @@ class Connection(Protocol):
 
     def connectionMade(self) -> None:
         """Begin."""
-        self._link = cast(Transport, self.transport)
+        transport = cast(ITransport, self.transport)
+        self._link = cast(Transport, transport)
         self._sender = Sender(self._link)
-        assert self.transport is not None
-        self._local_address = self.transport.getHost()
-        self._remote_address = self.transport.getPeer()
+        self._local_address = transport.getHost()
+        self._remote_address = transport.getPeer()
         self._opened_at = self._active = self._sweep.now()
         self.due = self._next_look(self._active)
         self._sweep.watch(self)
@@ -184,20 +190,28 @@ class Connection(Protocol):
         A connection that is paused does not notice the peer's FIN.
         """
         if not self.closing:
-            self._held = True
-            self.due = 0.0  # from now on it is our look that finds a reset
-            if self._sender.plain or self._registered:  # or it stops the TLS handshake
-                self._link.pauseProducing()
+            self._hold()
+
+    def _hold(self) -> None:
+        self._held = True
+        self.due = 0.0  # from now on it is our look that finds a reset
+        if self._sender.plain or self.bytes_in:  # or it stops the TLS handshake
+            self._link.pauseProducing()
 
     def resume(self) -> None:
         """Read again, unless replies wait to be sent."""
         self._held = False
         if not self.closing:
             self._go_on()
-            self._read_on()
+        self._read_on()
+
+    def _read_to_end(self) -> None:
+        """Our FIN is due: read on until the peer's, whatever held us up."""
+        self._blocked = self._held = False
+        self._link.resumeProducing()
 
     def _read_on(self) -> None:
-        if not (self._blocked or self._held or self.peer_finished):
+        if not (self._blocked or self._held or self.peer_finished or self._gone):
             self._link.resumeProducing()
 
     def _register(self) -> None:
@@ -235,7 +249,6 @@ class Connection(Protocol):
         # which does nothing on a closing connection, and waits for it for ever.
         if self._registered:
             self._link.unregisterProducer()
-        self._blocked = self._held = False
         self._waiting_since = self._sweep.now()
         self._unsent = self._sender.queued() + self._sender.unacknowledged()
         self.due = self._waiting_since + self._sweep.interval
@@ -243,7 +256,7 @@ class Connection(Protocol):
             self._link.loseConnection()
         else:
             self._link.loseWriteConnection()
-            self._link.resumeProducing()
+            self._read_to_end()
 
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.

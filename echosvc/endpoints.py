@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet import endpoints
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
@@ -34,16 +35,14 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return _built(_unix, reactor, words, options)
         if kind in _TAKES_BACKLOG and not re.search(r"(?<!\\):backlog=", description):
             description += f":backlog={BACKLOG}"
-        return endpoints.serverFromString(reactor, description)
+        return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
     except EndpointError:
         raise
     except Exception as error:
         raise EndpointError(_why(error, kind)) from None
 
 
-def _tcp(
-    reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)
-) -> TCPListener:
+def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPListener:
     numbers = _number("port", port, 0, 65535), _number("backlog", backlog, 1)
     return TCPListener(reactor, interface, *numbers)
 
@@ -62,7 +61,7 @@ def _unix(
     address: str,
     mode: str = "666",
     backlog: str = str(BACKLOG),
-    lockfile: str = "",
+    lockfile: str = "",  # noqa: ARG001
 ) -> UNIXListener:
     """``lockfile`` is understood and needless: a path's state is found by connecting."""
     if not address:
@@ -129,6 +128,21 @@ class Target:
 
     endpoint: IStreamClientEndpoint
     name: str
+
+    def numeric(self) -> str:
+        """Give the address that the name stands for, an IPv4 one where it has one.
+
+        Asks the resolver and waits: for the words of a failed attempt.
+        """
+        host, colon, port = self.name.rpartition(":")
+        if not colon or not port.isdecimal():
+            return self.name
+        try:
+            found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        except OSError:
+            return self.name
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return f"[{address[0]}]:{port}" if family == socket.AF_INET6 else f"{address[0]}:{port}"
 
 
 def client_endpoint(reactor: Any, description: str) -> Target:

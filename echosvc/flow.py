@@ -31,14 +31,29 @@ _PLAIN = frozenset((tcp.Server, tcp.Client, unix.Server, unix.Client))
 class Transport(Protocol):
     """What this package uses of a Twisted stream transport."""
 
-    def write(self, data: bytes) -> None: ...
-    def loseConnection(self) -> None: ...
-    def loseWriteConnection(self) -> None: ...
-    def abortConnection(self) -> None: ...
-    def pauseProducing(self) -> None: ...
-    def resumeProducing(self) -> None: ...
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None: ...
-    def unregisterProducer(self) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Queue ``data``."""
+
+    def loseConnection(self) -> None:
+        """Flush, then close both directions."""
+
+    def loseWriteConnection(self) -> None:
+        """Flush, then close our direction; not on TLS."""
+
+    def abortConnection(self) -> None:
+        """Reset."""
+
+    def pauseProducing(self) -> None:
+        """Read no more."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Ask for back-pressure."""
+
+    def unregisterProducer(self) -> None:
+        """Ask for none."""
 
 
 class Sender:

@@ -17,13 +17,21 @@ from typing import cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectingCancelledError,
+    ConnectionLost,
+    DNSLookupError,
+    TCPTimedOutError,
+)
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocolFactory,
     IReactorSocket,
     IStreamServerEndpoint,
 )
+from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -36,14 +44,25 @@ class ListenError(Exception):
     """Listening failed; says where and why in one line, with the system error's name."""
 
 
+_NAMES: dict[type[BaseException], str] = {
+    socket.gaierror: "ENOTFOUND",
+    DNSLookupError: "ENOTFOUND",
+    TCPTimedOutError: "ETIMEDOUT",
+    ConnectTimeoutError: "ETIMEDOUT",
+    ConnectingCancelledError: "ETIMEDOUT",
+    ConnectionLost: "connection lost or reset",
+}
+
+
 def error_name(error: BaseException) -> str:
     """Name what went wrong as the field does: ``ECONNREFUSED``, ``ENOTFOUND`` …
 
     Falls back to the error's own words, on one line.
     """
     inner = getattr(error, "socketError", None) or error
-    if isinstance(inner, socket.gaierror):
-        return "ENOTFOUND"
+    for kind, name in _NAMES.items():
+        if isinstance(inner, kind):
+            return name
     number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
     if isinstance(number, int) and number in errno.errorcode:
         return errno.errorcode[number]
@@ -88,8 +107,9 @@ class TCPListener:
         try:
             listener.setblocking(False)
             # The port works on a duplicate of the descriptor.
-            port = self.reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
-            return cast(IListeningPort, port)
+            return self.reactor.adoptStreamPort(
+                listener.fileno(), listener.family, cast(ServerFactory, factory)
+            )
         finally:
             listener.close()
 
@@ -130,7 +150,7 @@ class _UNIXPort(unix.Port):
 
     def startListening(self) -> None:
         """Listen, and remember which socket is ours."""
-        super().startListening()
+        unix.Port.startListening(self)
         self._inode = _inode(self._bindPath)
 
     def connectionLost(self, reason: Failure) -> None:

@@ -22,7 +22,7 @@ from echosvc.config import (
     Settings,
 )
 from echosvc.endpoints import EndpointError, server_endpoint
-from echosvc.listeners import BACKLOG, PORT, TCPListener
+from echosvc.listeners import TCPListener
 
 _DEFAULT = Config()
 _FLAGS = ("discard", "allow-half-open", "nagle")
@@ -59,7 +59,7 @@ class Options(usage.Options):
         "An echo service: every message that a client sends is answered with a prefix"
         " and the message. With no options it listens on port 8107, IPv4 and IPv6."
         " Examples: 'twistd -n echosvc'; 'twistd -n echosvc --listen tcp:9000"
-        " --prefix \"{hostname} #{message}: \"'; 'twistd -n echosvc --prefix \"\"' (a plain"
+        ' --prefix "{hostname} #{message}: "\'; \'twistd -n echosvc --prefix ""\' (a plain'
         " RFC 862 echo); 'twistd -n echosvc --listen unix:/run/echo.sock --framing line'."
         " A value that begins with a dash is written --option=VALUE."
     )
@@ -102,7 +102,7 @@ class Options(usage.Options):
     config: Config
 
     def __init__(self) -> None:
-        super().__init__()
+        usage.Options.__init__(self)
         self.listen: list[str] = []
 
     def opt_listen(self, description: str) -> None:
@@ -124,7 +124,7 @@ class Options(usage.Options):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse; a wrong word is one line on stderr and exit status 1."""
         try:
-            super().parseOptions(options)
+            usage.Options.parseOptions(self, options)
             self.config = Config(**self._settings())
         except usage.UsageError as error:
             give_up(str(error))

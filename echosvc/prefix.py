@@ -58,10 +58,10 @@ class Template:
 
     @classmethod
     def parse(cls, text: str, environ: Mapping[str, str] | None = None) -> Template:
-        """Read the template language.
+        r"""Read the template language.
 
-        :param text: ``{field}``, ``{env:NAME}``, ``{{``, ``}}``, ``\\n``, ``\\t``,
-            ``\\\\``, ``\\xNN``; all else is itself, in UTF-8.
+        :param text: ``{field}``, ``{env:NAME}``, ``{{``, ``}}``, ``\n``, ``\t``,
+            ``\\``, ``\xNN``; all else is itself, in UTF-8.
         :param environ: where ``{env:NAME}`` looks; the process's by default.
         :raises TemplateError: anything else in braces or behind a backslash.
         """
@@ -135,7 +135,9 @@ def _field(name: str, environ: Mapping[str, str]) -> Part:
 
 def _escape(letter: str) -> bytes:
     if letter not in _ESCAPES:
-        raise TemplateError(f"unknown escape {chr(92) + letter!r}: \\n, \\t, \\\\ and \\xNN are known")
+        raise TemplateError(
+            f"unknown escape {chr(92) + letter!r}: \\n, \\t, \\\\ and \\xNN are known"
+        )
     return _ESCAPES[letter]
 
 

@@ -125,9 +125,7 @@ class Report:
 
     def connected(self, local: str, remote: str) -> None:
         """A client has connected."""
-        log.info(
-            "Client connection: local = {local} remote = {remote}", local=local, remote=remote
-        )
+        log.info("Client connection: local = {local} remote = {remote}", local=local, remote=remote)
 
     def received(self, port: object, message: bytes, bytes_in: int, bytes_out: int) -> None:
         """A message was read and answered; the totals are the connection's so far."""

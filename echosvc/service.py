@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from twisted.application.service import Service
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.python.failure import Failure
@@ -75,7 +76,7 @@ class EchoService(Service):
 
     def privilegedStartService(self) -> None:
         """Open the listeners while the process may still use ports below 1024."""
-        super().privilegedStartService()
+        Service.privilegedStartService(self)
         self.bind()
 
     def startService(self) -> None:
@@ -84,7 +85,7 @@ class EchoService(Service):
         :raises ListenError: one failed. A service that cannot listen does not start.
         """
         self.bind()
-        super().startService()
+        Service.startService(self)
         for port in self.ports:
             self.factory.report.listening(port.getHost())
 
@@ -95,7 +96,7 @@ class EchoService(Service):
 
         :return: fires when no connection is left.
         """
-        super().stopService()
+        Service.stopService(self)
         self._bound = False
         if self._own_signals:
             self._end_now_on_signal()
@@ -150,7 +151,7 @@ class EchoService(Service):
         """From now on the reactor would meet a signal with an error and do nothing."""
         reactor: Any = self._time()
 
-        def end_now(number: int, frame: object) -> None:
+        def end_now(*_: object) -> None:
             reactor.callFromThread(self.factory.abort_all)
 
         with suppress(ValueError):  # not in the main thread
@@ -166,13 +167,13 @@ def _opened(endpoint: IStreamServerEndpoint, factory: EchoFactory) -> IListening
     if not results:
         raise ListenError(f"cannot listen on {endpoint}: it is not ready at once")
     if isinstance(results[0], Failure):
-        raise listen_error(str(endpoint), results[0].value)
+        raise listen_error(str(endpoint), cast(Exception, results[0].value))
     return cast(IListeningPort, results[0])
 
 
 def accept_waiting(port: IListeningPort) -> None:
     """Accept everybody whom the kernel has queued on a listening socket."""
-    if not hasattr(port, "doRead") or not getattr(port, "connected", False):
+    if not isinstance(port, tcp.Port) or not port.connected:
         return
     ready = select.poll()
     ready.register(port.fileno(), select.POLLIN)

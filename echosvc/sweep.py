@@ -103,4 +103,4 @@ class Sweep:
 def _monotonic(clock: IReactorTime | None) -> Callable[[], float]:
     if clock is None or getattr(clock, "seconds", None) is wall_seconds:
         return time.monotonic
-    return cast(Callable[[], float], clock.seconds)
+    return clock.seconds

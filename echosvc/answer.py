@@ -1,0 +1,164 @@
+"""Whether what came back answers what was sent.
+
+A server answers with prefix + piece, and it is TCP that decides where the pieces
+are cut. No Twisted, no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from echosvc.prefix import Field, Template
+
+_NUMBERS = ("pid", "connection", "message")
+_DIGITS = frozenset(b"0123456789")
+_VISIBLE = frozenset(range(0x21, 0x7F))
+#: Longest text taken for one field, bytes.
+_LONGEST_FIELD = 255
+#: Readings of the stream that are followed at a time; a bound for hostile streams.
+_READINGS = 16
+
+# How a reading began: with a prefix at the very start of the answer, with a prefix
+# after something else (a greeting), or without one at the very start (a plain echo).
+_PREFIXED, _LATER, _PLAIN = range(3)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A place in the prefix: the bytes that may stand there, and whether repeatedly."""
+
+    allowed: frozenset[int]
+    repeats: bool = False
+
+
+def _steps(template: Template) -> list[_Step]:
+    steps: list[_Step] = []
+    for part in template.parts:
+        if isinstance(part, Field):
+            steps.append(_Step(_DIGITS if part.name in _NUMBERS else _VISIBLE, repeats=True))
+        else:
+            steps += [_Step(frozenset((byte,))) for byte in part]
+    return steps
+
+
+class Answer:
+    """Finds one message in what comes back: its bytes in order, prefixes between them.
+
+    A reading is (bytes of the message seen, place in the prefix, how it began); all
+    that the stream allows are followed at the same time, so that a message that
+    contains the prefix, or part of it, is not mistaken.
+
+    :param template: the server's prefix; fields match whatever may stand there.
+    :param message: what was sent.
+    """
+
+    def __init__(self, template: Template, message: bytes) -> None:
+        self._steps = _steps(template)
+        self._message = message
+        self._inside = len(self._steps)  # this place: behind the prefix
+        self._readings = {(0, self._inside, _PLAIN), (0, 0, _PREFIXED)}
+        self.complete = not message
+
+    def feed(self, data: bytes) -> bool:
+        """Take what came; give whether the message is answered."""
+        for byte in data:
+            if self.complete:
+                break
+            self._take(byte)
+        return self.complete
+
+    def _take(self, byte: int) -> None:
+        after: set[tuple[int, int, int]] = set()
+        for reading in self._readings:
+            self._follow(reading, byte, after)
+        if (0, self._inside, _PREFIXED) in after:  # it was the prefix, not the message
+            after = {reading for reading in after if reading[2] != _PLAIN}
+        if len(after) > _READINGS:
+            after = set(sorted(after, reverse=True)[:_READINGS])
+        # Something else may stand first: a prefix can begin anywhere.
+        self.complete = self._answered(after)
+        self._readings = after | {(0, 0, _LATER)}
+
+    def _follow(
+        self, reading: tuple[int, int, int], byte: int, after: set[tuple[int, int, int]]
+    ) -> None:
+        seen, place, began = reading
+        if seen == len(self._message):
+            after.add(reading)
+            return
+        if place == self._inside:
+            if byte == self._message[seen]:
+                after.add((seen + 1, place, began))
+            place = 0  # or a prefix begins here
+        if place < self._inside and byte in self._steps[place].allowed:
+            after.add((seen, place + 1, began))
+            if self._steps[place].repeats:
+                after.add((seen, place, began))
+
+    def _answered(self, readings: set[tuple[int, int, int]]) -> bool:
+        whole = [began for seen, _, began in readings if seen == len(self._message)]
+        if any(began != _PLAIN for began in whole):
+            return True
+        # The same bytes may yet turn out to be the prefix.
+        opening = any(began == _PREFIXED and not seen for seen, _, began in readings)
+        return bool(whole) and not opening
+
+
+class Tally:
+    """Counts a stream that is too long to be kept: what went out, what came back.
+
+    :param template: the server's prefix.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self._prefix = _pattern(template)
+        self._longest = sum(
+            _LONGEST_FIELD if isinstance(part, Field) else len(part) for part in template.parts
+        )
+        self._constant = template.constant
+        self._tail = b""
+        self.sent = 0
+        self.received = 0
+        self._prefixes = self._prefix_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        self.received += len(data)
+        if not self._longest:
+            return
+        data = self._tail + data
+        end = 0
+        for match in self._prefix.finditer(data):
+            self._prefixes += 1
+            self._prefix_bytes += len(match[0])
+            end = match.end()
+        self._tail = data[max(end, len(data) - self._longest + 1) :]
+
+    @property
+    def payload(self) -> int:
+        """Bytes that came back, without what looks like prefixes."""
+        return self.received - self._prefix_bytes
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many bytes came back as went out.
+
+        Where the payload itself contains the prefix, fewer of those seen were put in
+        by the server; then the total must still be payload plus some prefixes.
+        """
+        if self.payload >= self.sent:
+            return True
+        extra = self.received - self.sent
+        size = len(self._constant or b"")
+        return bool(size) and extra % size == 0 and 0 < extra // size <= self._prefixes
+
+
+def _pattern(template: Template) -> re.Pattern[bytes]:
+    parts = [
+        re.escape(part)
+        if isinstance(part, bytes)
+        else (rb"[0-9]" if part.name in _NUMBERS else rb"[!-~]") + b"{1,%d}?" % _LONGEST_FIELD
+        for part in template.parts
+    ]
+    return re.compile(b"".join(parts), re.DOTALL)

@@ -1,0 +1,211 @@
+"""The console script: ``echosvc send`` and ``echosvc demo``.
+
+Exit statuses: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from echosvc._version import __version__
+from echosvc.config import ENCODINGS, Config, seconds_fault
+from echosvc.endpoints import EndpointError, Target, client_endpoint
+from echosvc.listeners import PORT
+from echosvc.options import one_line
+from echosvc.prefix import Template, TemplateError
+from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
+
+Talking = Coroutine[Deferred[Any], Any, None]
+
+FINE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+#: The tutorial's three clients and what each says.
+DEMO = (("Dwarves", "More Axes"), ("Elves", "More Arrows"), ("Hobbits", "More Pipe Weed"))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the status of a usage error."""
+        complain(f"echosvc: {message}")
+        raise SystemExit(USAGE)
+
+
+def complain(line: str) -> None:
+    """Put one line on stderr."""
+    os.write(2, one_line(line).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
+    if fault := seconds_fault(seconds):
+        raise argparse.ArgumentTypeError(fault)
+    return seconds
+
+
+def _prefix(text: str) -> Template:
+    try:
+        return Template.parse(text)
+    except TemplateError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_EPILOG = """\
+examples:
+  echosvc send "More Axes"                     one message to localhost:8107
+  echosvc send --to tcp:192.0.2.7:9000 one two two messages, one after the other's answer
+  echosvc send --raw - < big.bin > echoed.bin  a stream of any size
+  echosvc send --to unix:/run/echo.sock --prefix "" hello
+  echosvc demo                                 the tutorial's three clients at once
+
+exit status: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    top = _Parser(
+        prog="echosvc",
+        description="Talk to an echo server. The server itself is: twistd -n echosvc",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"echosvc {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    _describe_send(commands)
+    _describe_demo(commands)
+    return top
+
+
+def _command(commands: Any, name: str, run: object, summary: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--to",
+        metavar="ENDPOINT",
+        default=f"tcp:localhost:{PORT}",
+        help="Twisted client endpoint: tcp:HOST:PORT, unix:PATH, tls:HOST:PORT"
+        " (default: %(default)s; a name is tried over IPv6 and IPv4)",
+    )
+    return command
+
+
+def _describe_send(commands: Any) -> None:
+    manner = Manner()
+    send = _command(commands, "send", _send, "send messages, print what comes back")
+    add = send.add_argument
+    add("--name", default="Dwarves", help="who we are, in the output (default: %(default)s)")
+    add(
+        "--prefix",
+        metavar="TEMPLATE",
+        type=_prefix,
+        default=Config().prefix,
+        help="the server's prefix, in its template language (default: '%(default)s')",
+    )
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=_duration,
+        default=manner.timeout,
+        help="report when nothing came for so long; 0 = off (default: %(default)s)",
+    )
+    add(
+        "--deadline",
+        metavar="SECONDS",
+        type=_duration,
+        default=manner.deadline,
+        help="give up after so long without progress; 0 = never (default: %(default)s)",
+    )
+    add(
+        "--encoding",
+        choices=ENCODINGS[::-1],
+        default="utf-8",
+        help="how replies are shown (default: %(default)s)",
+    )
+    add("--quiet", action="store_true", help="print the replies alone, one a line")
+    add("--raw", action="store_true", help="write the replies as they are, nothing added")
+    add("message", metavar="MESSAGE", nargs="+",
+        help="what to send; '-' as the last one streams standard input")  # fmt: skip
+
+
+def _describe_demo(commands: Any) -> None:
+    _command(commands, "demo", _demo, "three clients at once, each with its own message")
+
+
+def _send(words: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
+    messages = [os.fsencode(word) for word in words.message]
+    manner = Manner(
+        words.prefix, words.timeout, words.deadline, words.encoding == "utf-8",
+        words.quiet, words.raw,
+    )  # fmt: skip
+    talk = Talk(reactor, target, words.name, manner, sys.stdout.buffer)
+    return [talk.run(messages)]
+
+
+def _demo(_: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
+    return [
+        Talk(reactor, target, name, Manner(), sys.stdout.buffer).run([message.encode()])
+        for name, message in DEMO
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; give its exit status."""
+    commands = parser()
+    words = commands.parse_args(arguments)
+    if STDIN.decode() in getattr(words, "message", [])[:-1]:
+        commands.error("'-' must be the last MESSAGE: the stream ends with it")
+    from twisted.internet import reactor
+
+    try:
+        target = client_endpoint(reactor, words.to)
+    except EndpointError as error:
+        commands.error(f"--to {words.to!r}: {error}")
+    return _run(reactor, lambda: words.run(words, reactor, target))
+
+
+def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:
+    """Run the conversations on the reactor until all have ended."""
+    statuses: list[int] = []
+
+    def ended(results: list[tuple[bool, None]]) -> None:
+        statuses.append(max(_judged(result) for _, result in results))
+        reactor.stop()
+
+    def begin() -> None:
+        talks = [Deferred.fromCoroutine(talk) for talk in start()]
+        DeferredList(talks, consumeErrors=True).addCallback(ended)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    return statuses[0] if statuses else INTERRUPTED
+
+
+def _judged(result: object) -> int:
+    """Say what went wrong with one conversation; give the exit status."""
+    if not isinstance(result, Failure):
+        return FINE
+    if result.check(TalkError, OutputError):
+        complain(result.getErrorMessage())
+    else:
+        complain(f"echosvc: internal error: {result.getErrorMessage()}")
+    return FAILED

@@ -1,0 +1,272 @@
+"""The client's side: a stream to write to and to receive from."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from typing import cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IConsumer,
+    IProducer,
+    IProtocol,
+    IPushProducer,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+from typing_extensions import Unpack
+from zope.interface import implementer
+
+from echosvc.config import ClientConfig, ClientSettings
+from echosvc.connection import Connection
+from echosvc.flow import HIGH_WATER
+from echosvc.report import Outcome
+from echosvc.sweep import Sweep
+
+
+# A consumer whose write() gives more than IConsumer asks for.
+@implementer(IConsumer)
+class EchoClient(Connection):
+    """A connection to a server.
+
+    Every Deferred that it gives out ends, at the latest when the connection does.
+    Cancelling one only stops the waiting: what was written stays written, what has
+    arrived is there for the next :meth:`receive`.
+
+    :ivar factory: the :class:`EchoClientFactory`.
+    """
+
+    factory: EchoClientFactory
+
+    def __init__(self) -> None:
+        self._full = False  # the transport has enough to send
+        self._producer: IPushProducer | None = None
+        self._writers: list[Deferred[None]] = []
+        self._receivers: deque[Deferred[bytes]] = deque()
+        self._unread: deque[bytes] = deque()
+        self._closers: list[Deferred[Outcome]] = []
+        self._reason: Failure | None = None
+
+    # -- sending --------------------------------------------------------------
+
+    def write(self, data: bytes) -> Deferred[None]:  # type: ignore[override]
+        """Send ``data`` (Node's ``write``).
+
+        :return: fires when more may be sent (Node's ``drain``): at once, or when what
+            waits has left. Fails with ``BrokenPipeError`` where nothing can be sent any
+            more, and with the connection's reason where it ends before.
+        """
+        if self.closing:
+            return fail(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        self._active = self._sweep.now()
+        self._send(data)
+        if not self._full:
+            return succeed(None)
+        writer: Deferred[None] = Deferred(self._writers.remove)
+        self._writers.append(writer)
+        return writer
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Let ``producer`` write, and pause it while enough waits.
+
+        :param streaming: must be true: an ``IPushProducer``.
+        :raises RuntimeError: there is one already.
+        :raises ValueError: it is a pull producer.
+        """
+        if not streaming:
+            raise ValueError("only push producers (streaming=True) are supported")
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is registered already")
+        self._producer = cast(IPushProducer, producer)
+        if self.closing:
+            self._producer.stopProducing()
+        elif self._full:
+            self._producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """Take the producer's place away."""
+        self._producer = None
+
+    # -- receiving ------------------------------------------------------------
+
+    def receive(self) -> Deferred[bytes]:
+        """Give the next piece that arrives; ``b""`` at the end of the stream.
+
+        While 64 KiB have arrived that nobody asked for, nothing more is read.
+
+        :return: fails with the connection's reason where it broke.
+        """
+        if self._unread:
+            piece = self._unread.popleft()
+            if self._held and self._size() < HIGH_WATER:
+                self.resume()
+            return succeed(piece)
+        if self.peer_finished or self._gone:
+            return self._end_of_stream()
+        receiver: Deferred[bytes] = Deferred(self._receivers.remove)
+        self._receivers.append(receiver)
+        return receiver
+
+    # -- ending ---------------------------------------------------------------
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether :meth:`finish` ends one direction only; not so on TLS."""
+        return self._sender.plain
+
+    def finish(self) -> None:
+        """Say that nothing more will be sent (Node's ``end()``): flush, then FIN.
+
+        What the server still sends can be received. On TLS there is no half-close in
+        Twisted: the server is told that the whole connection ends.
+        """
+        self.end_with(Outcome.FINISHED)
+
+    def abort(self) -> None:
+        """End now with a reset (Node's ``resetAndDestroy()``)."""
+        self.abort_with(Outcome.ABORTED)
+
+    def when_closed(self) -> Deferred[Outcome]:
+        """Fire with the outcome once the connection is gone (Node's ``close``)."""
+        if self._gone and self.outcome is not None:
+            return succeed(self.outcome)
+        closer: Deferred[Outcome] = Deferred(self._closers.remove)
+        self._closers.append(closer)
+        return closer
+
+    @property
+    def reason(self) -> Failure | None:
+        """Why the connection is gone, in Twisted's words; ``None`` while it lives."""
+        return self._reason
+
+    def idle(self, seconds: float) -> None:
+        """Nothing happened for ``seconds``, the idle time-out (Node's ``timeout``)."""
+
+    # -- life -----------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Take the factory's settings, then begin."""
+        config = self.factory.config
+        self._sweep = self.factory.sweep
+        self._linger, self._idle_timeout = config.linger, config.idle_timeout
+        super().connectionMade()
+
+    def _started(self) -> None:
+        self._tune(self.factory.config.nagle, self.factory.config.keep_alive)
+        self._register()
+
+    def pauseProducing(self) -> None:
+        """Take no more to send for now. Reading goes on: an echo server stops reading
+
+        while its replies wait, so that two that both stopped would wait for ever.
+        """
+        self._full = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Take more to send."""
+        self._full = False
+        self._active = self._sweep.now()
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.callback(None)
+        if self._producer is not None and not self.closing:
+            self._producer.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand on what came, or keep it until somebody asks."""
+        self._active = self._waiting_since = self._sweep.now()
+        self.bytes_in += len(data)
+        if self._receivers:
+            self._receivers.popleft().callback(data)
+            return
+        self._unread.append(data)
+        if self._size() >= HIGH_WATER:
+            self._hold()
+
+    def _size(self) -> int:
+        return sum(map(len, self._unread))
+
+    def _ended_by_peer(self) -> None:
+        self._tell_end()
+        if not self.factory.config.allow_half_open:
+            self.end_with(Outcome.FINISHED)
+
+    def _read_to_end(self) -> None:
+        """Our FIN goes out, but what comes is still wanted, at the application's pace."""
+
+    def _tick_closing(self, now: float) -> None:
+        if self._held:
+            self._waiting_since = now  # it is us who make the server wait
+        super()._tick_closing(now)
+
+    def _timed_out(self, seconds: float) -> None:
+        self.idle(seconds)
+
+    def _over(self, outcome: Outcome, reason: Failure) -> None:
+        self._reason = reason
+        if self._producer is not None:
+            self._producer.stopProducing()
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.errback(reason)
+        self._tell_end()
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            closer.callback(outcome)
+
+    def _tell_end(self) -> None:
+        receivers, self._receivers = self._receivers, deque()
+        for receiver in receivers:
+            self._end_of_stream().chainDeferred(receiver)
+
+    def _end_of_stream(self) -> Deferred[bytes]:
+        if self.peer_finished or self._reason is None or self._reason.check(ConnectionDone):
+            return succeed(b"")
+        return fail(self._reason)
+
+
+class EchoClientFactory(ClientFactory):
+    """Builds clients: ``endpoint.connect(EchoClientFactory())``.
+
+    :param clock: what the deadlines run on; ``None`` = the global reactor.
+    :param settings: the fields of :class:`~echosvc.config.ClientConfig`.
+    :raises ConfigError: a wrong value.
+    :ivar protocol: the class of the connections; a subclass of :class:`EchoClient`.
+    """
+
+    noisy = False
+    protocol: type[EchoClient] = EchoClient  # type: ignore[assignment]
+
+    def __init__(
+        self, *, clock: IReactorTime | None = None, **settings: Unpack[ClientSettings]
+    ) -> None:
+        self.config = ClientConfig(**settings)
+        self.sweep = Sweep(clock, [self.config.idle_timeout, self.config.linger])
+
+
+def connect(
+    endpoint: IStreamClientEndpoint,
+    *,
+    clock: IReactorTime | None = None,
+    **settings: Unpack[ClientSettings],
+) -> Deferred[EchoClient]:
+    """Connect to a server (Node's ``net.connect``).
+
+    :param endpoint: where, e.g. ``HostnameEndpoint(reactor, "localhost", 8107)``.
+    :param settings: the fields of :class:`~echosvc.config.ClientConfig`.
+    :return: fires with the client; fails as the endpoint does. Cancelling it ends the
+        attempt.
+    """
+
+    def connected(protocol: IProtocol) -> EchoClient:
+        return cast(EchoClient, protocol)
+
+    attempt = endpoint.connect(EchoClientFactory(clock=clock, **settings))
+    return attempt.addCallback(connected)
