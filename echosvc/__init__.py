@@ -3,8 +3,9 @@
 from echosvc._version import __version__
 from echosvc.client import EchoClient, EchoClientFactory, connect
 from echosvc.config import Config, ConfigError
+from echosvc.factory import EchoFactory
 from echosvc.report import Outcome
-from echosvc.server import EchoFactory, EchoProtocol
+from echosvc.server import EchoProtocol
 from echosvc.service import EchoService
 
 __all__ = [

@@ -19,9 +19,9 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from echosvc.factory import EchoFactory
 from echosvc.listeners import ListenError, listen_error
 from echosvc.options import Options, give_up
-from echosvc.server import EchoFactory
 
 #: How many times a listening socket is emptied before it is closed; each time takes
 #: everything that waits, so more than one is needed only while clients keep coming.

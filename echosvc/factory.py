@@ -1,0 +1,109 @@
+"""All connections of one server: their settings, their clock, their count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory
+from typing_extensions import Unpack
+
+from echosvc.config import Config, Settings
+from echosvc.report import Outcome, Report
+from echosvc.server import EchoProtocol
+from echosvc.sweep import Sweep
+
+
+class EchoFactory(Factory):
+    """A whole server: ``endpoint.listen(EchoFactory(prefix=b"> "))``.
+
+    :param clock: what the connections' deadlines run on; ``None`` = the reactor that
+        is installed when the first connection comes.
+    :param on_connect: called with each connection that starts (Node's
+        ``connectionListener``).
+    :param config: the settings as one object, in place of ``settings``.
+    :param settings: the fields of :class:`~echosvc.config.Config`.
+    :raises ConfigError: a wrong value.
+    :ivar protocol: the class of the connections; a subclass of :class:`EchoProtocol`.
+    :ivar made: connections made so far.
+    """
+
+    noisy = False
+    protocol: type[EchoProtocol] = EchoProtocol  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime | None = None,
+        on_connect: Callable[[EchoProtocol], object] | None = None,
+        config: Config | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        self.config = config or Config(**settings)
+        self.prefix = self.config.prefix_template()
+        self.greeting = self.config.greeting_template()
+        self.report = Report(self.config.log)
+        self.sweep = Sweep(clock, [self.config.idle_timeout, self.config.linger])
+        self.on_connect = on_connect
+        self.made = 0
+        self._live: set[EchoProtocol] = set()
+        self._ended_in = self._ended_out = 0
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def connections(self) -> tuple[EchoProtocol, ...]:
+        """The live connections, in no particular order."""
+        return tuple(self._live)
+
+    @property
+    def count(self) -> int:
+        """How many connections live (Node's ``getConnections``)."""
+        return len(self._live)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes read on all connections, ended ones included."""
+        return self._ended_in + sum(each.bytes_in for each in self._live)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes accepted for sending on all connections, ended ones included."""
+        return self._ended_out + sum(each.bytes_out for each in self._live)
+
+    def when_idle(self) -> Deferred[None]:
+        """Fire when no connection lives. Cancelling it stops the waiting only."""
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        self._fire_if_idle()
+        return waiting
+
+    def end_all(self) -> None:
+        """End every live connection politely, with the word ``drained``."""
+        for connection in self.connections:
+            connection.end_with(Outcome.DRAINED)
+
+    def abort_all(self) -> None:
+        """End every live connection now."""
+        for connection in self.connections:
+            connection.abort_with(Outcome.ABORTED)
+
+    def _add(self, connection: EchoProtocol) -> int:
+        """Count a connection in; give its ordinal."""
+        self.made += 1
+        self._live.add(connection)
+        return self.made
+
+    def _remove(self, connection: EchoProtocol) -> int:
+        """Count a connection out; give how many are left."""
+        self._live.discard(connection)
+        self._ended_in += connection.bytes_in
+        self._ended_out += connection.bytes_out
+        self._fire_if_idle()
+        return len(self._live)
+
+    def _fire_if_idle(self) -> None:
+        if not self._live:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)

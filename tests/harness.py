@@ -1,0 +1,213 @@
+"""What the tests share: real servers in processes of their own, and plain sockets.
+
+No test decides by sleeping: every wait here is for an event and is bounded by
+:data:`LIMIT` seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Bound of every wait, seconds. Generous: machines are slow at times.
+LIMIT = 30.0
+ROOT = Path(__file__).resolve().parent.parent
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
+
+
+def environment() -> dict[str, str]:
+    """The environment for a subprocess: it finds this checkout from anywhere."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+class Process:
+    """A program whose output lines can be waited for. Ended at the latest by :meth:`close`."""
+
+    def __init__(self, command: list[str], **options: object) -> None:
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self.popen = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            env=options.pop("env", environment()),
+            **options,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.popen.stdout:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def wait_lines(self, pattern: str, count: int = 1, limit: float = LIMIT) -> list[str]:
+        """Wait until at least ``count`` lines match; give all that do."""
+
+        def found() -> list[str]:
+            return [line for line in self.lines if re.search(pattern, line)]
+
+        with self._news:
+            self._news.wait_for(lambda: len(found()) >= count or self._ended, limit)
+            if len(found()) < count:
+                raise AssertionError(f"no {count} lines {pattern!r} in:\n" + "\n".join(self.lines))
+            return found()
+
+    def wait_line(self, pattern: str, limit: float = LIMIT) -> str:
+        return self.wait_lines(pattern, 1, limit)[0]
+
+    def matching(self, pattern: str) -> list[str]:
+        """The lines so far that match."""
+        with self._news:
+            return [line for line in self.lines if re.search(pattern, line)]
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.popen.send_signal(number)
+
+    def wait(self, limit: float = LIMIT) -> int:
+        """Wait for the end and for all output; give the exit status."""
+        status = self.popen.wait(limit)
+        self._reader.join(limit)
+        return status
+
+    def close(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.wait()
+        self.popen.stdout.close()
+
+    def memory(self) -> int:
+        """Resident memory, bytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_memory(self) -> int:
+        """The most resident memory so far, bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
+
+
+class Server(Process):
+    """``twistd -n echosvc`` on a free port of 127.0.0.1, listening once this is made.
+
+    :param options: of echosvc; ``--listen`` among them replaces the default one.
+    :param twistd: of twistd, e.g. ``--reactor=asyncio``.
+    """
+
+    def __init__(self, *options: str, twistd: tuple[str, ...] = (), **popen: object) -> None:
+        if not any(option.startswith(("--listen", "-l")) for option in options):
+            options = ("--listen", "tcp:0:interface=127.0.0.1", *options)
+        super().__init__([*TWISTD, *twistd, "echosvc", *options], **popen)
+        try:
+            self.wait_line("Server listening")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def listeners(self) -> list[dict[str, object]]:
+        """What the "Server listening" lines say."""
+        lines = self.matching("Server listening: ")
+        return [json.loads(line.partition("Server listening: ")[2]) for line in lines]
+
+    @property
+    def port(self) -> int:
+        return int(next(facts["port"] for facts in self.listeners if "port" in facts))
+
+    def connect(self, **options: object) -> socket.socket:
+        return connect(("127.0.0.1", self.port), **options)
+
+    def stop(self) -> int:
+        """End it with SIGTERM; give the exit status (143: twistd ends by the signal)."""
+        self.signal()
+        return self.wait()
+
+
+@contextmanager
+def running(*options: str, **more: object) -> Iterator[Server]:
+    """A :class:`Server` for the length of a ``with``."""
+    server = Server(*options, **more)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def connect(address: tuple[str, int] | str, receive_buffer: int = 0) -> socket.socket:
+    """A blocking client socket whose every call is bounded.
+
+    :param address: a pair, or a UNIX path.
+    :param receive_buffer: SO_RCVBUF, for a reader that the sender soon has to wait for.
+    """
+    if isinstance(address, str):
+        family = socket.AF_UNIX
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    client = socket.socket(family, socket.SOCK_STREAM)
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(LIMIT)
+    client.connect(address)
+    return client
+
+
+def receive_all(client: socket.socket) -> bytes:
+    """Everything until the peer's FIN."""
+    pieces = []
+    while piece := client.recv(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def receive_exactly(client: socket.socket, size: int) -> bytes:
+    """``size`` bytes, or what came before the peer's FIN."""
+    pieces = []
+    while size and (piece := client.recv(min(size, 1 << 20))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def exchange(address: tuple[str, int] | str, data: bytes) -> bytes:
+    """Send ``data`` and FIN at once; give everything that comes back."""
+    with connect(address) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return receive_all(client)
+
+
+def reset(client: socket.socket) -> None:
+    """Close with a RST."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+
+
+def wait_until(true: Callable[[], object], limit: float = LIMIT) -> None:
+    """Poll for something that has no event to wait for."""
+    end = time.monotonic() + limit
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {limit} s: {true}")
+        time.sleep(0.01)
