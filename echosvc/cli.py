@@ -187,17 +187,22 @@ def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:
     """Run the conversations on the reactor until all have ended."""
     statuses: list[int] = []
 
+    def interrupted() -> None:
+        statuses.append(INTERRUPTED)  # or the last, if the conversations had ended
+
     def ended(results: list[tuple[bool, None]]) -> None:
-        statuses.append(max(_judged(result) for _, result in results))
-        reactor.stop()
+        if not statuses:
+            statuses.append(max(_judged(result) for _, result in results))
+            reactor.stop()
 
     def begin() -> None:
+        reactor.addSystemEventTrigger("before", "shutdown", interrupted)
         talks = [Deferred.fromCoroutine(talk) for talk in start()]
         DeferredList(talks, consumeErrors=True).addCallback(ended)
 
     reactor.callWhenRunning(begin)
     reactor.run()
-    return statuses[0] if statuses else INTERRUPTED
+    return statuses[0]
 
 
 def _judged(result: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -33,6 +34,8 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return _built(_TCP[kind], reactor, words, options)
         if kind == "unix":
             return _built(_unix, reactor, words, options)
+        if kind == "tls":
+            os.scandir(words[0] if words else "").close()  # Twisted's would do without
         if kind in _TAKES_BACKLOG and not re.search(r"(?<!\\):backlog=", description):
             description += f":backlog={BACKLOG}"
         return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
@@ -82,29 +85,32 @@ def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
 
     Addresses in brackets may hold colons: ``tcp:[::1]:8107``.
     """
-    parts = re.findall(r"(?:\\.|\[[0-9A-Fa-f:.%]*\]|[^:\\])+|(?<=:)(?=:|$)", description)
+    kind, *parts = re.findall(r"((?:\\.?|\[[0-9A-Fa-f:.%]*\]|[^:\\])*)(?::|$)", description)
     words: list[str] = []
     options: dict[str, str] = {}
-    for part in parts[1:]:
+    for part in parts[:-1]:  # the last match is the empty one at the end
         name, equals, value = part.partition("=")
         if equals and name.isidentifier():
             options[name] = _plain(value)
         else:
             words.append(_plain(part))
-    return (parts[0] if parts else ""), words, options
+    return kind, words, options
 
 
 def _plain(text: str) -> str:
     bare = text[1:-1] if re.fullmatch(r"\[[0-9A-Fa-f:.%]+\]", text) else text
-    return re.sub(r"\\(.)", r"\1", bare)
+    return re.sub(r"\\(.?)", r"\1", bare)
 
 
 def _built(
     build: Callable[..., _Endpoint], reactor: object, words: list[str], options: dict[str, str]
 ) -> _Endpoint:
     """Call ``build``, with a wrong argument told in words."""
+    signature = inspect.signature(build)
+    if unknown := options.keys() - signature.parameters.keys():
+        raise EndpointError(f"unknown argument {min(unknown)!r}")
     try:
-        arguments = inspect.signature(build).bind(reactor, *words, **options)
+        arguments = signature.bind(reactor, *words, **options)
     except TypeError as error:
         raise EndpointError(str(error)) from None
     return build(*arguments.args, **arguments.kwargs)

@@ -51,17 +51,24 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
 }
 
 
+_EXAMPLES = """
+Examples:
+  twistd -n echosvc                                        port 8107, IPv4 and IPv6
+  twistd -n echosvc --listen tcp:9000:interface=127.0.0.1 --log messages
+  twistd -n echosvc --prefix '{hostname} #{message}: '     who answered, and which reply
+  twistd -n echosvc --prefix ''                            a plain RFC 862 echo
+  twistd -n echosvc --listen unix:/run/echo.sock --framing line
+  twistd -n echosvc --idle-timeout 30 --idle-action close
+"""
+
+
 class Options(usage.Options):
     """``twistd echosvc``. Every wrong word ends the process with one line on stderr."""
 
     synopsis = "[options]"
     longdesc = (
         "An echo service: every message that a client sends is answered with a prefix"
-        " and the message. With no options it listens on port 8107, IPv4 and IPv6."
-        " Examples: 'twistd -n echosvc'; 'twistd -n echosvc --listen tcp:9000"
-        ' --prefix "{hostname} #{message}: "\'; \'twistd -n echosvc --prefix ""\' (a plain'
-        " RFC 862 echo); 'twistd -n echosvc --listen unix:/run/echo.sock --framing line'."
-        " A value that begins with a dash is written --option=VALUE."
+        " and the message. A value that begins with a dash is written --option=VALUE."
     )
 
     optParameters = [
@@ -106,7 +113,7 @@ class Options(usage.Options):
         self.listen: list[str] = []
 
     def opt_listen(self, description: str) -> None:
-        """Twisted server endpoint to listen on, repeatable: tcp: tcp6: unix: ssl: tls: systemd:"""
+        """Twisted server endpoint, repeatable. [default: TCP port 8107, IPv4 and IPv6]"""
         self.listen.append(description)
 
     opt_l = opt_listen
@@ -115,6 +122,10 @@ class Options(usage.Options):
         """Show the version and exit."""
         print(f"echosvc {__version__}")
         raise SystemExit(0)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Give the help, with examples."""
+        return cast(str, usage.Options.getUsage(self, width)) + _EXAMPLES
 
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments."""
@@ -129,7 +140,7 @@ class Options(usage.Options):
         except usage.UsageError as error:
             give_up(str(error))
         except ConfigError as error:
-            give_up(f"--{error.field.replace('_', '-')} {error.why}")
+            give_up(f"--{error.field.replace('_', '-')}: {error.why}")
 
     def _settings(self) -> Settings:
         values: dict[str, Any] = {
@@ -147,7 +158,7 @@ class Options(usage.Options):
         try:
             return kind(text)
         except ValueError:
-            raise usage.UsageError(f"--{name} must be {what}, not {text!r}") from None
+            raise usage.UsageError(f"--{name}: must be {what}, not {text!r}") from None
 
     def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
         """Give where to listen; exits like :meth:`parseOptions`."""

@@ -16,7 +16,13 @@ from typing import Any, cast
 from twisted.application.service import Service
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorCore,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.python.failure import Failure
 
 from echosvc.factory import EchoFactory
@@ -70,7 +76,7 @@ class EchoService(Service):
             try:
                 self.ports.append(_opened(endpoint, self.factory))
             except ListenError:
-                self._close_ports()
+                self._close_now()
                 self._bound = False
                 raise
 
@@ -80,12 +86,15 @@ class EchoService(Service):
         self.bind()
 
     def startService(self) -> None:
-        """Open the listeners and say so.
+        """Open the listeners, and say so once signals are handled and clients served.
 
         :raises ListenError: one failed. A service that cannot listen does not start.
         """
         self.bind()
         Service.startService(self)
+        cast(IReactorCore, self._time()).callWhenRunning(self._announce)
+
+    def _announce(self) -> None:
         for port in self.ports:
             self.factory.report.listening(port.getHost())
 
@@ -126,6 +135,14 @@ class EchoService(Service):
     def _close_ports(self) -> Deferred[Any]:
         ports, self.ports = self.ports, []
         return DeferredList([self._close(port) for port in ports])
+
+    def _close_now(self) -> None:
+        """Close what was opened, though the reactor may never run."""
+        ports, self.ports = self.ports, []
+        for port in ports:
+            if isinstance(port, tcp.Port):
+                port.stopReading()
+                port.connectionLost(Failure(ConnectionDone()))
 
     def _close(self, port: IListeningPort) -> Deferred[Any]:
         """Close a listener and reset nobody.

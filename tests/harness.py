@@ -9,20 +9,39 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from echosvc import EchoFactory
+
+import pytest
 
 #: Bound of every wait, seconds. Generous: machines are slow at times.
 LIMIT = 30.0
 ROOT = Path(__file__).resolve().parent.parent
+#: Where the Node programs are.
+NODE = ROOT / "tests" / "net" / "node"
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
+
+
+def need(program: str) -> str:
+    """The path of a program; where it is absent the test is skipped, in CI it fails."""
+    path = shutil.which(program)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{program} is not installed")
+    return path
 
 
 def environment() -> dict[str, str]:
@@ -145,6 +164,18 @@ class Server(Process):
         return self.wait()
 
 
+class NodeServer(Server):
+    """``tests/net/node/server.js``, with the lines and options of ours; ended by SIGTERM, 0."""
+
+    def __init__(self, *options: str) -> None:
+        Process.__init__(self, [need("node"), str(NODE / "server.js"), *options])
+        try:
+            self.wait_line("Server listening")
+        except BaseException:
+            self.close()
+            raise
+
+
 @contextmanager
 def running(*options: str, **more: object) -> Iterator[Server]:
     """A :class:`Server` for the length of a ``with``."""
@@ -169,7 +200,11 @@ def connect(address: tuple[str, int] | str, receive_buffer: int = 0) -> socket.s
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     client.settimeout(LIMIT)
-    client.connect(address)
+    try:
+        client.connect(address)
+    except BaseException:
+        client.close()
+        raise
     return client
 
 
@@ -211,3 +246,76 @@ def wait_until(true: Callable[[], object], limit: float = LIMIT) -> None:
         if time.monotonic() > end:
             raise AssertionError(f"not within {limit} s: {true}")
         time.sleep(0.01)
+
+
+# -- in this process, on the reactor that pytest-twisted runs ---------------------------
+# Imported late: whoever imports this module must not thereby install a reactor.
+
+
+def within(waited: Deferred[Any], seconds: float = LIMIT) -> Deferred[Any]:
+    """``waited``, bounded."""
+    from twisted.internet import reactor
+
+    return waited.addTimeout(seconds, reactor)
+
+
+def in_thread(function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+    """Run what blocks, e.g. a plain socket's client, beside the reactor."""
+    from twisted.internet.threads import deferToThread
+
+    return within(deferToThread(function, *arguments))
+
+
+async def turn(seconds: float = 0.0) -> None:
+    """Let the reactor work."""
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    await deferLater(reactor, seconds)
+
+
+async def until(true: Callable[[], object], limit: float = LIMIT) -> None:
+    """:func:`wait_until` for code that runs on the reactor."""
+    end = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < end, f"not within {limit} s: {true}"
+        await turn(0.002)
+
+
+@contextmanager
+def no_faults() -> Iterator[list[dict[str, Any]]]:
+    """Fail where an exception was logged meanwhile; a test may take out those it expects."""
+    from twisted.logger import globalLogPublisher
+
+    faults: list[dict[str, Any]] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        if "log_failure" in event:
+            faults.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield faults
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert not faults, "\n".join(str(fault["log_failure"].getTraceback()) for fault in faults)
+
+
+@asynccontextmanager
+async def serving(
+    factory: EchoFactory, where: str = "tcp:0:interface=127.0.0.1"
+) -> AsyncIterator[Any]:
+    """The factory on a listener; gives the address for plain sockets."""
+    from twisted.internet import reactor
+
+    from echosvc.endpoints import server_endpoint
+
+    with no_faults():
+        port = await server_endpoint(reactor, where).listen(factory)
+        address = port.getHost()
+        try:
+            yield (address.host, address.port) if hasattr(address, "port") else where[5:]
+        finally:
+            await within(port.stopListening())
+            factory.abort_all()
+            await within(factory.when_idle())

@@ -1,0 +1,45 @@
+"""A client: sends lines as fast as the server takes them, and counts what returns.
+
+Run it:  python examples/client.py tcp:localhost:8107 100000
+"""
+
+from __future__ import annotations
+
+import sys
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.task import react
+
+from echosvc import EchoClient, connect
+
+
+async def send_lines(client: EchoClient, count: int) -> None:
+    """Write ``count`` lines, waiting whenever enough is on its way, then half-close."""
+    for number in range(count):
+        await client.write(b"line %d\n" % number)
+    client.finish()
+
+
+async def talk(reactor: object, endpoint: str, count: int) -> None:
+    """Send, receive to the end, and say how it went."""
+    client = await connect(clientFromString(reactor, endpoint), idle_timeout=5)
+    print(f"connected: local = {client.local} remote = {client.remote}")
+    sending = Deferred.fromCoroutine(send_lines(client, count))
+    lines = 0
+    while piece := await client.receive():
+        lines += piece.count(b"\n")
+    await sending
+    outcome = await client.when_closed()
+    print(f"{outcome.value}: {client.bytes_out} bytes out, {client.bytes_in} in, {lines} lines")
+    if lines != count:
+        raise SystemExit(f"{count - lines} lines are missing")
+
+
+def main(reactor: object, endpoint: str, count: str = "1000") -> Deferred[None]:
+    """Run it on the reactor."""
+    return Deferred.fromCoroutine(talk(reactor, endpoint, int(count)))
+
+
+if __name__ == "__main__":
+    react(main, sys.argv[1:])

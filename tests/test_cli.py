@@ -1,0 +1,320 @@
+"""The console script: words in, lines and exit statuses out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+
+from echosvc import cli
+from tests.harness import LIMIT, Process, Server, environment, receive_all, running
+
+COMMAND = [sys.executable, "-c", "import sys; from echosvc.cli import main; sys.exit(main())"]
+
+
+def echosvc(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run the console script to its end."""
+    return subprocess.run(
+        [*COMMAND, *words], input=stdin, capture_output=True, timeout=LIMIT, env=environment()
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running() as it:
+        yield it
+
+
+@pytest.fixture
+def to(server: Server) -> tuple[str, str]:
+    return "--to", f"tcp:127.0.0.1:{server.port}"
+
+
+@contextmanager
+def plain_server(answer: object) -> Iterator[str]:
+    """A server whose connections are handed to ``answer``, one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client, suppress(ConnectionError):
+                client.settimeout(LIMIT)
+                answer(client)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"tcp:127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(LIMIT)
+
+
+def one_line(stderr: bytes) -> str:
+    text = stderr.decode()
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    return text[:-1]
+
+
+def test_send_prints_as_the_tutorials_client(to: tuple[str, str]) -> None:
+    done = echosvc("send", *to, "More Axes")
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "Dwarves Connected:"
+    assert lines[1].startswith("   local = 127.0.0.1:")
+    assert lines[2] == f"   remote = {to[1].removeprefix('tcp:')}"
+    assert lines[3:] == [
+        "Dwarves From Server: Sending: More Axes",
+        "Dwarves Client disconnected",
+        "Socket Closed",
+    ]
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_each_message_goes_out_after_the_answer_to_the_one_before(to: tuple[str, str]) -> None:
+    done = echosvc("send", *to, "--quiet", "one", "two", "three")
+    assert done.stdout == b"Sending: one\nSending: two\nSending: three\n"
+
+
+def test_raw_adds_and_changes_nothing(to: tuple[str, str]) -> None:
+    done = echosvc("send", *to, "--raw", "-", stdin=bytes(range(256)))
+    assert done.stdout == b"Sending: " + bytes(range(256))
+    assert done.returncode == 0
+
+
+def test_a_name_is_looked_up(server: Server) -> None:
+    assert echosvc("send", "--to", f"tcp:localhost:{server.port}", "hi").returncode == 0
+
+
+def test_nothing_that_came_can_upset_a_terminal() -> None:
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"\x1b[31m\x07\x9b\r\nSending: hi" + "\x85\u202e\u0416".encode())
+        client.shutdown(socket.SHUT_WR)
+        receive_all(client)
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--name", "a\x1bb", "hi")
+    assert r"From Server: \x1b[31m\x07" in done.stdout.decode()
+    assert "\\x85\\u202e\u0416" in done.stdout.decode()
+    assert all(letter.isprintable() or letter == "\n" for letter in done.stdout.decode())
+
+
+def test_raw_encoding_shows_bytes(to: tuple[str, str]) -> None:
+    done = echosvc("send", *to, "--quiet", "--encoding", "raw", "\u00e9")
+    assert done.stdout == b"Sending: \\xc3\\xa9\n"
+
+
+def test_no_server_is_one_line() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:%d" % unused.getsockname()[1]
+        for to in (f"tcp:{address}", f"tcp:localhost:{unused.getsockname()[1]}"):
+            done = echosvc("send", "--to", to, "hi")
+            assert one_line(done.stderr) == f"Socket Error: connect ECONNREFUSED {address}"
+            assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_no_socket_is_one_line() -> None:
+    done = echosvc("send", "--to", "unix:/no/such/socket", "hi")
+    assert one_line(done.stderr) == "Socket Error: connect ENOENT /no/such/socket"
+    assert done.returncode == 1
+
+
+def test_an_unknown_name_is_one_line() -> None:
+    done = echosvc("send", "--to", "tcp:no.such.host.invalid:1", "hi")
+    assert "ENOTFOUND no.such.host.invalid:1" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    with plain_server(receive_all) as to:
+        done = echosvc("send", "--to", to, "--deadline", "0.5", "--timeout", "0.1", "hi")
+    assert done.stdout.count(b"Socket Timed Out") == 1
+    assert one_line(done.stderr) == (
+        "echosvc: an answer to 'hi' did not come: no progress for 0.5 s"
+    )
+    assert done.returncode == 1
+
+
+def test_a_server_that_ends_early_is_a_failure_and_what_came_is_printed() -> None:
+    with plain_server(lambda client: client.sendall(b"Sending: h")) as to:
+        done = echosvc("send", "--to", to, "hi")
+    assert b"From Server: Sending: h\n" in done.stdout
+    assert one_line(done.stderr) == "echosvc: the server ended before an answer to 'hi'"
+    assert done.returncode == 1
+
+
+def test_a_server_that_does_not_end_after_our_fin_is_a_failure() -> None:
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Sending: " + client.recv(100))
+        ended.wait(LIMIT)
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--deadline", "0.5", "hi")
+        ended.set()
+    assert "the server's end of the connection did not come" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+def test_a_reset_is_one_line() -> None:
+    def answer(client: socket.socket) -> None:
+        client.recv(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "hi")
+    assert one_line(done.stderr).startswith("Socket Error: connection lost or reset 127.0.0.1:")
+    assert done.returncode == 1
+
+
+def test_lost_bytes_of_a_stream_are_a_failure() -> None:
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Sending: " + receive_all(client)[1:])
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--raw", "-", stdin=b"0123456789")
+    assert "only 9 of 10 bytes came back" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+def test_a_long_stream_comes_back_whole_in_little_memory(to: tuple[str, str]) -> None:
+    data = os.urandom(1 << 20) * 64
+    with_peak = (
+        "import re, sys; from echosvc.cli import main; status = main();"
+        " print(re.search('VmHWM:(.*)kB', open('/proc/self/status').read())[1], file=sys.stderr);"
+        " sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", with_peak, "send", *to, "--raw", "-"],
+        input=data, capture_output=True, timeout=2 * LIMIT, env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.replace(b"Sending: ", b"") == data
+    assert int(done.stderr) < 100 * 1024
+
+
+def test_standard_output_that_is_full_is_one_line(to: tuple[str, str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "send", *to, "hi"],
+            stdout=full, stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
+        )  # fmt: skip
+    assert "standard output: ENOSPC" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_is_130(number: int) -> None:
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Hello")
+        ended.wait(LIMIT)
+
+    with plain_server(answer) as to:
+        client = Process([*COMMAND, "send", "--to", to, "hi"])
+        client.wait_line("From Server: Hello")
+        client.signal(number)
+        assert client.wait() == 130
+        assert not client.matching("Traceback")
+        ended.set()
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["send"], "MESSAGE"),
+        (["send", "--timeout", "nan", "x"], "--timeout"),
+        (["send", "--timeout", "soon", "x"], "'soon'"),
+        (["send", "--deadline=-1", "x"], "--deadline"),
+        (["send", "--prefix", "{nope}", "x"], "unknown field '{nope}'"),
+        (["send", "--to", "tcp:localhost", "x"], "missing a required argument: 'port'"),
+        (["send", "--to", "tcp:localhost:0", "x"], "port must be"),
+        (["send", "--to", "carrier:pigeon", "x"], "carrier"),
+        (["send", "--to", "unix:", "x"], "the path is empty"),
+        (["send", "-", "x"], "'-' must be the last"),
+        (["send", "--name\n", "x"], "--name\\n"),
+        (["demo", "--to", ""], "--to ''"),
+        (["demo", "x"], "x"),
+    ],
+)
+def test_wrong_words_are_one_line_and_status_2(words: list[str], complaint: str) -> None:
+    done = echosvc(*words)
+    assert complaint in one_line(done.stderr)
+    assert one_line(done.stderr).startswith("echosvc: ")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["demo", "--help"]])
+def test_help_has_examples(words: list[str]) -> None:
+    done = echosvc(*words)
+    assert done.returncode == 0
+    assert b"examples:" in done.stdout
+
+
+def test_demo_talks_three_times(to: tuple[str, str]) -> None:
+    done = echosvc("demo", *to)
+    lines = done.stdout.decode().splitlines()
+    for name, message in cli.DEMO:
+        assert f"{name} From Server: Sending: {message}" in lines
+        assert f"{name} Client disconnected" in lines
+    assert lines.count("Socket Closed") == 3
+    assert done.returncode == 0
+
+
+def test_demo_fails_if_one_is_not_answered() -> None:
+    with running("--discard") as server:
+        done = echosvc("demo", "--to", f"tcp:127.0.0.1:{server.port}")
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 3
+
+
+def test_the_status_is_the_worst_of_all_conversations() -> None:
+    """In process, for what a subprocess cannot show."""
+    reactor = MemoryReactorClock()
+    reactor.run = lambda: [hook() for hook, _, _ in reactor.whenRunningHooks]
+
+    async def fine() -> None:
+        return
+
+    async def broken() -> None:
+        raise ValueError("boo")
+
+    assert cli._run(reactor, lambda: [fine()]) == cli.FINE
+    assert reactor.hasStopped
+    reactor.whenRunningHooks.clear()
+    assert cli._run(reactor, lambda: [fine(), broken()]) == cli.FAILED
+    reactor.whenRunningHooks.clear()
+
+    async def endless() -> None:
+        await Deferred()
+
+    def interrupt() -> None:
+        for hook, _, _ in reactor.whenRunningHooks:
+            hook()
+        for trigger, _, _ in reactor.triggers["before"]["shutdown"]:
+            trigger()
+
+    reactor.run = interrupt
+    assert cli._run(reactor, lambda: [endless()]) == cli.INTERRUPTED
+
+
+def test_words_become_conversations() -> None:
+    reactor = MemoryReactorClock()
+    for words in (["send", "--quiet", "a", "b"], ["demo"]):
+        parsed = cli.parser().parse_args(words)
+        talks = parsed.run(parsed, reactor, cli.client_endpoint(reactor, parsed.to))
+        assert len(talks) == (3 if words == ["demo"] else 1)
+        for talk in talks:
+            talk.close()
