@@ -148,9 +148,18 @@ class _UNIXPort(unix.Port):
 
     _inode: tuple[int, int] | None = None
 
+    def createInternetSocket(self) -> socket.socket:
+        """Make the socket, and remember it."""
+        self._made = cast(socket.socket, unix.Port.createInternetSocket(self))
+        return self._made
+
     def startListening(self) -> None:
         """Listen, and remember which socket is ours."""
-        unix.Port.startListening(self)
+        try:
+            unix.Port.startListening(self)
+        except CannotListenError:
+            self._made.close()  # upstream leaves that to the garbage collector
+            raise
         self._inode = _inode(self._bindPath)
 
     def connectionLost(self, reason: Failure) -> None:

@@ -125,7 +125,7 @@ class Options(usage.Options):
 
     def getUsage(self, width: int | None = None) -> str:
         """Give the help, with examples."""
-        return cast(str, usage.Options.getUsage(self, width)) + _EXAMPLES
+        return usage.Options.getUsage(self, width) + _EXAMPLES
 
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments."""
