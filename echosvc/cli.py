@@ -115,6 +115,7 @@ def _describe_send(commands: Any) -> None:
     add = send.add_argument
     add("--name", default="Dwarves", help="who we are, in the output (default: %(default)s)")
     add(
+        "-p",
         "--prefix",
         metavar="TEMPLATE",
         type=_prefix,

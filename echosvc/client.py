@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
@@ -19,14 +19,17 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
-from typing_extensions import Unpack
 from zope.interface import implementer
 
 from echosvc.config import ClientConfig, ClientSettings
 from echosvc.connection import Connection
+from echosvc.deadlines import CloseClock
 from echosvc.flow import HIGH_WATER
 from echosvc.report import Outcome
 from echosvc.sweep import Sweep
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing has it from Python 3.11
 
 
 # A consumer whose write() gives more than IConsumer asks for.
@@ -63,7 +66,7 @@ class EchoClient(Connection):
         """
         if self.closing:
             return fail(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-        self._active = self._sweep.now()
+        self._idle_clock.active = self._sweep.now()
         self._send(data)
         if not self._full:
             return succeed(None)
@@ -157,7 +160,7 @@ class EchoClient(Connection):
         super().connectionMade()
 
     def _started(self) -> None:
-        self._tune(self.factory.config.nagle, self.factory.config.keep_alive)
+        self._sender.tune(self.factory.config.nagle, self.factory.config.keep_alive)
         self._register()
 
     def pauseProducing(self) -> None:
@@ -172,7 +175,7 @@ class EchoClient(Connection):
     def resumeProducing(self) -> None:
         """Take more to send."""
         self._full = False
-        self._active = self._sweep.now()
+        self._idle_clock.active = self._sweep.now()
         writers, self._writers = self._writers, []
         for writer in writers:
             writer.callback(None)
@@ -181,7 +184,9 @@ class EchoClient(Connection):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand on what came, or keep it until somebody asks."""
-        self._active = self._waiting_since = self._sweep.now()
+        now = self._idle_clock.active = self._sweep.now()
+        if self._close_clock is not None:
+            self._close_clock.touch(now)
         self.bytes_in += len(data)
         if self._receivers:
             self._receivers.popleft().callback(data)
@@ -201,10 +206,10 @@ class EchoClient(Connection):
     def _read_to_end(self) -> None:
         """Our FIN goes out, but what comes is still wanted, at the application's pace."""
 
-    def _tick_closing(self, now: float) -> None:
+    def _tick_closing(self, now: float, clock: CloseClock) -> None:
         if self._held:
-            self._waiting_since = now  # it is us who make the server wait
-        super()._tick_closing(now)
+            clock.touch(now)  # it is us who make the server wait
+        super()._tick_closing(now, clock)
 
     def _timed_out(self, seconds: float) -> None:
         self.idle(seconds)

@@ -11,8 +11,6 @@ Several Twisted defaults lose data or hang here; each is named where it is avoid
 from __future__ import annotations
 
 import math
-import socket
-from contextlib import suppress
 from typing import cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -26,15 +24,10 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echosvc.deadlines import CloseClock, IdleClock
 from echosvc.flow import Sender, Transport
 from echosvc.report import Outcome, format_address
 from echosvc.sweep import Sweep
-
-#: How long a peer that has finished properly may take none of what is due to it
-#: before we give up, seconds. Other peers get ``linger``, and at least :data:`GRACE`.
-PATIENCE = 60.0
-GRACE = 1.0
-_PATIENT = (Outcome.FINISHED, Outcome.TRUNCATED, Outcome.CLOSED)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -66,11 +59,7 @@ class Connection(Protocol):
     _registered = False
     _blocked = False  # the transport has enough waiting
     _held = False  # the application wants no more
-    _fin_sent = False
-    _waiting_since = 0.0  # while closing: when the peer last got on
-    _queueing = False  # something was queued, at the last look
-    _progress = 0  # bytes that had left, at the last look
-    _reported = -1.0  # the activity after which a time-out was last reported
+    _close_clock: CloseClock | None = None
 
     # -- what a subclass does -------------------------------------------------
 
@@ -135,8 +124,9 @@ class Connection(Protocol):
         self._sender = Sender(self._link)
         self._local_address = transport.getHost()
         self._remote_address = transport.getPeer()
-        self._opened_at = self._active = self._sweep.now()
-        self.due = self._next_look(self._active)
+        self._opened_at = now = self._sweep.now()
+        self._idle_clock = IdleClock(self._idle_timeout, now)
+        self.due = self._idle_clock.next_look(now, self._sweep.interval)
         self._sweep.watch(self)
         if self._sender.plain:
             self._register()
@@ -145,7 +135,7 @@ class Connection(Protocol):
     def readConnectionLost(self) -> None:
         """The peer's FIN came: Node's ``end`` event."""
         self.peer_finished = True
-        self._active = self._sweep.now()
+        self._idle_clock.active = self._sweep.now()
         if self.closing:
             self._link.loseConnection()
         else:
@@ -153,9 +143,10 @@ class Connection(Protocol):
 
     def writeConnectionLost(self) -> None:
         """Our FIN is out, everything before it was taken by the kernel."""
-        self._fin_sent = True
-        self._waiting_since = self._sweep.now()
-        self.due = self._waiting_since + self._sweep.interval
+        now = self._sweep.now()
+        self.due = now + self._sweep.interval
+        if self._close_clock is not None:
+            self._close_clock.fin(now)
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         """Record how it ended."""
@@ -174,7 +165,7 @@ class Connection(Protocol):
     def resumeProducing(self) -> None:
         """Go on: the transport's queue is empty."""
         self._blocked = False
-        self._active = self._sweep.now()
+        self._idle_clock.active = self._sweep.now()
         if not self.closing:
             self._go_on()
             self._read_on()
@@ -228,9 +219,9 @@ class Connection(Protocol):
     def _send(self, data: bytes, later: bool = False) -> None:
         """Send ``data`` and count it; ``later``: in the reactor's next turn."""
         self.bytes_out += len(data)
-        if not self._sender.send(data, later) and not self._queueing:
-            self._queueing = True
-            self._progress = self.bytes_out - self._sender.queued()
+        if not self._sender.send(data, later) and self._idle_clock.queue(
+            self.bytes_out, self._sender.queued()
+        ):
             self.due = 0.0  # look at the next opportunity whether it gets on
 
     # -- ending ---------------------------------------------------------------
@@ -249,9 +240,9 @@ class Connection(Protocol):
         # which does nothing on a closing connection, and waits for it for ever.
         if self._registered:
             self._link.unregisterProducer()
-        self._waiting_since = self._sweep.now()
-        self._unsent = self._sender.queued() + self._sender.unacknowledged()
-        self.due = self._waiting_since + self._sweep.interval
+        now = self._sweep.now()
+        self._close_clock = CloseClock(outcome, self._linger, now, self._sender.unsent())
+        self.due = now + self._sweep.interval
         if self.peer_finished or not self._sender.plain:
             self._link.loseConnection()
         else:
@@ -273,79 +264,27 @@ class Connection(Protocol):
 
     def tick(self, now: float) -> None:
         """Look at the deadlines; called by the sweep."""
-        if self.closing:
-            self._tick_closing(now)
-        elif self._held and self._broken():
+        if self._close_clock is not None:
+            self._tick_closing(now, self._close_clock)
+        elif self._held and self._sender.broken():
             self.abort_with(Outcome.RESET)
         else:
             self._tick_open(now)
 
     def _tick_open(self, now: float) -> None:
-        self._see_progress(now)
-        idle = now - self._active
-        self.due = self._next_look(now)
-        if self._idle_timeout and idle >= self._idle_timeout and self._reported != self._active:
-            self._reported = self._active
+        idle = self._idle_clock.look(now, self.bytes_out, self._sender.queued())
+        self.due = self._idle_clock.next_look(now, self._sweep.interval, closely=self._held)
+        if idle:
             self._timed_out(idle)
 
-    def _see_progress(self, now: float) -> None:
-        """Count what has left the queue since the last look as activity."""
-        queued = self._sender.queued()
-        left = self.bytes_out - queued
-        if self._queueing and left != self._progress:
-            self._active = now
-        self._queueing, self._progress = queued > 0, left
-
-    def _next_look(self, now: float) -> float:
-        """The idle deadline, or sooner while progress of a write must be seen."""
-        if self._held or self._queueing:
-            return now + self._sweep.interval
-        if not self._idle_timeout:
-            return math.inf
-        deadline = self._active + self._idle_timeout
-        return deadline if deadline > now else now + self._idle_timeout
-
-    def _tick_closing(self, now: float) -> None:
+    def _tick_closing(self, now: float, clock: CloseClock) -> None:
         """Give up once the peer has neither taken anything nor finished for too long."""
-        unsent = self._sender.queued() + self._sender.unacknowledged()
-        if unsent < self._unsent:
-            self._waiting_since = now
-        self._unsent = unsent
-        deadline = self._waiting_since + self._patience(unsent)
+        deadline = clock.deadline(now, self._sender.unsent())
         self.due = min(deadline, now + self._sweep.interval)
         if now >= deadline:
-            if unsent and self.outcome in _PATIENT:
+            if clock.stalled:
                 self.outcome = Outcome.STALLED
             self.abort_with(Outcome.STALLED)
-
-    def _patience(self, unsent: int) -> float:
-        if unsent and self.outcome in _PATIENT:
-            return PATIENCE
-        return self._linger if self._fin_sent else max(self._linger, GRACE)
-
-    def _broken(self) -> bool:
-        """Whether a reset has come that the reactor, not reading, cannot see."""
-        handle = self._sender.handle()
-        return handle is not None and handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
-    # -- socket options -------------------------------------------------------
-
-    def _tune(self, nagle: bool, keep_alive: int) -> None:
-        """Set Nagle's algorithm and keep-alive, where there is TCP below.
-
-        :param keep_alive: seconds until the first probe; then one a second, ten in
-            all, as Node sets them. 0 = off.
-        """
-        handle = self._sender.handle()
-        if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
-            return
-        with suppress(OSError):  # already reset: the next read says so
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
-            if keep_alive:
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
 
 
 def _final(outcome: Outcome | None, reason: Failure) -> Outcome:

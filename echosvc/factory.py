@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
-from typing_extensions import Unpack
 
 from echosvc.config import Config, Settings
 from echosvc.report import Outcome, Report
 from echosvc.server import EchoProtocol
 from echosvc.sweep import Sweep
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing has it from Python 3.11
 
 
 class EchoFactory(Factory):

@@ -12,6 +12,7 @@ import fcntl
 import socket
 import struct
 import termios
+from contextlib import suppress
 from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
@@ -93,7 +94,33 @@ class Sender:
         self._transport.write(data[taken:] if isinstance(taken, int) else data)
         return False
 
-    def handle(self) -> socket.socket | None:
+    def tune(self, nagle: bool, keep_alive: int) -> None:
+        """Set Nagle's algorithm and keep-alive, where there is TCP below.
+
+        :param keep_alive: seconds until the first probe; then one a second, ten in
+            all, as Node sets them. 0 = off.
+        """
+        handle = self._handle()
+        if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        with suppress(OSError):  # already reset: the next read says so
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
+            if keep_alive:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
+
+    def broken(self) -> bool:
+        """Whether a reset has come that the reactor, while not reading, cannot see."""
+        handle = self._handle()
+        return handle is not None and handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken: queued here, or in the kernel."""
+        return self.queued() + self.unacknowledged()
+
+    def _handle(self) -> socket.socket | None:
         """The socket below, through TLS too; ``None`` where there is none."""
         return None if self._bottom is None else self._bottom.getHandle()
 

@@ -81,7 +81,7 @@ class EchoProtocol(Connection):
         Ignored once the connection is :attr:`closing`.
         """
         if not self.closing:
-            self._active = self._sweep.now()
+            self._idle_clock.active = self._sweep.now()
             self._send(data)
 
     def finish(self) -> None:
@@ -106,7 +106,7 @@ class EchoProtocol(Connection):
     def _started(self) -> None:
         config = self.factory.config
         self.number = self.factory._add(self)
-        self._tune(config.nagle, config.keep_alive)
+        self._sender.tune(config.nagle, config.keep_alive)
         self._prefix = self._bound(self.factory.prefix)
         self._constant = self._prefix.constant
         if self._report.connections:
@@ -132,7 +132,7 @@ class EchoProtocol(Connection):
 
     def dataReceived(self, data: bytes) -> None:
         """Answer what was read; once we are closing, discard it."""
-        self._active = self._sweep.now()
+        self._idle_clock.active = self._sweep.now()
         self.bytes_in += len(data)
         if self.closing:
             return
@@ -242,7 +242,7 @@ class EchoProtocol(Connection):
     def _stay_half_open(self) -> None:
         limit = self.factory.config.half_open_timeout
         if limit is not None:
-            self._half_open_until = self._active + limit
+            self._half_open_until = self._sweep.now() + limit
             self.due = 0.0
 
     def _tick_open(self, now: float) -> None:

@@ -1,0 +1,109 @@
+"""How long a peer may do nothing: two clocks for one connection. No I/O, no Twisted.
+
+They are asked at every look of the sweep, and say when to look again.
+"""
+
+from __future__ import annotations
+
+import math
+
+from echosvc.report import Outcome
+
+#: How long a peer that has finished properly may take none of what is due to it
+#: before we give up, seconds. Other peers get ``linger``, and at least :data:`GRACE`.
+PATIENCE = 60.0
+GRACE = 1.0
+_PATIENT = (Outcome.FINISHED, Outcome.TRUNCATED, Outcome.CLOSED)
+
+
+class IdleClock:
+    """When an open connection has been idle for its time-out.
+
+    Activity is a read, which sets :attr:`active`, or progress of a write, which is
+    seen by comparing the queue between two looks.
+
+    :param timeout: seconds; 0 = never.
+    :ivar active: the time of the last activity.
+    """
+
+    def __init__(self, timeout: float, now: float) -> None:
+        self.active = now
+        self._timeout = timeout
+        self._reported = -math.inf  # the activity after which idleness was reported
+        self._queueing = False  # something was queued, at the last look
+        self._left = 0  # bytes that had left, at the last look
+
+    def queue(self, accepted: int, queued: int) -> bool:
+        """Take note that bytes wait; give whether that is new.
+
+        :param accepted: bytes accepted for sending so far; ``queued`` of them wait.
+        """
+        new = not self._queueing
+        if new:
+            self._queueing, self._left = True, accepted - queued
+        return new
+
+    def look(self, now: float, accepted: int, queued: int) -> float:
+        """Give the idle seconds that are to be reported now, once a period; else 0."""
+        left = accepted - queued
+        if self._queueing and left != self._left:
+            self.active = now
+        self._queueing, self._left = queued > 0, left
+        idle = now - self.active
+        if not self._timeout or idle < self._timeout or self._reported == self.active:
+            return 0.0
+        self._reported = self.active
+        return idle
+
+    def next_look(self, now: float, interval: float, closely: bool = False) -> float:
+        """Give when to look again.
+
+        :param interval: seconds between two looks that must see progress.
+        :param closely: look every ``interval`` in any case.
+        """
+        closest = now + interval if closely or self._queueing else math.inf
+        if not self._timeout:
+            return closest
+        deadline = self.active + self._timeout
+        return min(closest, deadline if deadline > now else now + self._timeout)
+
+
+class CloseClock:
+    """When to give up on a peer while the connection closes.
+
+    :param linger: seconds from our FIN to the abort, if nothing is left to be taken.
+    :param unsent: bytes that the peer has not taken yet, ours and the kernel's.
+    """
+
+    def __init__(self, outcome: Outcome, linger: float, now: float, unsent: int) -> None:
+        self._patient = outcome in _PATIENT
+        self._linger = linger
+        self._since = now
+        self._unsent = unsent
+        self._fin_sent = False
+
+    def touch(self, now: float) -> None:
+        """The peer gets on, or need not."""
+        self._since = now
+
+    def fin(self, now: float) -> None:
+        """Our FIN is out."""
+        self._fin_sent = True
+        self._since = now
+
+    def deadline(self, now: float, unsent: int) -> float:
+        """Give when to give up, from what the peer has taken since the last look."""
+        if unsent < self._unsent:
+            self._since = now
+        self._unsent = unsent
+        return self._since + self._seconds()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a peer that had all our patience leaves bytes that it never took."""
+        return self._patient and self._unsent > 0
+
+    def _seconds(self) -> float:
+        if self.stalled:
+            return PATIENCE
+        return self._linger if self._fin_sent else max(self._linger, GRACE)
