@@ -12,12 +12,15 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IProducer
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 #: Replies waiting in a transport's queue above this stop the reading, bytes. It is
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
@@ -66,7 +69,7 @@ class Sender:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self._write = _unbuffered(transport)
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
 
@@ -86,12 +89,12 @@ class Sender:
         """
         direct = self._direct
         if direct is None or later or not _idle(direct):
-            self._transport.write(data)
+            self._write(data)
             return False
         taken = direct.writeSomeData(data)
         if taken == len(data):
             return True
-        self._transport.write(data[taken:] if isinstance(taken, int) else data)
+        self._write(data[taken:] if isinstance(taken, int) else data)
         return False
 
     def tune(self, nagle: bool, keep_alive: int) -> None:
@@ -144,6 +147,17 @@ class Sender:
         except (OSError, AttributeError):
             return 0
         return cast(int, struct.unpack("i", answer)[0])
+
+
+def _unbuffered(transport: Transport) -> Callable[[bytes], None]:
+    """The transport's ``write``; on TLS the one that encrypts at once.
+
+    Twisted collects small writes on TLS until its next turn. A reply to data that came
+    with the client's close_notify is thrown away before that.
+    """
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        return partial(TLSMemoryBIOProtocol.write, transport)
+    return transport.write
 
 
 def _idle(direct: tcp.Connection) -> bool:
