@@ -116,11 +116,18 @@ class Tally:
         self._longest = sum(
             _LONGEST_FIELD if isinstance(part, Field) else len(part) for part in template.parts
         )
-        self._constant = template.constant
-        self._tail = b""
+        self._shortest = sum(len(part) if isinstance(part, bytes) else 1 for part in template.parts)
+        self._steps = _steps(template)
+        self._tail = b""  # what came last, behind the last prefix
+        self._last_sent = b""
         self.sent = 0
         self.received = 0
-        self._prefixes = self._prefix_bytes = 0
+        self._prefix_bytes = 0
+
+    def send(self, data: bytes) -> None:
+        """Take note of what goes out."""
+        self.sent += len(data)
+        self._last_sent = (self._last_sent + data)[-self._longest :]
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
@@ -130,7 +137,6 @@ class Tally:
         data = self._tail + data
         end = 0
         for match in self._prefix.finditer(data):
-            self._prefixes += 1
             self._prefix_bytes += len(match[0])
             end = match.end()
         self._tail = data[max(end, len(data) - self._longest + 1) :]
@@ -138,7 +144,7 @@ class Tally:
     @property
     def payload(self) -> int:
         """Bytes that came back, without what looks like prefixes."""
-        return self.received - self._prefix_bytes
+        return self.received - self._prefix_bytes - self._begun()
 
     @property
     def complete(self) -> bool:
@@ -150,8 +156,28 @@ class Tally:
         if self.payload >= self.sent:
             return True
         extra = self.received - self.sent
-        size = len(self._constant or b"")
-        return bool(size) and extra % size == 0 and 0 < extra // size <= self._prefixes
+        if not self._shortest <= extra <= self._prefix_bytes:
+            return False
+        return self._shortest != self._longest or extra % self._shortest == 0
+
+    def _begun(self) -> int:
+        """Bytes at the end that may be the beginning of a prefix, and are not payload."""
+        for size in range(min(len(self._tail), self._longest), 0, -1):
+            end = self._tail[-size:]
+            if _begins(self._steps, end) and not self._last_sent.endswith(end):
+                return size
+        return 0
+
+
+def _begins(steps: list[_Step], data: bytes) -> bool:
+    """Whether ``data`` is the beginning of a prefix, and not a whole one."""
+    places = {0}
+    for byte in data:
+        allowed = {place for place in places if place < len(steps) and byte in steps[place].allowed}
+        places = {place + 1 for place in allowed} | {
+            place for place in allowed if steps[place].repeats
+        }
+    return any(place < len(steps) for place in places)
 
 
 def _pattern(template: Template) -> re.Pattern[bytes]:

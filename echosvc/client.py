@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
 
 
+_Result = TypeVar("_Result")
+
+
 # A consumer whose write() gives more than IConsumer asks for.
 @implementer(IConsumer)
 class EchoClient(Connection):
@@ -50,7 +54,7 @@ class EchoClient(Connection):
         self._full = False  # the transport has enough to send
         self._producer: IPushProducer | None = None
         self._writers: list[Deferred[None]] = []
-        self._receivers: deque[Deferred[bytes]] = deque()
+        self._receivers: list[Deferred[bytes]] = []
         self._unread: deque[bytes] = deque()
         self._closers: list[Deferred[Outcome]] = []
         self._reason: Failure | None = None
@@ -176,11 +180,16 @@ class EchoClient(Connection):
         """Take more to send."""
         self._full = False
         self._idle_clock.active = self._sweep.now()
-        writers, self._writers = self._writers, []
-        for writer in writers:
+        for writer in _taken(self._writers):
             writer.callback(None)
         if self._producer is not None and not self.closing:
             self._producer.resumeProducing()
+
+    def writeConnectionLost(self) -> None:
+        """Our FIN is out, and so is everything before it."""
+        super().writeConnectionLost()
+        for writer in _taken(self._writers):
+            writer.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         """Hand on what came, or keep it until somebody asks."""
@@ -189,7 +198,7 @@ class EchoClient(Connection):
             self._close_clock.touch(now)
         self.bytes_in += len(data)
         if self._receivers:
-            self._receivers.popleft().callback(data)
+            self._receivers.pop(0).callback(data)
             return
         self._unread.append(data)
         if self._size() >= HIGH_WATER:
@@ -199,9 +208,9 @@ class EchoClient(Connection):
         return sum(map(len, self._unread))
 
     def _ended_by_peer(self) -> None:
-        self._tell_end()
         if not self.factory.config.allow_half_open:
             self.end_with(Outcome.FINISHED)
+        self._tell_end()
 
     def _read_to_end(self) -> None:
         """Our FIN goes out, but what comes is still wanted, at the application's pace."""
@@ -218,23 +227,28 @@ class EchoClient(Connection):
         self._reason = reason
         if self._producer is not None:
             self._producer.stopProducing()
-        writers, self._writers = self._writers, []
-        for writer in writers:
+        for writer in _taken(self._writers):
             writer.errback(reason)
         self._tell_end()
-        closers, self._closers = self._closers, []
-        for closer in closers:
+        for closer in _taken(self._closers):
             closer.callback(outcome)
 
     def _tell_end(self) -> None:
-        receivers, self._receivers = self._receivers, deque()
-        for receiver in receivers:
+        for receiver in _taken(self._receivers):
             self._end_of_stream().chainDeferred(receiver)
 
     def _end_of_stream(self) -> Deferred[bytes]:
         if self.peer_finished or self._reason is None or self._reason.check(ConnectionDone):
             return succeed(b"")
         return fail(self._reason)
+
+
+def _taken(waiting: list[Deferred[_Result]]) -> Iterator[Deferred[_Result]]:
+    """Take out those who wait now, one by one: each may cancel another, or wait anew."""
+    for each in tuple(waiting):
+        if each in waiting:
+            waiting.remove(each)
+            yield each
 
 
 class EchoClientFactory(ClientFactory):

@@ -82,6 +82,10 @@ class Config:
         """Check every setting."""
         _check(self)
 
+    def timeouts(self) -> list[float]:
+        """Give the time-outs that a connection's clock must keep, seconds; 0 = off."""
+        return [self.idle_timeout, self.linger, self.half_open_timeout or 0.0]
+
     def prefix_template(self) -> Template:
         """Give the prefix, parsed."""
         return _template(self.prefix)

@@ -154,7 +154,9 @@ class Connection(Protocol):
             return
         self._gone = True
         self._sweep.forget(self)
-        self.outcome = _final(self.outcome, reason)
+        # A peer that has closed both directions looks broken where we close after it.
+        complete = self.peer_finished and not self._sender.queued()
+        self.outcome = _final(self.outcome, reason, complete)
         self._over(self.outcome, reason)
 
     def pauseProducing(self) -> None:
@@ -243,11 +245,12 @@ class Connection(Protocol):
         now = self._sweep.now()
         self._close_clock = CloseClock(outcome, self._linger, now, self._sender.unsent())
         self.due = now + self._sweep.interval
+        if not self.peer_finished:
+            self._read_to_end()
         if self.peer_finished or not self._sender.plain:
             self._link.loseConnection()
         else:
             self._link.loseWriteConnection()
-            self._read_to_end()
 
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
@@ -266,6 +269,8 @@ class Connection(Protocol):
         """Look at the deadlines; called by the sweep."""
         if self._close_clock is not None:
             self._tick_closing(now, self._close_clock)
+        elif self.closing:
+            self.due = math.inf  # aborted: the reactor's next turn tells us
         elif self._held and self._sender.broken():
             self.abort_with(Outcome.RESET)
         else:
@@ -287,9 +292,12 @@ class Connection(Protocol):
             self.abort_with(Outcome.STALLED)
 
 
-def _final(outcome: Outcome | None, reason: Failure) -> Outcome:
-    """The word for a connection that is gone, from its own and the reactor's reason."""
-    if reason.check(ConnectionDone):
+def _final(outcome: Outcome | None, reason: Failure, complete: bool) -> Outcome:
+    """The word for a connection that is gone, from its own and the reactor's reason.
+
+    :param complete: both sides had finished, and nothing waited to be sent.
+    """
+    if reason.check(ConnectionDone) or (complete and outcome is Outcome.FINISHED):
         return outcome or Outcome.FINISHED
     if reason.check(ConnectionAborted):
         return outcome or Outcome.ABORTED

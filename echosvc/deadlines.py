@@ -49,11 +49,12 @@ class IdleClock:
         if self._queueing and left != self._left:
             self.active = now
         self._queueing, self._left = queued > 0, left
-        idle = now - self.active
-        if not self._timeout or idle < self._timeout or self._reported == self.active:
+        # The very sum that next_look() gives: a difference may round to a little less.
+        due = self.active + self._timeout
+        if not self._timeout or now < due or self._reported == self.active:
             return 0.0
         self._reported = self.active
-        return idle
+        return now - self.active
 
     def next_look(self, now: float, interval: float, closely: bool = False) -> float:
         """Give when to look again.

@@ -28,6 +28,7 @@ class EchoFactory(Factory):
     :param config: the settings as one object, in place of ``settings``.
     :param settings: the fields of :class:`~echosvc.config.Config`.
     :raises ConfigError: a wrong value.
+    :raises TypeError: an unknown setting, or settings and ``config``.
     :ivar protocol: the class of the connections; a subclass of :class:`EchoProtocol`.
     :ivar made: connections made so far.
     """
@@ -43,11 +44,13 @@ class EchoFactory(Factory):
         config: Config | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        if config is not None and settings:
+            raise TypeError("config and settings exclude each other")
         self.config = config or Config(**settings)
         self.prefix = self.config.prefix_template()
         self.greeting = self.config.greeting_template()
         self.report = Report(self.config.log)
-        self.sweep = Sweep(clock, [self.config.idle_timeout, self.config.linger])
+        self.sweep = Sweep(clock, self.config.timeouts())
         self.on_connect = on_connect
         self.made = 0
         self._live: set[EchoProtocol] = set()
@@ -102,11 +105,9 @@ class EchoFactory(Factory):
         self._live.discard(connection)
         self._ended_in += connection.bytes_in
         self._ended_out += connection.bytes_out
-        self._fire_if_idle()
         return len(self._live)
 
     def _fire_if_idle(self) -> None:
-        if not self._live:
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.callback(None)
+        """Tell those who wait, if no connection lives and the last has said its end."""
+        while self._waiting and not self._live:
+            self._waiting.pop(0).callback(None)

@@ -144,7 +144,7 @@ class Sender:
             return 0
         try:
             answer = fcntl.ioctl(self._bottom.fileno(), termios.TIOCOUTQ, bytes(4))
-        except (OSError, AttributeError):
+        except (OSError, ValueError):  # no such call, or closed already
             return 0
         return cast(int, struct.unpack("i", answer)[0])
 

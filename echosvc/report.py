@@ -130,10 +130,10 @@ class Report:
     def received(self, port: object, message: bytes, bytes_in: int, bytes_out: int) -> None:
         """A message was read and answered; the totals are the connection's so far."""
         log.info(
-            "Received data from client on port {port}: {message}"
+            "Received data from client on port {port}: {data}"
             " Bytes received: {bytes_in} Bytes sent: {bytes_out}",
             port=port,
-            message=escaped(message),
+            data=escaped(message),
             bytes_in=bytes_in,
             bytes_out=bytes_out,
         )

@@ -42,6 +42,9 @@ class EchoProtocol(Connection):
     messages = 0
 
     _half_open_until = math.inf
+    _end_told = False  # the application knows of the peer's FIN
+    _batch: list[bytes] | None = None  # replies that are being collected
+    _ending: Outcome | None = None  # to end with once they are sent
 
     # -- for subclasses and applications --------------------------------------
 
@@ -80,7 +83,9 @@ class EchoProtocol(Connection):
 
         Ignored once the connection is :attr:`closing`.
         """
-        if not self.closing:
+        if self._batch is not None:
+            self._batch.append(data)
+        elif not self.closing:
             self._idle_clock.active = self._sweep.now()
             self._send(data)
 
@@ -102,6 +107,13 @@ class EchoProtocol(Connection):
         self._discard = config.discard
         self._framer = make_framer(config.framing, config.encoding, config.max_message)
         super().connectionMade()
+
+    def end_with(self, outcome: Outcome) -> None:
+        """End politely; what :meth:`reply` has yet to add goes out before."""
+        if self._batch is not None:
+            self._end_after(outcome)
+        else:
+            super().end_with(outcome)
 
     def _started(self) -> None:
         config = self.factory.config
@@ -149,85 +161,92 @@ class EchoProtocol(Connection):
 
     def _answer(self) -> None:
         """Answer the messages that are there, until the transport has enough."""
-        more = True
+        more = self._batch is None
         while more and not (self._blocked or self._held or self.closing):
-            replies: list[bytes] = []
-            more, outcome = self._collect(replies)
-            self._send_replies(replies, later=more)
-            if outcome is not None:
-                self.end_with(outcome)
+            more = self._in_batch(self._collect)
 
-    def _collect(self, replies: list[bytes]) -> tuple[bool, Outcome | None]:
+    def _in_batch(self, collect: Callable[[list[bytes]], bool]) -> bool:
+        """Send in one piece what ``collect`` gathers, then end if that is due.
+
+        What the application's reply() does meanwhile keeps its place: what it writes
+        goes into the batch, and the end that it asks for comes after.
+        """
+        batch: list[bytes] = []
+        self._batch = batch
+        try:
+            more = collect(batch)
+        except MessageTooLong:
+            more = self._end_after(Outcome.TOO_LONG)
+        except MessageTruncated:
+            more = self._end_after(Outcome.TRUNCATED)
+        except Exception:
+            log.failure("Server Error: the reply to a message failed")
+            more = self._end_after(Outcome.FAILED)
+        self._batch = None
+        if batch and not self._gone:
+            self._send(batch[0] if len(batch) == 1 else b"".join(batch), later=more)
+        if self._ending is not None:
+            self.end_with(self._ending)
+        return more
+
+    def _end_after(self, outcome: Outcome) -> bool:
+        """End once the batch is sent; give that nothing more is to be collected."""
+        self._ending = self._ending or outcome
+        return False
+
+    def _collect(self, batch: list[bytes]) -> bool:
         """Take messages and add their replies, no more than may wait.
 
-        :return: whether messages are left, and the word if the connection must end.
+        :return: whether messages are left. Then the batch leaves in the reactor's next
+            turn, whatever the kernel would take now: other clients come first.
         """
         room = HIGH_WATER - self._sender.queued()
         size = 0
-        try:
-            while (message := self._framer.take()) is not None:
-                size += self._answer_one(message, replies, size)
-                if size > room:
-                    return self._framer.pending > 0, None
-        except MessageTooLong:
-            return False, Outcome.TOO_LONG
-        except Exception:
-            log.failure("Server Error: the reply to a message failed")
-            return False, Outcome.FAILED
-        return False, None
+        while (message := self._framer.take()) is not None:
+            size += self._answer_one(message, batch, size)
+            if self._ending is not None or self.closing or self._held:
+                return False
+            if size > room:
+                return self._framer.pending > 0
+        return False
 
-    def _answer_one(self, message: bytes, replies: list[bytes], before: int = 0) -> int:
+    def _answer_one(self, message: bytes, batch: list[bytes], before: int = 0) -> int:
         """Add the reply to one message, if there is one; give its size.
 
-        :param before: size of the replies that are there already.
+        :param before: size of the batch so far.
         """
         self.messages += 1
         answer = None if self._discard else self.reply(message)
         size = 0
         if answer is not None:
-            replies.append(self._framer.wrap(answer))
-            size = len(replies[-1])
+            if not isinstance(answer, bytes):
+                raise TypeError(f"reply() must give bytes or None, not {type(answer).__name__}")
+            batch.append(self._framer.wrap(answer))
+            size = len(batch[-1])
         if self._report.messages:
             port = getattr(self.remote_address, "port", "-")
             sent = self.bytes_out + before + size
             self._report.received(port, message, self.bytes_in, sent)
         return size
 
-    def _send_replies(self, replies: list[bytes], later: bool) -> None:
-        """Send all replies to one read in one piece.
-
-        :param later: messages are left. Then it is the reactor's turn, whatever the
-            kernel would take: this client's next replies come after other clients'.
-        """
-        data = replies[0] if len(replies) == 1 else b"".join(replies)
-        if data:
-            self._send(data, later)
-
     def _ended_by_peer(self) -> None:
         """Answer the rest, then end; unless our side is to stay open."""
-        if self._blocked or self._held or self.closing:
+        if self._blocked or self._held or self.closing or self._end_told:
             return  # with messages left: we come back when they may be answered
-        outcome = self._answer_rest()
+        self._end_told = True
+        self._in_batch(self._collect_rest)
         self._guarded(self.peer_ended)
-        if outcome is Outcome.FINISHED and self.factory.config.allow_half_open:
+        if self.factory.config.allow_half_open:
             self._stay_half_open()
         else:
-            self.end_with(outcome)
+            self.end_with(Outcome.FINISHED)
 
-    def _answer_rest(self) -> Outcome:
+    def _collect_rest(self, batch: list[bytes]) -> bool:
         """Answer what the end of the stream makes a message."""
-        replies: list[bytes] = []
-        try:
-            message = self._framer.end()
-            if message is not None:
-                self._answer_one(message, replies)
-        except MessageTruncated:
-            return Outcome.TRUNCATED
-        except Exception:
-            log.failure("Server Error: the reply to a message failed")
-            return Outcome.FAILED
-        self._send_replies(replies, later=False)
-        return Outcome.FINISHED
+        message = self._framer.end()
+        if message is not None:
+            self._answer_one(message, batch)
+        return False
 
     def _guarded(self, hook: Callable[[], None]) -> None:
         """Run the application's code; its fault ends this connection only."""
@@ -241,7 +260,7 @@ class EchoProtocol(Connection):
 
     def _stay_half_open(self) -> None:
         limit = self.factory.config.half_open_timeout
-        if limit is not None:
+        if limit is not None and not self.closing:
             self._half_open_until = self._sweep.now() + limit
             self.due = 0.0
 
@@ -271,3 +290,4 @@ class EchoProtocol(Connection):
                 self.remote, outcome, self.bytes_in, self.bytes_out, self.age, remaining
             )
         self._guarded(lambda: self.ended(outcome))
+        self.factory._fire_if_idle()

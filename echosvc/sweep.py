@@ -52,6 +52,7 @@ class Sweep:
         self._now = _monotonic(clock)
         self._watched: set[Watched] = set()
         self._call: IDelayedCall | None = None
+        self._looking = False
         shortest = min((seconds for seconds in timeouts if seconds > 0), default=LONGEST)
         self.interval = min(LONGEST, max(SHORTEST, shortest / 10))
 
@@ -62,7 +63,7 @@ class Sweep:
     def watch(self, item: Watched) -> None:
         """Look at ``item`` from now on."""
         self._watched.add(item)
-        if self._call is None:
+        if self._call is None and not self._looking:
             self._call = self._later(self.interval)
 
     def forget(self, item: Watched) -> None:
@@ -80,14 +81,15 @@ class Sweep:
         return self._clock.callLater(seconds, self._look)
 
     def _look(self) -> None:
-        self._call = None
+        self._call, self._looking = None, True
         now = self._now()
         soonest = now + self.interval
         for item in tuple(self._watched):
-            if item.due <= now:
+            if item.due <= now and item in self._watched:
                 self._tick(item, now)
             if item.due < soonest:
                 soonest = item.due
+        self._looking = False
         if self._watched:
             self._call = self._later(max(SOONEST, soonest - now))
 

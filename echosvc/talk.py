@@ -226,7 +226,7 @@ class Talk:
     async def _send_input(self, client: _Client, tally: Tally) -> None:
         reader = InputReader(self._reactor)
         while chunk := await reader.read():
-            tally.sent += len(chunk)
+            tally.send(chunk)
             await client.write(chunk)
         if client.half_closes or tally.complete:
             client.finish()

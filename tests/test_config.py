@@ -1,0 +1,126 @@
+"""Each setting's rule, once for good values and once for wrong ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, fields
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.config import ClientConfig, ClientSettings, Config, ConfigError, Settings
+
+WRONG_SECONDS = (math.nan, math.inf, -math.inf, -1, -0.001, "1", b"1", [], 1j)
+GOOD: dict[str, tuple[object, ...]] = {
+    "prefix": ("", "é{pid}", b"", b"{"),
+    "greeting": (None, "", "Hello {peer}", b"\xff"),
+    "discard": (True, False),
+    "framing": ("chunk", "line", "length"),
+    "max_message": (1, 65536, 1 << 30),
+    "encoding": ("raw", "utf-8"),
+    "idle_timeout": (0, 0.0, 0.001, 7, 1e9),
+    "idle_action": ("log", "close", "reset"),
+    "linger": (0, 2.5),
+    "allow_half_open": (True, False),
+    "half_open_timeout": (None, 0, 1.5),
+    "keep_alive": (0, 1, 32767),
+    "nagle": (True, False),
+    "drain": (0, 5.5),
+    "log": ("quiet", "connections", "messages"),
+    "pause_on_connect": (True, False),
+}
+WRONG: dict[str, tuple[object, ...]] = {
+    "prefix": (None, 3, "{", "{port}", "\\q", "\ud800", bytearray(b"x")),
+    "greeting": (3, "}", "{env:}", False),
+    "discard": ("yes", None, 1.0, b"1"),
+    "framing": ("", "lines", "Chunk", None, b"chunk", 1, []),
+    "max_message": (0, -1, (1 << 30) + 1, 1.5, 100.0, "100", None, math.nan),
+    "encoding": ("utf8", "latin-1", None, "RAW"),
+    "idle_timeout": (*WRONG_SECONDS, None),
+    "idle_action": ("abort", None, "Log"),
+    "linger": (*WRONG_SECONDS, None),
+    "allow_half_open": ("on", None),
+    "half_open_timeout": WRONG_SECONDS,
+    "keep_alive": (-1, 32768, 0.5, 5.0, "5", None, math.inf),
+    "nagle": ("no", None),
+    "drain": (*WRONG_SECONDS, None),
+    "log": ("debug", "", None),
+    "pause_on_connect": ("yes", None),
+}
+
+
+class ConfigTests(SynchronousTestCase):
+    def test_every_setting_is_tried_here(self) -> None:
+        names = {field.name for field in fields(Config)}
+        self.assertEqual(names, set(GOOD))
+        self.assertEqual(names, set(WRONG))
+
+    def test_good_values_are_taken_as_they_are(self) -> None:
+        for name, values in GOOD.items():
+            for value in values:
+                self.assertEqual(getattr(Config(**{name: value}), name), value)
+
+    def test_wrong_values_are_refused_in_one_line_that_names_them(self) -> None:
+        for name, values in WRONG.items():
+            for value in values:
+                error = self.assertRaises(ConfigError, Config, **{name: value})
+                self.assertEqual(error.field, name)
+                self.assertEqual(str(error), f"{name}: {error.why}")
+                self.assertTrue(str(error).isprintable(), (name, value))
+
+    def test_the_wrong_value_is_shown(self) -> None:
+        for name in ("max_message", "idle_timeout", "framing", "discard", "keep_alive"):
+            error = self.assertRaises(ConfigError, Config, **{name: "a\n\x1bb"})
+            self.assertIn(repr("a\n\x1bb"), str(error))
+
+    def test_a_config_error_is_a_value_error(self) -> None:
+        self.assertRaises(ValueError, Config, framing="x")
+
+    def test_the_defaults_are_those_of_the_documentation(self) -> None:
+        config = Config()
+        self.assertEqual(config.prefix_template().constant, b"Sending: ")
+        self.assertIsNone(config.greeting_template())
+        self.assertEqual(
+            (config.framing, config.max_message, config.encoding, config.idle_timeout),
+            ("chunk", 65536, "raw", 0.5),
+        )
+        self.assertEqual(
+            (config.idle_action, config.linger, config.keep_alive, config.drain, config.log),
+            ("log", 2, 0, 5, "connections"),
+        )
+        flags = config.discard, config.allow_half_open, config.nagle, config.pause_on_connect
+        self.assertEqual(flags, (False,) * 4)
+
+    def test_a_str_is_a_template_and_bytes_are_literal(self) -> None:
+        self.assertIsNone(Config(prefix="{pid}").prefix_template().constant)
+        self.assertEqual(Config(prefix=b"{pid}").prefix_template().constant, b"{pid}")
+        self.assertEqual(Config(greeting=b"{").greeting_template().constant, b"{")
+        self.assertEqual(Config(greeting="").greeting_template().constant, b"")
+
+    def test_a_config_cannot_be_changed(self) -> None:
+        with self.assertRaises(FrozenInstanceError):
+            Config().drain = 1
+
+    def test_settings_are_given_by_keyword_alone(self) -> None:
+        self.assertRaises(TypeError, Config, "> ")
+        self.assertRaises(TypeError, ClientConfig, 1)
+        self.assertRaises(TypeError, Config, no_such_setting=1)
+
+
+class ClientConfigTests(SynchronousTestCase):
+    def test_the_rules_are_the_servers(self) -> None:
+        for field in fields(ClientConfig):
+            for value in GOOD[field.name]:
+                self.assertEqual(getattr(ClientConfig(**{field.name: value}), field.name), value)
+            for value in WRONG[field.name]:
+                error = self.assertRaises(ConfigError, ClientConfig, **{field.name: value})
+                self.assertEqual(error.field, field.name)
+
+
+class TypedDictTests(SynchronousTestCase):
+    def test_the_keyword_arguments_are_the_fields(self) -> None:
+        for settings, config in ((Settings, Config), (ClientSettings, ClientConfig)):
+            types = {field.name: field.type for field in fields(config)}
+            arguments = settings.__annotations__.items()
+            given = {name: getattr(kind, "__forward_arg__", kind) for name, kind in arguments}
+            self.assertEqual(given, types)
+            self.assertEqual(settings.__required_keys__, frozenset())

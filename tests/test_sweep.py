@@ -1,0 +1,226 @@
+"""One clock for many deadlines: never early, little late, nothing left behind."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.python.runtime import seconds as wall_seconds
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.sweep import LONGEST, SHORTEST, SOONEST, Sweep
+
+
+class Item:
+    """A deadline that is never moved, unless ``again`` says by how much."""
+
+    def __init__(self, due: float, again: float = math.inf) -> None:
+        self.due = due
+        self.again = again
+        self.ticks: list[float] = []
+
+    def tick(self, now: float) -> None:
+        self.ticks.append(now)
+        self.due = now + self.again
+
+
+class Broken(Item):
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        self.due = now
+        raise RuntimeError("broken on purpose")
+
+
+def allowed(seconds: float) -> float:
+    """How late a look may be."""
+    return max(0.05, seconds / 5)
+
+
+def run(clock: Clock, until: float) -> None:
+    """Advance from call to call, as a reactor that is never late."""
+    while (calls := clock.getDelayedCalls()) and calls[0].getTime() <= until:
+        clock.advance(max(0.0, calls[0].getTime() - clock.seconds()))
+    clock.advance(max(0.0, until - clock.seconds()))
+
+
+class SweepTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def sweep(self, *timeouts: float) -> Sweep:
+        return Sweep(self.clock, list(timeouts))
+
+    @given(st.floats(0.001, 100), st.floats(0, 100), st.floats(0.01, 100))
+    def test_a_look_is_never_early_and_little_late(
+        self, timeout: float, start: float, other: float
+    ) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [timeout, other])
+        sweep.watch(Item(math.inf))
+        run(clock, start)
+        item = Item(start + timeout)
+        sweep.watch(item)
+        run(clock, start + 2 * timeout + 1)
+        self.assertEqual(len(item.ticks), 1)
+        self.assertGreaterEqual(item.ticks[0], start + timeout)
+        self.assertLessEqual(item.ticks[0], start + timeout + allowed(timeout) + 1e-6)
+
+    def test_a_deadline_far_enough_is_met_exactly(self) -> None:
+        sweep = self.sweep(0.5)
+        item = Item(0.5)
+        sweep.watch(item)
+        run(self.clock, 3)
+        self.assertEqual(len(item.ticks), 1)
+        self.assertTrue(0.5 <= item.ticks[0] <= 0.5 + SOONEST, item.ticks)
+
+    def test_many_deadlines_are_each_met(self) -> None:
+        sweep = self.sweep(1.0)
+        items = [Item(0.2 + number / 7) for number in range(20)]
+        dues = [item.due for item in items]
+        for item in items:
+            sweep.watch(item)
+        run(self.clock, 5)
+        for item, due in zip(items, dues, strict=True):
+            self.assertEqual(len(item.ticks), 1)
+            self.assertTrue(due <= item.ticks[0] <= due + SOONEST + 1e-9, (due, item.ticks))
+
+    def test_a_deadline_moved_later_is_met_later(self) -> None:
+        sweep = self.sweep(0.5)
+        item = Item(0.5)
+        sweep.watch(item)
+        run(self.clock, 0.45)
+        item.due = 0.95
+        run(self.clock, 0.9)
+        self.assertEqual(item.ticks, [])
+        run(self.clock, 2)
+        self.assertEqual(len(item.ticks), 1)
+        self.assertTrue(0.95 <= item.ticks[0] <= 0.95 + SOONEST, item.ticks)
+
+    def test_a_deadline_moved_to_now_is_met_within_one_interval(self) -> None:
+        sweep = self.sweep(1.0)
+        item = Item(math.inf)
+        sweep.watch(item)
+        run(self.clock, 5.03)
+        item.due = 0.0
+        run(self.clock, 5.03 + sweep.interval)
+        self.assertEqual(len(item.ticks), 1)
+
+    def test_one_fault_does_not_stop_the_others(self) -> None:
+        sweep = self.sweep(0.5)
+        items = [Broken(0.5), *(Item(0.5, 1.0) for _ in range(3)), Broken(0.5)]
+        for item in items:
+            sweep.watch(item)
+        run(self.clock, 3.6)
+        for item in items[1:4]:
+            self.assertEqual(len(item.ticks), 4)
+        faults = self.flushLoggedErrors(RuntimeError)
+        self.assertEqual(len(faults), len(items[0].ticks) + len(items[4].ticks))
+
+    def test_a_fault_is_not_repeated_faster_than_the_regular_look(self) -> None:
+        sweep = self.sweep(0.5)
+        item = Broken(0.0)
+        sweep.watch(item)
+        run(self.clock, 1.0)
+        self.assertLessEqual(len(self.flushLoggedErrors(RuntimeError)), 1.0 / sweep.interval)
+
+    def test_no_timer_is_left_once_nothing_is_watched(self) -> None:
+        sweep = self.sweep(0.5)
+        items = [Item(0.5), Item(0.7)]
+        for item in items:
+            sweep.watch(item)
+        run(self.clock, 0.6)
+        sweep.forget(items[0])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        sweep.forget(items[1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        sweep.forget(items[1])
+        sweep.watch(items[1])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_who_is_forgotten_in_a_look_leaves_no_timer(self) -> None:
+        sweep = self.sweep(0.5)
+
+        class Leaving(Item):
+            def tick(self, now: float) -> None:
+                super().tick(now)
+                sweep.forget(self)
+
+        sweep.watch(Leaving(0.5))
+        run(self.clock, 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_is_watched_from_in_a_look_adds_no_second_timer(self) -> None:
+        sweep = self.sweep(0.5)
+        late = Item(1.2)
+
+        class Bringing(Item):
+            def tick(self, now: float) -> None:
+                super().tick(now)
+                sweep.forget(self)
+                sweep.watch(late)
+
+        sweep.watch(Bringing(0.5))
+        run(self.clock, 1.0)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        run(self.clock, 2.0)
+        self.assertEqual(len(late.ticks), 1)
+        sweep.forget(late)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_is_forgotten_by_another_is_not_looked_at(self) -> None:
+        sweep = self.sweep(0.5)
+
+        class Killer(Item):
+            other: Item
+
+            def tick(self, now: float) -> None:
+                super().tick(now)
+                sweep.forget(self.other)
+
+        first, second = Killer(0.5), Killer(0.5)
+        first.other, second.other = second, first
+        sweep.watch(first)
+        sweep.watch(second)
+        run(self.clock, 2)
+        self.assertEqual(len(first.ticks) + len(second.ticks), 1)
+
+    def test_the_regular_look_is_a_tenth_of_the_shortest_time_out(self) -> None:
+        for timeouts, interval in (
+            ((2.0, 5.0), 0.2),
+            ((0.0, 3.0), 0.3),
+            ((0.01,), SHORTEST),
+            ((60.0,), LONGEST),
+        ):
+            self.assertAlmostEqual(self.sweep(*timeouts).interval, interval)
+
+    def test_without_time_outs_looks_stay_rare(self) -> None:
+        for timeouts in ((), (0.0, 0.0)):
+            self.assertTrue(SHORTEST <= self.sweep(*timeouts).interval <= LONGEST)
+
+    def test_who_is_never_due_is_never_looked_at(self) -> None:
+        sweep = self.sweep(0.5)
+        item = Item(math.inf)
+        sweep.watch(item)
+        run(self.clock, 50)
+        self.assertEqual(item.ticks, [])
+
+
+class TimeTests(SynchronousTestCase):
+    def test_a_clock_that_can_be_set_is_not_trusted(self) -> None:
+        """A reactor's ``seconds`` is wall time."""
+
+        class Reactor(Clock):
+            seconds = staticmethod(wall_seconds)
+
+        for clock in (Reactor(), None):
+            before = time.monotonic()
+            self.assertTrue(before <= Sweep(clock, []).now() <= time.monotonic())
+
+    def test_any_other_clock_is_asked(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [])
+        clock.advance(7.5)
+        self.assertEqual(sweep.now(), 7.5)
