@@ -39,12 +39,16 @@ class Connection(Protocol):
     flush. It is a push producer of its own transport: told to pause, it stops
     reading.
 
+    :ivar local_address: our side's address.
+    :ivar remote_address: the peer's.
     :ivar bytes_in: bytes read, those that still wait for a whole message included.
     :ivar bytes_out: bytes accepted for sending, queued ones included.
     :ivar peer_finished: the peer has sent its FIN.
     :ivar outcome: how it ended; ``None`` while it is open.
     """
 
+    local_address: IAddress
+    remote_address: IAddress
     bytes_in = 0
     bytes_out = 0
     peer_finished = False
@@ -81,24 +85,14 @@ class Connection(Protocol):
     # -- facts ----------------------------------------------------------------
 
     @property
-    def local_address(self) -> IAddress:
-        """Our side's address."""
-        return self._local_address
-
-    @property
-    def remote_address(self) -> IAddress:
-        """The peer's address."""
-        return self._remote_address
-
-    @property
     def local(self) -> str:
         """Our side's address as ``HOST:PORT``."""
-        return format_address(self._local_address)
+        return format_address(self.local_address)
 
     @property
     def remote(self) -> str:
         """The peer's address as ``HOST:PORT``; an IPv4 peer is always shown as IPv4."""
-        return format_address(self._remote_address)
+        return format_address(self.remote_address)
 
     @property
     def queued(self) -> int:
@@ -122,8 +116,8 @@ class Connection(Protocol):
         transport = cast(ITransport, self.transport)
         self._link = cast(Transport, transport)
         self._sender = Sender(self._link)
-        self._local_address = transport.getHost()
-        self._remote_address = transport.getPeer()
+        self.local_address = transport.getHost()
+        self.remote_address = transport.getPeer()
         self._opened_at = now = self._sweep.now()
         self._idle_clock = IdleClock(self._idle_timeout, now)
         self.due = self._idle_clock.next_look(now, self._sweep.interval)
@@ -134,6 +128,9 @@ class Connection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The peer's FIN came: Node's ``end`` event."""
+        if self._sender.broke:
+            self._sender.lose()
+            return
         self.peer_finished = True
         self._idle_clock.active = self._sweep.now()
         if self.closing:

@@ -19,8 +19,10 @@ from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProducer
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 
 #: Replies waiting in a transport's queue above this stop the reading, bytes. It is
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
@@ -64,11 +66,14 @@ class Sender:
     """The sending side of one transport.
 
     :param transport: any Twisted stream transport.
+    :ivar broke: the kernel has refused a write. It tells of a reset only once: to the
+        read that comes after, the reset looks like a FIN.
     :ivar plain: a TCP or UNIX socket without TLS: it can be half-closed, its queue
         is known, and bytes may go to the kernel directly.
     """
 
     def __init__(self, transport: Transport) -> None:
+        self.broke = False
         self._write = _unbuffered(transport)
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
@@ -94,8 +99,14 @@ class Sender:
         taken = direct.writeSomeData(data)
         if taken == len(data):
             return True
+        self.broke = not isinstance(taken, int)
         self._write(data[taken:] if isinstance(taken, int) else data)
         return False
+
+    def lose(self) -> None:
+        """End the transport as the reactor does where a write finds it broken."""
+        if self._direct is not None:
+            self._direct.connectionLost(Failure(ConnectionLost()))
 
     def tune(self, nagle: bool, keep_alive: int) -> None:
         """Set Nagle's algorithm and keep-alive, where there is TCP below.

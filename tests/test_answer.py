@@ -128,6 +128,22 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(tally.payload, 4)
         self.assertTrue(tally.complete)
 
+    def test_what_is_sent_is_counted_and_not_kept(self) -> None:
+        for prefix in (b"", b"Sending: "):
+            tally = Tally(Template.literal(prefix))
+            for _ in range(100):
+                tally.send(b"x" * 1000)
+                tally.feed(b"x" * 1000)
+            self.assertEqual((tally.sent, tally.payload), (100_000, 100_000))
+            kept = [value for value in vars(tally).values() if isinstance(value, bytes)]
+            self.assertLess(sum(map(len, kept)), 1000)
+
+    def test_a_message_that_ends_like_a_prefix_is_complete(self) -> None:
+        tally = Tally(SENDING)
+        tally.send(b"now Send")
+        tally.feed(b"Sending: now Send")
+        self.assertTrue(tally.complete)
+
     def test_nothing_sent_is_answered_by_nothing(self) -> None:
         self.assertTrue(self.tally(SENDING, 0).complete)
 
@@ -157,7 +173,9 @@ class TallyTests(SynchronousTestCase):
         stream = served(b"Sending: ", payload, cuts)
         pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
         tally = self.tally(SENDING, len(payload), *pieces[:-1])
-        self.assertFalse(tally.complete)
+        # Who only counts cannot tell the start of a prefix from payload like it.
+        if not any(b"".join(pieces[:-1]).endswith(b"Sending: "[:size]) for size in range(1, 9)):
+            self.assertFalse(tally.complete)
         tally.feed(pieces[-1])
         self.assertTrue(tally.complete)
         self.assertEqual(tally.payload, len(payload))

@@ -305,6 +305,15 @@ class EndTests(ConnectionTestCase):
         line.wait(GRACE)
         self.assertEqual(talker.events[-1], Outcome.CLOSED)
 
+    def test_without_linger_what_is_queued_gets_a_grace(self) -> None:
+        line, talker = self.line(linger=0.0)
+        talker._send(b"x" * 400_000)
+        talker.end_with(Outcome.DRAINED)
+        line.wait(GRACE - 0.1)
+        self.assertTrue(line.transport.connected)
+        line.wait(0.3)
+        self.assertFalse(line.transport.connected)
+
     def test_a_peer_that_takes_nothing_is_given_up_as_stalled(self) -> None:
         """After long, where it ended properly; there the reply is owed to it."""
         line, talker = self.line(linger=0.5)
@@ -420,6 +429,16 @@ class OutcomeTests(SynchronousTestCase):
             good = word in (Outcome.FINISHED, Outcome.CLOSED)
             expected = Outcome.RESET if good else word
             self.assertIs(self.ended(word, ConnectionLost), expected)
+
+    def test_a_peer_that_is_gone_after_all_was_exchanged_has_finished(self) -> None:
+        """One that closes both directions at once looks broken to whoever closes after it."""
+        for peer_finished, word in ((True, Outcome.FINISHED), (False, Outcome.RESET)):
+            talker = Talker(Clock())
+            talker.makeConnection(StringTransport())
+            talker.peer_finished = peer_finished
+            talker.end_with(Outcome.FINISHED)
+            talker.connectionLost(Failure(ConnectionLost()))
+            self.assertIs(talker.outcome, word)
 
     def test_the_end_is_told_once(self) -> None:
         talker = Talker(Clock())

@@ -322,12 +322,32 @@ class OverrideTests(ServerTestCase):
                 return b"> " + message
 
         line, connection = self.line(Quitting, framing="line")
-        line.send(b"a\nquit\n")
+        line.send(b"a\nquit\nnever answered\n")
         line.turn()
         self.assertEqual(line.receive(), b"> a\n> quit\n")
         self.assertTrue(line.at_end())
         line.finish()
         self.assertIs(connection.outcome, Outcome.CLOSED)
+
+    def test_a_reply_may_finish_a_connection_that_cannot_half_close(self) -> None:
+        """After the end of a TLS connection nothing more can be written."""
+
+        class Closing(StringTransport):
+            def write(self, data: bytes) -> None:
+                if not self.disconnecting:
+                    super().write(data)
+
+        class Quitting(EchoProtocol):
+            def reply(self, message: bytes) -> bytes | None:
+                self.finish()
+                return b"bye"
+
+        connection = self.factory(Quitting).buildProtocol(None)
+        transport = Closing()
+        connection.makeConnection(transport)
+        connection.dataReceived(b"quit")
+        self.assertEqual(transport.value(), b"bye")
+        self.assertTrue(transport.disconnecting)
 
     def test_a_reply_may_abort_the_connection(self) -> None:
         class Aborting(EchoProtocol):
