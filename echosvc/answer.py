@@ -14,8 +14,11 @@ from echosvc.prefix import Field, Template
 _NUMBERS = ("pid", "connection", "message")
 _DIGITS = frozenset(b"0123456789")
 _VISIBLE = frozenset(range(0x21, 0x7F))
-#: Longest text taken for one field, bytes.
+#: Longest text taken for one field, for one that is a number, bytes.
 _LONGEST_FIELD = 255
+_LONGEST_NUMBER = 20
+#: How much of a stream is searched for the first prefix, bytes.
+_LESSON = 4096
 #: Readings of the stream that are followed at a time; a bound for hostile streams.
 _READINGS = 16
 
@@ -108,16 +111,17 @@ class Answer:
 class Tally:
     """Counts a stream that is too long to be kept: what went out, what came back.
 
+    All fields of a prefix but ``{message}`` mean the same for a whole connection, so
+    the first prefix that comes teaches them, and the later ones are found quickly.
+
     :param template: the server's prefix.
+    :ivar sent: bytes that went out.
+    :ivar received: bytes that came back, prefixes included.
     """
 
     def __init__(self, template: Template) -> None:
-        self._prefix = _pattern(template)
-        self._longest = sum(
-            _LONGEST_FIELD if isinstance(part, Field) else len(part) for part in template.parts
-        )
-        self._shortest = sum(len(part) if isinstance(part, bytes) else 1 for part in template.parts)
-        self._steps = _steps(template)
+        self._use(template)
+        self._taught = template.constant is not None
         self._tail = b""  # what came last, behind the last prefix
         self._last_sent = b""
         self.sent = 0
@@ -127,7 +131,8 @@ class Tally:
     def send(self, data: bytes) -> None:
         """Take note of what goes out."""
         self.sent += len(data)
-        self._last_sent = (self._last_sent + data)[-self._longest :]
+        if self._longest:
+            self._last_sent = (self._last_sent + data)[-self._longest :]
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
@@ -135,11 +140,13 @@ class Tally:
         if not self._longest:
             return
         data = self._tail + data
+        if not self._taught:
+            self._learn(data)
         end = 0
-        for match in self._prefix.finditer(data):
+        for match in self._prefix.finditer(data) if self._taught else ():
             self._prefix_bytes += len(match[0])
             end = match.end()
-        self._tail = data[max(end, len(data) - self._longest + 1) :]
+        self._tail = data[max(end, len(data) - max(1, self._longest) + 1) :]
 
     @property
     def payload(self) -> int:
@@ -159,6 +166,25 @@ class Tally:
         if not self._shortest <= extra <= self._prefix_bytes:
             return False
         return self._shortest != self._longest or extra % self._shortest == 0
+
+    def _use(self, template: Template) -> None:
+        parts = template.parts
+        self._template = template
+        self._prefix = _pattern(template)
+        self._steps = _steps(template)
+        self._shortest = sum(len(part) if isinstance(part, bytes) else 1 for part in parts)
+        self._longest = sum(
+            len(part) if isinstance(part, bytes) else _width(part) for part in parts
+        )
+
+    def _learn(self, data: bytes) -> None:
+        match = self._prefix.search(data[:_LESSON])
+        if match is not None:
+            fields = {name: text.decode("ascii") for name, text in match.groupdict().items()}
+            self._use(self._template.bind(fields))
+        elif len(data) >= _LESSON:
+            self._use(Template.literal(b""))  # this server has no such prefix
+        self._taught = match is not None or len(data) >= _LESSON
 
     def _begun(self) -> int:
         """Bytes at the end that may be the beginning of a prefix, and are not payload."""
@@ -180,11 +206,23 @@ def _begins(steps: list[_Step], data: bytes) -> bool:
     return any(place < len(steps) for place in places)
 
 
+def _width(field: Field) -> int:
+    """The longest text taken for a field, bytes."""
+    return _LONGEST_NUMBER if field.name in _NUMBERS else _LONGEST_FIELD
+
+
 def _pattern(template: Template) -> re.Pattern[bytes]:
-    parts = [
-        re.escape(part)
-        if isinstance(part, bytes)
-        else (rb"[0-9]" if part.name in _NUMBERS else rb"[!-~]") + b"{1,%d}?" % _LONGEST_FIELD
-        for part in template.parts
-    ]
-    return re.compile(b"".join(parts), re.DOTALL)
+    """The prefix as an expression; each field but ``{message}`` is a named group."""
+    expression, seen = b"", {"message"}
+    for part in template.parts:
+        if isinstance(part, bytes):
+            expression += re.escape(part)
+            continue
+        name, letters = part.name.encode(), b"[0-9]" if part.name in _NUMBERS else b"[!-~]"
+        some = letters + b"{1,%d}?" % _width(part)
+        if part.name not in seen:
+            expression += b"(?P<%s>%s)" % (name, some)
+        else:
+            expression += some if part.name == "message" else b"(?P=%s)" % name
+        seen.add(part.name)
+    return re.compile(expression, re.DOTALL)

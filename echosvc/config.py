@@ -176,12 +176,12 @@ def _optional_text(value: object) -> str | None:
 
 
 def _boolean(value: object) -> str | None:
-    return None if isinstance(value, (bool, int)) else f"must be true or false, not {value!r}"
+    return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
 
 
 def seconds_fault(value: object) -> str | None:
     """Say what is wrong with a number of seconds; ``None`` = nothing."""
-    if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         return f"must be a number of seconds, finite and not negative, not {value!r}"
     return None
 
@@ -192,7 +192,7 @@ def _optional_seconds(value: object) -> str | None:
 
 def _whole(least: int, most: int, what: str) -> Callable[[Any], str | None]:
     def check(value: object) -> str | None:
-        if not isinstance(value, int) or not least <= value <= most:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             return f"must be a whole number of {what} from {least} to {most}, not {value!r}"
         return None
 

@@ -85,7 +85,9 @@ def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
 
     Addresses in brackets may hold colons: ``tcp:[::1]:8107``.
     """
-    kind, *parts = re.findall(r"((?:\\.?|\[[0-9A-Fa-f:.%]*\]|[^:\\])*)(?::|$)", description)
+    kind, *parts = re.findall(
+        r"((?:\\.?|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^:\\])*)(?::|$)", description
+    )
     words: list[str] = []
     options: dict[str, str] = {}
     for part in parts[:-1]:  # the last match is the empty one at the end
@@ -98,7 +100,7 @@ def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
 
 
 def _plain(text: str) -> str:
-    bare = text[1:-1] if re.fullmatch(r"\[[0-9A-Fa-f:.%]+\]", text) else text
+    bare = text[1:-1] if re.fullmatch(r"\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]", text) else text
     return re.sub(r"\\(.?)", r"\1", bare)
 
 
@@ -144,7 +146,7 @@ class Target:
         if not colon or not port.isdecimal():
             return self.name
         try:
-            found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
         except OSError:
             return self.name
         family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
@@ -177,7 +179,7 @@ def _tcp_client(reactor: Any, host: str, port: str, timeout: str = "30") -> Targ
         raise EndpointError("the host is empty")
     # It decides by itself: an address is used as it is, a name is looked up.
     endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds)
-    return Target(endpoint, f"{host}:{number}")
+    return Target(endpoint, f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
 
 
 def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:

@@ -70,11 +70,9 @@ def plain_ip(host: str) -> str:
 
 
 def unix_path(address: UNIXAddress) -> str:
-    """Give a UNIX address as text, safe to print: ``@name`` for an abstract one."""
+    """Give a UNIX address as text, as it is: ``@name`` for an abstract one."""
     name = os.fsdecode(address.name or b"")
-    if name.startswith("\0"):
-        name = "@" + name[1:]
-    return name if name.isprintable() else escaped(name)[1:-1]
+    return "@" + name[1:] if name.startswith("\0") else name
 
 
 def format_address(address: IAddress | None) -> str:
@@ -83,7 +81,8 @@ def format_address(address: IAddress | None) -> str:
         host = plain_ip(address.host)
         return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     if isinstance(address, UNIXAddress):
-        return f"unix:{unix_path(address)}"
+        path = unix_path(address)
+        return f"unix:{path if path.isprintable() else escaped(path)[1:-1]}"
     return escaped(str(address))[1:-1]
 
 

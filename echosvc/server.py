@@ -34,12 +34,14 @@ class EchoProtocol(Connection):
 
     :ivar factory: the :class:`EchoFactory`.
     :ivar number: ordinal of the connection in its factory, from 1.
-    :ivar messages: messages read so far, and so the ordinal of the last.
+    :ivar messages: messages read so far.
+    :ivar replies: replies given so far, the one that is being made included.
     """
 
     factory: EchoFactory
     number = 0
     messages = 0
+    replies = 0
 
     _half_open_until = math.inf
     _end_told = False  # the application knows of the peer's FIN
@@ -74,9 +76,9 @@ class EchoProtocol(Connection):
 
     @property
     def prefix(self) -> bytes:
-        """What stands before the reply number :attr:`messages`."""
+        """What stands before the reply number :attr:`replies`."""
         constant = self._constant
-        return self._prefix.render(self.messages) if constant is None else constant
+        return self._prefix.render(self.replies) if constant is None else constant
 
     def write(self, data: bytes) -> None:
         """Send ``data`` as it is, after all that was sent before.
@@ -216,9 +218,12 @@ class EchoProtocol(Connection):
         :param before: size of the batch so far.
         """
         self.messages += 1
+        self.replies += 1  # so that prefix has the number of this one
         answer = None if self._discard else self.reply(message)
         size = 0
-        if answer is not None:
+        if answer is None:
+            self.replies -= 1
+        else:
             if not isinstance(answer, bytes):
                 raise TypeError(f"reply() must give bytes or None, not {type(answer).__name__}")
             batch.append(self._framer.wrap(answer))

@@ -9,10 +9,11 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from io import BytesIO
+from contextlib import asynccontextmanager, suppress
+from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import pytest_twisted
@@ -31,7 +32,7 @@ from zope.interface import implementer
 from echosvc import EchoClient, EchoClientFactory, EchoFactory, Outcome, connect
 from echosvc.endpoints import client_endpoint
 from echosvc.listeners import error_name
-from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
+from echosvc.talk import STDIN, InputReader, Manner, OutputError, Talk, TalkError
 from tests.harness import (
     LIMIT,
     in_thread,
@@ -850,53 +851,71 @@ async def test_an_output_that_takes_no_more_ends_the_conversation(room, raw):
 # -- standard input ---------------------------------------------------------------------
 
 
-@contextmanager
-def piped_input() -> Iterator[int]:
-    """Standard input as a pipe; gives the end to write to."""
+@asynccontextmanager
+async def piped_input() -> AsyncIterator[RawIOBase]:
+    """Standard input as a pipe; gives the end to write to.
+
+    A reader outlives its conversation, so at the end each is led to the end of this
+    input: it must not take what is meant for the next.
+    """
+    readers: list[InputReader] = []
+
+    class Remembered(InputReader):
+        def __init__(self, reactor: Any) -> None:
+            super().__init__(reactor)
+            readers.append(self)
+
     out, into = os.pipe()
     saved = os.dup(0)
     os.dup2(out, 0)
     os.close(out)
+    pipe = open(into, "wb", buffering=0)
     try:
-        yield into
+        with mock.patch("echosvc.talk.InputReader", Remembered):
+            yield pipe
     finally:
+        pipe.close()
+        for reader in readers:
+            await read_to_end(reader)
         os.dup2(saved, 0)
         os.close(saved)
-        with suppress(OSError):
-            os.close(into)
 
 
-def pour(into: int, data: bytes) -> None:
+async def read_to_end(reader: InputReader) -> None:
+    with suppress(TalkError):
+        while await within(reader.read()):
+            pass
+
+
+def pour(into: RawIOBase, data: bytes) -> None:
     """Write all and close, unless nobody reads on."""
     todo = memoryview(data)
     try:
         while todo:
-            todo = todo[os.write(into, todo[:READ]) :]
+            todo = todo[into.write(todo[:READ]) :]
     except BrokenPipeError:
         pass
     finally:
-        os.close(into)
+        into.close()
 
 
 @pytest_twisted.ensureDeferred
 async def test_standard_input_is_streamed_to_its_end_and_comes_back(where):
     data, out = payload(16 * MIB), BytesIO()
-    async with serving(quiet(), server_words(where)) as address:
-        with piped_input() as into:
-            pouring = in_thread(pour, into, data)
-            prefix = Manner(prefix=quiet().prefix).prefix
-            await started(talk(address, out, raw=True, prefix=prefix).run([b"first", STDIN]))
-            await pouring
+    async with serving(quiet(), server_words(where)) as address, piped_input() as into:
+        pouring = in_thread(pour, into, data)
+        prefix = Manner(prefix=quiet().prefix).prefix
+        await started(talk(address, out, raw=True, prefix=prefix).run([b"first", STDIN]))
+        await pouring
     assert out.getvalue().replace(b"\xff", b"") == b"first" + data
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_empty_standard_input_is_fine():
     out = BytesIO()
-    async with serving(quiet()) as address:
-        with piped_input() as into:
-            os.close(into)
-            await started(talk(address, out, raw=True, timeout=0).run([STDIN]))
+    async with serving(quiet()) as address, piped_input() as into:
+        into.close()
+        await started(talk(address, out, raw=True, timeout=0).run([STDIN]))
     assert out.getvalue() == b""
 
 
@@ -904,20 +923,19 @@ async def test_an_empty_standard_input_is_fine():
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_ends_before_all_of_standard_input_is_told(answer):
     out = BytesIO()
-    with piped_input() as into:
-        async with talking([STDIN], out, raw=True) as (running, server):
-            os.write(into, b"some of it")
-            assert await in_thread(server.recv, READ) == b"some of it"
-            server.sendall(answer)
-            half_close(server)
-            with pytest.raises(TalkError, match="ended before it had all of standard input"):
-                await running
+    async with piped_input() as into, talking([STDIN], out, raw=True) as (running, server):
+        into.write(b"some of it")
+        assert await in_thread(server.recv, READ) == b"some of it"
+        server.sendall(answer)
+        half_close(server)
+        with pytest.raises(TalkError, match="ended before it had all of standard input"):
+            await running
     assert out.getvalue() == answer
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_answers_only_part_of_standard_input_is_told():
-    with piped_input() as into:
+    async with piped_input() as into:
         async with talking([STDIN], BytesIO(), raw=True) as (running, server):
             pour(into, b"all of it")
             assert await in_thread(receive_all, server) == b"all of it"
@@ -929,7 +947,7 @@ async def test_a_server_that_answers_only_part_of_standard_input_is_told():
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_resets_ends_the_stream():
-    with piped_input() as into:
+    async with piped_input() as into:
         async with talking([STDIN], BytesIO(), raw=True) as (running, server):
             pouring = in_thread(pour, into, payload(4 * MIB))
             await in_thread(receive_exactly, server, MIB)
@@ -948,7 +966,7 @@ def drain_input() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_input_that_cannot_be_read_is_told():
-    with piped_input():
+    async with piped_input():
         directory = os.open("/", os.O_RDONLY)
         os.dup2(directory, 0)
         os.close(directory)
