@@ -113,7 +113,7 @@ def test_raw_encoding_shows_bytes(to: tuple[str, str]) -> None:
 def test_no_server_is_one_line() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % unused.getsockname()[1]
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
         for to in (f"tcp:{address}", f"tcp:localhost:{unused.getsockname()[1]}"):
             done = echosvc("send", "--to", to, "hi")
             assert one_line(done.stderr) == f"Socket Error: connect ECONNREFUSED {address}"

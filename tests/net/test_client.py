@@ -869,14 +869,15 @@ async def piped_input() -> AsyncIterator[RawIOBase]:
     saved = os.dup(0)
     os.dup2(out, 0)
     os.close(out)
-    pipe = open(into, "wb", buffering=0)
     try:
-        with mock.patch("echosvc.talk.InputReader", Remembered):
+        with (
+            open(into, "wb", buffering=0) as pipe,
+            mock.patch("echosvc.talk.InputReader", Remembered),
+        ):
             yield pipe
-    finally:
-        pipe.close()
         for reader in readers:
             await read_to_end(reader)
+    finally:
         os.dup2(saved, 0)
         os.close(saved)
 
@@ -935,27 +936,31 @@ async def test_a_server_that_ends_before_all_of_standard_input_is_told(answer):
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_answers_only_part_of_standard_input_is_told():
-    async with piped_input() as into:
-        async with talking([STDIN], BytesIO(), raw=True) as (running, server):
-            pour(into, b"all of it")
-            assert await in_thread(receive_all, server) == b"all of it"
-            server.sendall(b"Sending: all")
-            server.close()
-            with pytest.raises(TalkError, match="only 3 of 9 bytes came back"):
-                await running
+    async with (
+        piped_input() as into,
+        talking([STDIN], BytesIO(), raw=True) as (running, server),
+    ):
+        pour(into, b"all of it")
+        assert await in_thread(receive_all, server) == b"all of it"
+        server.sendall(b"Sending: all")
+        server.close()
+        with pytest.raises(TalkError, match="only 3 of 9 bytes came back"):
+            await running
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_resets_ends_the_stream():
-    async with piped_input() as into:
-        async with talking([STDIN], BytesIO(), raw=True) as (running, server):
-            pouring = in_thread(pour, into, payload(4 * MIB))
-            await in_thread(receive_exactly, server, MIB)
-            reset(server)
-            with pytest.raises(TalkError, match=r"^Socket Error: "):
-                await running
-            await in_thread(drain_input)
-            await pouring
+    async with (
+        piped_input() as into,
+        talking([STDIN], BytesIO(), raw=True) as (running, server),
+    ):
+        pouring = in_thread(pour, into, payload(4 * MIB))
+        await in_thread(receive_exactly, server, MIB)
+        reset(server)
+        with pytest.raises(TalkError, match=r"^Socket Error: "):
+            await running
+        await in_thread(drain_input)
+        await pouring
 
 
 def drain_input() -> None:
