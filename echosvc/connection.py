@@ -219,7 +219,7 @@ class Connection(Protocol):
         """Send ``data`` and count it; ``later``: in the reactor's next turn."""
         self.bytes_out += len(data)
         if not self._sender.send(data, later) and self._idle_clock.queue(
-            self.bytes_out, self._sender.queued()
+            self.bytes_out, self._sender.waiting()
         ):
             self.due = 0.0  # look at the next opportunity whether it gets on
 
@@ -274,7 +274,7 @@ class Connection(Protocol):
             self._tick_open(now)
 
     def _tick_open(self, now: float) -> None:
-        idle = self._idle_clock.look(now, self.bytes_out, self._sender.queued())
+        idle = self._idle_clock.look(now, self.bytes_out, self._sender.waiting())
         self.due = self._idle_clock.next_look(now, self._sweep.interval, closely=self._held)
         if idle:
             self._timed_out(idle)

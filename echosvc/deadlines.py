@@ -36,7 +36,8 @@ class IdleClock:
     def queue(self, accepted: int, queued: int) -> bool:
         """Take note that bytes wait; give whether that is new.
 
-        :param accepted: bytes accepted for sending so far; ``queued`` of them wait.
+        :param accepted: bytes accepted for sending so far.
+        :param queued: how many of them the peer has not taken, if some wait with us.
         """
         new = not self._queueing
         if new:

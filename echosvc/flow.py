@@ -134,6 +134,14 @@ class Sender:
         """Bytes that the peer has not taken: queued here, or in the kernel."""
         return self.queued() + self.unacknowledged()
 
+    def waiting(self) -> int:
+        """:meth:`unsent` bytes, but 0 where all is the kernel's, and so written.
+
+        The kernel takes more only when the peer has read about a megabyte: by that
+        alone, a slow reader would look like one that has stopped.
+        """
+        return self.queued() and self.unsent()
+
     def _handle(self) -> socket.socket | None:
         """The socket below, through TLS too; ``None`` where there is none."""
         return None if self._bottom is None else self._bottom.getHandle()
