@@ -39,16 +39,13 @@ class Connection(Protocol):
     flush. It is a push producer of its own transport: told to pause, it stops
     reading.
 
-    :ivar local_address: our side's address.
-    :ivar remote_address: the peer's.
+    :ivar local_address: our side's address; ``remote_address``: the peer's.
     :ivar bytes_in: bytes read, those that still wait for a whole message included.
     :ivar bytes_out: bytes accepted for sending, queued ones included.
     :ivar peer_finished: the peer has sent its FIN.
     :ivar outcome: how it ended; ``None`` while it is open.
     """
 
-    local_address: IAddress
-    remote_address: IAddress
     bytes_in = 0
     bytes_out = 0
     peer_finished = False
@@ -116,8 +113,8 @@ class Connection(Protocol):
         transport = cast(ITransport, self.transport)
         self._link = cast(Transport, transport)
         self._sender = Sender(self._link)
-        self.local_address = transport.getHost()
-        self.remote_address = transport.getPeer()
+        self.local_address: IAddress = transport.getHost()
+        self.remote_address: IAddress = transport.getPeer()
         self._opened_at = now = self._sweep.now()
         self._idle_clock = IdleClock(self._idle_timeout, now)
         self.due = self._idle_clock.next_look(now, self._sweep.interval)

@@ -81,7 +81,7 @@ class EchoFactory(Factory):
         """Fire when no connection lives. Cancelling it stops the waiting only."""
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
-        self._fire_if_idle()
+        self.tell_idle()
         return waiting
 
     def end_all(self) -> None:
@@ -94,20 +94,20 @@ class EchoFactory(Factory):
         for connection in self.connections:
             connection.abort_with(Outcome.ABORTED)
 
-    def _add(self, connection: EchoProtocol) -> int:
+    def enter(self, connection: EchoProtocol) -> int:
         """Count a connection in; give its ordinal."""
         self.made += 1
         self._live.add(connection)
         return self.made
 
-    def _remove(self, connection: EchoProtocol) -> int:
+    def leave(self, connection: EchoProtocol) -> int:
         """Count a connection out; give how many are left."""
         self._live.discard(connection)
         self._ended_in += connection.bytes_in
         self._ended_out += connection.bytes_out
         return len(self._live)
 
-    def _fire_if_idle(self) -> None:
+    def tell_idle(self) -> None:
         """Tell those who wait, if no connection lives and the last has said its end."""
         while self._waiting and not self._live:
             self._waiting.pop(0).callback(None)

@@ -119,7 +119,7 @@ class EchoProtocol(Connection):
 
     def _started(self) -> None:
         config = self.factory.config
-        self.number = self.factory._add(self)
+        self.number = self.factory.enter(self)
         self._sender.tune(config.nagle, config.keep_alive)
         self._prefix = self._bound(self.factory.prefix)
         self._constant = self._prefix.constant
@@ -287,7 +287,7 @@ class EchoProtocol(Connection):
         self._guarded(lambda: self.idle(seconds))
 
     def _over(self, outcome: Outcome, reason: Failure) -> None:
-        remaining = self.factory._remove(self)
+        remaining = self.factory.leave(self)
         if self._report.connections:
             if outcome is Outcome.RESET:
                 self._report.socket_error(self.remote, reason.getErrorMessage())
@@ -295,4 +295,4 @@ class EchoProtocol(Connection):
                 self.remote, outcome, self.bytes_in, self.bytes_out, self.age, remaining
             )
         self._guarded(lambda: self.ended(outcome))
-        self.factory._fire_if_idle()
+        self.factory.tell_idle()
