@@ -127,12 +127,19 @@ class Tally:
         self.sent = 0
         self.received = 0
         self._prefix_bytes = 0
+        self._look_alike = 0  # bytes sent that look like prefixes
+        self._unsure = False  # or may do: the prefix was not known yet
 
     def send(self, data: bytes) -> None:
         """Take note of what goes out."""
         self.sent += len(data)
         if self._longest:
-            self._last_sent = (self._last_sent + data)[-self._longest :]
+            data = self._last_sent + data
+            found = [*self._prefix.finditer(data)] if self._taught else []
+            self._look_alike += sum(len(match[0]) for match in found)
+            self._unsure |= not self._taught
+            start = max(found[-1].end() if found else 0, len(data) - self._longest + 1)
+            self._last_sent = data[start:]
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
@@ -157,15 +164,16 @@ class Tally:
     def complete(self) -> bool:
         """Whether as many bytes came back as went out.
 
-        Where the payload itself contains the prefix, fewer of those seen were put in
-        by the server; then the total must still be payload plus some prefixes.
+        Where the payload itself contains the prefix, not all of those that came back
+        were put in by the server.
         """
-        if self.payload >= self.sent:
+        missing = self.sent - self.payload
+        if missing <= 0:
             return True
-        extra = self.received - self.sent
-        if not self._shortest <= extra <= self._prefix_bytes:
-            return False
-        return self._shortest != self._longest or extra % self._shortest == 0
+        if self._unsure:
+            return self.sent + self._shortest <= self.received and missing < self._prefix_bytes
+        whole = self._shortest != self._longest or missing % self._shortest == 0
+        return missing <= self._look_alike and whole
 
     def _use(self, template: Template) -> None:
         parts = template.parts
