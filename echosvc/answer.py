@@ -172,8 +172,9 @@ class Tally:
             return True
         if self._unsure:
             return self.sent + self._shortest <= self.received and missing < self._prefix_bytes
-        whole = self._shortest != self._longest or missing % self._shortest == 0
-        return missing <= self._look_alike and whole
+        if missing > self._look_alike:
+            return False
+        return self._shortest != self._longest or missing % self._shortest == 0
 
     def _use(self, template: Template) -> None:
         parts = template.parts
