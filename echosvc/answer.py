@@ -127,6 +127,7 @@ class Tally:
         self.sent = 0
         self.received = 0
         self._prefix_bytes = 0
+        self._greeting = 0  # bytes before the first prefix
         self._look_alike = 0  # bytes sent that look like prefixes
         self._unsure = False  # or may do: the prefix was not known yet
 
@@ -150,15 +151,25 @@ class Tally:
         if not self._taught:
             self._learn(data)
         end = 0
+        before = self.received - len(data)
         for match in self._prefix.finditer(data) if self._taught else ():
+            if not self._prefix_bytes:
+                self._greeting = before + match.start()
             self._prefix_bytes += len(match[0])
             end = match.end()
         self._tail = data[max(end, len(data) - max(1, self._longest) + 1) :]
 
     @property
     def payload(self) -> int:
-        """Bytes that came back, without what looks like prefixes."""
-        return self.received - self._prefix_bytes - self._begun()
+        """Bytes that came back, without what looks like prefixes, or a greeting."""
+        # A server without prefixes may give back a payload that contains one.
+        greeting = 0 if self._look_alike or self._unsure else self._greeting
+        return self.received - greeting - self._prefix_bytes - self._begun()
+
+    @property
+    def surplus(self) -> bool:
+        """Whether more came back than went out, from a server that puts in prefixes."""
+        return self._prefix_bytes > 0 and self.payload > self.sent
 
     @property
     def complete(self) -> bool:

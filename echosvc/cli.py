@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -40,8 +42,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def complain(line: str) -> None:
-    """Put one line on stderr."""
-    os.write(2, one_line(line).encode("utf-8", "backslashreplace") + b"\n")
+    """Put one line on stderr, if somebody listens there."""
+    with suppress(OSError):
+        os.write(2, one_line(line).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def _duration(text: str) -> float:
@@ -173,6 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; give its exit status."""
     commands = parser()
     words = commands.parse_args(arguments)
+    if sys.stdout is None:
+        complain("echosvc: standard output: EBADF (it is closed)")
+        return FAILED
     if STDIN.decode() in getattr(words, "message", [])[:-1]:
         commands.error("'-' must be the last MESSAGE: the stream ends with it")
     from twisted.internet import reactor
@@ -193,7 +199,7 @@ def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:
 
     def ended(results: list[tuple[bool, None]]) -> None:
         if not statuses:
-            statuses.append(max(_judged(result) for _, result in results))
+            statuses.append(_judged([result for _, result in results]))
             reactor.stop()
 
     def begin() -> None:
@@ -202,16 +208,36 @@ def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:
         DeferredList(talks, consumeErrors=True).addCallback(ended)
 
     reactor.callWhenRunning(begin)
+    reactor.callWhenRunning(_leave_at_last, reactor)
     reactor.run()
     return statuses[0]
 
 
-def _judged(result: object) -> int:
-    """Say what went wrong with one conversation; give the exit status."""
-    if not isinstance(result, Failure):
-        return FINE
-    if result.check(TalkError, OutputError):
-        complain(result.getErrorMessage())
-    else:
-        complain(f"echosvc: internal error: {result.getErrorMessage()}")
-    return FAILED
+def _leave_at_last(reactor: Any) -> None:
+    """Stop on SIGINT and SIGTERM, and a second later in any case.
+
+    The reactor cannot stop while standard output blocks it.
+    """
+
+    def leave(*_: object) -> None:
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(INTERRUPTED))
+        signal.alarm(1)
+        reactor.callFromThread(lambda: reactor.running and reactor.stop())
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+def _judged(results: Sequence[object]) -> int:
+    """Say what went wrong with the conversations; give the exit status."""
+    failures = [result for result in results if isinstance(result, Failure)]
+    lines = [
+        failure.getErrorMessage()
+        if failure.check(TalkError, OutputError)
+        else f"echosvc: internal error: {failure.getErrorMessage()}"
+        for failure in failures
+    ]
+    for line in dict.fromkeys(lines):
+        complain(line)
+    return FAILED if failures else FINE

@@ -180,6 +180,8 @@ class EchoClient(Connection):
         """Take more to send."""
         self._full = False
         self._idle_clock.active = self._sweep.now()
+        if self._sender.ending():
+            self._link.unregisterProducer()
         for writer in _taken(self._writers):
             writer.callback(None)
         if self._producer is not None and not self.closing:

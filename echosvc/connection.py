@@ -34,10 +34,9 @@ from echosvc.sweep import Sweep
 class Connection(Protocol):
     """A stream with back-pressure and lossless ends.
 
-    A plain ``Protocol`` loses what it has queued when data and FIN come together:
-    only one that provides ``IHalfCloseableProtocol`` is told of the FIN and may
-    flush. It is a push producer of its own transport: told to pause, it stops
-    reading.
+    A plain ``Protocol`` loses what it has queued when data and FIN come together; one
+    that provides ``IHalfCloseableProtocol`` is told of the FIN and may flush. It is a
+    push producer of its own transport: told to pause, it stops reading.
 
     :ivar local_address: our side's address; ``remote_address``: the peer's.
     :ivar bytes_in: bytes read, those that still wait for a whole message included.
@@ -162,7 +161,9 @@ class Connection(Protocol):
         """Go on: the transport's queue is empty."""
         self._blocked = False
         self._idle_clock.active = self._sweep.now()
-        if not self.closing:
+        if self._sender.ending():
+            self._link.unregisterProducer()  # or it would wait for us before it closes
+        elif not self.closing:
             self._go_on()
             self._read_on()
 
@@ -172,10 +173,7 @@ class Connection(Protocol):
     # -- reading --------------------------------------------------------------
 
     def pause(self) -> None:
-        """Read nothing until :meth:`resume`. The idle time-out runs on.
-
-        A connection that is paused does not notice the peer's FIN.
-        """
+        """Read nothing, not even the peer's FIN, until :meth:`resume`. Idleness counts on."""
         if not self.closing:
             self._hold()
 
@@ -265,6 +263,8 @@ class Connection(Protocol):
             self._tick_closing(now, self._close_clock)
         elif self.closing:
             self.due = math.inf  # aborted: the reactor's next turn tells us
+        elif self._sender.ending():
+            self.end_with(Outcome.FINISHED)
         elif self._held and self._sender.broken():
             self.abort_with(Outcome.RESET)
         else:

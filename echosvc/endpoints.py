@@ -15,6 +15,9 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 
 from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, unix_name
 
+#: Longest UNIX path, bytes: unix(7), sun_path without its NUL.
+LONGEST_PATH = 107
+
 _TAKES_BACKLOG = ("ssl", "tls", "haproxy")
 _Endpoint = TypeVar("_Endpoint")
 
@@ -34,6 +37,8 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return _built(_TCP[kind], reactor, words, options)
         if kind == "unix":
             return _built(_unix, reactor, words, options)
+        if kind == "stdio":
+            raise EndpointError("standard input and output are one stream, not a listener")
         if kind == "tls":
             os.scandir(words[0] if words else "").close()  # Twisted's would do without
         if kind in _TAKES_BACKLOG and not re.search(r"(?<!\\):backlog=", description):
@@ -147,7 +152,7 @@ class Target:
             return self.name
         try:
             found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, UnicodeError):
             return self.name
         family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
         return f"[{address[0]}]:{port}" if family == socket.AF_INET6 else f"{address[0]}:{port}"
@@ -175,15 +180,24 @@ def client_endpoint(reactor: Any, description: str) -> Target:
 
 def _tcp_client(reactor: Any, host: str, port: str, timeout: str = "30") -> Target:
     number, seconds = _number("port", port, 1, 65535), _number("timeout", timeout, 1)
-    if not host:
-        raise EndpointError("the host is empty")
+    if not _is_host(host):
+        raise EndpointError(f"{host!r} is no host name and no address")
     # It decides by itself: an address is used as it is, a name is looked up.
     endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds)
     return Target(endpoint, f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
 
 
+def _is_host(host: str) -> bool:
+    """Whether this can be looked up at all (RFC 1035, 2.3.4)."""
+    labels = host.removesuffix(".").split(".")
+    printable = host.isprintable() and " " not in host
+    return printable and all(0 < len(label) <= 63 for label in labels)
+
+
 def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
     if not path:
         raise EndpointError("the path is empty")
+    if len(os.fsencode(unix_name(path))) > LONGEST_PATH:
+        raise EndpointError(f"the path is longer than {LONGEST_PATH} bytes")
     seconds = _number("timeout", timeout, 1)
     return Target(endpoints.UNIXClientEndpoint(reactor, unix_name(path), seconds), path)

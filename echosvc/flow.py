@@ -28,6 +28,10 @@ from twisted.python.failure import Failure
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
 HIGH_WATER = 65536
 
+#: The same on TLS, where what comes behind the pause must be answered before the
+#: client's close_notify is met, which may stand in the same read.
+TLS_HIGH_WATER = 16 * HIGH_WATER
+
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
@@ -77,6 +81,10 @@ class Sender:
         self._write = _unbuffered(transport)
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
+
+    def room(self) -> int:
+        """How many bytes more may be queued."""
+        return (HIGH_WATER if self.plain else TLS_HIGH_WATER) - self.queued()
 
     @property
     def plain(self) -> bool:
@@ -133,6 +141,13 @@ class Sender:
     def unsent(self) -> int:
         """Bytes that the peer has not taken: queued here, or in the kernel."""
         return self.queued() + self.unacknowledged()
+
+    def ending(self) -> bool:
+        """Whether the socket below is to close once its queue is empty.
+
+        So it is when the peer ended TLS: Twisted tells no protocol of that.
+        """
+        return self._bottom is not None and bool(self._bottom.disconnecting)
 
     def waiting(self) -> int:
         """:meth:`unsent` bytes, but 0 where all is the kernel's, and so written.

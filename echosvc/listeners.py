@@ -63,6 +63,8 @@ def error_name(error: BaseException) -> str:
     for kind, name in _NAMES.items():
         if isinstance(inner, kind):
             return name
+    if inner.args and isinstance(inner.args[0], list):  # OpenSSL's queue of errors
+        return "TLS: " + "; ".join(str(entry[-1]) for entry in inner.args[0])
     number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
     if isinstance(number, int) and number in errno.errorcode:
         return errno.errorcode[number]

@@ -156,6 +156,8 @@ class Options(usage.Options):
             return text
         kind, what = _NUMBERS[name]
         try:
+            if not text.isascii() or "_" in text:
+                raise ValueError
             return kind(text)
         except ValueError:
             raise usage.UsageError(f"--{name}: must be {what}, not {text!r}") from None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from echosvc.connection import Connection
-from echosvc.flow import HIGH_WATER
 from echosvc.framing import MessageTooLong, MessageTruncated, make_framer
 from echosvc.prefix import Template
 from echosvc.report import Outcome, log
@@ -27,10 +26,9 @@ class EchoProtocol(Connection):
     ends, however the client ends it. While replies wait, nothing more is read: never
     more than 64 KiB, one message and one prefix are queued.
 
-    To answer something else, override :meth:`reply`. To do something when a
-    connection starts or its peer has finished, override :meth:`opened` or
-    :meth:`peer_ended`. An exception in one of them is logged and ends the
-    connection, after what was due.
+    Override :meth:`reply` to answer something else, :meth:`opened`, :meth:`peer_ended`,
+    :meth:`idle` or :meth:`ended` to hear of the rest. An exception in one of them is
+    logged and ends the connection, after what was due.
 
     :ivar factory: the :class:`EchoFactory`.
     :ivar number: ordinal of the connection in its factory, from 1.
@@ -164,8 +162,13 @@ class EchoProtocol(Connection):
     def _answer(self) -> None:
         """Answer the messages that are there, until the transport has enough."""
         more = self._batch is None
-        while more and not (self._blocked or self._held or self.closing):
+        while more and self._may_answer():
             more = self._in_batch(self._collect)
+
+    def _may_answer(self) -> bool:
+        if self._held or self.closing:
+            return False
+        return not self._blocked or (not self._sender.plain and self._sender.room() > 0)
 
     def _in_batch(self, collect: Callable[[list[bytes]], bool]) -> bool:
         """Send in one piece what ``collect`` gathers, then end if that is due.
@@ -192,9 +195,8 @@ class EchoProtocol(Connection):
         return more
 
     def _end_after(self, outcome: Outcome) -> bool:
-        """End once the batch is sent; give that nothing more is to be collected."""
         self._ending = self._ending or outcome
-        return False
+        return False  # nothing more is to be collected
 
     def _collect(self, batch: list[bytes]) -> bool:
         """Take messages and add their replies, no more than may wait.
@@ -202,7 +204,7 @@ class EchoProtocol(Connection):
         :return: whether messages are left. Then the batch leaves in the reactor's next
             turn, whatever the kernel would take now: other clients come first.
         """
-        room = HIGH_WATER - self._sender.queued()
+        room = self._sender.room()
         size = 0
         while (message := self._framer.take()) is not None:
             size += self._answer_one(message, batch, size)

@@ -108,7 +108,9 @@ class Printer:
             self._out.write(data)
             self._out.flush()
         except OSError as error:
-            raise OutputError(f"standard output: {error_name(error)} ({error.strerror})") from None
+            raise OutputError(
+                f"echosvc: standard output: {error_name(error)} ({error.strerror})"
+            ) from None
 
 
 class _Client(EchoClient):
@@ -139,6 +141,8 @@ class Talk:
         self._printer = Printer(name, manner, out)
         self._awaited = "an answer"
         self._stalled = False
+        self._came = False  # something that is no answer
+        self._tally: Tally | None = None  # of standard input, while it is sent
 
     async def run(self, messages: Sequence[bytes]) -> None:
         """Send the messages, each after the answer to the one before; end properly.
@@ -197,12 +201,12 @@ class Talk:
             if not piece:
                 raise TalkError(f"echosvc: the server ended before {self._awaited}")
             self._printer.reply(piece)
-            answer.feed(piece)
+            self._came = not answer.feed(piece)
 
     async def _stream(self, client: _Client) -> None:
         """Send standard input to its end, print what comes until the server's end."""
         self._awaited = "an answer to standard input"
-        tally = Tally(self._manner.prefix)
+        self._tally = tally = Tally(self._manner.prefix)
         sending = Deferred.fromCoroutine(self._send_input(client, tally))
         failures: list[Failure] = []
         sending.addErrback(failures.append)
@@ -219,6 +223,10 @@ class Talk:
             raise
         if not sending.called or failures:
             raise TalkError("echosvc: the server ended before it had all of standard input")
+        self._tally = None
+        if tally.surplus:
+            counts = f"{tally.payload} bytes came back for {tally.sent}"
+            raise TalkError(f"echosvc: {counts}: some came twice, or others came in between")
         if not tally.complete:
             counts = f"{tally.payload} of {tally.sent} bytes came back"
             raise TalkError(f"echosvc: only {counts} before the server ended the connection")
@@ -228,6 +236,7 @@ class Talk:
         while chunk := await reader.read():
             tally.send(chunk)
             await client.write(chunk)
+        self._tally = None
         if client.half_closes or tally.complete:
             client.finish()
 
@@ -237,7 +246,8 @@ class Talk:
 
         def look() -> None:
             now, progress = time.monotonic(), client.bytes_in + client.bytes_out - client.queued
-            if progress != seen["progress"]:
+            owed = self._tally is None or not self._tally.complete
+            if progress != seen["progress"] or not owed:
                 seen.update(progress=progress, since=now)
             elif now - seen["since"] >= self._manner.deadline > 0:
                 self._stalled = True
@@ -251,7 +261,10 @@ class Talk:
     def _explained(self, error: Exception) -> Exception:
         if self._stalled:
             seconds = f"{self._manner.deadline:g} s"
-            return TalkError(f"echosvc: {self._awaited} did not come: no progress for {seconds}")
+            hint = ", though something came: is the prefix right?" if self._came else ""
+            return TalkError(
+                f"echosvc: {self._awaited} did not come: no progress for {seconds}{hint}"
+            )
         if isinstance(error, (TalkError, OutputError)):
             return error
         return TalkError(f"Socket Error: {error_name(error)} {self._target.name}")

@@ -211,6 +211,79 @@ def test_standard_output_that_is_full_is_one_line(to: tuple[str, str]) -> None:
     assert done.returncode == 1
 
 
+def test_closed_standard_output_is_one_line(to: tuple[str, str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "send", *to, "hi"],
+        stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+    assert "standard output: EBADF" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("where", ["&-", "/dev/full"])
+def test_a_failure_that_cannot_be_told_has_its_status(where: str) -> None:
+    words = "send", "--to", "unix:/no/such/socket", "hi"
+    command = ["sh", "-c", f'exec "$@" 2>{where}', "sh", *COMMAND, *words]
+    assert subprocess.run(command, timeout=LIMIT, env=environment()).returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_can_be_interrupted_while_nobody_takes_its_output(
+    number: int, to: tuple[str, str]
+) -> None:
+    with (
+        open("/dev/zero", "rb") as zeros,
+        subprocess.Popen(
+            [*COMMAND, "send", *to, "--raw", "-"],
+            stdin=zeros, stdout=subprocess.PIPE, env=environment(),
+        ) as client,
+    ):  # fmt: skip
+        assert client.stdout.read(1) == b"S"
+        client.send_signal(number)
+        assert client.wait(LIMIT) == 130
+
+
+def test_a_pause_of_standard_input_is_no_stall(to: tuple[str, str]) -> None:
+    """The deadline is for answers that are owed."""
+    client = subprocess.Popen(
+        [*COMMAND, "send", *to, "--raw", "--deadline", "0.3", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    client.stdin.write(b"one")
+    client.stdin.flush()
+    assert client.stdout.read(12) == b"Sending: one"
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.wait(1.0)
+    out, _ = client.communicate(b"two", LIMIT)
+    assert (out, client.returncode) == (b"Sending: two", 0)
+
+
+def test_bytes_that_come_twice_are_a_failure() -> None:
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Hello Sending: " + receive_all(client) + b"89")
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--raw", "-", stdin=b"0123456789")
+    assert "12 bytes came back for 10" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+def test_a_greeting_does_not_make_up_for_lost_bytes() -> None:
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Hello Sending: " + receive_all(client)[5:])
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--raw", "-", stdin=b"0123456789")
+    assert "only 5 of 10 bytes came back" in one_line(done.stderr)
+
+
+def test_a_wrong_prefix_is_hinted_at() -> None:
+    with running("--prefix", "other: ") as server:
+        to = f"tcp:127.0.0.1:{server.port}"
+        done = echosvc("send", "--to", to, "--deadline", "0.3", "hi")
+    assert "is the prefix right?" in one_line(done.stderr)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_is_130(number: int) -> None:
     ended = threading.Event()
@@ -242,6 +315,10 @@ def test_interrupted_is_130(number: int) -> None:
         (["send", "--to", "tcp:localhost", "x"], "missing a required argument: 'port'"),
         (["send", "--to", "tcp:localhost:0", "x"], "port must be"),
         (["send", "--to", "carrier:pigeon", "x"], "carrier"),
+        (["send", "--to", "tcp:a..b:5", "x"], "'a..b' is no host name"),
+        (["send", "--to", "tcp:a b:5", "x"], "'a b' is no host name"),
+        (["send", "--to", f"tcp:{'a' * 64}:5", "x"], "is no host name"),
+        (["send", "--to", f"unix:/{'a' * 110}", "x"], "longer than 107 bytes"),
         (["send", "--to", "unix:", "x"], "missing a required argument: 'path'"),
         (["send", "-", "x"], "'-' must be the last"),
         (["send", "--name\n", "x"], "--name\\n"),
@@ -279,11 +356,16 @@ def test_demo_fails_if_one_is_not_answered() -> None:
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 3
 
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        done = echosvc("demo", "--to", f"tcp:127.0.0.1:{unused.getsockname()[1]}")
+    assert "ECONNREFUSED" in one_line(done.stderr)  # once, not three times
+
 
 def test_the_status_is_the_worst_of_all_conversations() -> None:
     """In process, for what a subprocess cannot show."""
     reactor = MemoryReactorClock()
-    reactor.run = lambda: [hook() for hook, _, _ in reactor.whenRunningHooks]
+    reactor.run = lambda: reactor.whenRunningHooks[0][0]()  # not the signal handlers
 
     async def fine() -> None:
         return
@@ -301,8 +383,7 @@ def test_the_status_is_the_worst_of_all_conversations() -> None:
         await Deferred()
 
     def interrupt() -> None:
-        for hook, _, _ in reactor.whenRunningHooks:
-            hook()
+        reactor.whenRunningHooks[0][0]()
         for trigger, _, _ in reactor.triggers["before"]["shutdown"]:
             trigger()
 

@@ -231,8 +231,8 @@ class Source:
         reactor.callLater(0, self._produce)
 
     def _produce(self) -> None:
-        if self._paused:
-            return
+        if self._paused or self.done.called:
+            return  # paused and resumed, there are two of us
         if not self._data:
             self._client.unregisterProducer()
             self._client.finish()

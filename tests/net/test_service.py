@@ -25,6 +25,7 @@ from tests.harness import (
     connect,
     environment,
     exchange,
+    need,
     receive_all,
     receive_exactly,
     running,
@@ -297,6 +298,38 @@ def test_clients_in_the_queue_of_a_stopping_server_are_answered(kind: str, tmp_p
             assert receive_exactly(client, 10) == b"Sending: x"
             client.close()
         assert server.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("framing", ["chunk", "line", "length"])
+def test_tls_answers_all_that_came_before_the_clients_end(framing: str, tmp_path: Path) -> None:
+    """The close_notify comes right behind the data, in the middle of our pause."""
+    node = need("node")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=LIMIT,
+    )  # fmt: skip
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    with running("--listen", listen, "--prefix", "", "--framing", framing) as server:
+        for size in (1, 60_000, 100_000, 200_000, 1_000_000):
+            script = _TLS_CLIENT.replace("PORT", str(server.port)).replace("SIZE", str(size))
+            done = subprocess.run(
+                [node, "-e", script], capture_output=True, text=True, timeout=LIMIT
+            )
+            assert done.stdout == f"{size // 8 * 8}\n", (size, done.stderr)
+        server.wait_lines("outcome = finished", 5)
+
+
+# Sends frames of 4 bytes behind a length of 4, the second with an LF at its end.
+_TLS_CLIENT = """
+const data = Buffer.alloc(Math.floor(SIZE / 8) * 8, Buffer.from("0000000461620a0a", "hex"));
+let back = 0;
+require("tls").connect({port: PORT, host: "127.0.0.1", rejectUnauthorized: false}, function () {
+  this.end(data);
+}).on("data", (piece) => { back += piece.length; })
+  .on("close", () => console.log(back));
+"""
 
 
 @pytest.mark.parametrize("reactor_name", ["asyncio", "poll", "select"])
