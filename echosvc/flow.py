@@ -28,9 +28,10 @@ from twisted.python.failure import Failure
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
 HIGH_WATER = 65536
 
-#: The same on TLS, where what comes behind the pause must be answered before the
-#: client's close_notify is met, which may stand in the same read.
-TLS_HIGH_WATER = 16 * HIGH_WATER
+#: The same where there is no later: before our own end, and on TLS, where what comes
+#: behind the pause must be answered before the client's close_notify is met, which may
+#: stand in the same read.
+LAST_HIGH_WATER = 16 * HIGH_WATER
 
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
@@ -82,9 +83,9 @@ class Sender:
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
 
-    def room(self) -> int:
-        """How many bytes more may be queued."""
-        return (HIGH_WATER if self.plain else TLS_HIGH_WATER) - self.queued()
+    def room(self, last: bool = False) -> int:
+        """How many bytes more may be queued; ``last``: there is no later."""
+        return (LAST_HIGH_WATER if last or not self.plain else HIGH_WATER) - self.queued()
 
     @property
     def plain(self) -> bool:

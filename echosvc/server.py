@@ -6,6 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
@@ -17,6 +18,9 @@ from echosvc.report import Outcome, log
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
+
+# Ends that the client neither asked for nor caused.
+_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT)
 
 
 class EchoProtocol(Connection):
@@ -30,7 +34,6 @@ class EchoProtocol(Connection):
     :meth:`idle` or :meth:`ended` to hear of the rest. An exception in one of them is
     logged and ends the connection, after what was due.
 
-    :ivar factory: the :class:`EchoFactory`.
     :ivar number: ordinal of the connection in its factory, from 1.
     :ivar messages: messages read so far.
     :ivar replies: replies given so far, the one that is being made included.
@@ -112,8 +115,10 @@ class EchoProtocol(Connection):
         """End politely; what :meth:`reply` has yet to add goes out before."""
         if self._batch is not None:
             self._end_after(outcome)
-        else:
-            super().end_with(outcome)
+            return
+        if self._blocked and not self.closing and outcome in _OUR_OWN:
+            self._in_batch(partial(self._collect, last=True))  # what was read is answered
+        super().end_with(outcome)
 
     def _started(self) -> None:
         config = self.factory.config
@@ -173,8 +178,7 @@ class EchoProtocol(Connection):
     def _in_batch(self, collect: Callable[[list[bytes]], bool]) -> bool:
         """Send in one piece what ``collect`` gathers, then end if that is due.
 
-        What the application's reply() does meanwhile keeps its place: what it writes
-        goes into the batch, and the end that it asks for comes after.
+        What reply() writes meanwhile keeps its place, and so does the end that it asks for.
         """
         batch: list[bytes] = []
         self._batch = batch
@@ -198,13 +202,13 @@ class EchoProtocol(Connection):
         self._ending = self._ending or outcome
         return False  # nothing more is to be collected
 
-    def _collect(self, batch: list[bytes]) -> bool:
+    def _collect(self, batch: list[bytes], last: bool = False) -> bool:
         """Take messages and add their replies, no more than may wait.
 
         :return: whether messages are left. Then the batch leaves in the reactor's next
             turn, whatever the kernel would take now: other clients come first.
         """
-        room = self._sender.room()
+        room = self._sender.room(last)
         size = 0
         while (message := self._framer.take()) is not None:
             size += self._answer_one(message, batch, size)
@@ -215,25 +219,21 @@ class EchoProtocol(Connection):
         return False
 
     def _answer_one(self, message: bytes, batch: list[bytes], before: int = 0) -> int:
-        """Add the reply to one message, if there is one; give its size.
-
-        :param before: size of the batch so far.
-        """
+        """Add the reply to one message to a batch of size ``before``; give its size."""
         self.messages += 1
         self.replies += 1  # so that prefix has the number of this one
         answer = None if self._discard else self.reply(message)
         size = 0
         if answer is None:
             self.replies -= 1
-        else:
-            if not isinstance(answer, bytes):
-                raise TypeError(f"reply() must give bytes or None, not {type(answer).__name__}")
+        elif isinstance(answer, bytes):
             batch.append(self._framer.wrap(answer))
             size = len(batch[-1])
+        else:
+            raise TypeError(f"reply() must give bytes or None, not {type(answer).__name__}")
         if self._report.messages:
             port = getattr(self.remote_address, "port", "-")
-            sent = self.bytes_out + before + size
-            self._report.received(port, message, self.bytes_in, sent)
+            self._report.received(port, message, self.bytes_in, self.bytes_out + before + size)
         return size
 
     def _ended_by_peer(self) -> None:

@@ -511,6 +511,33 @@ class IdleActionTests(ServerTestCase):
         self.assertIs(connection.outcome, Outcome.TIMED_OUT)
 
 
+class OwnEndTests(ServerTestCase):
+    def test_the_rest_of_a_read_is_answered_before_our_own_end(self) -> None:
+        """Its lines wait while the client takes no replies."""
+        for idle_action in ("log", "close"):
+            line, connection = self.line(
+                framing="line", idle_action=idle_action, linger=20.0, send_buffer=4096
+            )
+            line.send(b"x\n" * 20_000)
+            line.turn(3)
+            read = connection.bytes_in // 2
+            self.assertLess(connection.messages, read)  # some do wait
+            if idle_action == "log":
+                connection.factory.end_all()
+            else:
+                line.wait(1.1)
+            outcome = Outcome.DRAINED if idle_action == "log" else Outcome.TIMED_OUT
+            self.assertIs(connection.outcome, outcome)
+            self.assertEqual(line.receive_all(), b"Sending: x\n" * read)
+
+    def test_what_would_take_too_much_is_left_out(self) -> None:
+        line, connection = self.line(prefix=b"y" * 10_000, framing="line", send_buffer=4096)
+        line.send(b"\n" * 20_000)
+        line.turn(3)
+        connection.factory.end_all()
+        self.assertLessEqual(connection.queued, (1 << 20) + 10_001)
+
+
 class HalfOpenTests(ServerTestCase):
     def test_our_side_stays_open_for_the_application(self) -> None:
         line, connection = self.line(allow_half_open=True)
