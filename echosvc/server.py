@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from echosvc.connection import Connection
-from echosvc.framing import MessageTooLong, MessageTruncated, make_framer
+from echosvc.framing import FramingError, MessageTooLong, MessageTruncated, make_framer
 from echosvc.prefix import Template
 from echosvc.report import Outcome, log
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
 
-# Ends that the client neither asked for nor caused.
-_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT)
+_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT)  # ends that no client asked for
 
 
 class EchoProtocol(Connection):
@@ -59,7 +58,7 @@ class EchoProtocol(Connection):
         return self.prefix + message
 
     def opened(self) -> None:
-        """The connection is there and the greeting is sent (Node's ``connection``)."""
+        """The connection is there, the greeting sent (Node's ``connection``)."""
         if self.factory.on_connect is not None:
             self.factory.on_connect(self)
 
@@ -97,10 +96,8 @@ class EchoProtocol(Connection):
         self.end_with(Outcome.CLOSED)
 
     def abort(self) -> None:
-        """End now with a reset (Node's ``resetAndDestroy()``); what is queued is lost."""
+        """End now with a reset (Node's ``resetAndDestroy()``)."""
         self.abort_with(Outcome.ABORTED)
-
-    # -- life -----------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Take the factory's settings, then begin."""
@@ -137,15 +134,9 @@ class EchoProtocol(Connection):
     def _bound(self, template: Template) -> Template:
         if template.constant is not None:
             return template
-        return template.bind(
-            {
-                "hostname": socket.gethostname(),
-                "pid": str(os.getpid()),
-                "local": self.local,
-                "peer": self.remote,
-                "connection": str(self.number),
-            }
-        )
+        values = {"hostname": socket.gethostname(), "pid": str(os.getpid())}
+        values |= {"local": self.local, "peer": self.remote, "connection": str(self.number)}
+        return template.bind(values)
 
     def dataReceived(self, data: bytes) -> None:
         """Answer what was read; once we are closing, discard it."""
@@ -263,8 +254,6 @@ class EchoProtocol(Connection):
             log.failure("Server Error: the application failed")
             self.end_with(Outcome.FAILED)
 
-    # -- time and end ---------------------------------------------------------
-
     def _stay_half_open(self) -> None:
         limit = self.factory.config.half_open_timeout
         if limit is not None and not self.closing:
@@ -288,7 +277,18 @@ class EchoProtocol(Connection):
             self.abort_with(Outcome.TIMED_OUT)
         self._guarded(lambda: self.idle(seconds))
 
+    def _end_untold(self) -> Outcome:
+        """The word where only the end was told, not the peer's FIN: on TLS."""
+        try:
+            message = self._framer.take()
+            left = self._framer.end() if message is None else message
+        except FramingError:
+            return Outcome.TRUNCATED
+        return Outcome.FINISHED if left is None else Outcome.STALLED
+
     def _over(self, outcome: Outcome, reason: Failure) -> None:
+        if outcome is Outcome.FINISHED and not self.peer_finished:
+            outcome = self.outcome = self._end_untold()
         remaining = self.factory.leave(self)
         if self._report.connections:
             if outcome is Outcome.RESET:

@@ -538,6 +538,23 @@ class OwnEndTests(ServerTestCase):
         self.assertLessEqual(connection.queued, (1 << 20) + 10_001)
 
 
+class UntoldEndTests(ServerTestCase):
+    def test_what_an_end_without_a_fin_leaves_has_its_word(self) -> None:
+        """On TLS, Twisted tells of the end only when it is too late to answer."""
+        for framing, data, outcome in (
+            ("chunk", b"x", Outcome.FINISHED),
+            ("line", b"x\n", Outcome.FINISHED),
+            ("line", b"x\ny", Outcome.STALLED),
+            ("length", b"\0\0\0\1x", Outcome.FINISHED),
+            ("length", b"\0\0\0\2x", Outcome.TRUNCATED),
+        ):
+            connection = self.factory(framing=framing).buildProtocol(None)
+            connection.makeConnection(StringTransport())
+            connection.dataReceived(data)
+            connection.connectionLost(Failure(ConnectionDone()))
+            self.assertIs(connection.outcome, outcome, (framing, data))
+
+
 class HalfOpenTests(ServerTestCase):
     def test_our_side_stays_open_for_the_application(self) -> None:
         line, connection = self.line(allow_half_open=True)
