@@ -167,15 +167,24 @@ def push(client: socket.socket, data: bytes = payload(READ)) -> int:
 
 
 async def stalled(factory: Recording, client: socket.socket) -> int:
-    """Send, and never read, until nothing moves any more; give how much was sent."""
+    """Send, and never read, until nothing moves any more; give how much was sent.
+
+    The server is stuck for a moment now and then, and a full kernel tries again after
+    some 200 ms: so it must be stuck at many looks in a row.
+    """
     sent = 0
+    looks: list[tuple[int, int]] = []
 
     def stands_still() -> bool:
         nonlocal sent
         more = push(client)
         sent += more
         assert sent < TOO_MUCH, "the sender is never held up"
-        return not more and factory.stuck
+        state = factory.bytes_in, factory.bytes_out - sum(c.queued for c in factory.connections)
+        if more or not factory.stuck or (looks and looks[-1] != state):
+            looks.clear()
+        looks.append(state)
+        return len(looks) > 300
 
     await until(stands_still)
     return sent
