@@ -123,14 +123,14 @@ class EchoClient(Connection):
 
     @property
     def half_closes(self) -> bool:
-        """Whether :meth:`finish` ends one direction only; not so on TLS."""
-        return self._sender.plain
+        """Whether :meth:`finish` ends one direction only; not so on Twisted's own TLS."""
+        return self._sender.half_closes
 
     def finish(self) -> None:
         """Say that nothing more will be sent (Node's ``end()``): flush, then FIN.
 
-        What the server still sends can be received. On TLS there is no half-close in
-        Twisted: the server is told that the whole connection ends.
+        What the server still sends can be received, except on Twisted's own TLS: there
+        the server is told that the whole connection ends.
         """
         self.end_with(Outcome.FINISHED)
 

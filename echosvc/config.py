@@ -50,6 +50,7 @@ class Config:
     :ivar idle_timeout: seconds without a read or progress of a write; 0 = off.
     :ivar idle_action: at that: ``log``, ``close`` (politely) or ``reset``.
     :ivar linger: seconds to read and discard after our own FIN, before the abort.
+    :ivar handshake_timeout: seconds that a TLS handshake may take; 0 = off.
     :ivar allow_half_open: keep our side open after the peer's FIN.
     :ivar half_open_timeout: seconds until such a connection is ended; ``None`` = never,
         the application ends it.
@@ -70,6 +71,7 @@ class Config:
     idle_timeout: float = 0.5
     idle_action: str = "log"
     linger: float = 2.0
+    handshake_timeout: float = 10.0
     allow_half_open: bool = False
     half_open_timeout: float | None = None
     keep_alive: int = 0
@@ -84,7 +86,8 @@ class Config:
 
     def timeouts(self) -> list[float]:
         """Give the time-outs that a connection's clock must keep, seconds; 0 = off."""
-        return [self.idle_timeout, self.linger, self.half_open_timeout or 0.0]
+        half_open = self.half_open_timeout or 0.0
+        return [self.idle_timeout, self.linger, self.handshake_timeout, half_open]
 
     def prefix_template(self) -> Template:
         """Give the prefix, parsed."""
@@ -148,6 +151,7 @@ class Settings(TypedDict, total=False):
     idle_timeout: float
     idle_action: str
     linger: float
+    handshake_timeout: float
     allow_half_open: bool
     half_open_timeout: float | None
     keep_alive: int
@@ -215,6 +219,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "idle_timeout": seconds_fault,
     "idle_action": _choice(IDLE_ACTIONS),
     "linger": seconds_fault,
+    "handshake_timeout": seconds_fault,
     "half_open_timeout": _optional_seconds,
     "keep_alive": _whole(0, MAX_KEEP_ALIVE, "seconds"),
     "drain": seconds_fault,

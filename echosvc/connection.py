@@ -1,9 +1,10 @@
 """One connection's life, the same for both sides: reading, pausing, ending.
 
-States: open, then *closing* (flushing what is queued, then our FIN, then lingering
-for the peer's), then gone. Closing has a deadline, so every connection ends. There
-is one way to end politely, :meth:`Connection.end_with`, and one to end at once,
-:meth:`Connection.abort_with`; both take the word that is then recorded, once.
+States: *waiting* for a TLS handshake where there is one, open, *closing* (flushing
+what is queued, then our FIN, then lingering for the peer's), gone. Waiting and
+closing have deadlines, so every connection ends. There is one way to end politely,
+:meth:`Connection.end_with`, and one to end at once, :meth:`Connection.abort_with`;
+both take the word that is then recorded, once.
 
 Several Twisted defaults lose data or hang here; each is named where it is avoided.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -26,7 +27,7 @@ from zope.interface import implementer
 
 from echosvc.deadlines import CloseClock, IdleClock
 from echosvc.flow import Sender, Transport
-from echosvc.report import Outcome, format_address
+from echosvc.report import Outcome, final_outcome, format_address
 from echosvc.sweep import Sweep
 
 
@@ -54,7 +55,9 @@ class Connection(Protocol):
     _sweep: Sweep
     _linger = 0.0
     _idle_timeout = 0.0
+    _handshake_timeout = 0.0
 
+    _waiting = False  # for the handshake
     _gone = False
     _registered = False
     _blocked = False  # the transport has enough waiting
@@ -64,7 +67,7 @@ class Connection(Protocol):
     # -- what a subclass does -------------------------------------------------
 
     def _started(self) -> None:
-        """The connection is there; nothing was read yet."""
+        """Bytes can be exchanged; nothing was read yet."""
 
     def _go_on(self) -> None:
         """Neither the transport nor the application holds us up any more, maybe."""
@@ -118,8 +121,24 @@ class Connection(Protocol):
         self._idle_clock = IdleClock(self._idle_timeout, now)
         self.due = self._idle_clock.next_look(now, self._sweep.interval)
         self._sweep.watch(self)
-        if self._sender.plain:
+        if self._sender.half_closes:
             self._register()
+        if self._sender.layer is None or self._sender.layer.ready:
+            self._started()
+        else:
+            self._wait(now)
+
+    def _wait(self, now: float) -> None:
+        self._waiting = True
+        self.due = now + self._handshake_timeout if self._handshake_timeout else math.inf
+
+    def handshakeCompleted(self) -> None:
+        """TLS can be spoken from now on."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        now = self._idle_clock.active = self._sweep.now()
+        self.due = self._idle_clock.next_look(now, self._sweep.interval)
         self._started()
 
     def readConnectionLost(self) -> None:
@@ -149,7 +168,9 @@ class Connection(Protocol):
         self._sweep.forget(self)
         # A peer that has closed both directions looks broken where we close after it.
         complete = self.peer_finished and not self._sender.queued()
-        self.outcome = _final(self.outcome, reason, complete)
+        if self._waiting:
+            self.outcome = self.outcome or Outcome.HANDSHAKE
+        self.outcome = final_outcome(self.outcome, reason, complete)
         self._over(self.outcome, reason)
 
     def pauseProducing(self) -> None:
@@ -180,7 +201,7 @@ class Connection(Protocol):
     def _hold(self) -> None:
         self._held = True
         self.due = 0.0  # from now on it is our look that finds a reset
-        if self._sender.plain or self.bytes_in:  # or it stops the TLS handshake
+        if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
             self._link.pauseProducing()
 
     def resume(self) -> None:
@@ -200,9 +221,9 @@ class Connection(Protocol):
             self._link.resumeProducing()
 
     def _register(self) -> None:
-        """Ask for back-pressure. On TLS, only once the handshake is done: with bytes
+        """Ask for back-pressure. On Twisted's own TLS, only once the handshake is done:
 
-        written before it, the pause would stop the handshake itself for ever.
+        with bytes written before it, the pause would stop the handshake for ever.
         """
         if not self._registered:
             self._registered = True
@@ -229,20 +250,27 @@ class Connection(Protocol):
         """
         if self.closing:
             return
+        if self._waiting:
+            self.abort_with(outcome)  # nothing is due
+            return
         self.outcome = outcome
         # A transport whose producer is paused never closes: it resumes the producer,
         # which does nothing on a closing connection, and waits for it for ever.
         if self._registered:
             self._link.unregisterProducer()
-        now = self._sweep.now()
-        self._close_clock = CloseClock(outcome, self._linger, now, self._sender.unsent())
-        self.due = now + self._sweep.interval
+        self._close_slowly(outcome)
         if not self.peer_finished:
             self._read_to_end()
-        if self.peer_finished or not self._sender.plain:
+        if self.peer_finished or not self._sender.half_closes:
             self._link.loseConnection()
         else:
             self._link.loseWriteConnection()
+
+    def _close_slowly(self, outcome: Outcome) -> None:
+        """From now on the end has a deadline."""
+        now = self._sweep.now()
+        self._close_clock = CloseClock(outcome, self._linger, now, self._sender.unsent())
+        self.due = now + self._sweep.interval
 
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
@@ -263,6 +291,8 @@ class Connection(Protocol):
             self._tick_closing(now, self._close_clock)
         elif self.closing:
             self.due = math.inf  # aborted: the reactor's next turn tells us
+        elif self._waiting:
+            self.abort_with(Outcome.HANDSHAKE)
         elif self._sender.ending():
             self.end_with(Outcome.FINISHED)
         elif self._held and self._sender.broken():
@@ -283,18 +313,4 @@ class Connection(Protocol):
         if now >= deadline:
             if clock.stalled:
                 self.outcome = Outcome.STALLED
-            self.abort_with(Outcome.STALLED)
-
-
-def _final(outcome: Outcome | None, reason: Failure, complete: bool) -> Outcome:
-    """The word for a connection that is gone, from its own and the reactor's reason.
-
-    :param complete: both sides had finished, and nothing waited to be sent.
-    """
-    if reason.check(ConnectionDone) or (complete and outcome is Outcome.FINISHED):
-        return outcome or Outcome.FINISHED
-    if reason.check(ConnectionAborted):
-        return outcome or Outcome.ABORTED
-    # Broken while it ended well: what was queued may be lost.
-    broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
-    return Outcome.RESET if outcome is None or broken else outcome
+            self.abort_with(clock.outcome)

@@ -73,11 +73,13 @@ class IdleClock:
 class CloseClock:
     """When to give up on a peer while the connection closes.
 
+    :ivar outcome: the word for the end that is under way.
     :param linger: seconds from our FIN to the abort, if nothing is left to be taken.
     :param unsent: bytes that the peer has not taken yet, ours and the kernel's.
     """
 
     def __init__(self, outcome: Outcome, linger: float, now: float, unsent: int) -> None:
+        self.outcome = outcome
         self._patient = outcome in _PATIENT
         self._linger = linger
         self._since = now

@@ -13,12 +13,18 @@ from typing import Any, TypeVar, cast
 from twisted.internet import endpoints
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
+from echosvc.certificates import (
+    certificates_by_name,
+    client_options,
+    server_certificate,
+)
 from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, unix_name
+from echosvc.secure import TLSConnector, TLSListener
 
 #: Longest UNIX path, bytes: unix(7), sun_path without its NUL.
 LONGEST_PATH = 107
 
-_TAKES_BACKLOG = ("ssl", "tls", "haproxy")
+_TAKES_BACKLOG = ("haproxy",)
 _Endpoint = TypeVar("_Endpoint")
 
 
@@ -39,8 +45,8 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return _built(_unix, reactor, words, options)
         if kind == "stdio":
             raise EndpointError("standard input and output are one stream, not a listener")
-        if kind == "tls":
-            os.scandir(words[0] if words else "").close()  # Twisted's would do without
+        if kind in _TLS:
+            return _built(_TLS[kind], reactor, words, options)
         if kind in _TAKES_BACKLOG and not re.search(r"(?<!\\):backlog=", description):
             description += f":backlog={BACKLOG}"
         return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
@@ -58,9 +64,38 @@ def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLO
 def _tcp6(
     reactor: Any, port: str, interface: str = "::", backlog: str = str(BACKLOG)
 ) -> TCPListener:
+    if ":" not in interface:
+        raise EndpointError(f"interface must be an IPv6 address, not {interface!r}")
     return _tcp(reactor, port, interface, backlog)
 
 
+def _ssl(
+    reactor: Any,
+    port: str,
+    privateKey: str = "server.pem",
+    certKey: str = "",
+    extraCertChain: str = "",
+    interface: str = "",
+    backlog: str = str(BACKLOG),
+    dhParameters: str = "",
+) -> TLSListener:
+    below = _tcp(reactor, port, interface, backlog)
+    creator = server_certificate(privateKey, certKey, extraCertChain, dhParameters)
+    return TLSListener(below, creator)
+
+
+def _tls(
+    reactor: Any,
+    path: str,
+    port: str = "443",
+    backlog: str = str(BACKLOG),
+    interface: str = "::",
+) -> TLSListener:
+    below = _tcp(reactor, port, interface, backlog)
+    return TLSListener(below, certificates_by_name(path))
+
+
+_TLS: dict[str, Callable[..., TLSListener]] = {"ssl": _ssl, "tls": _tls}
 _TCP = {"tcp": _tcp, "tcp6": _tcp6}
 
 
@@ -90,6 +125,8 @@ def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
 
     Addresses in brackets may hold colons: ``tcp:[::1]:8107``.
     """
+    if re.search(r"(?<!\\)(\\\\)*\\\Z", description):
+        raise EndpointError("it ends with a backslash, which escapes nothing")
     kind, *parts = re.findall(
         r"((?:\\.?|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^:\\])*)(?::|$)", description
     )
@@ -97,6 +134,8 @@ def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
     options: dict[str, str] = {}
     for part in parts[:-1]:  # the last match is the empty one at the end
         name, equals, value = part.partition("=")
+        if name in options:
+            raise EndpointError(f"argument {name!r} is given twice")
         if equals and name.isidentifier():
             options[name] = _plain(value)
         else:
@@ -128,6 +167,8 @@ def _why(error: Exception, kind: str) -> str:
         return f"{error.filename}: {error_name(error)} ({error.strerror})"
     if kind == "systemd" and isinstance(error, LookupError):
         return "no such descriptor was inherited (LISTEN_FDS, LISTEN_FDNAMES)"
+    if isinstance(error, TypeError):  # a call with wrong arguments, of Twisted's
+        return re.sub(r"^[\w.<>]+\(\) (got )?", "", str(error))
     return error_name(error)
 
 
@@ -171,6 +212,8 @@ def client_endpoint(reactor: Any, description: str) -> Target:
             return _built(_tcp_client, reactor, words, options)
         if kind == "unix":
             return _built(_unix_client, reactor, words, options)
+        if kind == "tls":
+            return _built(_tls_client, reactor, words, options)
         return Target(endpoints.clientFromString(reactor, description), description)
     except EndpointError:
         raise
@@ -178,13 +221,35 @@ def client_endpoint(reactor: Any, description: str) -> Target:
         raise EndpointError(_why(error, kind)) from None
 
 
-def _tcp_client(reactor: Any, host: str, port: str, timeout: str = "30") -> Target:
+def _tcp_client(
+    reactor: Any, host: str, port: str, timeout: str = "30", bindAddress: str = ""
+) -> Target:
     number, seconds = _number("port", port, 1, 65535), _number("timeout", timeout, 1)
     if not _is_host(host):
         raise EndpointError(f"{host!r} is no host name and no address")
     # It decides by itself: an address is used as it is, a name is looked up.
-    endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds)
+    own = (bindAddress, 0) if bindAddress else None
+    endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds, own)
     return Target(endpoint, f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
+
+
+def _tls_client(
+    reactor: Any,
+    host: str,
+    port: str,
+    timeout: str = "30",
+    bindAddress: str = "",
+    certificate: str = "",
+    privateKey: str = "",
+    trustRoots: str = "",
+    endpoint: str = "",
+) -> Target:
+    below = _tcp_client(reactor, host, port, timeout, bindAddress)
+    if endpoint:  # then the host is only whom to verify
+        below = client_endpoint(reactor, endpoint)
+    creator = client_options(host, certificate, privateKey, trustRoots)
+    connector = TLSConnector(reactor, below.endpoint, creator, float(timeout))
+    return Target(connector, below.name)
 
 
 def _is_host(host: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 
 from echosvc.config import Config, Settings
+from echosvc.prefix import Template
 from echosvc.report import Outcome, Report
 from echosvc.server import EchoProtocol
 from echosvc.sweep import Sweep
@@ -93,6 +96,14 @@ class EchoFactory(Factory):
         """End every live connection now."""
         for connection in self.connections:
             connection.abort_with(Outcome.ABORTED)
+
+    def bound(self, template: Template, connection: EchoProtocol) -> Template:
+        """Give a template with the fields of one connection filled in."""
+        if template.constant is not None:
+            return template
+        values = {"hostname": socket.gethostname(), "pid": str(os.getpid())}
+        values |= {"local": connection.local, "peer": connection.remote}
+        return template.bind(values | {"connection": str(connection.number)})
 
     def enter(self, connection: EchoProtocol) -> int:
         """Count a connection in; give its ordinal."""

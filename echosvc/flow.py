@@ -28,11 +28,6 @@ from twisted.python.failure import Failure
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
 HIGH_WATER = 65536
 
-#: The same where there is no later: before our own end, and on TLS, where what comes
-#: behind the pause must be answered before the client's close_notify is met, which may
-#: stand in the same read.
-LAST_HIGH_WATER = 16 * HIGH_WATER
-
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
@@ -49,7 +44,7 @@ class Transport(Protocol):
         """Flush, then close both directions."""
 
     def loseWriteConnection(self) -> None:
-        """Flush, then close our direction; not on TLS."""
+        """Flush, then close our direction; not on Twisted's own TLS."""
 
     def abortConnection(self) -> None:
         """Reset."""
@@ -67,30 +62,63 @@ class Transport(Protocol):
         """Ask for none."""
 
 
+class Layer:
+    """A transport over another one, such as TLS, that half-closes and sends at once.
+
+    :ivar ready: bytes can be exchanged. ``handshakeCompleted`` of its protocol is
+        called when that becomes so.
+    :ivar cut: the peer's end of the stream may be somebody else's doing.
+    """
+
+    ready = False
+    cut = False
+
+    def send(self, data: bytes, later: bool = False) -> bool:
+        """As :meth:`Sender.send`."""
+        raise NotImplementedError
+
+
 class Sender:
     """The sending side of one transport.
 
     :param transport: any Twisted stream transport.
     :ivar broke: the kernel has refused a write. It tells of a reset only once: to the
         read that comes after, the reset looks like a FIN.
-    :ivar plain: a TCP or UNIX socket without TLS: it can be half-closed, its queue
-        is known, and bytes may go to the kernel directly.
+    :ivar layer: the transport, where it is a :class:`Layer`.
+    :ivar plain: a TCP or UNIX socket without TLS: its queue is known, and bytes may go
+        to the kernel directly.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.broke = False
+        self.layer = transport if isinstance(transport, Layer) else None
         self._write = _unbuffered(transport)
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
 
-    def room(self, last: bool = False) -> int:
-        """How many bytes more may be queued; ``last``: there is no later."""
-        return (LAST_HIGH_WATER if last or not self.plain else HIGH_WATER) - self.queued()
+    def room(self) -> int:
+        """How many bytes more may be queued."""
+        return HIGH_WATER - self.queued()
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether one direction can end alone; not on Twisted's own TLS."""
+        return self.layer is not None or self.plain
 
     @property
     def plain(self) -> bool:
         """Whether this is a socket with nothing between."""
         return self._direct is not None and not self._direct.TLS
+
+    @property
+    def cut(self) -> bool:
+        """Whether the peer's end of the stream may be somebody else's doing."""
+        return self.layer is not None and self.layer.cut
+
+    def limit_reads(self, size: int) -> None:
+        """Read at most ``size`` bytes at once; more than that in the queue stops it, too."""
+        if self._bottom is not None:
+            self._bottom.bufferSize = size
 
     def send(self, data: bytes, later: bool = False) -> bool:
         """Send ``data`` after everything that was sent before it.
@@ -101,6 +129,8 @@ class Sender:
         :param later: leave it to the reactor's next turn, whatever the kernel takes.
         :return: whether the kernel has taken it all; ``False`` where that is not known.
         """
+        if self.layer is not None:
+            return self.layer.send(data, later)
         direct = self._direct
         if direct is None or later or not _idle(direct):
             self._write(data)
@@ -146,7 +176,7 @@ class Sender:
     def ending(self) -> bool:
         """Whether the socket below is to close once its queue is empty.
 
-        So it is when the peer ended TLS: Twisted tells no protocol of that.
+        So it is when the peer ended Twisted's own TLS, which tells no protocol of that.
         """
         return self._bottom is not None and bool(self._bottom.disconnecting)
 
@@ -187,7 +217,7 @@ class Sender:
 def _unbuffered(transport: Transport) -> Callable[[bytes], None]:
     """The transport's ``write``; on TLS the one that encrypts at once.
 
-    Twisted collects small writes on TLS until its next turn. A reply to data that came
+    Twisted's own collects small writes until its next turn. A reply to data that came
     with the client's close_notify is thrown away before that.
     """
     if isinstance(transport, TLSMemoryBIOProtocol):

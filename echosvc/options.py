@@ -28,8 +28,14 @@ _DEFAULT = Config()
 _FLAGS = ("discard", "allow-half-open", "nagle")
 
 
+#: Longest line on stderr, characters; of a longer one the middle is left out.
+LONGEST_LINE = 500
+
+
 def one_line(text: str) -> str:
     """Give ``text`` without anything that could end the line or upset a terminal."""
+    if len(text) > LONGEST_LINE:
+        text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
@@ -46,6 +52,7 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
     "max-message": (int, "a whole number of bytes"),
     "idle-timeout": (float, "a number of seconds"),
     "linger": (float, "a number of seconds"),
+    "handshake-timeout": (float, "a number of seconds"),
     "keep-alive": (int, "a whole number of seconds"),
     "drain": (float, "a number of seconds"),
 }
@@ -91,6 +98,8 @@ class Options(usage.Options):
          f"{', '.join(IDLE_ACTIONS)}: only report it, close politely, or reset."],
         ["linger", None, _DEFAULT.linger,
          "Seconds to wait for the client's FIN after our own."],
+        ["handshake-timeout", None, _DEFAULT.handshake_timeout,
+         "Seconds that a TLS handshake may take; 0 = off."],
         ["keep-alive", None, _DEFAULT.keep_alive,
          "Whole seconds until the first TCP keep-alive probe; 0 = off."],
         ["drain", None, _DEFAULT.drain,

@@ -14,8 +14,10 @@ import os
 from enum import Enum
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 #: Everything that the package has to say goes through this. A module's own, not a
 #: class's: Twisted gives a class's logger the name of the class for a namespace.
@@ -36,7 +38,7 @@ class Outcome(str, Enum):
     TIMED_OUT = "timed-out"
     #: A line or length-framed message was longer than ``max_message``.
     TOO_LONG = "too-long"
-    #: The stream ended inside a length-framed message.
+    #: The stream ended inside a length-framed message, or TLS without its close_notify.
     TRUNCATED = "truncated"
     #: The service stopped while it was open.
     DRAINED = "drained"
@@ -46,10 +48,26 @@ class Outcome(str, Enum):
     ABORTED = "aborted"
     #: We had to give up: the peer did not take what was due before the end.
     STALLED = "stalled"
+    #: The TLS handshake failed, or took too long.
+    HANDSHAKE = "handshake"
     #: An exception in the application's code ended it.
     FAILED = "failed"
 
     __str__ = str.__str__
+
+
+def final_outcome(outcome: Outcome | None, reason: Failure, complete: bool) -> Outcome:
+    """The word for a connection that is gone, from its own and the reactor's reason.
+
+    :param complete: both sides had finished, and nothing waited to be sent.
+    """
+    if reason.check(ConnectionDone) or (complete and outcome is Outcome.FINISHED):
+        return outcome or Outcome.FINISHED
+    if reason.check(ConnectionAborted):
+        return outcome or Outcome.ABORTED
+    # Broken while it ended well: what was queued may be lost.
+    broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
+    return Outcome.RESET if outcome is None or broken else outcome
 
 
 def escaped(data: bytes | str, limit: int = SHOWN) -> str:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from echosvc.connection import Connection
-from echosvc.framing import FramingError, MessageTooLong, MessageTruncated, make_framer
-from echosvc.prefix import Template
+from echosvc.flow import HIGH_WATER
+from echosvc.framing import MessageTooLong, MessageTruncated, make_framer
 from echosvc.report import Outcome, log
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
 
-_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT)  # ends that no client asked for
+#: Ends that no client asked for: what was read is answered first.
+_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT, Outcome.CLOSED)
 
 
 class EchoProtocol(Connection):
@@ -47,6 +46,7 @@ class EchoProtocol(Connection):
     _end_told = False  # the application knows of the peer's FIN
     _batch: list[bytes] | None = None  # replies that are being collected
     _ending: Outcome | None = None  # to end with once they are sent
+    _last: Outcome | None = None  # to end with once everything read is answered
 
     # -- for subclasses and applications --------------------------------------
 
@@ -66,7 +66,7 @@ class EchoProtocol(Connection):
         """Nothing happened for ``seconds`` (Node's ``timeout``); the idle action is done."""
 
     def ended(self, outcome: Outcome) -> None:
-        """The connection is gone (Node's ``close``)."""
+        """The connection is gone (Node's ``close``). Not called where :meth:`opened` was not."""
 
     def peer_ended(self) -> None:
         """The client has finished (Node's ``end``): everything it sent was answered.
@@ -104,39 +104,45 @@ class EchoProtocol(Connection):
         config = self.factory.config
         self._sweep, self._report = self.factory.sweep, self.factory.report
         self._linger, self._idle_timeout = config.linger, config.idle_timeout
+        self._handshake_timeout = config.handshake_timeout
         self._discard = config.discard
         self._framer = make_framer(config.framing, config.encoding, config.max_message)
+        self.number = self.factory.enter(self)
         super().connectionMade()
 
     def end_with(self, outcome: Outcome) -> None:
-        """End politely; what :meth:`reply` has yet to add goes out before."""
+        """End politely; what was read, and what :meth:`reply` adds, goes out before."""
         if self._batch is not None:
             self._end_after(outcome)
             return
-        if self._blocked and not self.closing and outcome in _OUR_OWN:
-            self._in_batch(partial(self._collect, last=True))  # what was read is answered
+        if outcome in _OUR_OWN and not (self.closing or self._waiting):
+            self._held = False
+            self._answer()
+            if self._blocked and self._framer.pending and not self.closing:
+                self._end_once_answered(outcome)
+                return
         super().end_with(outcome)
+
+    def _end_once_answered(self, outcome: Outcome) -> None:
+        """Read no more; end when the client has taken enough to answer the rest."""
+        if self._last is None:
+            self._last = outcome
+            self._close_slowly(outcome)
 
     def _started(self) -> None:
         config = self.factory.config
-        self.number = self.factory.enter(self)
         self._sender.tune(config.nagle, config.keep_alive)
-        self._prefix = self._bound(self.factory.prefix)
+        if config.encoding == "utf-8":
+            self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
+        self._prefix = self.factory.bound(self.factory.prefix, self)
         self._constant = self._prefix.constant
         if self._report.connections:
             self._report.connected(self.local, self.remote)
         if config.pause_on_connect:
             self.pause()
         if self.factory.greeting is not None:
-            self._send(self._bound(self.factory.greeting).render(0))
+            self._send(self.factory.bound(self.factory.greeting, self).render(0))
         self._guarded(self.opened)
-
-    def _bound(self, template: Template) -> Template:
-        if template.constant is not None:
-            return template
-        values = {"hostname": socket.gethostname(), "pid": str(os.getpid())}
-        values |= {"local": self.local, "peer": self.remote, "connection": str(self.number)}
-        return template.bind(values)
 
     def dataReceived(self, data: bytes) -> None:
         """Answer what was read; once we are closing, discard it."""
@@ -146,7 +152,7 @@ class EchoProtocol(Connection):
             return
         self._register()
         self._framer.feed(data)
-        if self._held:  # TLS hands over what it had read already
+        if self._held:  # Twisted's own TLS hands over what it had read already
             self._link.pauseProducing()
         self._answer()
 
@@ -154,17 +160,14 @@ class EchoProtocol(Connection):
         self._answer()
         if self.peer_finished:
             self._ended_by_peer()
+        if self._last is not None and not self._blocked:
+            self.end_with(self._last)
 
     def _answer(self) -> None:
         """Answer the messages that are there, until the transport has enough."""
         more = self._batch is None
-        while more and self._may_answer():
+        while more and not (self._blocked or self._held or self.closing):
             more = self._in_batch(self._collect)
-
-    def _may_answer(self) -> bool:
-        if self._held or self.closing:
-            return False
-        return not self._blocked or (not self._sender.plain and self._sender.room() > 0)
 
     def _in_batch(self, collect: Callable[[list[bytes]], bool]) -> bool:
         """Send in one piece what ``collect`` gathers, then end if that is due.
@@ -186,20 +189,20 @@ class EchoProtocol(Connection):
         if batch and not self._gone:
             self._send(batch[0] if len(batch) == 1 else b"".join(batch), later=more)
         if self._ending is not None:
-            self.end_with(self._ending)
+            super().end_with(self._ending)
         return more
 
     def _end_after(self, outcome: Outcome) -> bool:
         self._ending = self._ending or outcome
         return False  # nothing more is to be collected
 
-    def _collect(self, batch: list[bytes], last: bool = False) -> bool:
+    def _collect(self, batch: list[bytes]) -> bool:
         """Take messages and add their replies, no more than may wait.
 
         :return: whether messages are left. Then the batch leaves in the reactor's next
             turn, whatever the kernel would take now: other clients come first.
         """
-        room = self._sender.room(last)
+        room = self._sender.room()
         size = 0
         while (message := self._framer.take()) is not None:
             size += self._answer_one(message, batch, size)
@@ -236,6 +239,8 @@ class EchoProtocol(Connection):
         self._guarded(self.peer_ended)
         if self.factory.config.allow_half_open:
             self._stay_half_open()
+        elif self._sender.cut:
+            self.end_with(Outcome.TRUNCATED)
         else:
             self.end_with(Outcome.FINISHED)
 
@@ -278,23 +283,19 @@ class EchoProtocol(Connection):
         self._guarded(lambda: self.idle(seconds))
 
     def _end_untold(self) -> Outcome:
-        """The word where only the end was told, not the peer's FIN: on TLS."""
-        try:
-            message = self._framer.take()
-            left = self._framer.end() if message is None else message
-        except FramingError:
-            return Outcome.TRUNCATED
-        return Outcome.FINISHED if left is None else Outcome.STALLED
+        """The word where only the end was told, not the peer's FIN: Twisted's own TLS."""
+        return Outcome.STALLED if self._framer.pending else Outcome.FINISHED
 
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         if outcome is Outcome.FINISHED and not self.peer_finished:
             outcome = self.outcome = self._end_untold()
         remaining = self.factory.leave(self)
         if self._report.connections:
-            if outcome is Outcome.RESET:
+            if outcome is Outcome.RESET or (self._waiting and not reason.check(ConnectionDone)):
                 self._report.socket_error(self.remote, reason.getErrorMessage())
             self._report.disconnected(
                 self.remote, outcome, self.bytes_in, self.bytes_out, self.age, remaining
             )
-        self._guarded(lambda: self.ended(outcome))
+        if not self._waiting:
+            self._guarded(lambda: self.ended(outcome))
         self.factory.tell_idle()

@@ -133,7 +133,7 @@ class ServerTests(EndpointTestCase):
             ("unknown:a\nb", "unknown"),
             ("systemd:domain=INET:index=0", "LISTEN_FDS"),
             ("ssl:443:privateKey=/no/such.pem", "/no/such.pem.*ENOENT"),
-            ("tls:/no/such/directory:tcp:443", "/no/such/directory.*ENOENT"),
+            ("tls:/no/such/directory:443", "/no/such/directory.*ENOENT"),
             ("tls", "."),
             ("haproxy", "."),
         ):
@@ -220,8 +220,22 @@ class ClientTests(EndpointTestCase):
             self.refused(client_endpoint, description, pattern)
 
     def test_twisteds_own_endpoints_are_read(self) -> None:
+        target = client_endpoint(self.reactor, "ssl:localhost:8107")
+        self.assertEqual(target.name, "ssl:localhost:8107")
+
+    def test_tls_is_tcp_with_a_name_to_verify(self) -> None:
         target = client_endpoint(self.reactor, "tls:localhost:8107")
-        self.assertEqual(target.name, "tls:localhost:8107")
+        self.assertEqual(target.name, "localhost:8107")
+        target = client_endpoint(self.reactor, r"tls:example.com:443:endpoint=unix\:/x")
+        self.assertEqual(target.name, "/x")
+        for description, pattern in (
+            ("tls:localhost", "'port'"),
+            ("tls:localhost:0", "port"),
+            ("tls:localhost:443:trustRoots=/no/such", "/no/such.*ENOENT"),
+            ("tls:localhost:443:certificate=/no/such", "/no/such.*ENOENT"),
+            (r"tls:localhost:443:endpoint=tpc\:1", "."),
+        ):
+            self.refused(client_endpoint, description, pattern)
 
     def test_unknown_kinds_are_refused(self) -> None:
         for description in ("", "localhost:8107", "tpc:localhost:80", "tls", "ssl:a"):

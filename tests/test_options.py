@@ -20,7 +20,8 @@ from echosvc.options import Options, one_line
 
 LONG = (
     "listen", "prefix", "greeting", "discard", "framing", "max-message", "encoding",
-    "idle-timeout", "idle-action", "linger", "allow-half-open", "keep-alive", "nagle", "drain",
+    "idle-timeout", "idle-action", "linger", "handshake-timeout", "allow-half-open",
+    "keep-alive", "nagle", "drain",
     "log",
 )  # fmt: skip
 
@@ -81,6 +82,7 @@ class ParseTests(OptionsTestCase):
             (["--idle-timeout", "1.25"], "idle_timeout", 1.25),
             (["--idle-action", "reset"], "idle_action", "reset"),
             (["--linger", "0.5"], "linger", 0.5),
+            (["--handshake-timeout", "0.5"], "handshake_timeout", 0.5),
             (["--allow-half-open"], "allow_half_open", True),
             (["--keep-alive", "5"], "keep_alive", 5),
             (["--nagle"], "nagle", True),
@@ -151,6 +153,7 @@ class ErrorTests(OptionsTestCase):
             ("--idle-timeout", ("", "-1", "nan", "inf", "-inf", "soon", "1,5", "1s")),
             ("--idle-action", ("abort", "")),
             ("--linger", ("-0.1", "nan", "infinity", "x")),
+            ("--handshake-timeout", ("-0.1", "nan", "infinity", "x")),
             ("--keep-alive", ("-1", "0.5", "32768", "nan", "x")),
             ("--drain", ("-1", "nan", "1e999", "x")),
             ("--log", ("debug", "none")),

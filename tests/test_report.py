@@ -234,7 +234,7 @@ class OutcomeTests(SynchronousTestCase):
             {str(word) for word in Outcome},
             {
                 "finished", "reset", "timed-out", "too-long", "truncated", "drained", "closed",
-                "aborted", "stalled", "failed",
+                "aborted", "stalled", "failed", "handshake",
             },
         )  # fmt: skip
 

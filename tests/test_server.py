@@ -526,27 +526,60 @@ class OwnEndTests(ServerTestCase):
                 connection.factory.end_all()
             else:
                 line.wait(1.1)
+            self.assertEqual(line.receive_all(), b"Sending: x\n" * read)
             outcome = Outcome.DRAINED if idle_action == "log" else Outcome.TIMED_OUT
             self.assertIs(connection.outcome, outcome)
-            self.assertEqual(line.receive_all(), b"Sending: x\n" * read)
 
-    def test_what_would_take_too_much_is_left_out(self) -> None:
-        line, connection = self.line(prefix=b"y" * 10_000, framing="line", send_buffer=4096)
-        line.send(b"\n" * 20_000)
+    def test_no_more_is_queued_for_it_than_at_other_times(self) -> None:
+        line, connection = self.line(
+            prefix=b"y" * 10_000, framing="line", send_buffer=4096, idle_timeout=0
+        )
+        line.send(b"\n" * 3000)
+        line.turn(3)
+        read = connection.bytes_in
+        self.assertLess(connection.messages, read)
+        connection.factory.end_all()
+        peak, got = 0, 0
+        while not line.at_end():
+            peak = max(peak, connection.queued)
+            got += len(line.receive())
+            line.turn()
+        self.assertEqual(got, read * 10_001)
+        self.assertLessEqual(peak, HIGH_WATER + 10_001)
+        self.assertIs(connection.outcome, Outcome.DRAINED)
+
+    def test_a_client_that_takes_nothing_is_given_up_after_the_linger(self) -> None:
+        line, connection = self.line(
+            prefix=b"y" * 10_000, framing="line", send_buffer=4096, idle_timeout=0, linger=3.0
+        )
+        line.send(b"\n" * 3000)
         line.turn(3)
         connection.factory.end_all()
-        self.assertLessEqual(connection.queued, (1 << 20) + 10_001)
+        line.wait(2.9)
+        self.assertIsNone(connection.outcome)
+        line.wait(1.2)
+        self.assertIs(connection.outcome, Outcome.DRAINED)
+        self.assertFalse(line.transport.connected)
+
+    def test_a_pause_of_the_application_does_not_outlast_it(self) -> None:
+        line, connection = self.line(framing="line")
+        line.send(b"one\n")
+        connection.pause()
+        connection._framer.feed(b"two\n")  # as read in one piece with the first
+        connection.factory.end_all()
+        line.turn()
+        self.assertEqual(line.receive(), b"Sending: one\nSending: two\n")
 
 
 class UntoldEndTests(ServerTestCase):
     def test_what_an_end_without_a_fin_leaves_has_its_word(self) -> None:
-        """On TLS, Twisted tells of the end only when it is too late to answer."""
+        """Twisted's own TLS tells of the end only when it is too late to answer."""
         for framing, data, outcome in (
             ("chunk", b"x", Outcome.FINISHED),
             ("line", b"x\n", Outcome.FINISHED),
             ("line", b"x\ny", Outcome.STALLED),
             ("length", b"\0\0\0\1x", Outcome.FINISHED),
-            ("length", b"\0\0\0\2x", Outcome.TRUNCATED),
+            ("length", b"\0\0\0\2x", Outcome.STALLED),
         ):
             connection = self.factory(framing=framing).buildProtocol(None)
             connection.makeConnection(StringTransport())

@@ -1,0 +1,173 @@
+"""Certificates and keys: PEM files to what TLS is set up with."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL, crypto
+from twisted.internet import ssl
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.python.filepath import FilePath
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+
+
+class CertificateError(ValueError):
+    """A file does not hold what TLS needs; says which and why in one line."""
+
+
+@dataclass
+class Pems:
+    """What PEM files hold.
+
+    :ivar certificates: in the files' order.
+    :ivar keys: private keys.
+    """
+
+    certificates: list[x509.Certificate] = field(default_factory=list)
+    keys: list[Any] = field(default_factory=list)
+
+    def read(self, path: str | Path) -> None:
+        """Add what one file holds.
+
+        :raises OSError: it cannot be read.
+        :raises CertificateError: something in it cannot be understood.
+        """
+        for block in _BLOCK.finditer(Path(path).read_bytes()):
+            try:
+                self._add(block[1], block[0])
+            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+                why = str(error).split(". ")[0]
+                raise CertificateError(f"{path}: {why}") from None
+
+    def _add(self, kind: bytes, block: bytes) -> None:
+        if kind == b"CERTIFICATE":
+            self.certificates.append(x509.load_pem_x509_certificate(block))
+        elif kind.endswith(b"PRIVATE KEY"):
+            self.keys.append(serialization.load_pem_private_key(block, None))
+
+    def key_of(self, certificate: x509.Certificate) -> Any:
+        """Give the private key of ``certificate``; ``None`` if it is not there."""
+        public = certificate.public_key()
+        return next((key for key in self.keys if key.public_key() == public), None)
+
+    def _chain(self, certificate: x509.Certificate) -> list[Any]:
+        """Give the certificates that lead from ``certificate`` to its root."""
+        by_subject = {each.subject: each for each in self.certificates}
+        chain: list[x509.Certificate] = []
+        issuer = by_subject.get(certificate.issuer)
+        while issuer is not None and issuer not in (certificate, *chain):
+            chain.append(issuer)
+            issuer = by_subject.get(issuer.issuer)
+        return chain
+
+    def options(self, leaf: x509.Certificate, **more: Any) -> ssl.CertificateOptions:
+        """Give what a server with this certificate is set up with."""
+        # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
+        own: dict[str, Any] = {"certificate": leaf, "privateKey": self.key_of(leaf)}
+        options = ssl.CertificateOptions(**own, extraCertChain=self._chain(leaf), **more)
+        options.getContext()  # a fault is to be found now, not at the first client
+        return options
+
+
+def server_certificate(
+    key: str, certificate: str = "", chain: str = "", parameters: str = ""
+) -> ssl.CertificateOptions:
+    """Read one server's certificate.
+
+    :param key: file with the private key.
+    :param certificate: file with the certificate and maybe its chain; ``""`` = the
+        same file.
+    :param chain: file with more of the chain.
+    :param parameters: file with Diffie-Hellman parameters, for TLS 1.2; ``""`` = none.
+    :raises OSError: a file cannot be read.
+    :raises CertificateError: something is missing in them, or does not fit.
+    """
+    pems = Pems()
+    for path in filter(None, (certificate or key, key if certificate else "", chain)):
+        pems.read(path)
+    if not pems.certificates:
+        raise CertificateError(f"{certificate or key}: no certificate in it")
+    if not pems.keys:
+        raise CertificateError(f"{key}: no private key in it")
+    leaf = pems.certificates[0]
+    if pems.key_of(leaf) is None:
+        raise CertificateError(f"{key}: the private key is not the certificate's")
+    Path(parameters or certificate or key).open().close()  # OpenSSL's error has no name
+    groups = ssl.DiffieHellmanParameters(FilePath(parameters)) if parameters else None
+    return pems.options(leaf, dhParameters=groups)
+
+
+def certificates_by_name(directory: str) -> ssl.CertificateOptions:
+    """Read a directory of ``*.pem`` files; clients get the certificate they ask for.
+
+    A client that asks for no name, or for one that is not there, gets the first
+    certificate in the order of the files' names.
+
+    :raises OSError: it cannot be read.
+    :raises CertificateError: no certificate with its key is in it.
+    """
+    pems = Pems()
+    os.scandir(directory).close()
+    for path in sorted(Path(directory).rglob("*.pem")):
+        pems.read(path)
+    contexts: dict[str, SSL.Context] = {}
+
+    def chosen(name: bytes | None) -> SSL.Context | None:
+        asked = (name or b"").decode("ascii", "replace").lower()
+        return contexts.get(asked) or contexts.get(f"*.{asked.partition('.')[2]}")
+
+    leaves = [each for each in pems.certificates if pems.key_of(each) is not None]
+    if not leaves:
+        raise CertificateError(f"{directory}: no *.pem file with a certificate and its key")
+    options = {leaf: pems.options(leaf, contextForServerName=chosen) for leaf in leaves}
+    # Of two for one name, the one that is valid for longer.
+    for leaf in sorted(leaves, key=lambda each: each.not_valid_after_utc):
+        contexts.update(dict.fromkeys(_names(leaf), options[leaf].getContext()))
+    return options[leaves[0]]
+
+
+def _names(certificate: x509.Certificate) -> Iterable[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]
+
+
+def client_options(
+    host: str, certificate: str = "", key: str = "", roots: str = ""
+) -> IOpenSSLClientConnectionCreator:
+    """Give what a client that verifies ``host`` is set up with.
+
+    :param certificate: file with the client's own certificate, and its key unless
+        ``key`` names another file; ``""`` = none.
+    :param roots: file, or directory of ``*.pem`` files, with the authorities to trust;
+        ``""`` = the system's.
+    :raises OSError: a file cannot be read.
+    :raises CertificateError: something is missing in them.
+    """
+    own: dict[str, Any] = {}
+    if certificate or key:
+        chosen = server_certificate(key or certificate, certificate)
+        own = {"certificate": chosen.certificate, "privateKey": chosen.privateKey}
+        own["extraCertChain"] = chosen.extraCertChain
+    trust = None if not roots else ssl.trustRootFromCertificates(_authorities(roots))
+    return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
+
+
+def _authorities(path: str) -> list[ssl.Certificate]:
+    pems = Pems()
+    for each in sorted(Path(path).rglob("*.pem")) if Path(path).is_dir() else [path]:
+        pems.read(each)
+    if not pems.certificates:
+        raise CertificateError(f"{path}: no certificate in it")
+    return [ssl.Certificate(crypto.X509.from_cryptography(each)) for each in pems.certificates]

@@ -1,0 +1,119 @@
+"""Endpoints that speak TLS over any other endpoint."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import ClientFactory
+from zope.interface import implementer
+
+from echosvc.tls import TLSTransport
+
+
+class TLSFactory(ClientFactory):
+    """Puts TLS around the protocols of another factory.
+
+    :param creator: makes OpenSSL's side of each connection, for instance
+        ``CertificateOptions`` or what ``optionsForClientTLS`` gives.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory, creator: object, is_client: bool) -> None:
+        self.wrappedFactory = factory
+        self.is_client = is_client
+        self._creator: Any = creator
+
+    def begin(self, transport: TLSTransport) -> SSL.Connection:
+        """Make OpenSSL's side of one connection."""
+        if self.is_client:
+            connection: SSL.Connection = self._creator.clientConnectionForTLS(transport)
+            connection.set_connect_state()
+        else:
+            connection = self._creator.serverConnectionForTLS(transport)
+            connection.set_accept_state()
+        return connection
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Build the inner protocol and its transport."""
+        inner = self.wrappedFactory.buildProtocol(cast(IPv4Address, addr))
+        if inner is None:
+            return None
+        transport = TLSTransport(inner)
+        transport.factory = self
+        return transport
+
+    def doStart(self) -> None:
+        """A listener has opened."""
+        self.wrappedFactory.doStart()
+
+    def doStop(self) -> None:
+        """A listener has closed."""
+        self.wrappedFactory.doStop()
+
+
+@implementer(IStreamServerEndpoint)
+class TLSListener:
+    """Listen for TLS over any other endpoint.
+
+    :param creator: the certificate, e.g. ``twisted.internet.ssl.CertificateOptions``.
+    """
+
+    def __init__(
+        self, endpoint: IStreamServerEndpoint, creator: IOpenSSLServerConnectionCreator
+    ) -> None:
+        self._endpoint = endpoint
+        self._creator = creator
+
+    def __str__(self) -> str:
+        return str(self._endpoint)
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Listen; fails as the endpoint below does."""
+        return self._endpoint.listen(TLSFactory(protocolFactory, self._creator, is_client=False))
+
+
+@implementer(IStreamClientEndpoint)
+class TLSConnector:
+    """Connect by TLS over any other endpoint.
+
+    :param creator: whom to trust, e.g. ``optionsForClientTLS("example.com")``.
+    :param timeout: seconds that the handshake may take.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        creator: IOpenSSLClientConnectionCreator,
+        timeout: float = 30.0,
+    ) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._creator = creator
+        self._timeout = timeout
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect and shake hands; fails with :class:`TLSError` where that fails."""
+
+        def connected(transport: IProtocol) -> Deferred[IProtocol]:
+            return (
+                cast(TLSTransport, transport).when_ready().addTimeout(self._timeout, self._reactor)
+            )
+
+        factory = TLSFactory(protocolFactory, self._creator, is_client=True)
+        return self._endpoint.connect(factory).addCallback(connected)

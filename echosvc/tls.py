@@ -1,0 +1,273 @@
+"""TLS that keeps the promises of plain TCP.
+
+Twisted's own transport tells its protocol nothing of the peer's close_notify, throws
+away what it was given in the same turn, and cannot half-close (Twisted issues 5341,
+7926, 11989). :class:`TLSTransport` does: the peer's close_notify is its FIN, ours can
+be sent alone, a pause stops the decryption in the middle of a read, and what was
+encrypted goes to the kernel at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProtocol,
+    ITransport,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from echosvc.layer import LayerTransport
+
+if TYPE_CHECKING:
+    from echosvc.secure import TLSFactory
+
+#: Longest plain text of one record, bytes (RFC 8446, 5.1).
+RECORD = 16384
+#: What a record adds to its plain text at most, bytes (RFC 8446, 5.2; header included).
+_OVERHEAD = 5 + 256
+#: How much is encrypted in one go, bytes: so much is held twice.
+_SLICE = 8 * RECORD
+
+
+class TLSError(Exception):
+    """TLS failed; the message says why in OpenSSL's words."""
+
+
+@implementer(IHalfCloseableProtocol, ITransport)
+class TLSTransport(LayerTransport):
+    """TLS between a stream transport and a protocol.
+
+    What is written before the handshake is done is held until then.
+
+    :ivar cut: the peer ended TCP without a close_notify: somebody else may have.
+    """
+
+    factory: TLSFactory
+    disconnecting = False
+
+    _read_over = False  # nothing more is to be decrypted
+    _write_over = False  # our close_notify is out, or nothing may be sent any more
+    _paused = False
+    _pumping = False
+    _reason: Failure | None = None
+    _tls: SSL.Connection
+
+    def __init__(self, inner: IProtocol) -> None:
+        super().__init__(inner)
+        self._early: list[bytes] = []
+
+    # -- from below -----------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin the handshake."""
+        self._begin()
+        self._tls = self.factory.begin(self)
+        self._tls.set_app_data(self)
+        self.wrappedProtocol.makeConnection(self)
+        self._handshake()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decrypt, unless the inner protocol has paused."""
+        if self._read_over:
+            return
+        self._tls.bio_write(data)
+        if not self.ready:
+            self._handshake()
+        if self.ready:
+            self._pump()
+
+    def readConnectionLost(self) -> None:
+        """TCP's end of the stream. After the close_notify it says nothing new."""
+        if self._sender.broke:
+            self._sender.lose()
+        elif not self.ready:
+            self._fail(TLSError("the connection ended before the handshake"))
+        elif not self._read_over:
+            self._tls.bio_shutdown()
+            self._pump()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, for TLS's reason where there is one."""
+        self._read_over = self._write_over = True
+        self._tls.set_app_data(None)
+        self._over(self._reason or reason)
+
+    def failVerification(self, reason: Failure) -> None:
+        """The peer's certificate is not what it should be; the handshake fails next."""
+        self._reason = Failure(TLSError(_words(cast(Exception, reason.value))))
+
+    def _handshake(self) -> None:
+        if self._read_over:  # the inner protocol has aborted already
+            return
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            self._flush()
+            return
+        except SSL.Error as error:
+            self._fail(error)
+            return
+        self._flush()
+        if self._paused:
+            self._below.pauseProducing()
+        self.ready = True
+        early, self._early = self._early, []
+        for data in early:
+            self.write(data)
+        self._completed()
+
+    def _pump(self) -> None:
+        """Decrypt what came, until the inner protocol wants no more."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while not (self._paused or self._read_over):
+                self._decrypt_one()
+        except SSL.WantReadError:
+            self._flush()  # the answer to a key update
+        except SSL.ZeroReturnError:
+            self._peer_finished()
+        except SSL.Error as error:
+            self._broken(error)
+        finally:
+            self._pumping = False
+
+    def _decrypt_one(self) -> None:
+        data = self._tls.recv(RECORD)
+        self.wrappedProtocol.dataReceived(data)
+
+    def _broken(self, error: SSL.Error) -> None:
+        if _is_end(error):
+            self.cut = True
+            self._peer_finished()
+        else:
+            self._fail(error)
+
+    def _peer_finished(self) -> None:
+        self._read_over = True
+        if not self._tell("readConnectionLost"):
+            self.loseConnection()
+
+    def _fail(self, error: Exception) -> None:
+        """End with an alert to the peer where OpenSSL has one."""
+        self._reason = self._reason or Failure(TLSError(_words(error)))
+        self._read_over = self._write_over = True
+        self._flush()
+        self._below.unregisterProducer()
+        self._below.loseConnection()
+
+    # -- from above: sending --------------------------------------------------
+
+    def send(self, data: bytes, later: bool = False) -> bool:
+        """Encrypt and send ``data``; give whether the kernel has taken it all."""
+        if self._write_over or not data:
+            return not data
+        if not self.ready:
+            self._early.append(data)
+            return False
+        try:
+            return self._encrypted(data, later)
+        except SSL.Error as error:
+            self._fail(error)
+            return False
+
+    def _encrypted(self, data: bytes, later: bool) -> bool:
+        """Encrypt record by record: pyOpenSSL takes no more at once than it likes."""
+        taken = self._tls.send(data)
+        while taken < len(data):
+            if taken % _SLICE == 0:
+                self._flush(later)
+            taken += self._tls.send(memoryview(data)[taken : taken + RECORD])
+        return self._flush(later)
+
+    def _flush(self, later: bool = False) -> bool:
+        """Send what OpenSSL has ready; give whether the kernel has taken it all."""
+        size = _SLICE + _SLICE // RECORD * _OVERHEAD
+        while True:
+            try:
+                data = self._tls.bio_read(size)
+            except SSL.WantReadError:
+                return self._sender.queued() == 0
+            taken = self._sender.send(data, later)
+            if len(data) < size:
+                return taken
+
+    # -- from above: receiving ------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Deliver nothing more, not even what was read already. The handshake goes on."""
+        self._paused = True
+        if self.ready:
+            self._below.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Deliver again, first what was read already."""
+        self._paused = False
+        if self.ready:
+            self._pump()
+        if not self._paused:
+            self._below.resumeProducing()
+
+    # -- from above: ending ---------------------------------------------------
+
+    def loseWriteConnection(self) -> None:
+        """Send our close_notify; the peer may go on sending.
+
+        A client's FIN does not follow before the connection ends: Twisted's own TLS
+        servers would take it for the end of both directions.
+        """
+        self._notify()
+        if self.factory.is_client:
+            self._tell("writeConnectionLost")
+        else:
+            self._below.loseWriteConnection()
+
+    def loseConnection(self) -> None:
+        """Flush, send our close_notify, close; before the handshake: reset."""
+        if not self.ready:
+            self.abortConnection()
+            return
+        self._notify()
+        self.disconnecting = True
+        self._below.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Reset the connection below."""
+        self._read_over = self._write_over = self.disconnecting = True
+        self._below.abortConnection()
+
+    def _notify(self) -> None:
+        if self.ready and not self._write_over:
+            self._write_over = True
+            try:
+                self._tls.shutdown()
+            except SSL.Error as error:
+                self._reason = Failure(TLSError(_words(error)))
+            self._flush()
+
+    # -- facts ----------------------------------------------------------------
+
+    def getHandle(self) -> SSL.Connection:
+        """OpenSSL's connection."""
+        return self._tls
+
+
+def _is_end(error: SSL.Error) -> bool:
+    """Whether OpenSSL met the end of its input where none should be."""
+    if isinstance(error, SSL.SysCallError):
+        return True
+    queue = error.args[0] if error.args else []
+    return not queue or "unexpected eof" in str(queue[-1][-1])
+
+
+def _words(error: BaseException) -> str:
+    """Why TLS failed, on one line."""
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        return "TLS: " + ("; ".join(str(entry[-1]) for entry in error.args[0]) or "it ended")
+    return "TLS: " + (" ".join(str(error).split()) or type(error).__name__)
