@@ -1,12 +1,35 @@
-"""An echo service and its client, for Twisted: the honest other end of a TCP path."""
+"""An echo service and its client, for Twisted: the honest other end of a TCP path.
+
+The names below are imported when they are first used, so that a program pays only for
+what it uses.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from echosvc._version import __version__
-from echosvc.client import EchoClient, EchoClientFactory, connect
-from echosvc.config import Config, ConfigError
-from echosvc.factory import EchoFactory
-from echosvc.report import Outcome
-from echosvc.server import EchoProtocol
-from echosvc.service import EchoService
+
+if TYPE_CHECKING:
+    from echosvc.client import EchoClient, EchoClientFactory, connect
+    from echosvc.config import Config, ConfigError
+    from echosvc.factory import EchoFactory
+    from echosvc.report import Outcome
+    from echosvc.server import EchoProtocol
+    from echosvc.service import EchoService
+
+_HOMES = {
+    "Config": "config",
+    "ConfigError": "config",
+    "EchoClient": "client",
+    "EchoClientFactory": "client",
+    "EchoFactory": "factory",
+    "EchoProtocol": "server",
+    "EchoService": "service",
+    "Outcome": "report",
+    "connect": "client",
+}
 
 __all__ = [
     "Config",
@@ -20,3 +43,14 @@ __all__ = [
     "__version__",
     "connect",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from echosvc import cli
 from tests.harness import LIMIT, Process, Server, environment, receive_all, running
 
-COMMAND = [sys.executable, "-c", "import sys; from echosvc.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-m", "echosvc"]
 
 
 def echosvc(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -331,6 +331,38 @@ def test_wrong_words_are_one_line_and_status_2(words: list[str], complaint: str)
     assert complaint in one_line(done.stderr)
     assert one_line(done.stderr).startswith("echosvc: ")
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_a_long_wrong_word_is_cut_in_the_middle() -> None:
+    line = one_line(echosvc("send", "--to", f"carrier:{'a' * 5000}", "x").stderr)
+    assert len(line) < 600
+    assert line.startswith("echosvc: --to 'carrier:aaa")
+    assert line.endswith("'carrier'")
+
+
+#: SIGINT arrives just when the conversation's modules are about to be imported.
+_INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "echosvc.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from echosvc.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_ctrl_c_while_python_imports_is_silent(ignored: bool) -> None:
+    """Unless it is ignored, as in a shell's background: then nothing happens."""
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_IMPORT, "--version"],
+        capture_output=True, text=True, timeout=LIMIT, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert (done.returncode, done.stdout != "") == ((0, True) if ignored else (130, False))
 
 
 @pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["demo", "--help"]])

@@ -136,8 +136,17 @@ class ServerTests(EndpointTestCase):
             ("tls:/no/such/directory:443", "/no/such/directory.*ENOENT"),
             ("tls", "."),
             ("haproxy", "."),
+            ("haproxy:tcp:80:nonsense=1", "unexpected keyword argument 'nonsense'"),
+            ("tcp:0:port=1", "multiple values"),
+            ("tcp:port=0:port=1", "argument 'port' is given twice"),
+            ("tcp:0:interface=\\", "ends with a backslash"),
+            ("unix:/x\\\\\\", "ends with a backslash"),
+            ("tcp6:0:interface=127.0.0.1", "IPv6 address, not '127.0.0.1'"),
         ):
             self.refused(server_endpoint, description, pattern)
+
+    def test_a_backslash_at_the_end_may_be_escaped(self) -> None:
+        self.assertEqual(server_endpoint(self.reactor, "unix:/x\\\\").path, "/x\\")
 
     def test_a_file_that_is_no_certificate_is_refused(self) -> None:
         with tempfile.NamedTemporaryFile() as file:

@@ -16,7 +16,8 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 
 #: Rooms of the house from the ground up: each may import what stands before it.
 LOWER = (
-    "_version", "framing", "prefix", "report", "config", "sweep", "deadlines", "flow", "connection",
+    "_version", "framing", "prefix", "report", "config", "sweep", "deadlines", "flow", "layer", "tls",
+    "connection",
 )  # fmt: skip
 UPPER = ("server", "factory", "client", "service", "options", "cli")
 
@@ -56,6 +57,17 @@ def _for_types_only(tree: ast.Module) -> set[str]:
 
 
 class ImportTests(SynchronousTestCase):
+    def test_every_public_name_is_there_and_no_other(self) -> None:
+        for name in echosvc.__all__:
+            self.assertIn(name, dir(echosvc))
+            self.assertIsNotNone(getattr(echosvc, name))
+        with self.assertRaisesRegex(AttributeError, "no attribute 'nonsense'"):
+            echosvc.nonsense  # noqa: B018
+
+    def test_a_server_does_not_import_the_client(self) -> None:
+        code = "import sys, echosvc; echosvc.EchoFactory; sys.exit('echosvc.client' in sys.modules)"
+        self.assertEqual(subprocess.run([sys.executable, "-c", code]).returncode, 0)
+
     def test_no_import_installs_a_reactor(self) -> None:
         names = ["echosvc", *(f"echosvc.{name}" for name in MODULES)]
         names.append("twisted.plugins.echosvc_plugin")
@@ -84,7 +96,7 @@ class ImportTests(SynchronousTestCase):
 
     def test_only_the_command_lines_see_options(self) -> None:
         for name in MODULES:
-            if name not in ("options", "service", "cli"):
+            if name not in ("options", "service", "cli", "__main__"):
                 self.assertEqual(imported(name) & {"options", "cli", "service"}, set(), name)
 
     def test_the_public_names_are_there(self) -> None:

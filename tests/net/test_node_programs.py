@@ -24,7 +24,7 @@ from tests.harness import (
     running,
 )
 
-ECHOSVC = [sys.executable, "-c", "import sys; from echosvc.cli import main; sys.exit(main())"]
+ECHOSVC = [sys.executable, "-m", "echosvc"]
 DEMO = {"Dwarves": "More Axes", "Elves": "More Arrows", "Hobbits": "More Pipe Weed"}
 SOME_DATA = '"Sending: some data \\r\\n"'
 

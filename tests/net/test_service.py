@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,18 @@ from tests.harness import (
 TWIST = [sys.executable, "-m", "twisted"]
 
 
-def failed_start(*words: str, daemon: bool = False, cwd: Path | None = None) -> str:
+def failed_start(
+    *words: str,
+    daemon: bool = False,
+    cwd: Path | None = None,
+    preexec_fn: Callable[[], None] | None = None,
+) -> str:
     """Start a server that cannot; give its one line of complaint."""
     twistd = [word for word in TWISTD if not (daemon and word == "-n")]
     done = subprocess.run(
         [*twistd, "echosvc", *words],
         capture_output=True, text=True, timeout=LIMIT, env=environment(), cwd=cwd,
+        preexec_fn=preexec_fn,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("echosvc: ")
@@ -77,10 +85,21 @@ def test_where_nobody_can_listen_is_one_line(
     assert complaint in failed_start("--listen", listen, daemon=daemon, cwd=tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root is denied nothing")
-def test_a_denied_path_is_one_line(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert "EACCES" in failed_start("--listen", f"unix:{tmp_path}/socket")
+def denied() -> None:
+    """In a child of root: be denied what its files' modes deny (capabilities(7))."""
+    drop_from_bounding_set, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0):
+        raise OSError("prctl failed")
+
+
+@pytest.mark.parametrize("daemon", [False, True], ids=["foreground", "daemon"])
+def test_a_denied_path_is_one_line(daemon: bool, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o500)
+    words = ("--listen", f"unix:{closed}/socket")
+    line = failed_start(*words, daemon=daemon, cwd=tmp_path, preexec_fn=denied)
+    expected = f"unix:{closed}/socket: EACCES (Permission denied)"
+    assert line == f"echosvc: cannot listen on {expected}"
 
 
 def test_one_of_two_listeners_that_fails_leaves_none(tmp_path: Path) -> None:
