@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from echosvc.config import Config, ConfigError
     from echosvc.factory import EchoFactory
     from echosvc.report import Outcome
+    from echosvc.secure import TLSConnector, TLSListener
     from echosvc.server import EchoProtocol
     from echosvc.service import EchoService
 
@@ -28,6 +29,8 @@ _HOMES = {
     "EchoProtocol": "server",
     "EchoService": "service",
     "Outcome": "report",
+    "TLSConnector": "secure",
+    "TLSListener": "secure",
     "connect": "client",
 }
 
@@ -40,6 +43,8 @@ __all__ = [
     "EchoProtocol",
     "EchoService",
     "Outcome",
+    "TLSConnector",
+    "TLSListener",
     "__version__",
     "connect",
 ]
