@@ -9,7 +9,7 @@ encrypted goes to the kernel at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
@@ -97,9 +97,9 @@ class TLSTransport(LayerTransport):
         self._tls.set_app_data(None)
         self._over(self._reason or reason)
 
-    def failVerification(self, reason: Failure) -> None:
-        """The peer's certificate is not what it should be; the handshake fails next."""
-        self._reason = Failure(TLSError(_words(cast(Exception, reason.value))))
+    def failVerification(self, reason: Failure) -> None:  # noqa: ARG002
+        """The server's certificate is not its own; the handshake fails next."""
+        self._reason = Failure(TLSError("TLS: the certificate is for another name or address"))
 
     def _handshake(self) -> None:
         if self._read_over:  # the inner protocol has aborted already
