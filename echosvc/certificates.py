@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
@@ -61,13 +62,20 @@ class Pems:
 
     def _chain(self, certificate: x509.Certificate) -> list[Any]:
         """Give the certificates that lead from ``certificate`` to its root."""
-        by_subject = {each.subject: each for each in self.certificates}
-        chain: list[x509.Certificate] = []
-        issuer = by_subject.get(certificate.issuer)
-        while issuer is not None and issuer not in (certificate, *chain):
+        chain: list[Any] = []
+        while (issuer := self._issuer((chain or [certificate])[-1])) is not None:
+            if issuer in (certificate, *chain):
+                break
             chain.append(issuer)
-            issuer = by_subject.get(issuer.issuer)
         return chain
+
+    def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
+        """Who signed it, of those that are here: a name alone may be another's, too."""
+        for each in self.certificates:
+            with suppress(ValueError, TypeError, InvalidSignature):
+                certificate.verify_directly_issued_by(each)
+                return each
+        return None
 
     def options(self, leaf: x509.Certificate, **more: Any) -> ssl.CertificateOptions:
         """Give what a server with this certificate is set up with."""

@@ -226,6 +226,8 @@ class EchoClient(Connection):
         self.idle(seconds)
 
     def _over(self, outcome: Outcome, reason: Failure) -> None:
+        if outcome is Outcome.FINISHED and self._sender.cut:
+            outcome = self.outcome = Outcome.TRUNCATED
         self._reason = reason
         if self._producer is not None:
             self._producer.stopProducing()

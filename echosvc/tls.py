@@ -50,6 +50,7 @@ class TLSTransport(LayerTransport):
     factory: TLSFactory
     disconnecting = False
 
+    _eof = False  # TCP's stream has ended
     _read_over = False  # nothing more is to be decrypted
     _write_over = False  # our close_notify is out, or nothing may be sent any more
     _paused = False
@@ -88,7 +89,8 @@ class TLSTransport(LayerTransport):
         elif not self.ready:
             self._fail(TLSError("the connection ended before the handshake"))
         elif not self._read_over:
-            self._tls.bio_shutdown()
+            # OpenSSL is not told: it would refuse to encrypt what is still due.
+            self._eof = True
             self._pump()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -131,23 +133,19 @@ class TLSTransport(LayerTransport):
                 self._decrypt_one()
         except SSL.WantReadError:
             self._flush()  # the answer to a key update
+            if self._eof:
+                self.cut = True
+                self._peer_finished()
         except SSL.ZeroReturnError:
             self._peer_finished()
         except SSL.Error as error:
-            self._broken(error)
+            self._fail(error)
         finally:
             self._pumping = False
 
     def _decrypt_one(self) -> None:
         data = self._tls.recv(RECORD)
         self.wrappedProtocol.dataReceived(data)
-
-    def _broken(self, error: SSL.Error) -> None:
-        if _is_end(error):
-            self.cut = True
-            self._peer_finished()
-        else:
-            self._fail(error)
 
     def _peer_finished(self) -> None:
         self._read_over = True
@@ -217,16 +215,9 @@ class TLSTransport(LayerTransport):
     # -- from above: ending ---------------------------------------------------
 
     def loseWriteConnection(self) -> None:
-        """Send our close_notify; the peer may go on sending.
-
-        A client's FIN does not follow before the connection ends: Twisted's own TLS
-        servers would take it for the end of both directions.
-        """
+        """Send our close_notify, then FIN; the peer may go on sending."""
         self._notify()
-        if self.factory.is_client:
-            self._tell("writeConnectionLost")
-        else:
-            self._below.loseWriteConnection()
+        self._below.loseWriteConnection()
 
     def loseConnection(self) -> None:
         """Flush, send our close_notify, close; before the handshake: reset."""
@@ -256,14 +247,6 @@ class TLSTransport(LayerTransport):
     def getHandle(self) -> SSL.Connection:
         """OpenSSL's connection."""
         return self._tls
-
-
-def _is_end(error: SSL.Error) -> bool:
-    """Whether OpenSSL met the end of its input where none should be."""
-    if isinstance(error, SSL.SysCallError):
-        return True
-    queue = error.args[0] if error.args else []
-    return not queue or "unexpected eof" in str(queue[-1][-1])
 
 
 def _words(error: BaseException) -> str:

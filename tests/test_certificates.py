@@ -1,0 +1,558 @@
+"""Certificates and keys: files read right, or refused in one line. Nothing here listens."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from OpenSSL import SSL, crypto
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.certificates import (
+    CertificateError,
+    certificates_by_name,
+    client_options,
+    server_certificate,
+)
+from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
+from echosvc.options import one_line
+from echosvc.secure import TLSConnector, TLSListener
+
+PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: Any
+
+    @property
+    def certificate_pem(self) -> bytes:
+        return self.certificate.public_bytes(PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.locked(None)
+
+    @property
+    def pem(self) -> bytes:
+        return self.key_pem + self.certificate_pem
+
+    def locked(self, password: bytes | None, traditional: bool = False) -> bytes:
+        """The key, encrypted where there is a password."""
+        formats = serialization.PrivateFormat
+        kind = formats.TraditionalOpenSSL if traditional else formats.PKCS8
+        lock: Any = serialization.NoEncryption()
+        if password is not None:
+            lock = serialization.BestAvailableEncryption(password)
+        return self.key.private_bytes(PEM, kind, lock)
+
+
+def issue(
+    *names: str,
+    issuer: Issued | None = None,
+    days: float = 1,
+    subject: str = "",
+    key: Any = None,
+    authority: bool = False,
+) -> Issued:
+    """A fresh certificate for host names and addresses; without an issuer it signs itself."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    common = subject or (names[0] if names else "somebody")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
+    now = datetime.now(timezone.utc)
+    above = name if issuer is None else issuer.certificate.subject
+    builder = (
+        x509.CertificateBuilder(above, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
+    )
+    if names:
+        alternatives = x509.SubjectAlternativeName([_general(each) for each in names])
+        builder = builder.add_extension(alternatives, critical=False)
+    if authority:
+        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    return Issued(builder.sign(key if issuer is None else issuer.key, hashes.SHA256()), key)
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+class Hierarchy:
+    """A root, an intermediate authority, and who is certified by it."""
+
+    def __init__(self, *names: str, word: str = "") -> None:
+        self.root = issue(subject=f"root{word}", authority=True)
+        self.middle = issue(subject=f"middle{word}", issuer=self.root, authority=True)
+        self.leaf = issue(*names, issuer=self.middle)
+
+
+def meet(
+    server: Any, client: Any, transport: object = None
+) -> tuple[SSL.Connection, SSL.Connection]:
+    """Let two creators of connections shake hands in memory; raises where they cannot.
+
+    :param transport: the client's, which is told of a certificate for somebody else.
+    """
+    transport = transport or mock.Mock()
+    ends = server.serverConnectionForTLS(mock.Mock()), client.clientConnectionForTLS(transport)
+    ends[0].set_accept_state()
+    ends[1].set_connect_state()
+    for _ in range(4):
+        for end, other in (ends[::-1], ends):
+            try:
+                end.do_handshake()
+            except SSL.WantReadError:
+                pass
+            finally:
+                _carry(end, other)
+    return ends
+
+
+def _carry(end: SSL.Connection, other: SSL.Connection) -> None:
+    try:
+        while True:
+            other.bio_write(end.bio_read(65536))
+    except SSL.WantReadError:
+        pass
+
+
+class Asking:
+    """A client that verifies nothing, to see what it is shown."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+
+    def clientConnectionForTLS(self, _: object) -> SSL.Connection:
+        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        if self._name is not None:
+            connection.set_tlsext_host_name(self._name.encode())
+        return connection
+
+
+def shown(server: Any, name: str | None = None) -> list[x509.Certificate]:
+    """The certificates that a client which asks for ``name`` is shown, its own first."""
+    _, client = meet(server, Asking(name))
+    chain = client.get_peer_cert_chain(as_cryptography=True)
+    assert chain is not None
+    return chain
+
+
+class CertificateTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="echo"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.reactor = MemoryReactorClock()
+
+    def file(self, name: str, *content: bytes) -> str:
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(b"".join(content))
+        return str(path)
+
+    def refused(self, pattern: str, *files: str) -> None:
+        """Refused by the reader, and by the endpoint string in one line."""
+        with self.assertRaisesRegex(CertificateError, pattern) as caught:
+            server_certificate(*files)
+        self.assertTrue(str(caught.exception).isprintable())
+        names = ("privateKey", "certKey", "extraCertChain", "dhParameters")
+        words = [f"{name}={path}" for name, path in zip(names, files, strict=False) if path]
+        self.refused_string(":".join(["ssl:0", *words]), pattern)
+
+    def refused_string(self, description: str, pattern: str, read: Any = server_endpoint) -> None:
+        with self.assertRaisesRegex(EndpointError, pattern) as caught:
+            read(self.reactor, description)
+        # A file's name may be anything; the words themselves are one line.
+        self.assertNotIn("\n", str(caught.exception))
+        self.assertTrue(one_line(str(caught.exception)).isprintable())
+
+
+class ServerTests(CertificateTestCase):
+    def test_key_and_certificate_may_stand_in_one_file_in_any_order(self) -> None:
+        one = issue("one.example")
+        for name, content in (
+            ("key first", one.key_pem + one.certificate_pem),
+            ("certificate first", one.certificate_pem + one.key_pem),
+            ("words between", b"words\n" + one.key_pem + b"more\n" + one.certificate_pem + b"end"),
+            ("CR LF", one.pem.replace(b"\n", b"\r\n")),
+            ("no LF at the end", one.pem.rstrip()),
+        ):
+            options = server_certificate(self.file("one.pem", content))
+            self.assertEqual(shown(options), [one.certificate], name)
+
+    def test_or_in_two_or_three(self) -> None:
+        tree = Hierarchy("a.example")
+        key = self.file("key.pem", tree.leaf.key_pem)
+        own = self.file("own.pem", tree.leaf.certificate_pem)
+        chain = self.file("chain.pem", tree.middle.certificate_pem)
+        self.assertEqual(shown(server_certificate(key, own)), [tree.leaf.certificate])
+        both = [tree.leaf.certificate, tree.middle.certificate]
+        self.assertEqual(shown(server_certificate(key, own, chain)), both)
+
+    def test_every_usual_kind_of_key_is_read(self) -> None:
+        weak = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        for key in (weak, ec.generate_private_key(ec.SECP384R1())):
+            one = issue("one.example", key=key)
+            for traditional in (False, True):
+                own = one.locked(None, traditional), one.certificate_pem
+                options = server_certificate(self.file("one.pem", *own))
+                self.assertEqual(shown(options), [one.certificate])
+
+    def test_the_chain_is_sent_from_the_leaf_to_the_root_however_the_file_has_it(self) -> None:
+        tree = Hierarchy("a.example")
+        certificates = [tree.leaf.certificate, tree.middle.certificate, tree.root.certificate]
+        middle, root = tree.middle.certificate_pem, tree.root.certificate_pem
+        for rest in ((middle, root), (root, middle), (root, middle, root, middle)):
+            path = self.file("all.pem", tree.leaf.pem, *rest)
+            self.assertEqual(shown(server_certificate(path)), certificates)
+
+    def test_what_is_not_of_the_chain_is_not_sent(self) -> None:
+        tree, other = Hierarchy("a.example"), Hierarchy("b.example", word=" of another")
+        path = self.file(
+            "all.pem", tree.leaf.pem, other.middle.certificate_pem, tree.middle.certificate_pem
+        )
+        both = [tree.leaf.certificate, tree.middle.certificate]
+        self.assertEqual(shown(server_certificate(path)), both)
+
+    def test_of_two_authorities_of_one_name_the_one_that_signed_is_sent(self) -> None:
+        """An authority that has got a new key keeps its name."""
+        tree = Hierarchy("a.example")
+        renewed = issue(subject="middle", issuer=tree.root, authority=True)
+        both = [tree.leaf.certificate, tree.middle.certificate]
+        for rest in ((tree.middle, renewed), (renewed, tree.middle)):
+            path = self.file("all.pem", tree.leaf.pem, *(each.certificate_pem for each in rest))
+            self.assertEqual(shown(server_certificate(path)), both)
+
+    def test_authorities_that_certify_each_other_end_the_chain(self) -> None:
+        first = issue(subject="first", authority=True)
+        second = issue(subject="second", issuer=first, authority=True)
+        again = issue(subject="first", issuer=second, key=first.key, authority=True)
+        leaf = issue("a.example", issuer=first)
+        rest = again.certificate_pem, second.certificate_pem
+        found = shown(server_certificate(self.file("all.pem", leaf.pem, *rest)))
+        self.assertEqual(found, [leaf.certificate, again.certificate, second.certificate])
+
+    def test_a_missing_file_is_an_os_error_with_its_name(self) -> None:
+        one = issue("one.example")
+        there, missing = self.file("one.pem", one.pem), str(self.directory / "missing.pem")
+        for files in ((missing,), (there, missing), (missing, there), (there, "", missing)):
+            with self.assertRaises(FileNotFoundError) as caught:
+                server_certificate(*files)
+            self.assertEqual(str(caught.exception.filename), missing)
+        with self.assertRaises(FileNotFoundError) as caught:
+            server_certificate(there, "", "", missing)
+        self.assertEqual(str(caught.exception.filename), missing)
+        for words in (
+            f"privateKey={missing}",
+            f"privateKey={there}:certKey={missing}",
+            f"privateKey={there}:extraCertChain={missing}",
+            f"privateKey={there}:dhParameters={missing}",
+        ):
+            self.refused_string(f"ssl:0:{words}", f"{missing}: ENOENT")
+
+    def test_a_directory_in_a_files_place_and_an_unreadable_file_are_named(self) -> None:
+        self.refused_string(f"ssl:0:privateKey={self.directory}", f"{self.directory}: EISDIR")
+        path = self.file("secret.pem", issue("one.example").pem)
+        os.chmod(path, 0)
+        if not os.access(path, os.R_OK):  # as root, everything can be read
+            self.refused_string(f"ssl:0:privateKey={path}", f"{path}: EACCES")
+
+    def test_the_file_that_is_named_in_no_string_is_server_pem(self) -> None:
+        before = Path.cwd()
+        os.chdir(self.directory)
+        self.addCleanup(os.chdir, before)
+        self.refused_string("ssl:0", r"server\.pem: ENOENT")
+        self.file("server.pem", issue("one.example").pem)
+        self.assertIsInstance(server_endpoint(self.reactor, "ssl:0"), TLSListener)
+
+    def test_no_certificate(self) -> None:
+        one = issue("one.example")
+        key = self.file("key.pem", one.key_pem)
+        nothing = self.file("nothing.pem", b"")
+        self.refused(f"{key}: no certificate", key)
+        self.refused(f"{nothing}: no certificate", nothing)
+        self.refused(f"{nothing}: no certificate", key, nothing)
+
+    def test_no_key(self) -> None:
+        one = issue("one.example")
+        own = self.file("own.pem", one.certificate_pem)
+        nothing = self.file("nothing.pem", b"words\n")
+        self.refused(f"{own}: no private key", own)
+        self.refused(f"{nothing}: no private key", nothing, own)
+
+    def test_a_key_of_another_certificate(self) -> None:
+        one, two = issue("one.example"), issue("two.example")
+        both = self.file("both.pem", one.key_pem, two.certificate_pem)
+        key, own = self.file("one.key", one.key_pem), self.file("two.pem", two.certificate_pem)
+        self.refused(f"{both}: the private key is not", both)
+        self.refused(f"{key}: the private key is not", key, own)
+
+    def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(self) -> None:
+        one = issue("one.example", key=rsa.generate_private_key(65537, 2048))
+        for traditional in (False, True):
+            key = one.locked(b"secret", traditional)
+            path = self.file("locked.pem", key, one.certificate_pem)
+            with (
+                mock.patch("getpass.getpass", side_effect=AssertionError("asked")),
+                mock.patch("builtins.input", side_effect=AssertionError("asked")),
+                mock.patch("builtins.open", _no_terminal(open)),
+            ):
+                self.refused(f"{path}: .*(encrypted|[Pp]assword)", path)
+
+    def test_broken_base64_and_broken_contents(self) -> None:
+        one = issue("one.example")
+        lines = one.certificate_pem.splitlines(keepends=True)
+        for name, block in (
+            ("letters", [lines[0], b"!!!! ????\n", *lines[2:]]),
+            ("a line is missing", [*lines[:2], *lines[3:]]),
+            ("cut in the middle", [*lines[:4], lines[-1]]),
+            ("empty", [lines[0], b"AAAA\n", lines[-1]]),
+        ):
+            path = self.file(f"{name.replace(' ', '-')}.pem", one.key_pem, *block)
+            self.refused(f"{path}: ", path)
+        lines = one.key_pem.splitlines(keepends=True)
+        path = self.file("key.pem", lines[0], b"!!!!\n", *lines[2:], one.certificate_pem)
+        self.refused(f"{path}: ", path)
+
+    def test_a_block_without_its_end_is_none(self) -> None:
+        one = issue("one.example")
+        path = self.file("cut.pem", one.key_pem, one.certificate_pem[:-30])
+        self.refused(f"{path}: no certificate", path)
+
+    def test_a_file_that_is_binary_is_refused(self) -> None:
+        one = issue("one.example")
+        path = self.file("one.der", one.certificate.public_bytes(serialization.Encoding.DER))
+        self.refused(f"{path}: no certificate", path)
+
+    def test_diffie_hellman_parameters_that_are_none_are_refused_in_one_line(self) -> None:
+        path = self.file("one.pem", issue("one.example").pem)
+        self.refused_string(f"ssl:0:privateKey={path}:dhParameters={path}", ".")
+
+    def test_the_string_gives_a_listener_with_its_address(self) -> None:
+        path = self.file("one.pem", issue("one.example").pem)
+        for words in (f"0:privateKey={path}", f"443:privateKey={path}:interface=127.0.0.1"):
+            listener = server_endpoint(self.reactor, f"ssl:{words}")
+            self.assertIsInstance(listener, TLSListener)
+        self.assertEqual(str(listener), "127.0.0.1:443")
+
+
+def _no_terminal(real: Any) -> Any:
+    def opened(path: Any, *arguments: Any, **more: Any) -> Any:
+        assert path != "/dev/tty", "asked"
+        return real(path, *arguments, **more)
+
+    return opened
+
+
+class ByNameTests(CertificateTestCase):
+    def chosen(self, name: str | None = None) -> x509.Certificate:
+        return shown(certificates_by_name(str(self.directory)), name)[0]
+
+    def test_the_name_chooses_a_wildcard_covers_one_label_and_all_else_gets_the_first(self) -> None:
+        first = issue("first.example", "also.example")
+        wild, exact = issue("*.wild.example"), issue("exact.wild.example")
+        for name, each in (("b.pem", wild), ("a.pem", first), ("c.pem", exact)):
+            self.file(name, each.pem)
+        for asked, found in (
+            ("first.example", first),
+            ("FIRST.Example", first),
+            ("also.example", first),
+            ("any.wild.example", wild),
+            ("exact.wild.example", exact),
+            ("two.labels.wild.example", first),
+            ("wild.example", first),
+            ("unknown.example", first),
+            (None, first),
+        ):
+            self.assertEqual(self.chosen(asked), found.certificate, asked)
+
+    def test_names_in_the_certificate_are_compared_without_case(self) -> None:
+        first, upper = issue("first.example"), issue("UPPER.example")
+        self.file("a.pem", first.pem)
+        self.file("b.pem", upper.pem)
+        self.assertEqual(self.chosen("upper.EXAMPLE"), upper.certificate)
+
+    def test_of_two_for_one_name_the_longer_valid_one(self) -> None:
+        short, long = issue("a.example", days=1), issue("a.example", days=30)
+        for first, second in ((short, long), (long, short)):
+            self.file("a.pem", first.pem)
+            self.file("b.pem", second.pem)
+            self.assertEqual(self.chosen("a.example"), long.certificate)
+            self.assertEqual(self.chosen(None), first.certificate)
+
+    def test_a_certificate_without_names_serves_those_who_ask_for_none(self) -> None:
+        bare, named = issue(), issue("named.example")
+        self.file("a.pem", bare.pem)
+        self.file("b.pem", named.pem)
+        self.assertEqual(self.chosen(None), bare.certificate)
+        self.assertEqual(self.chosen("named.example"), named.certificate)
+
+    def test_each_is_sent_with_its_own_chain(self) -> None:
+        trees = [Hierarchy("a.example"), Hierarchy("b.example", word=" of another")]
+        for number, tree in enumerate(trees):
+            self.file(f"{number}.pem", tree.leaf.pem, tree.middle.certificate_pem)
+        for name, tree in zip(("a.example", "b.example"), trees, strict=True):
+            found = shown(certificates_by_name(str(self.directory)), name)
+            self.assertEqual(found, [tree.leaf.certificate, tree.middle.certificate])
+
+    def test_chains_of_authorities_of_one_name_are_kept_apart(self) -> None:
+        trees = [Hierarchy("a.example"), Hierarchy("b.example")]
+        for number, tree in enumerate(trees):
+            self.file(f"{number}.pem", tree.leaf.pem, tree.middle.certificate_pem)
+        for name, tree in zip(("a.example", "b.example"), trees, strict=True):
+            found = shown(certificates_by_name(str(self.directory)), name)
+            self.assertEqual(found, [tree.leaf.certificate, tree.middle.certificate])
+
+    def test_key_and_certificate_may_stand_in_different_files_and_directories(self) -> None:
+        one, two = issue("one.example"), issue("two.example")
+        for name, each in (("one", one), ("two", two)):
+            self.file(f"{name}/fullchain.pem", each.certificate_pem)
+            self.file(f"{name}/privkey.pem", each.key_pem)
+            self.file(f"{name}/README", b"words")
+        self.assertEqual(self.chosen("one.example"), one.certificate)
+        self.assertEqual(self.chosen("two.example"), two.certificate)
+
+    def refused_directory(self, pattern: str) -> None:
+        with self.assertRaisesRegex(CertificateError, pattern):
+            certificates_by_name(str(self.directory))
+        self.refused_string(f"tls:{self.directory}:0", pattern)
+
+    def test_a_directory_without_any(self) -> None:
+        self.file("one.crt", issue("one.example").pem)
+        self.refused_directory(rf"{self.directory}: no \*\.pem file")
+
+    def test_a_directory_with_certificates_and_no_key_of_theirs(self) -> None:
+        self.file("one.pem", issue("one.example").certificate_pem)
+        self.file("two.pem", issue("two.example").key_pem)
+        self.refused_directory(rf"{self.directory}: no \*\.pem file")
+
+    def test_a_broken_file_in_it_is_named(self) -> None:
+        self.file("a.pem", issue("a.example").pem)
+        path = self.file("b.pem", issue("b.example").locked(b"secret"))
+        self.refused_directory(f"{path}: ")
+
+    def test_a_directory_that_is_none_is_named(self) -> None:
+        missing = self.directory / "missing"
+        self.refused_string(f"tls:{missing}:0", f"{missing}: ENOENT")
+        path = self.file("one.pem", issue("one.example").pem)
+        self.refused_string(f"tls:{path}:0", f"{path}: ENOTDIR")
+
+
+class ClientTests(CertificateTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.tree = Hierarchy("localhost", "127.0.0.1")
+        path = self.file("s.pem", self.tree.leaf.pem, self.tree.middle.certificate_pem)
+        self.server = server_certificate(path)
+        self.roots = self.file("root.pem", self.tree.root.certificate_pem)
+
+    def failure(self, client: Any, server: Any = None, transport: object = None) -> str:
+        with self.assertRaises(SSL.Error) as caught:
+            meet(server or self.server, client, transport)
+        return str(caught.exception)
+
+    def test_a_file_with_roots_is_all_that_is_trusted(self) -> None:
+        other = self.file("other.pem", issue(subject="other", authority=True).certificate_pem)
+        meet(self.server, client_options("localhost", roots=self.roots))
+        meet(self.server, client_options("127.0.0.1", roots=self.roots))
+        untrusting = client_options("localhost", roots=other)
+        self.assertIn("certificate verify failed", self.failure(untrusting))
+
+    def test_without_one_it_is_the_system_that_says_whom_to_trust(self) -> None:
+        self.assertIn("certificate verify failed", self.failure(client_options("localhost")))
+
+    def test_a_directory_of_roots_is_read_whole(self) -> None:
+        self.file("roots/a.pem", issue(subject="other", authority=True).certificate_pem)
+        self.file("roots/b/root.pem", self.tree.root.certificate_pem)
+        self.file("roots/c.txt", b"words")
+        meet(self.server, client_options("localhost", roots=str(self.directory / "roots")))
+
+    def test_a_certificate_that_is_trusted_itself_needs_no_authority(self) -> None:
+        alone = issue("localhost")
+        server = server_certificate(self.file("alone.pem", alone.pem))
+        meet(server, client_options("localhost", roots=self.file("r.pem", alone.certificate_pem)))
+
+    def test_another_name_is_refused(self) -> None:
+        for name in ("other.example", "localhost.example", "127.0.0.2"):
+            told: list[Any] = []
+            client = client_options(name, roots=self.roots)
+            transport = mock.Mock(failVerification=told.append)
+            failure = self.failure(client, transport=transport)
+            self.assertIn("certificate verify failed", failure)
+            self.assertIn("VerificationError", told[0].type.__name__)
+
+    def verifying(self) -> Any:
+        """A server that demands a certificate of its clients."""
+        server = server_certificate(str(self.directory / "s.pem"))
+        context = server.getContext()
+        store = context.get_cert_store()
+        assert store is not None
+        store.add_cert(crypto.X509.from_cryptography(self.tree.root.certificate))
+        wanted = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        context.set_verify(wanted, lambda *words: bool(words[-1]))
+        return server
+
+    def test_a_client_shows_its_certificate_and_the_chain(self) -> None:
+        own = issue("client.example", issuer=self.tree.middle)
+        chain = self.tree.middle.certificate_pem
+        one = self.file("client.pem", own.pem, chain)
+        key, certificate = (
+            self.file("client.key", own.key_pem),
+            self.file("client.crt", own.certificate_pem, chain),
+        )
+        for files in ((one, ""), (certificate, key), ("", one)):
+            client = client_options("localhost", *files, roots=self.roots)
+            server, _ = meet(self.verifying(), client)
+            found = server.get_peer_certificate(as_cryptography=True)
+            self.assertEqual(found, own.certificate)
+
+    def test_one_that_shows_none_is_refused_where_one_is_wanted(self) -> None:
+        client = client_options("localhost", roots=self.roots)
+        self.assertIn("did not return a certificate", self.failure(client, self.verifying()))
+
+    def test_wrong_files_are_refused_and_named(self) -> None:
+        one, two = issue("one.example"), issue("two.example")
+        key, own = self.file("one.key", one.key_pem), self.file("two.pem", two.certificate_pem)
+        nothing = self.file("nothing.pem", b"words\n")
+        locked = self.file("locked.pem", one.locked(b"secret"), one.certificate_pem)
+        (self.directory / "empty").mkdir()
+        for words, pattern in (
+            (f"certificate={own}:privateKey={key}", f"{key}: the private key is not"),
+            (f"certificate={own}", f"{own}: no private key"),
+            (f"privateKey={key}", f"{key}: no certificate"),
+            (f"certificate={locked}", f"{locked}: .*(encrypted|[Pp]assword)"),
+            (f"trustRoots={nothing}", f"{nothing}: no certificate"),
+            (f"trustRoots={key}", f"{key}: no certificate"),
+            (f"trustRoots={self.directory}/empty", f"{self.directory}/empty: no certificate"),
+            (f"trustRoots={self.directory}/missing", f"{self.directory}/missing: ENOENT"),
+            (f"certificate={self.directory}/missing", f"{self.directory}/missing: ENOENT"),
+        ):
+            self.refused_string(f"tls:localhost:8107:{words}", pattern, client_endpoint)
+
+    def test_the_string_gives_a_connector(self) -> None:
+        words = f"tls:localhost:8107:trustRoots={self.roots}"
+        self.assertIsInstance(client_endpoint(self.reactor, words).endpoint, TLSConnector)
+
+    def test_a_host_that_no_certificate_can_name_is_refused_in_one_line(self) -> None:
+        for host in ("a..b", "a" * 64, "käse\N{SNOWMAN}.example", "x y"):
+            try:
+                client_endpoint(self.reactor, f"tls:{host}:8107:trustRoots={self.roots}")
+            except EndpointError as error:
+                self.assertNotIn("\n", str(error))
