@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from echosvc._version import __version__
 
 if TYPE_CHECKING:
+    from echosvc.certificates import server_certificate
     from echosvc.client import EchoClient, EchoClientFactory, connect
     from echosvc.config import Config, ConfigError
     from echosvc.factory import EchoFactory
@@ -32,6 +33,7 @@ _HOMES = {
     "TLSConnector": "secure",
     "TLSListener": "secure",
     "connect": "client",
+    "server_certificate": "certificates",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "TLSListener",
     "__version__",
     "connect",
+    "server_certificate",
 ]
 
 

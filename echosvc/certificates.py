@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,20 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.python.filepath import FilePath
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
+from zope.interface import implementer
+
+from echosvc.report import log
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+
+
+_OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
+#: For TLS 1.2: forward secrecy and authenticated encryption, nothing else.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 
 
 class CertificateError(ValueError):
@@ -60,7 +71,7 @@ class Pems:
         public = certificate.public_key()
         return next((key for key in self.keys if key.public_key() == public), None)
 
-    def _chain(self, certificate: x509.Certificate) -> list[Any]:
+    def chain_of(self, certificate: x509.Certificate) -> list[Any]:
         """Give the certificates that lead from ``certificate`` to its root."""
         chain: list[Any] = []
         while (issuer := self._issuer((chain or [certificate])[-1])) is not None:
@@ -77,18 +88,52 @@ class Pems:
                 return each
         return None
 
-    def options(self, leaf: x509.Certificate, **more: Any) -> ssl.CertificateOptions:
-        """Give what a server with this certificate is set up with."""
-        # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
-        own: dict[str, Any] = {"certificate": leaf, "privateKey": self.key_of(leaf)}
-        options = ssl.CertificateOptions(**own, extraCertChain=self._chain(leaf), **more)
-        options.getContext()  # a fault is to be found now, not at the first client
-        return options
+    def context(self, leaf: x509.Certificate, parameters: str = "") -> SSL.Context:
+        """Give the context of a server with this certificate.
+
+        :param parameters: file with Diffie-Hellman parameters; ``""`` = none.
+        """
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_options(_OPTIONS)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_session_id(b"echosvc")  # or clients with certificates cannot resume
+        context.use_certificate(leaf)
+        for each in self.chain_of(leaf):
+            context.add_extra_chain_cert(each)
+        context.use_privatekey(self.key_of(leaf))
+        if parameters:
+            context.load_tmp_dh(os.fsencode(parameters))
+        if leaf.not_valid_after_utc < datetime.now(timezone.utc):
+            log.warn("a certificate has expired: {name}", name=leaf.subject.rfc4514_string())
+        return context
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """What a server speaks TLS with.
+
+    Twisted's ``CertificateOptions`` refuses every client that offers a protocol by
+    ALPN, as browsers and curl do. This has none to offer, and goes on without.
+    """
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+        context.set_cipher_list(_CIPHERS)
+
+    def getContext(self) -> SSL.Context:
+        """The context of a client that asks for no name."""
+        return self._context
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
+        """Make OpenSSL's side of one connection."""
+        return SSL.Connection(self._context)
 
 
 def server_certificate(
     key: str, certificate: str = "", chain: str = "", parameters: str = ""
-) -> ssl.CertificateOptions:
+) -> ServerTLS:
     """Read one server's certificate.
 
     :param key: file with the private key.
@@ -99,22 +144,33 @@ def server_certificate(
     :raises OSError: a file cannot be read.
     :raises CertificateError: something is missing in them, or does not fit.
     """
+    pems, leaf = _pair(key, certificate, chain)
+    try:
+        return ServerTLS(pems.context(leaf, parameters))
+    except SSL.Error:
+        Path(parameters or key).open().close()  # OpenSSL's error does not name the file
+        raise CertificateError(f"{parameters or key}: OpenSSL cannot use it") from None
+
+
+def _pair(key: str, certificate: str, chain: str) -> tuple[Pems, x509.Certificate]:
+    """Read a certificate, its key and its chain."""
     pems = Pems()
-    for path in filter(None, (certificate or key, key if certificate else "", chain)):
+    for path in filter(None, (certificate or key, chain)):
+        before = len(pems.certificates)
         pems.read(path)
-    if not pems.certificates:
-        raise CertificateError(f"{certificate or key}: no certificate in it")
+        if len(pems.certificates) == before:
+            raise CertificateError(f"{path}: no certificate in it")
+    if certificate:
+        pems.read(key)
     if not pems.keys:
         raise CertificateError(f"{key}: no private key in it")
     leaf = pems.certificates[0]
     if pems.key_of(leaf) is None:
         raise CertificateError(f"{key}: the private key is not the certificate's")
-    Path(parameters or certificate or key).open().close()  # OpenSSL's error has no name
-    groups = ssl.DiffieHellmanParameters(FilePath(parameters)) if parameters else None
-    return pems.options(leaf, dhParameters=groups)
+    return pems, leaf
 
 
-def certificates_by_name(directory: str) -> ssl.CertificateOptions:
+def certificates_by_name(directory: str) -> ServerTLS:
     """Read a directory of ``*.pem`` files; clients get the certificate they ask for.
 
     A client that asks for no name, or for one that is not there, gets the first
@@ -127,20 +183,24 @@ def certificates_by_name(directory: str) -> ssl.CertificateOptions:
     os.scandir(directory).close()
     for path in sorted(Path(directory).rglob("*.pem")):
         pems.read(path)
-    contexts: dict[str, SSL.Context] = {}
-
-    def chosen(name: bytes | None) -> SSL.Context | None:
-        asked = (name or b"").decode("ascii", "replace").lower()
-        return contexts.get(asked) or contexts.get(f"*.{asked.partition('.')[2]}")
-
     leaves = [each for each in pems.certificates if pems.key_of(each) is not None]
     if not leaves:
         raise CertificateError(f"{directory}: no *.pem file with a certificate and its key")
-    options = {leaf: pems.options(leaf, contextForServerName=chosen) for leaf in leaves}
+    contexts = {leaf: pems.context(leaf) for leaf in leaves}
+    by_name: dict[str, SSL.Context] = {}
     # Of two for one name, the one that is valid for longer.
     for leaf in sorted(leaves, key=lambda each: each.not_valid_after_utc):
-        contexts.update(dict.fromkeys(_names(leaf), options[leaf].getContext()))
-    return options[leaves[0]]
+        by_name.update(dict.fromkeys(_names(leaf), contexts[leaf]))
+
+    def choose(connection: SSL.Connection) -> None:
+        asked = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        context = by_name.get(asked) or by_name.get(f"*.{asked.partition('.')[2]}")
+        if context is not None:
+            connection.set_context(context)
+
+    first = contexts[leaves[0]]
+    first.set_tlsext_servername_callback(choose)
+    return ServerTLS(first)
 
 
 def _names(certificate: x509.Certificate) -> Iterable[str]:
@@ -165,9 +225,10 @@ def client_options(
     """
     own: dict[str, Any] = {}
     if certificate or key:
-        chosen = server_certificate(key or certificate, certificate)
-        own = {"certificate": chosen.certificate, "privateKey": chosen.privateKey}
-        own["extraCertChain"] = chosen.extraCertChain
+        pems, leaf = _pair(key or certificate, certificate, "")
+        # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
+        own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
+        own["extraCertChain"] = pems.chain_of(leaf)
     trust = None if not roots else ssl.trustRootFromCertificates(_authorities(roots))
     return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
 

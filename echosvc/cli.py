@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from echosvc._version import __version__
 from echosvc.config import ENCODINGS, Config, seconds_fault
 from echosvc.endpoints import EndpointError, Target, client_endpoint
-from echosvc.listeners import PORT
+from echosvc.listeners import PORT, error_name
 from echosvc.options import one_line
 from echosvc.prefix import Template, TemplateError
 from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
@@ -39,6 +39,11 @@ class _Parser(argparse.ArgumentParser):
         """Exit with the status of a usage error."""
         complain(f"echosvc: {message}")
         raise SystemExit(USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print the help or the version. Upstream's hides that it could not."""
+        if file is not None:
+            file.write(message)
 
 
 def complain(line: str) -> None:
@@ -175,7 +180,12 @@ def _demo(_: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; give its exit status."""
     commands = parser()
-    words = commands.parse_args(arguments)
+    try:
+        words = commands.parse_args(arguments)
+    except SystemExit as leaving:  # after --help or --version, or a wrong word
+        return _printed(int(leaving.code or FINE))
+    except OSError as error:
+        return _unprinted(error)
     if sys.stdout is None:
         complain("echosvc: standard output: EBADF (it is closed)")
         return FAILED
@@ -188,6 +198,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EndpointError as error:
         commands.error(f"--to {words.to!r}: {error}")
     return _run(reactor, lambda: words.run(words, reactor, target))
+
+
+def _printed(status: int) -> int:
+    """Give ``status``, unless what was printed cannot be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return _unprinted(error)
+    return status
+
+
+def _unprinted(error: OSError) -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more
+    complain(f"echosvc: standard output: {error_name(error)} ({error.strerror})")
+    return FAILED
 
 
 def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:

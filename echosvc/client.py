@@ -70,7 +70,7 @@ class EchoClient(Connection):
         """
         if self.closing:
             return fail(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-        self._idle_clock.active = self._sweep.now()
+        self._idle_clock.active = self._now()
         self._send(data)
         if not self._full:
             return succeed(None)
@@ -158,9 +158,7 @@ class EchoClient(Connection):
 
     def connectionMade(self) -> None:
         """Take the factory's settings, then begin."""
-        config = self.factory.config
-        self._sweep = self.factory.sweep
-        self._linger, self._idle_timeout = config.linger, config.idle_timeout
+        self._config, self._sweep = self.factory.config, self.factory.sweep
         super().connectionMade()
 
     def _started(self) -> None:
@@ -179,7 +177,7 @@ class EchoClient(Connection):
     def resumeProducing(self) -> None:
         """Take more to send."""
         self._full = False
-        self._idle_clock.active = self._sweep.now()
+        self._idle_clock.active = self._now()
         if self._sender.ending():
             self._link.unregisterProducer()
         for writer in _taken(self._writers):
@@ -195,7 +193,7 @@ class EchoClient(Connection):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand on what came, or keep it until somebody asks."""
-        now = self._idle_clock.active = self._sweep.now()
+        now = self._idle_clock.active = self._now()
         if self._close_clock is not None:
             self._close_clock.touch(now)
         self.bytes_in += len(data)
@@ -271,7 +269,8 @@ class EchoClientFactory(ClientFactory):
         self, *, clock: IReactorTime | None = None, **settings: Unpack[ClientSettings]
     ) -> None:
         self.config = ClientConfig(**settings)
-        self.sweep = Sweep(clock, [self.config.idle_timeout, self.config.linger])
+        idle_timeout = self.config.idle_timeout
+        self.sweep = Sweep(clock, [idle_timeout, self.config.linger], idle_timeout)
 
 
 def connect(

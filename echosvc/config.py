@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from echosvc.prefix import Template, TemplateError
 
@@ -110,6 +110,8 @@ class ClientConfig:
     :ivar nagle: leave Nagle's algorithm on.
     :raises ConfigError: a wrong value.
     """
+
+    handshake_timeout: ClassVar[float] = 0.0  # its endpoint has one
 
     idle_timeout: float = 0.0
     linger: float = 30.0

@@ -16,49 +16,37 @@ from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IAddress,
     IHalfCloseableProtocol,
     IPushProducer,
     ITransport,
 )
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echosvc.config import ClientConfig, Config
 from echosvc.deadlines import CloseClock, IdleClock
 from echosvc.flow import Sender, Transport
-from echosvc.report import Outcome, final_outcome, format_address
+from echosvc.link import Link
+from echosvc.report import Outcome, final_outcome
 from echosvc.sweep import Sweep
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Connection(Protocol):
+class Connection(Link):
     """A stream with back-pressure and lossless ends.
 
     A plain ``Protocol`` loses what it has queued when data and FIN come together; one
     that provides ``IHalfCloseableProtocol`` is told of the FIN and may flush. It is a
     push producer of its own transport: told to pause, it stops reading.
 
-    :ivar local_address: our side's address; ``remote_address``: the peer's.
-    :ivar bytes_in: bytes read, those that still wait for a whole message included.
-    :ivar bytes_out: bytes accepted for sending, queued ones included.
-    :ivar peer_finished: the peer has sent its FIN.
-    :ivar outcome: how it ended; ``None`` while it is open.
     """
 
-    bytes_in = 0
-    bytes_out = 0
-    peer_finished = False
-    outcome: Outcome | None = None
     due = math.inf
 
+    _config: Config | ClientConfig
     _sweep: Sweep
-    _linger = 0.0
-    _idle_timeout = 0.0
-    _handshake_timeout = 0.0
 
     _waiting = False  # for the handshake
-    _gone = False
     _registered = False
     _blocked = False  # the transport has enough waiting
     _held = False  # the application wants no more
@@ -81,33 +69,6 @@ class Connection(Protocol):
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         """The connection is gone."""
 
-    # -- facts ----------------------------------------------------------------
-
-    @property
-    def local(self) -> str:
-        """Our side's address as ``HOST:PORT``."""
-        return format_address(self.local_address)
-
-    @property
-    def remote(self) -> str:
-        """The peer's address as ``HOST:PORT``; an IPv4 peer is always shown as IPv4."""
-        return format_address(self.remote_address)
-
-    @property
-    def queued(self) -> int:
-        """Bytes accepted for sending that the kernel has not taken yet."""
-        return self._sender.queued()
-
-    @property
-    def closing(self) -> bool:
-        """Whether our side has begun to end; nothing more can be sent."""
-        return self.outcome is not None or self._gone
-
-    @property
-    def age(self) -> float:
-        """Seconds since the connection was made."""
-        return self._sweep.now() - self._opened_at
-
     # -- from the reactor -----------------------------------------------------
 
     def connectionMade(self) -> None:
@@ -115,10 +76,10 @@ class Connection(Protocol):
         transport = cast(ITransport, self.transport)
         self._link = cast(Transport, transport)
         self._sender = Sender(self._link)
-        self.local_address: IAddress = transport.getHost()
-        self.remote_address: IAddress = transport.getPeer()
-        self._opened_at = now = self._sweep.now()
-        self._idle_clock = IdleClock(self._idle_timeout, now)
+        self._now = self._sweep.now
+        self._opened_at = now = self._now()
+        self.outcome = None  # its own: looked at for every read
+        self._idle_clock = IdleClock(self._config.idle_timeout, now)
         self.due = self._idle_clock.next_look(now, self._sweep.interval)
         self._sweep.watch(self)
         if self._sender.half_closes:
@@ -130,15 +91,16 @@ class Connection(Protocol):
 
     def _wait(self, now: float) -> None:
         self._waiting = True
-        self.due = now + self._handshake_timeout if self._handshake_timeout else math.inf
+        limit = self._config.handshake_timeout
+        self._look_at(now + limit if limit else math.inf)
 
     def handshakeCompleted(self) -> None:
         """TLS can be spoken from now on."""
         if not self._waiting:
             return
         self._waiting = False
-        now = self._idle_clock.active = self._sweep.now()
-        self.due = self._idle_clock.next_look(now, self._sweep.interval)
+        now = self._idle_clock.active = self._now()
+        self._look_at(self._idle_clock.next_look(now, self._sweep.interval))
         self._started()
 
     def readConnectionLost(self) -> None:
@@ -147,7 +109,7 @@ class Connection(Protocol):
             self._sender.lose()
             return
         self.peer_finished = True
-        self._idle_clock.active = self._sweep.now()
+        self._idle_clock.active = self._now()
         if self.closing:
             self._link.loseConnection()
         else:
@@ -155,8 +117,8 @@ class Connection(Protocol):
 
     def writeConnectionLost(self) -> None:
         """Our FIN is out, everything before it was taken by the kernel."""
-        now = self._sweep.now()
-        self.due = now + self._sweep.interval
+        now = self._now()
+        self._look_at(now + self._sweep.interval)
         if self._close_clock is not None:
             self._close_clock.fin(now)
 
@@ -181,7 +143,7 @@ class Connection(Protocol):
     def resumeProducing(self) -> None:
         """Go on: the transport's queue is empty."""
         self._blocked = False
-        self._idle_clock.active = self._sweep.now()
+        self._idle_clock.active = self._now()
         if self._sender.ending():
             self._link.unregisterProducer()  # or it would wait for us before it closes
         elif not self.closing:
@@ -200,7 +162,7 @@ class Connection(Protocol):
 
     def _hold(self) -> None:
         self._held = True
-        self.due = 0.0  # from now on it is our look that finds a reset
+        self._look_at(0.0)  # from now on it is our look that finds a reset
         if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
             self._link.pauseProducing()
 
@@ -234,10 +196,13 @@ class Connection(Protocol):
     def _send(self, data: bytes, later: bool = False) -> None:
         """Send ``data`` and count it; ``later``: in the reactor's next turn."""
         self.bytes_out += len(data)
-        if not self._sender.send(data, later) and self._idle_clock.queue(
-            self.bytes_out, self._sender.waiting()
-        ):
-            self.due = 0.0  # look at the next opportunity whether it gets on
+        if not self._sender.send(data, later):
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        """Take note that bytes wait: from now on their progress is looked at."""
+        if self._idle_clock.queue(self.bytes_out, self._sender.waiting()):
+            self._look_at(0.0)
 
     # -- ending ---------------------------------------------------------------
 
@@ -268,9 +233,10 @@ class Connection(Protocol):
 
     def _close_slowly(self, outcome: Outcome) -> None:
         """From now on the end has a deadline."""
-        now = self._sweep.now()
-        self._close_clock = CloseClock(outcome, self._linger, now, self._sender.unsent())
-        self.due = now + self._sweep.interval
+        now = self._now()
+        linger, unsent = self._config.linger, self._sender.unsent()
+        self._close_clock = CloseClock(outcome, linger, now, unsent)
+        self._look_at(now + self._sweep.interval)
 
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
@@ -284,6 +250,15 @@ class Connection(Protocol):
         self._link.abortConnection()
 
     # -- time -----------------------------------------------------------------
+
+    def _look_at(self, due: float) -> None:
+        """Have the deadlines looked at at ``due``."""
+        self.due = due
+        self._sweep.stir(self)
+
+    def resting(self) -> bool:
+        """Whether nothing is due before the next activity, which tells nobody."""
+        return self.due == math.inf and self._idle_clock.settled
 
     def tick(self, now: float) -> None:
         """Look at the deadlines; called by the sweep."""

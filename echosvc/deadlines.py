@@ -26,6 +26,8 @@ class IdleClock:
     :ivar active: the time of the last activity.
     """
 
+    __slots__ = ("_left", "_queueing", "_reported", "_timeout", "active")
+
     def __init__(self, timeout: float, now: float) -> None:
         self.active = now
         self._timeout = timeout
@@ -62,12 +64,15 @@ class IdleClock:
 
         :param interval: seconds between two looks that must see progress.
         :param closely: look every ``interval`` in any case.
+        :return: ``math.inf``: not before the next activity, or when bytes wait.
         """
         closest = now + interval if closely or self._queueing else math.inf
-        if not self._timeout:
-            return closest
-        deadline = self.active + self._timeout
-        return min(closest, deadline if deadline > now else now + self._timeout)
+        return closest if self.settled else min(closest, self.active + self._timeout)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to report before the next activity."""
+        return not self._timeout or self._reported == self.active
 
 
 class CloseClock:
@@ -110,4 +115,5 @@ class CloseClock:
     def _seconds(self) -> float:
         if self.stalled:
             return PATIENCE
-        return self._linger if self._fin_sent else max(self._linger, GRACE)
+        done = self._fin_sent and not self._unsent
+        return self._linger if done else max(self._linger, GRACE)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from twisted.internet import endpoints
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
 from echosvc.certificates import (
@@ -24,7 +25,6 @@ from echosvc.secure import TLSConnector, TLSListener
 #: Longest UNIX path, bytes: unix(7), sun_path without its NUL.
 LONGEST_PATH = 107
 
-_TAKES_BACKLOG = ("haproxy",)
 _Endpoint = TypeVar("_Endpoint")
 
 
@@ -43,12 +43,14 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             return _built(_TCP[kind], reactor, words, options)
         if kind == "unix":
             return _built(_unix, reactor, words, options)
+        if kind != kind.lower():
+            raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
         if kind == "stdio":
             raise EndpointError("standard input and output are one stream, not a listener")
         if kind in _TLS:
             return _built(_TLS[kind], reactor, words, options)
-        if kind in _TAKES_BACKLOG and not re.search(r"(?<!\\):backlog=", description):
-            description += f":backlog={BACKLOG}"
+        if kind == "haproxy":  # Twisted's wrapper hides the client's half-close
+            raise EndpointError("haproxy: loses what is due when a client ends; not supported")
         return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
     except EndpointError:
         raise
@@ -91,6 +93,8 @@ def _tls(
     backlog: str = str(BACKLOG),
     interface: str = "::",
 ) -> TLSListener:
+    if not path:
+        raise EndpointError("the directory's path is empty")
     below = _tcp(reactor, port, interface, backlog)
     return TLSListener(below, certificates_by_name(path))
 
@@ -152,6 +156,8 @@ def _built(
     build: Callable[..., _Endpoint], reactor: object, words: list[str], options: dict[str, str]
 ) -> _Endpoint:
     """Call ``build``, with a wrong argument told in words."""
+    if empty := [name for name, value in options.items() if not value and name != "interface"]:
+        raise EndpointError(f"{empty[0]} is empty")
     signature = inspect.signature(build)
     if unknown := options.keys() - signature.parameters.keys():
         raise EndpointError(f"unknown argument {min(unknown)!r}")
@@ -163,7 +169,7 @@ def _built(
 
 
 def _why(error: Exception, kind: str) -> str:
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error_name(error)} ({error.strerror})"
     if kind == "systemd" and isinstance(error, LookupError):
         return "no such descriptor was inherited (LISTEN_FDS, LISTEN_FDNAMES)"
@@ -214,6 +220,10 @@ def client_endpoint(reactor: Any, description: str) -> Target:
             return _built(_unix_client, reactor, words, options)
         if kind == "tls":
             return _built(_tls_client, reactor, words, options)
+        if kind == "ssl":
+            raise EndpointError("ssl: verifies no certificate; use tls:HOST:PORT")
+        if kind != kind.lower():
+            raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
         return Target(endpoints.clientFromString(reactor, description), description)
     except EndpointError:
         raise
@@ -227,6 +237,8 @@ def _tcp_client(
     number, seconds = _number("port", port, 1, 65535), _number("timeout", timeout, 1)
     if not _is_host(host):
         raise EndpointError(f"{host!r} is no host name and no address")
+    if bindAddress and not (isIPAddress(bindAddress) or isIPv6Address(bindAddress)):
+        raise EndpointError(f"bindAddress must be an address, not {bindAddress!r}")
     # It decides by itself: an address is used as it is, a name is looked up.
     own = (bindAddress, 0) if bindAddress else None
     endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds, own)

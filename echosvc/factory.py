@@ -53,7 +53,7 @@ class EchoFactory(Factory):
         self.prefix = self.config.prefix_template()
         self.greeting = self.config.greeting_template()
         self.report = Report(self.config.log)
-        self.sweep = Sweep(clock, self.config.timeouts())
+        self.sweep = Sweep(clock, self.config.timeouts(), self.config.idle_timeout)
         self.on_connect = on_connect
         self.made = 0
         self._live: set[EchoProtocol] = set()

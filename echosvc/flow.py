@@ -8,13 +8,12 @@ to the transport only what the kernel does not take, with its back-pressure.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
@@ -32,6 +31,10 @@ HIGH_WATER = 65536
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
 _PLAIN = frozenset((tcp.Server, tcp.Client, unix.Server, unix.Client))
+
+
+#: The kernel has no room now; any other error is the connection's end.
+_FULL = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
 
 
 class Transport(Protocol):
@@ -68,10 +71,15 @@ class Layer:
     :ivar ready: bytes can be exchanged. ``handshakeCompleted`` of its protocol is
         called when that becomes so.
     :ivar cut: the peer's end of the stream may be somebody else's doing.
+    :ivar holding: it may have read what it has not delivered, because of a pause.
     """
 
     ready = False
     cut = False
+    holding = False
+
+    def deliver(self) -> None:
+        """Deliver what was read already, and read no more."""
 
     def send(self, data: bytes, later: bool = False) -> bool:
         """As :meth:`Sender.send`."""
@@ -89,10 +97,12 @@ class Sender:
         to the kernel directly.
     """
 
+    __slots__ = ("_bottom", "_direct", "_transport", "broke", "layer")
+
     def __init__(self, transport: Transport) -> None:
         self.broke = False
         self.layer = transport if isinstance(transport, Layer) else None
-        self._write = _unbuffered(transport)
+        self._transport = transport
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
 
@@ -115,6 +125,16 @@ class Sender:
         """Whether the peer's end of the stream may be somebody else's doing."""
         return self.layer is not None and self.layer.cut
 
+    @property
+    def holding(self) -> bool:
+        """Whether bytes were read that are not delivered yet."""
+        return self.layer is not None and self.layer.holding
+
+    def deliver(self) -> None:
+        """Deliver what was read already, and read no more."""
+        if self.layer is not None:
+            self.layer.deliver()
+
     def limit_reads(self, size: int) -> None:
         """Read at most ``size`` bytes at once; more than that in the queue stops it, too."""
         if self._bottom is not None:
@@ -129,17 +149,25 @@ class Sender:
         :param later: leave it to the reactor's next turn, whatever the kernel takes.
         :return: whether the kernel has taken it all; ``False`` where that is not known.
         """
+        direct = self._direct
+        if direct is None:
+            return self._send_through(data, later)
+        if not (later or direct._tempDataBuffer or direct.dataBuffer or direct.TLS):
+            try:
+                taken = direct.socket.send(data)
+            except OSError as error:
+                self.broke = error.errno not in _FULL and not direct._writeDisconnected
+            else:
+                if taken == len(data):
+                    return True
+                data = data[taken:]
+        direct.write(data)
+        return False
+
+    def _send_through(self, data: bytes, later: bool) -> bool:
         if self.layer is not None:
             return self.layer.send(data, later)
-        direct = self._direct
-        if direct is None or later or not _idle(direct):
-            self._write(data)
-            return False
-        taken = direct.writeSomeData(data)
-        if taken == len(data):
-            return True
-        self.broke = not isinstance(taken, int)
-        self._write(data[taken:] if isinstance(taken, int) else data)
+        _write(self._transport, data)
         return False
 
     def lose(self) -> None:
@@ -178,7 +206,8 @@ class Sender:
 
         So it is when the peer ended Twisted's own TLS, which tells no protocol of that.
         """
-        return self._bottom is not None and bool(self._bottom.disconnecting)
+        known = self._bottom is not None and self.layer is None
+        return known and bool(cast(tcp.Connection, self._bottom).disconnecting)
 
     def waiting(self) -> int:
         """:meth:`unsent` bytes, but 0 where all is the kernel's, and so written.
@@ -214,28 +243,16 @@ class Sender:
         return cast(int, struct.unpack("i", answer)[0])
 
 
-def _unbuffered(transport: Transport) -> Callable[[bytes], None]:
-    """The transport's ``write``; on TLS the one that encrypts at once.
+def _write(transport: Transport, data: bytes) -> None:
+    """The transport's ``write``; on Twisted's own TLS the one that encrypts at once.
 
-    Twisted's own collects small writes until its next turn. A reply to data that came
-    with the client's close_notify is thrown away before that.
+    That collects small writes until its next turn. A reply to data that came with the
+    client's close_notify is thrown away before.
     """
     if isinstance(transport, TLSMemoryBIOProtocol):
-        return partial(TLSMemoryBIOProtocol.write, transport)
-    return transport.write
-
-
-def _idle(direct: tcp.Connection) -> bool:
-    """Whether bytes given to the kernel now overtake none and may be sent at all."""
-    return not (
-        direct.dataBuffer
-        or direct._tempDataBuffer
-        or not direct.connected
-        or direct.disconnecting
-        or direct._writeDisconnecting
-        or direct._writeDisconnected
-        or direct.TLS
-    )
+        TLSMemoryBIOProtocol.write(transport, data)
+    else:
+        transport.write(data)
 
 
 def _bottom(transport: object) -> tcp.Connection | None:

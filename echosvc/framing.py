@@ -132,6 +132,8 @@ class Framer:
 class ChunkFramer(Framer):
     """A message is whatever one read delivered, as in Node's ``data`` event."""
 
+    __slots__ = ("_reads",)
+
     def __init__(self) -> None:
         self._reads: list[bytes] = []
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from twisted.internet import tcp, unix
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import CancelledError, Deferred, execute
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import (
     CannotListenError,
     ConnectingCancelledError,
@@ -50,6 +51,8 @@ _NAMES: dict[type[BaseException], str] = {
     TCPTimedOutError: "ETIMEDOUT",
     ConnectTimeoutError: "ETIMEDOUT",
     ConnectingCancelledError: "ETIMEDOUT",
+    CancelledError: "ETIMEDOUT",
+    DeferredTimeoutError: "ETIMEDOUT",
     ConnectionLost: "connection lost or reset",
 }
 

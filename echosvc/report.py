@@ -27,6 +27,10 @@ log = Logger(namespace="echosvc")
 SHOWN = 200
 
 
+class TLSError(Exception):
+    """TLS failed; the message says why in OpenSSL's words."""
+
+
 class Outcome(str, Enum):
     """How a connection ended: one word each, the same in logs and elsewhere."""
 

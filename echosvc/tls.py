@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.layer import LayerTransport
+from echosvc.report import TLSError
 
 if TYPE_CHECKING:
     from echosvc.secure import TLSFactory
@@ -32,10 +33,6 @@ RECORD = 16384
 _OVERHEAD = 5 + 256
 #: How much is encrypted in one go, bytes: so much is held twice.
 _SLICE = 8 * RECORD
-
-
-class TLSError(Exception):
-    """TLS failed; the message says why in OpenSSL's words."""
 
 
 @implementer(IHalfCloseableProtocol, ITransport)
@@ -127,11 +124,12 @@ class TLSTransport(LayerTransport):
         """Decrypt what came, until the inner protocol wants no more."""
         if self._pumping:
             return
-        self._pumping = True
+        self._pumping = self.holding = True
         try:
             while not (self._paused or self._read_over):
                 self._decrypt_one()
         except SSL.WantReadError:
+            self.holding = False
             self._flush()  # the answer to a key update
             if self._eof:
                 self.cut = True
@@ -148,7 +146,7 @@ class TLSTransport(LayerTransport):
         self.wrappedProtocol.dataReceived(data)
 
     def _peer_finished(self) -> None:
-        self._read_over = True
+        self._read_over, self.holding = True, False
         if not self._tell("readConnectionLost"):
             self.loseConnection()
 
@@ -156,9 +154,11 @@ class TLSTransport(LayerTransport):
         """End with an alert to the peer where OpenSSL has one."""
         self._reason = self._reason or Failure(TLSError(_words(error)))
         self._read_over = self._write_over = True
-        self._flush()
-        self._below.unregisterProducer()
-        self._below.loseConnection()
+        if self._flush():
+            self._below.unregisterProducer()
+            self._below.loseConnection()
+        else:  # a peer that breaks TLS is not waited for
+            self._below.abortConnection()
 
     # -- from above: sending --------------------------------------------------
 
@@ -204,11 +204,15 @@ class TLSTransport(LayerTransport):
         if self.ready:
             self._below.pauseProducing()
 
-    def resumeProducing(self) -> None:
-        """Deliver again, first what was read already."""
+    def deliver(self) -> None:
+        """Deliver what was read already, and read no more."""
         self._paused = False
         if self.ready:
             self._pump()
+
+    def resumeProducing(self) -> None:
+        """Deliver again, first what was read already."""
+        self.deliver()
         if not self._paused:
             self._below.resumeProducing()
 

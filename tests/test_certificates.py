@@ -206,6 +206,14 @@ class ServerTests(CertificateTestCase):
         both = [tree.leaf.certificate, tree.middle.certificate]
         self.assertEqual(shown(server_certificate(key, own, chain)), both)
 
+    def test_a_chain_without_a_certificate_is_refused(self) -> None:
+        one = issue("one.example")
+        own = self.file("one.pem", one.pem)
+        for content in (b"", one.key_pem):
+            chain = self.file("chain.pem", content)
+            with self.assertRaisesRegex(CertificateError, "chain.pem: no certificate in it"):
+                server_certificate(own, "", chain)
+
     def test_every_usual_kind_of_key_is_read(self) -> None:
         weak = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         for key in (weak, ec.generate_private_key(ec.SECP384R1())):

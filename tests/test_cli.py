@@ -340,6 +340,29 @@ def test_a_long_wrong_word_is_cut_in_the_middle() -> None:
     assert line.endswith("'carrier'")
 
 
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["send", "--help"]])
+def test_what_cannot_be_printed_is_a_failure(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=LIMIT,
+            env=environment(),
+        )
+    assert one_line(done.stderr).startswith("echosvc: standard output: ENOSPC")
+    assert done.returncode == 1
+
+
+def test_a_handshake_that_never_comes_is_said_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"tls:localhost:{silent.getsockname()[1]}:timeout=1"
+        for words in (["--deadline", "0.3"], ["--deadline", "0"]):
+            done = echosvc("send", *words, "--to", to, "x")
+            assert one_line(done.stderr).startswith("Socket Error: connect ETIMEDOUT 127.0.0.1:")
+            assert done.returncode == 1
+
+
 #: SIGINT arrives just when the conversation's modules are about to be imported.
 _INTERRUPTED_IMPORT = """
 import os, signal, sys

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from echosvc.config import Config
 from echosvc.connection import Connection
 from echosvc.deadlines import GRACE, PATIENCE
 from echosvc.report import Outcome
@@ -23,8 +24,8 @@ class Talker(Connection):
     """Keeps what it is told."""
 
     def __init__(self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0) -> None:
-        self._sweep = Sweep(clock, [idle_timeout, linger])
-        self._idle_timeout, self._linger = idle_timeout, linger
+        self._sweep = Sweep(clock, [idle_timeout, linger], idle_timeout)
+        self._config = Config(idle_timeout=idle_timeout, linger=linger)
         self.events: list[object] = []
         self.idles: list[float] = []
         self.received = b""
@@ -312,6 +313,20 @@ class EndTests(ConnectionTestCase):
         line.wait(GRACE - 0.1)
         self.assertTrue(line.transport.connected)
         line.wait(0.3)
+        self.assertFalse(line.transport.connected)
+
+    def test_without_linger_what_the_kernel_still_has_gets_a_grace(self) -> None:
+        """Our FIN is out, but the peer has yet to take what is before it."""
+        line, talker = self.line(send_buffer=1 << 20, linger=0.0)
+        talker._send(b"x" * 800_000)
+        talker.end_with(Outcome.DRAINED)
+        line.turn(2)
+        self.assertEqual(talker.queued, 0)  # all is the kernel's
+        for _ in range(10):
+            line.wait(0.2)
+            line.peer.recv(70_000)
+        self.assertTrue(line.transport.connected)
+        line.wait(GRACE + 0.2)
         self.assertFalse(line.transport.connected)
 
     def test_a_peer_that_takes_nothing_is_given_up_as_stalled(self) -> None:

@@ -26,6 +26,9 @@ class Item:
         self.ticks.append(now)
         self.due = now + self.again
 
+    def resting(self) -> bool:
+        return False
+
 
 class Broken(Item):
     def tick(self, now: float) -> None:

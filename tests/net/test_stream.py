@@ -890,7 +890,8 @@ async def test_tls_delivers_all_that_is_due_when_a_stalled_client_is_closed(how,
             due = factory.bytes_in  # with no prefix, as much as comes back
             factory.end_all()
             client.settimeout(LIMIT)
-            assert len(await in_thread(receive_all, client)) == due
+            # And what was read of the next, but not decrypted yet.
+            assert due <= len(await in_thread(receive_all, client)) <= due + READ
         await all_gone(factory, 5)  # it has closed, so there is nothing to wait for
     assert factory.outcomes == [Outcome.DRAINED]
 

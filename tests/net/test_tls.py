@@ -720,7 +720,9 @@ async def all_ended(factory: Recording, count: int) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_paused_connection_with_an_end_unread_can_be_ended(end, pem):
     factory = Recording(pause_on_connect=True, linger=LIMIT)
-    outcomes = {"drain": Outcome.DRAINED, "abort": Outcome.ABORTED, "reset": Outcome.RESET}
+    # A client whose end came in one packet with its handshake's has finished.
+    drained = (Outcome.DRAINED, Outcome.FINISHED)
+    outcomes = {"drain": drained, "abort": (Outcome.ABORTED,), "reset": (Outcome.RESET,)}
     async with serving_tls(factory, pem) as address:
         with await in_thread(Peer, address) as peer:
             await in_thread(peer.shake_hands)
@@ -734,7 +736,80 @@ async def test_a_paused_connection_with_an_end_unread_can_be_ended(end, pem):
             if end == "drain":
                 assert (await in_thread(peer.converse)).polite
             await all_gone(factory, 10)
-    assert factory.outcomes == [outcomes[end]]
+    assert len(factory.outcomes) == 1
+    assert factory.outcomes[0] in outcomes[end]
+
+
+@pytest.mark.parametrize("end", ["drain", "idle", "finish"])
+@pytest_twisted.ensureDeferred
+async def test_our_own_end_answers_all_that_was_read_from_a_slow_client(end, pem):
+    """What is decrypted and what is not yet: it was read by us, and the client knows."""
+    idle = {"idle_timeout": 0.5, "idle_action": "close"} if end == "idle" else {}
+    factory = Recording(framing="line", prefix=b"P" * 1000, linger=LIMIT, **idle)
+    async with serving_tls(factory, pem) as address:
+        with await in_thread(Peer, address, ANY, None, 8192) as peer:
+            await in_thread(peer.shake_hands)
+            await in_thread(peer.socket.sendall, peer.sealed(b"a\n" * 30_000))
+            await until(lambda: factory.stuck)
+            connection = factory.only
+            if end == "idle":
+                await until(lambda: connection._last)
+            else:
+                {"drain": factory.end_all, "finish": connection.finish}[end]()
+            assert connection.outcome is None  # it has yet to answer
+            connection.write(b"too late")
+            heard = await in_thread(peer.converse)
+        await all_gone(factory, 10)
+    assert heard.polite
+    assert heard.data == (b"P" * 1000 + b"a\n") * (connection.bytes_in // 2)
+    assert connection.bytes_in > 3 * 16384  # more than the records that were decrypted
+    assert factory.peak <= 64 * 1024 + 4096
+    words = {"drain": Outcome.DRAINED, "idle": Outcome.TIMED_OUT, "finish": Outcome.CLOSED}
+    assert factory.outcomes == [words[end]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_breaks_tls_and_takes_nothing_is_not_waited_for(pem):
+    factory = Recording(prefix=b"P" * 4096, framing="line")
+    async with serving_tls(factory, pem) as address:
+        with await in_thread(Peer, address, ANY, None, 4096) as peer:
+            await in_thread(peer.shake_hands)
+            lines = peer.sealed(b"a\n" * 7)  # answered by less than stops the reading
+            sent = 0
+            while not (factory.count and factory.only.queued):
+                await in_thread(peer.socket.sendall, lines if not sent else peer.sealed(b"a\n"))
+                sent += 1
+                await turn(0.002)
+            assert not factory.stuck
+            await in_thread(peer.socket.sendall, b"\x17\x03\x03\x00\x20" + bytes(32))
+            await all_gone(factory, 10)
+    assert factory.outcomes == [Outcome.RESET]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_open_end_after_a_cut_is_told_as_such(pem):
+    factory = Recording(allow_half_open=True, half_open_timeout=0.1)
+    async with serving_tls(factory, pem) as address:
+        await in_thread(ask, address, b"hello", BARE_FIN)
+        await all_gone(factory, 10)
+    assert factory.outcomes == [Outcome.TRUNCATED]
+
+
+@pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["x"]])
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_offers_protocols_is_served_without_one(offered, pem):
+    """As curl, browsers and proxies do (RFC 7301)."""
+    settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    settings.check_hostname, settings.verify_mode = False, ssl.CERT_NONE
+    settings.set_alpn_protocols(offered)
+    factory = Recording(prefix=MARK)
+    async with serving_tls(factory, pem) as address:
+        with await in_thread(Peer, address, settings) as peer:
+            await in_thread(peer.shake_hands)
+            assert peer.tls.selected_alpn_protocol() is None
+            heard = await in_thread(peer.converse, peer.sealed(b"x", notify=True), True)
+        await all_gone(factory)
+    assert heard == Heard(MARK + b"x", True, "FIN")
 
 
 # -- the handshake ----------------------------------------------------------------------
@@ -822,6 +897,19 @@ async def test_who_does_not_shake_hands_is_nobodys_client(words, ending, pem):
     assert sum("outcome = handshake" in line for line in lines) == 1
     if ending == "FIN":
         assert "TLS: " in errors[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_handshake_that_takes_too_long_is_said_so(pem):
+    factory = unheard(log="connections", handshake_timeout=0.2)
+    with report_lines() as lines:
+        async with serving_tls(factory, pem) as address:
+            with connect(address):
+                await until(lambda: factory.all_made)
+                await within(factory.when_idle())
+    errors = [line for line in lines if "Error" in line]
+    assert len(errors) == 1
+    assert "TLS: no handshake within 0.2 s" in errors[0]
 
 
 @pytest.mark.parametrize("words", ["garbage", "text", "http", "data of a connection"])

@@ -1,5 +1,6 @@
-"""Makes ``twistd echosvc`` and ``twist echosvc`` known to Twisted."""
+"""Makes ``twistd echosvc``, ``twist echosvc`` and ``--reactor=lean`` known to Twisted."""
 
+from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
 echosvc = ServiceMaker(
@@ -8,3 +9,4 @@ echosvc = ServiceMaker(
     "An echo service: answers every message with a prefix and the message.",
     "echosvc",
 )
+lean = Reactor("lean", "echosvc.reactor", "epoll for many small events, on a monotonic clock")

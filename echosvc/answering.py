@@ -1,0 +1,166 @@
+"""Messages to replies, no more at a time than may wait to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from echosvc.connection import Connection
+from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated
+from echosvc.report import Outcome, Report, log
+
+if TYPE_CHECKING:
+    from echosvc.config import Config
+
+#: Ends that no client asked for: what was read is answered first.
+_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT, Outcome.CLOSED)
+
+_NOTHING = ChunkFramer()  # is never fed: the framer where none is needed
+
+
+class Answering(Connection):
+    """A connection on which every message is answered.
+
+    :ivar messages: messages read so far.
+    """
+
+    _config: Config
+    _report: Report
+    messages = 0
+
+    _silent = 0  # messages without a reply
+    _head: bytes | None = None  # what stands before every reply of a plain echo
+    _framer: Framer = _NOTHING
+    _batch: list[bytes] | None = None  # replies that are being collected
+    _ending: Outcome | None = None  # to end with once they are sent
+    _last: Outcome | None = None  # to end with once everything read is answered
+
+    def reply(self, message: bytes) -> bytes | None:
+        """Give the answer to one message; ``None`` for no answer."""
+        raise NotImplementedError
+
+    @property
+    def replies(self) -> int:
+        """Replies given so far, the one that is being made included."""
+        return self.messages - self._silent
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer what was read; once we are closing, discard it."""
+        self._idle_clock.active = self._now()
+        self.bytes_in += len(data)
+        if self.outcome is not None:
+            return
+        if self._head is not None:
+            reply = self._head + data
+            self.messages += 1
+            self.bytes_out += len(reply)
+            if not self._sender.send(reply):
+                self._wait_for_room()
+            return
+        self._register()
+        self._framer.feed(data)
+        if self._held:  # Twisted's own TLS hands over what it had read already
+            self._link.pauseProducing()
+        self._answer()
+
+    def _go_on(self) -> None:
+        self._answer()
+        if self.peer_finished:
+            self._ended_by_peer()
+        if self._last is not None and not self._blocked:
+            self.end_with(self._last)
+
+    def _answer(self) -> None:
+        """Answer the messages that are there, until the transport has enough."""
+        more = self._batch is None
+        while more and not (self._blocked or self._held or self.closing):
+            more = self._in_batch(self._collect)
+
+    def _in_batch(self, collect: Callable[[list[bytes]], bool]) -> bool:
+        """Send in one piece what ``collect`` gathers, then end if that is due.
+
+        What reply() writes meanwhile keeps its place, and so does the end that it asks for.
+        """
+        batch: list[bytes] = []
+        self._batch = batch
+        try:
+            more = collect(batch)
+        except MessageTooLong:
+            more = self._end_after(Outcome.TOO_LONG)
+        except MessageTruncated:
+            more = self._end_after(Outcome.TRUNCATED)
+        except Exception:
+            log.failure("Server Error: the reply to a message failed")
+            more = self._end_after(Outcome.FAILED)
+        self._batch = None
+        if batch and not self._gone:
+            self._send(batch[0] if len(batch) == 1 else b"".join(batch), later=more)
+        if self._ending is not None:
+            super().end_with(self._ending)
+        return more
+
+    def _end_after(self, outcome: Outcome) -> bool:
+        self._ending = self._ending or outcome
+        return False  # nothing more is to be collected
+
+    def _collect(self, batch: list[bytes]) -> bool:
+        """Take messages and add their replies, no more than may wait.
+
+        :return: whether messages are left. Then the batch leaves in the reactor's next
+            turn, whatever the kernel would take now: other clients come first.
+        """
+        room = self._sender.room()
+        size = 0
+        while (message := self._framer.take()) is not None:
+            size += self._answer_one(message, batch, size)
+            if self._ending is not None or self.closing or self._held:
+                return False
+            if size > room:
+                return self._framer.pending > 0
+        return False
+
+    def _answer_one(self, message: bytes, batch: list[bytes], before: int = 0) -> int:
+        """Add the reply to one message to a batch of size ``before``; give its size."""
+        self.messages += 1
+        answer = None if self._config.discard else self.reply(message)
+        size = 0
+        if answer is None:
+            self._silent += 1
+        elif isinstance(answer, bytes):
+            batch.append(self._framer.wrap(answer))
+            size = len(batch[-1])
+        else:
+            raise TypeError(f"reply() must give bytes or None, not {type(answer).__name__}")
+        if self._report.messages:
+            port = getattr(self.remote_address, "port", "-")
+            self._report.received(port, message, self.bytes_in, self.bytes_out + before + size)
+        return size
+
+    def _collect_rest(self, batch: list[bytes]) -> bool:
+        """Answer what the end of the stream makes a message."""
+        message = self._framer.end()
+        if message is not None:
+            self._answer_one(message, batch)
+        return False
+
+    def end_with(self, outcome: Outcome) -> None:
+        """End politely; what was read, and what :meth:`reply` adds, goes out before."""
+        if self._batch is not None:
+            self._end_after(outcome)
+            return
+        if outcome in _OUR_OWN and not (self.closing or self._waiting):
+            self._held = False
+            self._answer()
+            if not self._blocked:
+                self._sender.deliver()
+            more = self._framer.pending or self._sender.holding
+            if self._blocked and more and not self.closing:
+                self._end_once_answered(outcome)
+                return
+        super().end_with(outcome)
+
+    def _end_once_answered(self, outcome: Outcome) -> None:
+        """Read no more; end when the client has taken enough to answer the rest."""
+        if self._last is None:
+            self._last = outcome
+            self._close_slowly(outcome)

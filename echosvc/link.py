@@ -1,0 +1,70 @@
+"""What can be known of a connection: addresses, figures, state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.interfaces import IAddress, ITransport
+from twisted.internet.protocol import Protocol
+
+from echosvc.flow import Sender
+from echosvc.report import Outcome, format_address
+
+
+class Link(Protocol):
+    """One end of a connection, as it can be looked at.
+
+    :ivar bytes_in: bytes read, those that still wait for a whole message included.
+    :ivar bytes_out: bytes accepted for sending, queued ones included.
+    :ivar peer_finished: the peer has sent its FIN.
+    :ivar outcome: how it ended; ``None`` while it is open.
+    """
+
+    bytes_in = 0
+    bytes_out = 0
+    peer_finished = False
+    outcome: Outcome | None = None
+
+    _gone = False
+    _local_address: IAddress | None = None
+    _now: Callable[[], float]
+    _opened_at: float
+    _sender: Sender
+
+    @property
+    def local_address(self) -> IAddress | None:
+        """Our side's address; once the connection is gone, only if asked before."""
+        if self._local_address is None and not self._gone:
+            self._local_address = cast(ITransport, self.transport).getHost()
+        return self._local_address
+
+    @property
+    def remote_address(self) -> IAddress:
+        """The peer's address."""
+        return cast(ITransport, self.transport).getPeer()
+
+    @property
+    def local(self) -> str:
+        """Our side's address as ``HOST:PORT``."""
+        return format_address(self.local_address)
+
+    @property
+    def remote(self) -> str:
+        """The peer's address as ``HOST:PORT``; an IPv4 peer is always shown as IPv4."""
+        return format_address(self.remote_address)
+
+    @property
+    def queued(self) -> int:
+        """Bytes accepted for sending that the kernel has not taken yet."""
+        return self._sender.queued()
+
+    @property
+    def closing(self) -> bool:
+        """Whether our side has begun to end; nothing more can be sent."""
+        return self.outcome is not None or self._gone
+
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+        return self._now() - self._opened_at
