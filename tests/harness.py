@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Where the Node programs are.
 NODE = ROOT / "tests" / "net" / "node"
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
+#: The reactor of the servers that tests start: one that twistd knows by this name.
+if REACTOR := os.environ.get("ECHOSVC_TEST_REACTOR"):
+    TWISTD.append(f"--reactor={REACTOR}")
 
 
 def need(program: str) -> str:

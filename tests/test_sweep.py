@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.python.runtime import seconds as wall_seconds
@@ -47,6 +47,97 @@ def run(clock: Clock, until: float) -> None:
     while (calls := clock.getDelayedCalls()) and calls[0].getTime() <= until:
         clock.advance(max(0.0, calls[0].getTime() - clock.seconds()))
     clock.advance(max(0.0, until - clock.seconds()))
+
+
+class Sleeper(Item):
+    """Active at times that nobody is told of; due ``timeout`` after each."""
+
+    def __init__(self, clock: Clock, timeout: float) -> None:
+        super().__init__(math.inf)
+        self.clock, self.timeout = clock, timeout
+        self.active = self.reported = clock.seconds()
+        self.reports: list[float] = []
+
+    def tick(self, now: float) -> None:
+        self.ticks.append(now)
+        if now >= self.active + self.timeout and self.active != self.reported:
+            self.reported = self.active
+            self.reports.append(now)
+        self.due = math.inf if self.active == self.reported else self.active + self.timeout
+
+    def resting(self) -> bool:
+        return self.due == math.inf and self.active == self.reported
+
+
+class RestTests(SynchronousTestCase):
+    @given(
+        st.sampled_from([0.01, 0.06, 0.5, 3.0, 60.0]),
+        st.lists(st.floats(0.001, 10.0), min_size=1, max_size=5),
+    )
+    @settings(deadline=None)
+    def test_who_stirs_unsaid_is_met_never_early_and_little_late(
+        self, timeout: float, pauses: list[float]
+    ) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [timeout], timeout)
+        item = Sleeper(clock, timeout)
+        sweep.watch(item)
+        for pause in pauses:
+            run(clock, clock.seconds() + pause)
+            item.active = clock.seconds()
+            count = len(item.reports)
+            run(clock, clock.seconds() + timeout + allowed(timeout) + 1e-6)
+            self.assertEqual(len(item.reports), count + 1)
+            self.assertGreaterEqual(item.reports[-1], item.active + timeout)
+
+    def test_who_rests_is_left_alone(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [0.5], 0.5)
+        items = [Sleeper(clock, 0.5) for _ in range(10)]
+        for item in items:
+            sweep.watch(item)
+        run(clock, 100)
+        self.assertEqual([item.ticks for item in items], [[]] * 10)
+
+    def test_looks_are_rare_while_all_rest(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [0.5], 0.5)
+        item = Sleeper(clock, 0.5)
+        sweep.watch(item)
+        looks = []
+        item.resting = lambda: looks.append(clock.seconds()) or True
+        run(clock, 100)
+        self.assertLess(len(looks), 100 / 0.4)
+
+    def test_without_a_nap_who_rests_costs_no_timer(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [2.0])
+        item = Sleeper(clock, 1.0)
+        sweep.watch(item)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        item.due = 0.3
+        sweep.stir(item)
+        run(clock, 1)
+        self.assertEqual(len(item.ticks), 1)
+
+    def test_who_is_stirred_in_a_long_nap_is_met_within_an_interval(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [60.0], 60.0)
+        item = Sleeper(clock, 60.0)
+        sweep.watch(item)
+        run(clock, 10)
+        item.due = 0.0
+        sweep.stir(item)
+        run(clock, 10 + sweep.interval)
+        self.assertEqual(len(item.ticks), 1)
+
+    def test_who_rests_can_be_forgotten(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [0.5], 0.5)
+        item = Sleeper(clock, 0.5)
+        sweep.watch(item)
+        sweep.forget(item)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
 
 class SweepTests(SynchronousTestCase):
