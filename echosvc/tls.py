@@ -22,13 +22,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.layer import LayerTransport
+from echosvc.records import RECORD, Records, whole_record
 from echosvc.report import TLSError
 
 if TYPE_CHECKING:
     from echosvc.secure import TLSFactory
 
-#: Longest plain text of one record, bytes (RFC 8446, 5.1).
-RECORD = 16384
 #: What a record adds to its plain text at most, bytes (RFC 8446, 5.2; header included).
 _OVERHEAD = 5 + 256
 #: How much is encrypted in one go, bytes: so much is held twice.
@@ -58,6 +57,7 @@ class TLSTransport(LayerTransport):
     def __init__(self, inner: IProtocol) -> None:
         super().__init__(inner)
         self._early: list[bytes] = []
+        self._records = Records()
 
     # -- from below -----------------------------------------------------------
 
@@ -73,11 +73,14 @@ class TLSTransport(LayerTransport):
         """Decrypt, unless the inner protocol has paused."""
         if self._read_over:
             return
+        whole = whole_record(data) if self._records.aligned else 0
+        if not whole:
+            self._records.feed(data)
         self._tls.bio_write(data)
         if not self.ready:
             self._handshake()
         if self.ready:
-            self._pump()
+            self._pump(0 if self.holding or self._paused else whole)
 
     def readConnectionLost(self) -> None:
         """TCP's end of the stream. After the close_notify it says nothing new."""
@@ -120,14 +123,22 @@ class TLSTransport(LayerTransport):
             self.write(data)
         self._completed()
 
-    def _pump(self) -> None:
-        """Decrypt what came, until the inner protocol wants no more."""
+    def _pump(self, whole: int = 0) -> None:
+        """Decrypt what came, until the inner protocol wants no more.
+
+        :param whole: bytes of the one record that OpenSSL holds, with no more behind it;
+            0 = not known. To ask once more for what is not there costs as much as it.
+        """
         if self._pumping:
             return
         self._pumping = self.holding = True
         try:
-            while not (self._paused or self._read_over):
-                self._decrypt_one()
+            if whole:
+                data = self._tls.recv(whole)
+                self.holding = False
+                self.wrappedProtocol.dataReceived(data)
+            while self.holding and not (self._paused or self._read_over):
+                self.wrappedProtocol.dataReceived(self._tls.recv(RECORD))
         except SSL.WantReadError:
             self.holding = False
             self._flush()  # the answer to a key update
@@ -140,10 +151,6 @@ class TLSTransport(LayerTransport):
             self._fail(error)
         finally:
             self._pumping = False
-
-    def _decrypt_one(self) -> None:
-        data = self._tls.recv(RECORD)
-        self.wrappedProtocol.dataReceived(data)
 
     def _peer_finished(self) -> None:
         self._read_over, self.holding = True, False
@@ -182,11 +189,14 @@ class TLSTransport(LayerTransport):
             if taken % _SLICE == 0:
                 self._flush(later)
             taken += self._tls.send(memoryview(data)[taken : taken + RECORD])
-        return self._flush(later)
+        return self._flush(later, len(data))
 
-    def _flush(self, later: bool = False) -> bool:
-        """Send what OpenSSL has ready; give whether the kernel has taken it all."""
-        size = _SLICE + _SLICE // RECORD * _OVERHEAD
+    def _flush(self, later: bool = False, plain: int = _SLICE) -> bool:
+        """Send what OpenSSL has ready; give whether the kernel has taken it all.
+
+        :param plain: bytes of plain text that were encrypted, about.
+        """
+        size = min(plain, _SLICE) + _OVERHEAD * (plain // RECORD + 1)
         while True:
             try:
                 data = self._tls.bio_read(size)
