@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from echosvc.connection import Connection
+from echosvc.flow import LARGE
 from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated
 from echosvc.report import Outcome, Report, log
 
@@ -47,14 +48,16 @@ class Answering(Connection):
     def dataReceived(self, data: bytes) -> None:
         """Answer what was read; once we are closing, discard it."""
         self._idle_clock.active = self._now()
-        self.bytes_in += len(data)
+        size = len(data)
+        self.bytes_in += size
         if self.outcome is not None:
             return
-        if self._head is not None:
-            reply = self._head + data
+        head, sender = self._head, self._sender
+        if head is not None:
             self.messages += 1
-            self.bytes_out += len(reply)
-            if not self._sender.send(reply):
+            self.bytes_out += len(head) + size
+            sent = sender.send(head + data) if size < LARGE else sender.send_both(head, data)
+            if not sent:
                 self._wait_for_room()
             return
         self._register()
