@@ -109,6 +109,8 @@ class Sender:
         self._transport = transport
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
+        if self._direct is not None:
+            _make_own(self._direct)
 
     def room(self) -> int:
         """How many bytes more may be queued."""
@@ -259,6 +261,15 @@ class Sender:
         except (OSError, ValueError):  # no such call, or closed already
             return 0
         return cast(int, struct.unpack("i", answer)[0])
+
+
+def _make_own(direct: tcp.Connection) -> None:
+    """Give a transport what its class has and every message asks for.
+
+    To find it in the class takes CPython 3.11 30 ns longer, 2 % of a message in all.
+    """
+    direct.TLS, direct.dataBuffer = direct.TLS, direct.dataBuffer
+    direct.bufferSize = direct.bufferSize
 
 
 def _write(transport: Transport, data: bytes) -> None:

@@ -35,8 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NODE = ROOT / "tests" / "net" / "node"
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
 #: The reactor of the servers that tests start: one that twistd knows by this name.
-if REACTOR := os.environ.get("ECHOSVC_TEST_REACTOR"):
-    TWISTD.append(f"--reactor={REACTOR}")
+REACTOR = os.environ.get("ECHOSVC_TEST_REACTOR")
 
 
 def need(program: str) -> str:
@@ -141,6 +140,8 @@ class Server(Process):
     def __init__(self, *options: str, twistd: tuple[str, ...] = (), **popen: object) -> None:
         if not any(option.startswith(("--listen", "-l")) for option in options):
             options = ("--listen", "tcp:0:interface=127.0.0.1", *options)
+        if REACTOR and not any(option.startswith("--reactor") for option in twistd):
+            twistd = (f"--reactor={REACTOR}", *twistd)
         super().__init__([*TWISTD, *twistd, "echosvc", *options], **popen)
         try:
             self.wait_line("Server listening")
