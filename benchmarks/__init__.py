@@ -1,0 +1,1 @@
+"""What the service costs, measured beside other echo servers: ``python -m benchmarks``."""

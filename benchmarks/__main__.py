@@ -1,0 +1,5 @@
+"""The way in."""
+
+from benchmarks.cli import main
+
+raise SystemExit(main())

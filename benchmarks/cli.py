@@ -1,0 +1,164 @@
+"""What echosvc costs, measured beside other echo servers."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import chart, document, lineup, machine, profiling, programs, targets, workloads
+from benchmarks.figures import summarize
+from benchmarks.process import ROOT, Fault
+from benchmarks.results import Results
+from benchmarks.rounds import Bench
+from benchmarks.table import HEAD, VERDICTS, as_text, notes, rows, verdict_rows
+from benchmarks.workloads import Workload
+
+#: Descriptors that a process needs beyond one for each connection.
+MORE = 200
+#: Seconds for rounds in place of those that other programs disturbed.
+SPARE, SPARE_QUICK = 60.0, 0.0
+_EPILOG = f"""\
+workloads: {" ".join(workloads.BY_NAME)};
+servers: {" ".join(lineup.BY_NAME)}"""
+
+
+def _names(known: dict[str, object]) -> Callable[[str], list[str]]:
+    """What turns "a,b" into names, all of them known."""
+
+    def split(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"not known: {', '.join(unknown)}")
+        return names
+
+    return split
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser("python -m benchmarks", description=__doc__, epilog=_EPILOG)
+    add = made.add_argument
+    add("--quick", action="store_true", help="fewer workloads, shorter: under a minute")
+    add("--only", type=_names({**workloads.BY_NAME}), metavar="WORKLOAD,...", default=[])
+    add("--peers", type=_names({**lineup.BY_NAME}), metavar="SERVER,...", default=[])
+    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--svg", type=Path, metavar="FILE", help="draw them")
+    add("--profile", action="store_true", help="say where the time of a message goes")
+    add("--write-docs", action="store_true", help="write docs/performance.*, with a profile")
+    return made
+
+
+def choose(options: argparse.Namespace) -> list[Workload]:
+    """The workloads that the options ask for."""
+    if options.only:
+        chosen = [workload for workload in workloads.WORKLOADS if workload.name in options.only]
+    else:
+        chosen = [w for w in workloads.WORKLOADS if w.quick or not options.quick]
+    return [workloads.shorten(w) for w in chosen] if options.quick else chosen
+
+
+def progress(words: str) -> None:
+    """Say where we are, in one line that is written anew; to a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+
+
+def too_many(workload: Workload, descriptors: int) -> str:
+    """Why a workload cannot be measured, or ""."""
+    needed = workload.idle + workload.connections + MORE
+    if needed <= descriptors:
+        return ""
+    return f"it needs {needed:,} descriptors and the limit is {descriptors:,} (ulimit -n)"
+
+
+def measure(bench: Bench, options: argparse.Namespace) -> Results:
+    """All workloads."""
+    absent = {peer.name: why for peer in lineup.PEERS if (why := peer.absent())}
+    results = Results(absent=absent, machine=machine.facts())
+    descriptors = programs.allow_descriptors()
+    for workload in choose(options):
+        if why := too_many(workload, descriptors):
+            results.left_out[workload.title] = why
+            continue
+        asked = [n for n in workload.peers if not options.peers or n in options.peers]
+        peers = [lineup.BY_NAME[name] for name in asked if name not in absent]
+        found = bench.measure(workload, peers) if peers else {}
+        results.add(workload, {name: summarize(samples) for name, samples in found.items()})
+    return results
+
+
+def _profile(bench: Bench, results: Results, wanted: bool) -> profiling.Profile | None:
+    """A profile of the lean server, or of the default one."""
+    name = "ours" if "lean" in results.absent else "lean"
+    return profiling.watch(bench, name) if wanted else None
+
+
+def _write(
+    options: argparse.Namespace, results: Results, profile: profiling.Profile | None, seconds: float
+) -> None:
+    """The files that the options ask for."""
+    verdicts = targets.judge(results)
+    whole = results.as_json([verdict.as_dict() for verdict in verdicts])
+    picture = chart.draw(results)
+    files = {options.json: whole, options.svg: picture}
+    if options.write_docs:
+        docs = ROOT / "docs"
+        text = document.write(results, verdicts, profile, seconds)
+        files |= {docs / "performance.md": text, docs / "performance.json": whole}
+        files[docs / "performance.svg"] = picture
+    for path, content in files.items():
+        if path is not None:
+            path.write_text(content, encoding="utf-8")
+
+
+def _print(results: Results, profile: profiling.Profile | None) -> None:
+    """The table, what must be known of it, and the targets."""
+    print(as_text(HEAD, rows(results)))
+    print("".join(f"{note}\n" for note in notes(results)))
+    if found := verdict_rows(targets.judge(results)):
+        print(as_text(VERDICTS, found, (0, 3)))
+    if profile is not None:
+        print(document.describe(profile))
+
+
+def run(options: argparse.Namespace, words: list[str]) -> None:
+    """Measure, and say and write what was found.
+
+    :param words: of the command line.
+    :raises Fault: something is missing, or a byte was wrong.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="echosvc-benchmarks-") as name:
+        directory = Path(name)
+        programs.prepare(directory)
+        files = programs.make_certificate(directory)
+        spare = SPARE_QUICK if options.quick else SPARE
+        bench = Bench(programs.build(directory), directory, files, progress, spare)
+        results = measure(bench, options)
+        profile = _profile(bench, results, options.profile or options.write_docs)
+    results.options = " ".join(words)
+    progress("")
+    _print(results, profile)
+    _write(options, results, profile, time.monotonic() - began)
+
+
+def main(words: list[str] | None = None) -> int:
+    """The exit status: 0, or 1 after one line that says why, or 130 after Ctrl-C or SIGTERM."""
+    given = sys.argv[1:] if words is None else words
+    options = parser().parse_args(given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers end with us
+    try:
+        run(options, given)
+    except (Fault, OSError) as error:
+        progress("")
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        progress("")
+        return 130
+    return 0

@@ -1,0 +1,106 @@
+"""``docs/performance.md``: made from the results of one run, never typed."""
+
+from __future__ import annotations
+
+from benchmarks.profiling import Profile, Shares
+from benchmarks.quiet import DISTURBED
+from benchmarks.results import Results
+from benchmarks.rounds import EXTRA
+from benchmarks.table import HEAD, VERDICTS, as_markdown, as_text, notes, number, rows, verdict_rows
+from benchmarks.targets import Verdict
+
+_PROFILE = ["function", "share", "µs/message"]
+_LINES = ["the same by line", "share", "µs/message"]
+_INTRODUCTION = """\
+# Performance
+
+This file, `performance.json` and `performance.svg` are written by
+
+    {command}
+
+which took {minutes} min. Do not edit them.
+
+![Costs of echo servers, workload by workload](performance.svg)
+
+## What is compared
+
+The same echo with the prefix `Sending: `, by servers in their usual form, on loopback, one process
+each: the least that it costs in C; this service on its lean reactor and on Twisted's default one,
+also with idle connections closed and keep-alive on ("guarded"); asyncio and uvloop; Node's `net`
+and `tls`, also logging every message; and Twisted's own `Echo`. They run at the same time and are
+measured in turn, several rounds; a figure is the median of the rounds. A round in which other
+programs used more than {disturbed:.0%} of a processor is repeated, {extra} times at most while
+there is time; of all the rounds the least disturbed count, whatever they say.
+
+**Cost** is the processor time that the server's process used, in user space and in the kernel,
+divided by the messages. It is what the ranking is by: a rate depends on the client too. The client
+is a program in C that compares every byte that comes back with what it sent; a run with one wrong,
+missing or additional byte is refused. It runs on one processor and the servers on the others.
+
+- *64 B x 64*: 64 connections, each sending 64 bytes and waiting for the reply.
+- *stream*: one connection; 1 GiB sent as fast as it goes, read and compared meanwhile. Twisted's
+  own `Echo` is sent its FIN after the last byte is back, since it would lose what is on its way.
+- *one-message connections*: connect, one message of 64 B, half-close, wait for the end; 32 at once.
+- *idle connections*: resident memory with all connections open less that with none, each after one
+  message.
+- *start to listening*: from the start of the process until it accepts.
+"""
+
+
+def _machine(results: Results) -> str:
+    """The machine, a line each."""
+    return "".join(f"- {name}: {value}\n" for name, value in results.machine.items())
+
+
+def _profile_words(profile: Profile) -> str:
+    """How a profile was made."""
+    return (
+        f"{profile.server}, 64 B x 64, by the innermost Python function: what the kernel does in\n"
+        "a system call counts for the function that makes it, as do functions of C.\n"
+        f"{profile.seconds:.1f} s of processor time; {number(profile.cost)} µs a message"
+        f" while it was watched, {profile.kernel:.0%} of it in the kernel.\n\n"
+    )
+
+
+def _profile_cells(profile: Profile, shares: Shares, mark: str) -> list[list[str]]:
+    """A row for each function, or line, its name between two marks."""
+    return [
+        [f"{mark}{name.replace('|', '/')}{mark}", f"{share:.1%}", number(share * profile.cost)]
+        for name, share in shares
+    ]
+
+
+def describe(profile: Profile) -> str:
+    """A profile in plain text."""
+    functions = as_text(_PROFILE, _profile_cells(profile, profile.functions, ""), (0,))
+    lines = as_text(_LINES, _profile_cells(profile, profile.lines, ""), (0,))
+    return f"{_profile_words(profile)}{functions}\n{lines}"
+
+
+def _profile_part(profile: Profile) -> str:
+    """A profile in Markdown, with its heading."""
+    functions = as_markdown(_PROFILE, _profile_cells(profile, profile.functions, "`"), (0,))
+    lines = as_markdown(_LINES, _profile_cells(profile, profile.lines, "`"), (0,))
+    heading = "## Where the remaining microseconds go"
+    return f"{heading}\n\n{_profile_words(profile)}{functions}\n{lines}"
+
+
+def write(
+    results: Results, verdicts: list[Verdict], profile: Profile | None, seconds: float
+) -> str:
+    """The whole document.
+
+    :param seconds: how long the run took.
+    """
+    command = f"python -m benchmarks {results.options}".strip()
+    minutes = max(1, round(seconds / 60))
+    parts = [
+        _INTRODUCTION.format(command=command, minutes=minutes, disturbed=DISTURBED, extra=EXTRA),
+        f"## The machine\n\n{_machine(results)}",
+        f"## Results\n\n{as_markdown(HEAD, rows(results))}",
+        "".join(f"- {note}\n" for note in notes(results)),
+        f"## Targets\n\n{as_markdown(VERDICTS, verdict_rows(verdicts), (0, 3))}",
+    ]
+    if profile is not None:
+        parts.append(_profile_part(profile))
+    return "\n".join(part for part in parts if part)

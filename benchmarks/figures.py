@@ -1,0 +1,65 @@
+"""From samples to figures: medians over the rounds, and ratios between servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.measure import Sample
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the rounds say of one server under one workload; medians, unless it says other.
+
+    :ivar cost: in the workload's unit; the ranking.
+    :ivar least: the smallest cost of a round.
+    :ivar most: the largest.
+    :ivar rate: messages, connections or GiB a second.
+    :ivar p50: median time of a message, µs; so the 99th and the 99.9th percentile.
+    :ivar alone: the cost without idle connections beside; 0 = not measured.
+    :ivar cpu: CPU time of a start, ms.
+    :ivar foreign: what other programs used meanwhile, in processors.
+    :ivar limited: in most rounds the load generator was the bottleneck.
+    """
+
+    cost: float
+    least: float
+    most: float
+    rate: float
+    p50: float
+    p99: float
+    p999: float
+    alone: float
+    cpu: float
+    foreign: float
+    limited: bool
+    rounds: int
+
+
+def summarize(samples: list[Sample]) -> Figures:
+    """The figures of at least one round."""
+
+    def middle(name: str) -> float:
+        return float(median(getattr(sample, name) for sample in samples))
+
+    costs = [sample.cost for sample in samples]
+    return Figures(
+        cost=middle("cost"),
+        least=min(costs),
+        most=max(costs),
+        rate=middle("rate"),
+        p50=middle("p50"),
+        p99=middle("p99"),
+        p999=middle("p999"),
+        alone=middle("alone"),
+        cpu=middle("cpu"),
+        foreign=middle("foreign"),
+        limited=middle("limited") > 0.5,
+        rounds=len(samples),
+    )
+
+
+def ratio(one: float, other: float) -> float | None:
+    """One cost over another; ``None`` where there is nothing to divide by."""
+    return one / other if other > 0 else None
