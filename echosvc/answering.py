@@ -11,7 +11,7 @@ from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncate
 from echosvc.report import Outcome, Report, log
 
 if TYPE_CHECKING:
-    from echosvc.config import Config
+    from echosvc.factory import EchoFactory
 
 #: Ends that no client asked for: what was read is answered first.
 _OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT, Outcome.CLOSED)
@@ -25,8 +25,7 @@ class Answering(Connection):
     :ivar messages: messages read so far.
     """
 
-    _config: Config
-    _report: Report
+    factory: EchoFactory
     messages = 0
 
     _silent = 0  # messages without a reply
@@ -35,6 +34,15 @@ class Answering(Connection):
     _batch: list[bytes] | None = None  # replies that are being collected
     _ending: Outcome | None = None  # to end with once they are sent
     _last: Outcome | None = None  # to end with once everything read is answered
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        self.messages, self._batch = 0, None
+        super().connectionMade()
+
+    @property
+    def _report(self) -> Report:
+        return self.factory.report
 
     def reply(self, message: bytes) -> bytes | None:
         """Give the answer to one message; ``None`` for no answer."""

@@ -156,11 +156,6 @@ class EchoClient(Connection):
 
     # -- life -----------------------------------------------------------------
 
-    def connectionMade(self) -> None:
-        """Take the factory's settings, then begin."""
-        self._config, self._sweep = self.factory.config, self.factory.sweep
-        super().connectionMade()
-
     def _started(self) -> None:
         self._sender.tune(self.factory.config.nagle, self.factory.config.keep_alive)
         self._register()

@@ -67,7 +67,7 @@ class EchoProtocol(Answering):
     @property
     def prefix(self) -> bytes:
         """What stands before the reply number :attr:`replies`."""
-        constant = self._constant
+        constant = self._prefix.constant
         return self._prefix.render(self.replies) if constant is None else constant
 
     def write(self, data: bytes) -> None:
@@ -90,10 +90,8 @@ class EchoProtocol(Answering):
         self.abort_with(Outcome.ABORTED)
 
     def connectionMade(self) -> None:
-        """Take the factory's settings, then begin."""
-        config = self.factory.config
-        self._sweep, self._report = self.factory.sweep, self.factory.report
-        self._config = config
+        """Be counted, then begin."""
+        self._end_told = False
         self.number = self.factory.enter(self)
         super().connectionMade()
 
@@ -103,9 +101,8 @@ class EchoProtocol(Answering):
         if config.encoding == "utf-8":
             self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = self.factory.bound(self.factory.prefix, self)
-        self._constant = self._prefix.constant
         if self._is_plain_echo():
-            self._head = self._constant
+            self._head = self._prefix.constant
         else:
             self._framer = make_framer(config.framing, config.encoding, config.max_message)
         if self._report.connections:

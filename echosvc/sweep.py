@@ -120,6 +120,7 @@ class Sweep:
                 soonest = item.due
         self._looking = False
         if not self._watched:
+            self._watched = set()  # a set that was emptied keeps its room
             soonest = self._nap_over
         if soonest < math.inf and (self._watched or self._resting):
             self._look_in(max(SOONEST, min(soonest, self._nap_over) - now))

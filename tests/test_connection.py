@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -24,8 +26,9 @@ class Talker(Connection):
     """Keeps what it is told."""
 
     def __init__(self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0) -> None:
-        self._sweep = Sweep(clock, [idle_timeout, linger], idle_timeout)
-        self._config = Config(idle_timeout=idle_timeout, linger=linger)
+        sweep = Sweep(clock, [idle_timeout, linger], idle_timeout)
+        config = Config(idle_timeout=idle_timeout, linger=linger)
+        self.factory = SimpleNamespace(config=config, sweep=sweep)
         self.events: list[object] = []
         self.idles: list[float] = []
         self.received = b""
