@@ -202,7 +202,7 @@ class EchoClient(Connection):
     def _size(self) -> int:
         return sum(map(len, self._unread))
 
-    def _ended_by_peer(self) -> None:
+    def _ended_by_peer(self, at_fin: bool = False) -> None:  # noqa: ARG002
         if not self.factory.config.allow_half_open:
             self.end_with(Outcome.FINISHED)
         self._tell_end()

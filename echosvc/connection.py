@@ -12,7 +12,6 @@ Several Twisted defaults lose data or hang here; each is named where it is avoid
 from __future__ import annotations
 
 import math
-from typing import Any, cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -23,10 +22,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.deadlines import CloseClock, IdleClock
-from echosvc.flow import Sender, Transport
+from echosvc.flow import Sender
 from echosvc.link import Link
 from echosvc.report import Outcome, final_outcome
-from echosvc.sweep import Sweep
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -41,7 +39,6 @@ class Connection(Link):
 
     due = math.inf
 
-    factory: Any  # which has config and sweep
     _waiting = False  # for the handshake
     _registered = False
     _blocked = False  # the transport has enough waiting
@@ -56,26 +53,14 @@ class Connection(Link):
     def _go_on(self) -> None:
         """Neither the transport nor the application holds us up any more, maybe."""
 
-    def _ended_by_peer(self) -> None:
-        """The peer's FIN came, and everything before it was read."""
+    def _ended_by_peer(self, at_fin: bool = False) -> None:
+        """The peer's FIN came (``at_fin``: just now), everything before it was read."""
 
     def _timed_out(self, seconds: float) -> None:
         """Nothing happened for ``seconds``, the idle time-out."""
 
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         """The connection is gone."""
-
-    @property
-    def _config(self) -> Any:
-        return self.factory.config
-
-    @property
-    def _sweep(self) -> Sweep:
-        return cast(Sweep, self.factory.sweep)
-
-    @property
-    def _link(self) -> Transport:
-        return cast(Transport, self.transport)
 
     def connectionMade(self) -> None:
         """Begin."""
@@ -118,10 +103,10 @@ class Connection(Link):
             return
         self.peer_finished = True
         self._idle_clock.active = self._now()
-        if self.closing:
+        if not self.closing:
+            self._ended_by_peer(at_fin=True)
+        elif not self._sender.close():
             self._link.loseConnection()
-        else:
-            self._ended_by_peer()
 
     def writeConnectionLost(self) -> None:
         """Our FIN is out, everything before it was taken by the kernel."""
@@ -238,6 +223,15 @@ class Connection(Link):
             self._link.loseConnection()
         else:
             self._link.loseWriteConnection()
+
+    def _end_at_fin(self, outcome: Outcome) -> None:
+        """End where the peer has finished just now: at once, if nothing waits."""
+        if self.closing:
+            return
+        self.outcome = outcome
+        if not self._sender.close():
+            self.outcome = None
+            self.end_with(outcome)
 
     def _close_slowly(self, outcome: Outcome) -> None:
         """From now on the end has a deadline."""

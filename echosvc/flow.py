@@ -20,6 +20,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProducer
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
@@ -189,6 +190,18 @@ class Sender:
             return self.layer.send(data, later)
         _write(self._transport, data)
         return False
+
+    def close(self) -> bool:
+        """Close at once, if nothing waits to be sent; give whether that was so.
+
+        Only for when the reactor tells of the peer's FIN: it then does the same itself
+        with a protocol that wants no half-close. ``loseConnection`` takes another turn.
+        """
+        direct = self._direct
+        if direct is None or direct.TLS or self.queued():
+            return False
+        direct.connectionLost(connectionDone)
+        return True
 
     def lose(self) -> None:
         """End the transport as the reactor does where a write finds it broken."""

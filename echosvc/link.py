@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
 
-from echosvc.flow import Sender
+from echosvc.flow import Sender, Transport
 from echosvc.report import Outcome, format_address
+from echosvc.sweep import Sweep
 
 
 class Link(Protocol):
@@ -26,6 +27,7 @@ class Link(Protocol):
     peer_finished = False
     outcome: Outcome | None = None
 
+    factory: Any  # which has config and sweep
     _gone = False
     _local_address: IAddress | None = None
     _now: Callable[[], float]
@@ -68,3 +70,15 @@ class Link(Protocol):
     def age(self) -> float:
         """Seconds since the connection was made."""
         return self._now() - self._opened_at
+
+    @property
+    def _config(self) -> Any:
+        return self.factory.config
+
+    @property
+    def _sweep(self) -> Sweep:
+        return cast(Sweep, self.factory.sweep)
+
+    @property
+    def _link(self) -> Transport:
+        return cast(Transport, self.transport)

@@ -121,7 +121,7 @@ class EchoProtocol(Answering):
         plain = config.framing == "chunk" and config.encoding == "raw"
         return usual and plain and not silent and self._sender.half_closes
 
-    def _ended_by_peer(self) -> None:
+    def _ended_by_peer(self, at_fin: bool = False) -> None:
         """Answer the rest, then end; unless our side is to stay open."""
         if self._blocked or self._held or self.closing or self._end_told:
             return  # with messages left: we come back when they may be answered
@@ -130,6 +130,8 @@ class EchoProtocol(Answering):
         self._guarded(self.peer_ended)
         if self.factory.config.allow_half_open:
             self._stay_half_open()
+        elif at_fin:
+            self._end_at_fin(self._word_of_peer())
         else:
             self.end_with(self._word_of_peer())
 

@@ -39,7 +39,7 @@ class Talker(Connection):
     def _go_on(self) -> None:
         self.events.append("go on")
 
-    def _ended_by_peer(self) -> None:
+    def _ended_by_peer(self, at_fin: bool = False) -> None:
         self.events.append("peer ended")
 
     def _timed_out(self, seconds: float) -> None:
