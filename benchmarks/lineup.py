@@ -112,6 +112,7 @@ def _no_lean() -> str:
 #: In the order of every table.
 PEERS = (
     Peer("c", "C (floor)", _floor),
+    Peer("bare", "Python (floor)", _python("bare_python.py")),
     Peer("lean", "echosvc, lean", _echosvc(reactor="lean"), _no_lean),
     Peer("ours", "echosvc", _echosvc()),
     Peer(

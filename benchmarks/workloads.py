@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 #: Everybody whom all the plain workloads compare.
 MAIN = ("c", "lean", "ours", "uvloop", "asyncio", "node", "plain")
 #: Those, and the variants that one workload is enough for.
-ALL = ("c", "lean", "ours", "lean-guarded", "guarded", *MAIN[3:6], "node-log", "plain")
+ALL = ("c", "bare", "lean", "ours", "lean-guarded", "guarded", *MAIN[3:6], "node-log", "plain")
 SECURE = MAIN[1:]
 GIB = 1 << 30
 
