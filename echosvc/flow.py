@@ -97,21 +97,24 @@ class Sender:
     :param transport: any Twisted stream transport.
     :ivar broke: the kernel has refused a write. It tells of a reset only once: to the
         read that comes after, the reset looks like a FIN.
-    :ivar layer: the transport, where it is a :class:`Layer`.
     :ivar plain: a TCP or UNIX socket without TLS: its queue is known, and bytes may go
         to the kernel directly.
     """
 
-    __slots__ = ("_bottom", "_direct", "_transport", "broke", "layer")
+    __slots__ = ("_bottom", "_direct", "_over", "broke")
 
     def __init__(self, transport: Transport) -> None:
         self.broke = False
-        self.layer = transport if isinstance(transport, Layer) else None
-        self._transport = transport
         self._bottom = _bottom(transport)
         self._direct = self._bottom if type(transport) in _PLAIN else None
+        self._over = None if self._direct is not None else transport
         if self._direct is not None:
             _make_own(self._direct)
+
+    @property
+    def layer(self) -> Layer | None:
+        """The transport, where it is a :class:`Layer`."""
+        return self._over if isinstance(self._over, Layer) else None
 
     def room(self) -> int:
         """How many bytes more may be queued."""
@@ -186,9 +189,10 @@ class Sender:
         return False
 
     def _send_through(self, data: bytes, later: bool) -> bool:
-        if self.layer is not None:
-            return self.layer.send(data, later)
-        _write(self._transport, data)
+        over = self._over
+        if isinstance(over, Layer):
+            return over.send(data, later)
+        _write(cast(Transport, over), data)
         return False
 
     def close(self) -> bool:
