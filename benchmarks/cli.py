@@ -24,7 +24,7 @@ MORE = 200
 SPARE, SPARE_QUICK = 60.0, 0.0
 _EPILOG = f"""\
 workloads: {" ".join(workloads.BY_NAME)};
-servers: {" ".join(lineup.BY_NAME)}"""
+servers: {"; ".join(f"{name}: {peer.title}" for name, peer in lineup.BY_NAME.items())}"""
 
 
 def _names(known: dict[str, object]) -> Callable[[str], list[str]]:
@@ -44,8 +44,20 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("python -m benchmarks", description=__doc__, epilog=_EPILOG)
     add = made.add_argument
     add("--quick", action="store_true", help="fewer workloads, shorter: under a minute")
-    add("--only", type=_names({**workloads.BY_NAME}), metavar="WORKLOAD,...", default=[])
-    add("--peers", type=_names({**lineup.BY_NAME}), metavar="SERVER,...", default=[])
+    add(
+        "--only",
+        type=_names({**workloads.BY_NAME}),
+        metavar="WORKLOAD,...",
+        default=[],
+        help="only these, by their names below",
+    )
+    add(
+        "--peers",
+        type=_names({**lineup.BY_NAME}),
+        metavar="SERVER,...",
+        default=[],
+        help="only these, by their names below",
+    )
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--svg", type=Path, metavar="FILE", help="draw them")
     add("--profile", action="store_true", help="say where the time of a message goes")

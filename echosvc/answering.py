@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from echosvc.connection import Connection
 from echosvc.flow import LARGE
-from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated
+from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated, make_framer
 from echosvc.report import Outcome, Report, log
 
 if TYPE_CHECKING:
@@ -61,18 +61,26 @@ class Answering(Connection):
         if self.outcome is not None:
             return
         head, sender = self._head, self._sender
-        if head is not None:
+        if head is not None and not self._held:
             self.messages += 1
             self.bytes_out += len(head) + size
             sent = sender.send(head + data) if size < LARGE else sender.send_both(head, data)
             if not sent:
                 self._wait_for_room()
             return
+        if head is not None:  # it was read before the pause was known
+            self._take_apart()
         self._register()
         self._framer.feed(data)
         if self._held:  # Twisted's own TLS hands over what it had read already
             self._link.pauseProducing()
         self._answer()
+
+    def _take_apart(self) -> None:
+        """From now on, have a framer cut the stream into messages."""
+        config = self._config
+        self._head = None
+        self._framer = make_framer(config.framing, config.encoding, config.max_message)
 
     def _go_on(self) -> None:
         self._answer()

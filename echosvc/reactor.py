@@ -11,7 +11,8 @@
 - ``doIteration``: upstream goes through its main loop after every poll. Here polling
   goes on until something else is due: a timer, a call from a thread, the end.
 - ``seconds``: upstream's is the wall clock, which somebody may set; this one is
-  ``time.monotonic``, so no timer fires early or freezes.
+  ``time.monotonic``, so no timer fires early or freezes. Code that takes
+  ``reactor.seconds()`` for the time of day, as ``twisted.web``'s log does, is wrong here.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class LeanReactor(EPollReactor):
         wait = timeout
         while True:
             self.doPoll(wait)
-            if self.threadCallQueue or self._newTimedCalls or not self.running:
+            if self.threadCallQueue or self._newTimedCalls or self._justStopped:
+                return
+            if not self.running:
                 return
             calls = self._pendingTimedCalls
             if calls and calls[0].time < end:  # one was moved to sooner

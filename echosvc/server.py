@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 
 from echosvc.answering import Answering
 from echosvc.flow import HIGH_WATER
-from echosvc.framing import make_framer
 from echosvc.report import Outcome, TLSError, log
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class EchoProtocol(Answering):
         if self._is_plain_echo():
             self._head = self._prefix.constant
         else:
-            self._framer = make_framer(config.framing, config.encoding, config.max_message)
+            self._take_apart()
         if self._report.connections:
             self._report.connected(self.local, self.remote)
         if config.pause_on_connect:
@@ -112,11 +111,14 @@ class EchoProtocol(Answering):
         if self.factory.greeting is not None:
             self._send(self.factory.bound(self.factory.greeting, self).render(0))
         self._guarded(self.opened)
+        if self._head is not None and not self._is_plain_echo():  # it has its own reply() now
+            self._take_apart()
 
     def _is_plain_echo(self) -> bool:
         """Whether every read is answered by the same bytes and itself."""
         config, kind = self._config, type(self)
-        usual = kind.reply is EchoProtocol.reply and kind.prefix is EchoProtocol.prefix
+        reply = getattr(self.reply, "__func__", None)
+        usual = reply is EchoProtocol.reply and kind.prefix is EchoProtocol.prefix
         silent = config.discard or self._report.messages
         plain = config.framing == "chunk" and config.encoding == "raw"
         return usual and plain and not silent and self._sender.half_closes

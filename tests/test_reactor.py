@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -17,6 +19,25 @@ from zope.interface import implementer
 from echosvc.reactor import LeanReactor
 
 LIMIT = 20
+
+
+STOPPING = """
+import sys, socket
+from echosvc.reactor import install
+install()
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
+class Stopping(Protocol):
+    def stop(self, *_):
+        reactor.stop()
+setattr(Stopping, sys.argv[1], Stopping.stop)
+port = reactor.listenTCP(0, Factory.forProtocol(Stopping), interface="127.0.0.1")
+client = socket.create_connection(("127.0.0.1", port.getHost().port))
+client.sendall(b"x")
+client.shutdown(socket.SHUT_WR)
+reactor.run()
+print("stopped")
+"""
 
 
 class Upper(Protocol):
@@ -159,7 +180,8 @@ class LeanReactorTests(SynchronousTestCase):
         reasons: dict[str, Callable[[], object]] = {
             "a new timer": lambda: self.reactor.callLater(0, fired.append, "timer"),
             "a call from a thread": lambda: self.reactor.callFromThread(fired.append, "thread"),
-            "the end": lambda: setattr(self.reactor, "running", False),
+            "the stop": lambda: setattr(self.reactor, "_justStopped", True),
+            "the crash": lambda: setattr(self.reactor, "running", False),
         }
         for name, reason in reasons.items():
             server.dataReceived = lambda _, reason=reason: reason()
@@ -167,8 +189,17 @@ class LeanReactorTests(SynchronousTestCase):
             began = time.monotonic()
             self.reactor.doIteration(LIMIT)
             self.assertLess(time.monotonic() - began, LIMIT / 2, name)
+            self.reactor._justStopped = False
             self.reactor.runUntilCurrent()
         self.assertEqual(fired, ["timer", "thread"])
+
+    def test_a_program_that_stops_it_from_a_handler_ends(self) -> None:
+        """With no timer that would wake it."""
+        for how in ("dataReceived", "connectionLost"):
+            done = subprocess.run(
+                [sys.executable, "-c", STOPPING, how], capture_output=True, timeout=LIMIT
+            )
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"stopped\n", b""))
 
     def test_a_timer_that_is_moved_to_sooner_is_met(self) -> None:
         self.reactor.running = True

@@ -511,6 +511,31 @@ class IdleActionTests(ServerTestCase):
         self.assertIs(connection.outcome, Outcome.TIMED_OUT)
 
 
+class ShortWayTests(ServerTestCase):
+    """A plain echo is answered by a way of its own, which must change nothing."""
+
+    def test_a_reply_that_one_connection_was_given_is_used(self) -> None:
+        def greet(connection: EchoProtocol) -> None:
+            connection.reply = lambda message: b"custom " + message
+
+        line, _ = self.line(on_connect=greet)
+        line.send(b"hello")
+        self.assertEqual(line.receive(), b"custom hello")
+
+    def test_what_is_read_though_paused_waits_its_turn(self) -> None:
+        """Another connection may have paused it in the reactor's same turn."""
+        line, connection = self.line(prefix=b"> ")
+        connection.pause()
+        for late in (b"one", b"two"):
+            connection.dataReceived(late)
+        line.turn()
+        self.assertEqual(line.receive(), b"")
+        connection.resume()
+        line.send(b"three")
+        self.assertEqual(line.receive(), b"> one> two> three")
+        self.assertEqual((connection.messages, connection.replies), (3, 3))
+
+
 class OwnEndTests(ServerTestCase):
     def test_the_rest_of_a_read_is_answered_before_our_own_end(self) -> None:
         """Its lines wait while the client takes no replies."""
