@@ -14,10 +14,7 @@ from __future__ import annotations
 import math
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IPushProducer,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -34,7 +31,6 @@ class Connection(Link):
     A plain ``Protocol`` loses what it has queued when data and FIN come together; one
     that provides ``IHalfCloseableProtocol`` is told of the FIN and may flush. It is a
     push producer of its own transport: told to pause, it stops reading.
-
     """
 
     due = math.inf

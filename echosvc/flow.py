@@ -14,15 +14,16 @@ import socket
 import struct
 import termios
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IProducer
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
+
+from echosvc.transport import Layer, Transport
 
 #: Replies waiting in a transport's queue above this stop the reading, bytes. It is
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
@@ -40,55 +41,6 @@ LARGE = 16384
 
 #: The kernel has no room now; any other error is the connection's end.
 _FULL = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
-
-
-class Transport(Protocol):
-    """What this package uses of a Twisted stream transport."""
-
-    def write(self, data: bytes) -> None:
-        """Queue ``data``."""
-
-    def loseConnection(self) -> None:
-        """Flush, then close both directions."""
-
-    def loseWriteConnection(self) -> None:
-        """Flush, then close our direction; not on Twisted's own TLS."""
-
-    def abortConnection(self) -> None:
-        """Reset."""
-
-    def pauseProducing(self) -> None:
-        """Read no more."""
-
-    def resumeProducing(self) -> None:
-        """Read again."""
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Ask for back-pressure."""
-
-    def unregisterProducer(self) -> None:
-        """Ask for none."""
-
-
-class Layer:
-    """A transport over another one, such as TLS, that half-closes and sends at once.
-
-    :ivar ready: bytes can be exchanged. ``handshakeCompleted`` of its protocol is
-        called when that becomes so.
-    :ivar cut: the peer's end of the stream may be somebody else's doing.
-    :ivar holding: it may have read what it has not delivered, because of a pause.
-    """
-
-    ready = False
-    cut = False
-    holding = False
-
-    def deliver(self) -> None:
-        """Deliver what was read already, and read no more."""
-
-    def send(self, data: bytes, later: bool = False) -> bool:
-        """As :meth:`Sender.send`."""
-        raise NotImplementedError
 
 
 class Sender:

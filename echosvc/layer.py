@@ -17,7 +17,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.flow import Layer, Sender, Transport
+from echosvc.flow import Sender
+from echosvc.transport import Layer, Transport
 
 
 @implementer(IHalfCloseableProtocol, ITransport)

@@ -8,9 +8,10 @@ from typing import Any, cast
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
 
-from echosvc.flow import Sender, Transport
+from echosvc.flow import Sender
 from echosvc.report import Outcome, format_address
 from echosvc.sweep import Sweep
+from echosvc.transport import Transport
 
 
 class Link(Protocol):
