@@ -68,8 +68,8 @@ and send, a clock read once for a batch (0.05 µs, at the price of idle reports 
 
 - Bulk: from 16 KiB on, prefix and data go out by one sendmsg without being joined.
 - Connections: at the client's FIN an answered connection closes in the same turn.
-- Memory: more than half of an idle connection is Twisted's transport and Python's socket ("plain Twisted"
-  above has nothing else), so a third of Node's cannot be reached with them.
+- Memory: more than half of an idle connection is Twisted's transport and Python's socket ("plain
+  Twisted" above has nothing else), so a third of Node's cannot be reached with them.
 - TLS: pyOpenSSL's conversions take about 5 µs a message, more than OpenSSL itself. Of its calls,
   the second one that only learns that there is nothing more is left out, and the buffer for the
   ciphertext is no larger than needed (together 4 µs).
