@@ -30,6 +30,7 @@ class Answering(Connection):
 
     _silent = 0  # messages without a reply
     _head: bytes | None = None  # what stands before every reply of a plain echo
+    _quick: bytes | None = None  # the same, while nothing stands in the way
     _framer: Framer = _NOTHING
     _batch: list[bytes] | None = None  # replies that are being collected
     _ending: Outcome | None = None  # to end with once they are sent
@@ -37,7 +38,7 @@ class Answering(Connection):
 
     def connectionMade(self) -> None:
         """Begin."""
-        self.messages, self._batch = 0, None
+        self.messages, self._batch, self._quick = 0, None, None
         super().connectionMade()
 
     @property
@@ -55,32 +56,46 @@ class Answering(Connection):
 
     def dataReceived(self, data: bytes) -> None:
         """Answer what was read; once we are closing, discard it."""
-        self._idle_clock.active = self._now()
+        head = self._quick
+        if head is None:
+            self._receive(data)
+            return
         size = len(data)
         self.bytes_in += size
+        self.messages += 1
+        self.bytes_out += len(head) + size
+        sender = self._sender
+        sent = sender.send(head + data) if size < LARGE else sender.send_both(head, data)
+        if not sent:
+            self._wait_for_room()
+
+    def _receive(self, data: bytes) -> None:
+        """Answer what was read the long way; where it woke us, maybe the short one."""
+        if self._resting:
+            self._touch()
+            self.dataReceived(data)
+            return
+        self._touch()
+        self.bytes_in += len(data)
         if self.outcome is not None:
             return
-        head, sender = self._head, self._sender
-        if head is not None and not self._held:
-            self.messages += 1
-            self.bytes_out += len(head) + size
-            sent = sender.send(head + data) if size < LARGE else sender.send_both(head, data)
-            if not sent:
-                self._wait_for_room()
-            return
-        if head is not None:  # it was read before the pause was known
+        if self._head is not None:  # it was read before the pause was known
             self._take_apart()
         self._register()
         self._framer.feed(data)
         if self._held:  # Twisted's own TLS hands over what it had read already
-            self._link.pauseProducing()
+            self.transport.pauseProducing()
         self._answer()
 
     def _take_apart(self) -> None:
         """From now on, have a framer cut the stream into messages."""
         config = self._config
-        self._head = None
+        self._head = self._quick = None
         self._framer = make_framer(config.framing, config.encoding, config.max_message)
+
+    def _changed(self) -> None:
+        hindered = self._held or self._resting or self.closing
+        self._quick = None if hindered else self._head
 
     def _go_on(self) -> None:
         self._answer()

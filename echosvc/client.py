@@ -70,7 +70,7 @@ class EchoClient(Connection):
         """
         if self.closing:
             return fail(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-        self._idle_clock.active = self._now()
+        self._touch()
         self._send(data)
         if not self._full:
             return succeed(None)
@@ -172,9 +172,9 @@ class EchoClient(Connection):
     def resumeProducing(self) -> None:
         """Take more to send."""
         self._full = False
-        self._idle_clock.active = self._now()
+        self._touch()
         if self._sender.ending():
-            self._link.unregisterProducer()
+            self.transport.unregisterProducer()
         for writer in _taken(self._writers):
             writer.callback(None)
         if self._producer is not None and not self.closing:
@@ -188,9 +188,9 @@ class EchoClient(Connection):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand on what came, or keep it until somebody asks."""
-        now = self._idle_clock.active = self._now()
+        self._touch()
         if self._close_clock is not None:
-            self._close_clock.touch(now)
+            self._close_clock.touch(self._idle_clock.active)
         self.bytes_in += len(data)
         if self._receivers:
             self._receivers.pop(0).callback(data)
@@ -265,7 +265,7 @@ class EchoClientFactory(ClientFactory):
     ) -> None:
         self.config = ClientConfig(**settings)
         idle_timeout = self.config.idle_timeout
-        self.sweep = Sweep(clock, [idle_timeout, self.config.linger], idle_timeout)
+        self.sweep = Sweep(clock, [idle_timeout, self.config.linger])
 
 
 def connect(

@@ -89,6 +89,12 @@ class Config:
         half_open = self.half_open_timeout or 0.0
         return [self.idle_timeout, self.linger, self.handshake_timeout, half_open]
 
+    @property
+    def plain(self) -> bool:
+        """Whether every read is a message, answered as it is, and not reported."""
+        silent = self.discard or self.log == "messages"
+        return self.framing == "chunk" and self.encoding == "raw" and not silent
+
     def prefix_template(self) -> Template:
         """Give the prefix, parsed."""
         return _template(self.prefix)

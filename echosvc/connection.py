@@ -12,6 +12,7 @@ Several Twisted defaults lose data or hang here; each is named where it is avoid
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -39,6 +40,7 @@ class Connection(Link):
     _registered = False
     _blocked = False  # the transport has enough waiting
     _held = False  # the application wants no more
+    _resting = False  # the sweep looks at us no more; our next activity must wake it
     _close_clock: CloseClock | None = None
 
     # -- what a subclass does -------------------------------------------------
@@ -58,19 +60,24 @@ class Connection(Link):
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         """The connection is gone."""
 
+    def _changed(self) -> None:
+        """We are held, rest or end, or do so no more."""
+
     def connectionMade(self) -> None:
         """Begin."""
         # All that changes, from the start: CPython shares attributes' names among
         # instances only while the first thirty are made. Later they cost 800 bytes each.
-        self.bytes_in = self.bytes_out = 0
-        self.peer_finished = self._gone = self._blocked = self._held = False
+        self.bytes_in = self.bytes_out = self.bytes_seen = 0
+        self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
         self.outcome = self._close_clock = None
-        self._sender = Sender(self._link)
-        self._now = self._sweep.now
-        self._opened_at = now = self._now()
+        self._sender = Sender(self.transport)
+        sweep = self.factory.sweep
+        self._now = sweep.now
+        self._opened_at = now = sweep.now()
         self._idle_clock = IdleClock(self._config.idle_timeout, now)
-        self.due = self._idle_clock.next_look(now, self._sweep.interval)
-        self._sweep.watch(self)
+        self.due = self._idle_clock.next_look(now, sweep.interval)
+        if self.due < math.inf:
+            sweep.watch(self)
         if self._sender.half_closes:
             self._register()
         if self._sender.layer is None or self._sender.layer.ready:
@@ -88,8 +95,8 @@ class Connection(Link):
         if not self._waiting:
             return
         self._waiting = False
-        now = self._idle_clock.active = self._now()
-        self._look_at(self._idle_clock.next_look(now, self._sweep.interval))
+        self._touch()
+        self._look_at(self._idle_clock.next_look(self._idle_clock.active, self._interval))
         self._started()
 
     def readConnectionLost(self) -> None:
@@ -98,16 +105,16 @@ class Connection(Link):
             self._sender.lose()
             return
         self.peer_finished = True
-        self._idle_clock.active = self._now()
+        self._touch()
         if not self.closing:
             self._ended_by_peer(at_fin=True)
         elif not self._sender.close():
-            self._link.loseConnection()
+            self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """Our FIN is out, everything before it was taken by the kernel."""
         now = self._now()
-        self._look_at(now + self._sweep.interval)
+        self._look_at(now + self._interval)
         if self._close_clock is not None:
             self._close_clock.fin(now)
 
@@ -116,7 +123,7 @@ class Connection(Link):
         if self._gone:
             return
         self._gone = True
-        self._sweep.forget(self)
+        self.factory.sweep.forget(self)
         # A peer that has closed both directions looks broken where we close after it.
         complete = self.peer_finished and not self._sender.queued()
         if self._waiting:
@@ -127,14 +134,14 @@ class Connection(Link):
     def pauseProducing(self) -> None:
         """Stop reading: the transport's queue is above its high-water mark."""
         self._blocked = True
-        self._link.pauseProducing()
+        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Go on: the transport's queue is empty."""
         self._blocked = False
-        self._idle_clock.active = self._now()
+        self._touch()
         if self._sender.ending():
-            self._link.unregisterProducer()  # or it would wait for us before it closes
+            self.transport.unregisterProducer()  # or it would wait for us before it closes
         elif not self.closing:
             self._go_on()
             self._read_on()
@@ -151,13 +158,15 @@ class Connection(Link):
 
     def _hold(self) -> None:
         self._held = True
+        self._changed()
         self._look_at(0.0)  # from now on it is our look that finds a reset
         if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
-            self._link.pauseProducing()
+            self.transport.pauseProducing()
 
     def resume(self) -> None:
         """Read again, unless replies wait to be sent."""
         self._held = False
+        self._changed()
         if not self.closing:
             self._go_on()
         self._read_on()
@@ -165,11 +174,11 @@ class Connection(Link):
     def _read_to_end(self) -> None:
         """Our FIN is due: read on until the peer's, whatever held us up."""
         self._blocked = self._held = False
-        self._link.resumeProducing()
+        self.transport.resumeProducing()
 
     def _read_on(self) -> None:
         if not (self._blocked or self._held or self.peer_finished or self._gone):
-            self._link.resumeProducing()
+            self.transport.resumeProducing()
 
     def _register(self) -> None:
         """Ask for back-pressure. On Twisted's own TLS, only once the handshake is done:
@@ -178,7 +187,7 @@ class Connection(Link):
         """
         if not self._registered:
             self._registered = True
-            self._link.registerProducer(self, True)
+            self.transport.registerProducer(self, True)
 
     # -- sending --------------------------------------------------------------
 
@@ -208,17 +217,18 @@ class Connection(Link):
             self.abort_with(outcome)  # nothing is due
             return
         self.outcome = outcome
+        self._changed()
         # A transport whose producer is paused never closes: it resumes the producer,
         # which does nothing on a closing connection, and waits for it for ever.
         if self._registered:
-            self._link.unregisterProducer()
+            self.transport.unregisterProducer()
         self._close_slowly(outcome)
         if not self.peer_finished:
             self._read_to_end()
         if self.peer_finished or not self._sender.half_closes:
-            self._link.loseConnection()
+            self.transport.loseConnection()
         else:
-            self._link.loseWriteConnection()
+            self.transport.loseWriteConnection()
 
     def _end_at_fin(self, outcome: Outcome) -> None:
         """End where the peer has finished just now: at once, if nothing waits."""
@@ -234,7 +244,7 @@ class Connection(Link):
         now = self._now()
         linger, unsent = self._config.linger, self._sender.unsent()
         self._close_clock = CloseClock(outcome, linger, now, unsent)
-        self._look_at(now + self._sweep.interval)
+        self._look_at(now + self._interval)
 
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
@@ -244,19 +254,45 @@ class Connection(Link):
         if self._gone:
             return
         self.outcome = self.outcome or outcome
+        self._changed()
         self.due = math.inf
-        self._link.abortConnection()
+        self.transport.abortConnection()
 
     # -- time -----------------------------------------------------------------
 
     def _look_at(self, due: float) -> None:
         """Look at the deadlines at ``due``."""
         self.due = due
-        self._sweep.stir(self)
+        self._wake()
+
+    @property
+    def _interval(self) -> float:
+        return cast(float, self.factory.sweep.interval)
+
+    def _touch(self) -> None:
+        """Take note of activity. What only counts :attr:`bytes_in` need not call this."""
+        now = self._idle_clock.active = self._now()
+        if self._resting:
+            self._look_at(self._idle_clock.next_look(now, self._interval))
+
+    def stirred(self, now: float) -> None:
+        """Bytes were read since the last look."""
+        self._idle_clock.active = now
+
+    def _wake(self) -> None:
+        self._resting = False
+        if not self._gone:
+            self.factory.sweep.watch(self)
+            self._changed()
 
     def resting(self) -> bool:
-        """Whether nothing is due before the next activity, which tells nobody."""
+        """Whether nothing is due before the next activity."""
         return self.due == math.inf and self._idle_clock.settled
+
+    def rest(self) -> None:
+        """Nobody looks at us from now on; with a time-out, the next activity says so."""
+        self._resting = self._idle_clock.timeout > 0
+        self._changed()
 
     def tick(self, now: float) -> None:
         """Look at the deadlines; called by the sweep."""
@@ -275,14 +311,14 @@ class Connection(Link):
 
     def _tick_open(self, now: float) -> None:
         idle = self._idle_clock.look(now, self.bytes_out, self._sender.waiting())
-        self.due = self._idle_clock.next_look(now, self._sweep.interval, closely=self._held)
+        self.due = self._idle_clock.next_look(now, self._interval, closely=self._held)
         if idle:
             self._timed_out(idle)
 
     def _tick_closing(self, now: float, clock: CloseClock) -> None:
         """Give up once the peer has neither taken anything nor finished for too long."""
         deadline = clock.deadline(now, self._sender.unsent())
-        self.due = min(deadline, now + self._sweep.interval)
+        self.due = min(deadline, now + self._interval)
         if now >= deadline:
             if clock.stalled:
                 self.outcome = Outcome.STALLED

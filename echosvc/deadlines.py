@@ -13,25 +13,26 @@ from echosvc.report import Outcome
 #: before we give up, seconds. Other peers get ``linger``, and at least :data:`GRACE`.
 PATIENCE = 60.0
 GRACE = 1.0
+_NEVER = -math.inf
 _PATIENT = (Outcome.FINISHED, Outcome.TRUNCATED, Outcome.CLOSED)
 
 
 class IdleClock:
     """When an open connection has been idle for its time-out.
 
-    Activity is a read, which sets :attr:`active`, or progress of a write, which is
-    seen by comparing the queue between two looks.
+    Activity is a read, which sets :attr:`active` at the latest when the sweep sees it, or
+    progress of a write, which is seen by comparing the queue between two looks.
 
-    :param timeout: seconds; 0 = never.
+    :ivar timeout: seconds; 0 = never.
     :ivar active: the time of the last activity.
     """
 
-    __slots__ = ("_left", "_queueing", "_reported", "_timeout", "active")
+    __slots__ = ("_left", "_queueing", "_reported", "active", "timeout")
 
     def __init__(self, timeout: float, now: float) -> None:
         self.active = now
-        self._timeout = timeout
-        self._reported = -math.inf  # the activity after which idleness was reported
+        self.timeout = timeout
+        self._reported = _NEVER  # the activity after which idleness was reported
         self._queueing = False  # something was queued, at the last look
         self._left = 0  # bytes that had left, at the last look
 
@@ -53,8 +54,8 @@ class IdleClock:
             self.active = now
         self._queueing, self._left = queued > 0, left
         # The very sum that next_look() gives: a difference may round to a little less.
-        due = self.active + self._timeout
-        if not self._timeout or now < due or self._reported == self.active:
+        due = self.active + self.timeout
+        if not self.timeout or now < due or self._reported == self.active:
             return 0.0
         self._reported = self.active
         return now - self.active
@@ -67,12 +68,12 @@ class IdleClock:
         :return: ``math.inf``: not before the next activity, or when bytes wait.
         """
         closest = now + interval if closely or self._queueing else math.inf
-        return closest if self.settled else min(closest, self.active + self._timeout)
+        return closest if self.settled else min(closest, self.active + self.timeout)
 
     @property
     def settled(self) -> bool:
         """Whether there is nothing to report before the next activity."""
-        return not self._timeout or self._reported == self.active
+        return not self.timeout or self._reported == self.active
 
 
 class CloseClock:

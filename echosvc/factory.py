@@ -53,12 +53,13 @@ class EchoFactory(Factory):
         self.prefix = self.config.prefix_template()
         self.greeting = self.config.greeting_template()
         self.report = Report(self.config.log)
-        self.sweep = Sweep(clock, self.config.timeouts(), self.config.idle_timeout)
+        self.sweep = Sweep(clock, self.config.timeouts())
         self.on_connect = on_connect
         self.made = 0
         self._live: set[EchoProtocol] = set()
         self._ended_in = self._ended_out = 0
         self._waiting: list[Deferred[None]] = []
+        self._echoing: tuple[type | None, bool] = None, False  # the last kind asked for
 
     @property
     def connections(self) -> tuple[EchoProtocol, ...]:
@@ -96,6 +97,12 @@ class EchoFactory(Factory):
         """End every live connection now."""
         for connection in self.connections:
             connection.abort_with(Outcome.ABORTED)
+
+    def echoes(self, kind: type[EchoProtocol]) -> bool:
+        """Whether such a connection answers every read by its prefix and the read."""
+        if self._echoing[0] is not kind:
+            self._echoing = kind, self.config.plain and kind.echoes()
+        return self._echoing[1]
 
     def bound(self, template: Template, connection: EchoProtocol) -> Template:
         """Give a template with the fields of one connection filled in."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from twisted.internet.interfaces import IAddress, ITransport
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol
 
 from echosvc.flow import Sender
 from echosvc.report import Outcome, format_address
-from echosvc.sweep import Sweep
 from echosvc.transport import Transport
 
 
@@ -29,6 +28,7 @@ class Link(Protocol):
     outcome: Outcome | None = None
 
     factory: Any  # which has config and sweep
+    transport: Transport  # type: ignore[assignment]
     _gone = False
     _local_address: IAddress | None = None
     _now: Callable[[], float]
@@ -39,13 +39,13 @@ class Link(Protocol):
     def local_address(self) -> IAddress | None:
         """Our side's address; once the connection is gone, only if asked before."""
         if self._local_address is None and not self._gone:
-            self._local_address = cast(ITransport, self.transport).getHost()
+            self._local_address = self.transport.getHost()
         return self._local_address
 
     @property
     def remote_address(self) -> IAddress:
         """The peer's address."""
-        return cast(ITransport, self.transport).getPeer()
+        return self.transport.getPeer()
 
     @property
     def local(self) -> str:
@@ -75,11 +75,3 @@ class Link(Protocol):
     @property
     def _config(self) -> Any:
         return self.factory.config
-
-    @property
-    def _sweep(self) -> Sweep:
-        return cast(Sweep, self.factory.sweep)
-
-    @property
-    def _link(self) -> Transport:
-        return cast(Transport, self.transport)

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -32,9 +33,10 @@ from twisted.internet.interfaces import (
     IReactorSocket,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from echosvc.accepting import Accepting
 
 #: Connections that the kernel holds for us before we accept them, as Node's default.
 BACKLOG = 511
@@ -112,9 +114,10 @@ class TCPListener:
         try:
             listener.setblocking(False)
             # The port works on a duplicate of the descriptor.
-            return self.reactor.adoptStreamPort(
-                listener.fileno(), listener.family, cast(ServerFactory, factory)
-            )
+            make: Callable[..., tcp.Port] = Accepting._fromListeningDescriptor
+            port = make(self.reactor, listener.fileno(), listener.family, factory)
+            port.startListening()
+            return cast(IListeningPort, port)
         finally:
             listener.close()
 
@@ -145,7 +148,7 @@ class TCPListener:
         return listener
 
 
-class _UNIXPort(unix.Port):
+class _UNIXPort(Accepting, unix.Port):
     """A UNIX port that removes its path at the end only while that is its own socket.
 
     ``unix.Port.connectionLost`` unlinks whatever lies there, a successor's as well.
@@ -172,7 +175,7 @@ class _UNIXPort(unix.Port):
         if self._inode is not None and _inode(self._bindPath) == self._inode:
             with suppress(OSError):
                 os.unlink(self._bindPath)
-        tcp.Port.connectionLost(self, reason)
+        Accepting.connectionLost(self, reason)
 
 
 def _inode(path: bytes) -> tuple[int, int] | None:

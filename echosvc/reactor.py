@@ -3,11 +3,7 @@
 ``twistd --reactor=lean echosvc``. It specialises these methods of
 :class:`~twisted.internet.epollreactor.EPollReactor`:
 
-- ``doPoll``: upstream runs each handler inside a log context of its own
-  (``callWithLogger``, Twisted issues 12338, 6789) and looks again whether the
-  descriptor is valid. Here handlers are called directly, and TCP connections are read
-  without theirs. An exception is still logged with its traceback and still closes only
-  that connection.
+- ``doPoll``: handlers are called directly, as :mod:`echosvc.batch` says.
 - ``doIteration``: upstream goes through its main loop after every poll. Here polling
   goes on until something else is due: a timer, a call from a thread, the end.
 - ``seconds``: upstream's is the wall clock, which somebody may set; this one is
@@ -19,26 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from select import EPOLLIN
 from time import monotonic
-from typing import Any
 
-from twisted.internet import tcp
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST, installReactor
-from twisted.python import log
+from twisted.internet.main import installReactor
 
-#: Events taken from the kernel at once; upstream makes room for as many as there are
-#: descriptors at every poll.
-_EVENTS = 512
+from echosvc.batch import EVENTS, Batches
 
 
-class LeanReactor(EPollReactor):
+class LeanReactor(Batches, EPollReactor):
     """An epoll reactor for many small events on a clock that nobody can set."""
-
-    # Upstream has no types for these.
-    _upstream_serve: Any = EPollReactor._doReadOrWrite
-    _upstream_end: Any = EPollReactor._disconnectSelectable
 
     def seconds(self) -> float:
         """Seconds from an arbitrary start, never set back or forward."""
@@ -46,33 +32,11 @@ class LeanReactor(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait once, at most ``timeout`` seconds (``None``: for ever), and serve what came."""
-        wait = -1.0 if timeout is None else timeout
         try:
-            events = self._poller.poll(wait, _EVENTS)
+            events = self._poller.poll(-1.0 if timeout is None else timeout, EVENTS)
         except InterruptedError:
             return
-        find: Callable[[int], Any] = self._selectables.get
-        for fd, event in events:
-            selectable = find(fd)
-            if event == EPOLLIN and selectable.__class__ is tcp.Server:
-                # What their doRead does, three calls shorter.
-                try:
-                    data = selectable.socket.recv(selectable.bufferSize)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    self._end(selectable, CONNECTION_LOST)
-                    continue
-                if not data:
-                    self._end(selectable, CONNECTION_DONE)
-                    continue
-                try:
-                    selectable.protocol.dataReceived(data)
-                except BaseException as error:
-                    log.err()
-                    self._end(selectable, error, reading=False)
-            elif selectable is not None:  # None: closed by an event before this one
-                self._serve(selectable, fd, event)
+        self._serve(events)
 
     def doIteration(self, timeout: float | None) -> None:
         """Serve events until ``timeout`` seconds are over or the main loop is needed.
@@ -99,18 +63,6 @@ class LeanReactor(EPollReactor):
         """As upstream's: one turn."""
         self.runUntilCurrent()
         self.doPoll(delay)
-
-    def _serve(self, selectable: Any, fd: int, event: int) -> None:
-        try:
-            self._upstream_serve(selectable, fd, event)
-        except BaseException:
-            log.err()
-
-    def _end(self, selectable: Any, why: BaseException, reading: bool = True) -> None:
-        try:
-            self._upstream_end(selectable, why, reading)
-        except BaseException:
-            log.err()
 
 
 def install() -> None:

@@ -65,9 +65,9 @@ def final_outcome(outcome: Outcome | None, reason: Failure, complete: bool) -> O
 
     :param complete: both sides had finished, and nothing waited to be sent.
     """
-    if reason.check(ConnectionDone) or (complete and outcome is Outcome.FINISHED):
+    if isinstance(reason.value, ConnectionDone) or (complete and outcome is Outcome.FINISHED):
         return outcome or Outcome.FINISHED
-    if reason.check(ConnectionAborted):
+    if isinstance(reason.value, ConnectionAborted):
         return outcome or Outcome.ABORTED
     # Broken while it ended well: what was queued may be lost.
     broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)

@@ -63,6 +63,11 @@ class EchoProtocol(Answering):
         With ``allow_half_open`` our side stays open for more; without, it ends next.
         """
 
+    @classmethod
+    def echoes(cls) -> bool:
+        """Whether the answer to a message is the prefix and the message."""
+        return cls.reply is EchoProtocol.reply and cls.prefix is EchoProtocol.prefix
+
     @property
     def prefix(self) -> bytes:
         """What stands before the reply number :attr:`replies`."""
@@ -77,7 +82,7 @@ class EchoProtocol(Answering):
         if self._batch is not None:
             self._batch.append(data)
         elif not (self.closing or self._last):
-            self._idle_clock.active = self._now()
+            self._touch()
             self._send(data)
 
     def finish(self) -> None:
@@ -100,9 +105,9 @@ class EchoProtocol(Answering):
         if config.encoding == "utf-8":
             self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = self.factory.bound(self.factory.prefix, self)
-        if self._is_plain_echo():
-            self._head = self._prefix.constant
-        else:
+        if self.factory.echoes(type(self)) and self._sender.half_closes:
+            self._head = self._quick = self._prefix.constant
+        if self._head is None:
             self._take_apart()
         if self._report.connections:
             self._report.connected(self.local, self.remote)
@@ -111,17 +116,9 @@ class EchoProtocol(Answering):
         if self.factory.greeting is not None:
             self._send(self.factory.bound(self.factory.greeting, self).render(0))
         self._guarded(self.opened)
-        if self._head is not None and not self._is_plain_echo():  # it has its own reply() now
+        own = getattr(self.reply, "__func__", None) is not EchoProtocol.reply
+        if own and self._head is not None:  # this connection alone has it
             self._take_apart()
-
-    def _is_plain_echo(self) -> bool:
-        """Whether every read is answered by the same bytes and itself."""
-        config, kind = self._config, type(self)
-        reply = getattr(self.reply, "__func__", None)
-        usual = reply is EchoProtocol.reply and kind.prefix is EchoProtocol.prefix
-        silent = config.discard or self._report.messages
-        plain = config.framing == "chunk" and config.encoding == "raw"
-        return usual and plain and not silent and self._sender.half_closes
 
     def _ended_by_peer(self, at_fin: bool = False) -> None:
         """Answer the rest, then end; unless our side is to stay open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.internet.interfaces import IProducer
+from twisted.internet.interfaces import IAddress, IProducer
 
 
 class Transport(Protocol):
@@ -27,6 +27,12 @@ class Transport(Protocol):
 
     def resumeProducing(self) -> None:
         """Read again."""
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+
+    def getPeer(self) -> IAddress:
+        """The peer's address."""
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Ask for back-pressure."""

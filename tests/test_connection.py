@@ -26,7 +26,7 @@ class Talker(Connection):
     """Keeps what it is told."""
 
     def __init__(self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0) -> None:
-        sweep = Sweep(clock, [idle_timeout, linger], idle_timeout)
+        sweep = Sweep(clock, [idle_timeout, linger])
         config = Config(idle_timeout=idle_timeout, linger=linger)
         self.factory = SimpleNamespace(config=config, sweep=sweep)
         self.events: list[object] = []
@@ -43,13 +43,13 @@ class Talker(Connection):
         self.events.append("peer ended")
 
     def _timed_out(self, seconds: float) -> None:
-        self.idles.append(self._sweep.now())
+        self.idles.append(self.factory.sweep.now())
 
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         self.events.append(outcome)
 
     def dataReceived(self, data: bytes) -> None:
-        self._idle_clock.active = self._sweep.now()
+        self._touch()
         self.bytes_in += len(data)
         self.received += data
 

@@ -118,7 +118,7 @@ class CountTests(FactoryTestCase):
     def test_no_timer_is_left_once_all_have_gone(self) -> None:
         factory = self.factory()
         connections = [self.connected(factory) for _ in range(3)]
-        self.clock.pump([0.1] * 10)
+        self.clock.pump([0.1] * 3)
         for connection in connections:
             self.assertEqual(len(self.clock.getDelayedCalls()), 1)
             self.lost(connection)

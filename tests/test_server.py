@@ -448,8 +448,9 @@ class HookTests(ServerTestCase):
             factory.protocol = EchoProtocol
             other, _ = self.line(factory=factory)
             line.wait(0.6)
-            line.peer.shutdown(socket.SHUT_WR)
+            line.finish()
             line.wait(3)
+            line.turn(3)
             expected = Outcome.FINISHED if name == "ended" else Outcome.FAILED
             self.assertIs(connection.outcome, expected, name)
             self.assertEqual(len(self.flushLoggedErrors(Broken)), 1, name)

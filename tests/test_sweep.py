@@ -17,6 +17,8 @@ from echosvc.sweep import LONGEST, SHORTEST, SOONEST, Sweep
 class Item:
     """A deadline that is never moved, unless ``again`` says by how much."""
 
+    bytes_in = bytes_seen = 0
+
     def __init__(self, due: float, again: float = math.inf) -> None:
         self.due = due
         self.again = again
@@ -50,23 +52,38 @@ def run(clock: Clock, until: float) -> None:
 
 
 class Sleeper(Item):
-    """Active at times that nobody is told of; due ``timeout`` after each."""
+    """Reads at times that it tells only while it rests; due ``timeout`` after each."""
 
-    def __init__(self, clock: Clock, timeout: float) -> None:
-        super().__init__(math.inf)
-        self.clock, self.timeout = clock, timeout
-        self.active = self.reported = clock.seconds()
+    def __init__(self, clock: Clock, sweep: Sweep, timeout: float) -> None:
+        super().__init__(clock.seconds() + timeout)
+        self.clock, self.sweep, self.timeout = clock, sweep, timeout
+        self.active = clock.seconds()
         self.reports: list[float] = []
+        self.asleep = False
+
+    def read(self) -> None:
+        self.bytes_in += 1
+        if self.asleep:
+            self.asleep, self.active = False, self.clock.seconds()
+            self.due = self.active + self.timeout
+            self.sweep.watch(self)
+
+    def stirred(self, now: float) -> None:
+        self.active = now
 
     def tick(self, now: float) -> None:
         self.ticks.append(now)
-        if now >= self.active + self.timeout and self.active != self.reported:
-            self.reported = self.active
+        if now < self.active + self.timeout:
+            self.due = self.active + self.timeout
+        else:
             self.reports.append(now)
-        self.due = math.inf if self.active == self.reported else self.active + self.timeout
+            self.due = math.inf
 
     def resting(self) -> bool:
-        return self.due == math.inf and self.active == self.reported
+        return self.due == math.inf
+
+    def rest(self) -> None:
+        self.asleep = True
 
 
 class RestTests(SynchronousTestCase):
@@ -75,67 +92,48 @@ class RestTests(SynchronousTestCase):
         st.lists(st.floats(0.001, 10.0), min_size=1, max_size=5),
     )
     @settings(deadline=None)
-    def test_who_stirs_unsaid_is_met_never_early_and_little_late(
+    def test_a_read_is_met_never_early_and_little_late(
         self, timeout: float, pauses: list[float]
     ) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [timeout], timeout)
-        item = Sleeper(clock, timeout)
+        sweep = Sweep(clock, [timeout])
+        item = Sleeper(clock, sweep, timeout)
         sweep.watch(item)
         for pause in pauses:
             run(clock, clock.seconds() + pause)
-            item.active = clock.seconds()
-            count = len(item.reports)
-            run(clock, clock.seconds() + timeout + allowed(timeout) + 1e-6)
+            item.read()
+            count, began = len(item.reports), clock.seconds()
+            run(clock, began + timeout + allowed(timeout) + 1e-6)
             self.assertEqual(len(item.reports), count + 1)
-            self.assertGreaterEqual(item.reports[-1], item.active + timeout)
+            self.assertGreaterEqual(item.reports[-1], began + timeout)
 
-    def test_who_rests_is_left_alone(self) -> None:
+    def test_who_rests_costs_nothing(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [0.5], 0.5)
-        items = [Sleeper(clock, 0.5) for _ in range(10)]
+        sweep = Sweep(clock, [0.5])
+        items = [Sleeper(clock, sweep, 0.5) for _ in range(10)]
         for item in items:
             sweep.watch(item)
-        run(clock, 100)
-        self.assertEqual([item.ticks for item in items], [[]] * 10)
-
-    def test_looks_are_rare_while_all_rest(self) -> None:
-        clock = Clock()
-        sweep = Sweep(clock, [0.5], 0.5)
-        item = Sleeper(clock, 0.5)
-        sweep.watch(item)
-        looks = []
-        item.resting = lambda: looks.append(clock.seconds()) or True
-        run(clock, 100)
-        self.assertLess(len(looks), 100 / 0.4)
-
-    def test_without_a_nap_who_rests_costs_no_timer(self) -> None:
-        clock = Clock()
-        sweep = Sweep(clock, [2.0])
-        item = Sleeper(clock, 1.0)
-        sweep.watch(item)
+        run(clock, 0.6)
+        self.assertEqual([len(item.ticks) for item in items], [1] * 10)
         self.assertEqual(clock.getDelayedCalls(), [])
-        item.due = 0.3
-        sweep.stir(item)
-        run(clock, 1)
-        self.assertEqual(len(item.ticks), 1)
 
-    def test_who_is_stirred_in_a_long_nap_is_met_within_an_interval(self) -> None:
+    def test_who_stirs_is_met_within_an_interval(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [60.0], 60.0)
-        item = Sleeper(clock, 60.0)
+        sweep = Sweep(clock, [60.0])
+        item = Sleeper(clock, sweep, 60.0)
         sweep.watch(item)
-        run(clock, 10)
+        run(clock, 100)
         item.due = 0.0
-        sweep.stir(item)
-        run(clock, 10 + sweep.interval)
-        self.assertEqual(len(item.ticks), 1)
+        sweep.watch(item)
+        run(clock, 100 + sweep.interval)
+        self.assertEqual(len(item.ticks), 2)
 
     def test_who_rests_can_be_forgotten(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [0.5], 0.5)
-        item = Sleeper(clock, 0.5)
+        sweep = Sweep(clock, [0.5])
+        item = Sleeper(clock, sweep, 0.5)
         sweep.watch(item)
+        run(clock, 1)
         sweep.forget(item)
         self.assertEqual(clock.getDelayedCalls(), [])
 
