@@ -32,12 +32,17 @@ class Accepting(tcp.Port):
     They are one :class:`~echosvc.group.Group`, unless the reactor is as cheap itself.
     """
 
-    _members: IReactorFDSet | None = None
     _again: IDelayedCall | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # Now, while there are descriptors.
+        lean = isinstance(self.reactor, Batches)
+        self._members = cast(IReactorFDSet, self.reactor if lean else Group(self.reactor))
 
     def doRead(self) -> None:
         """Accept who waits."""
-        members, build = self._reactor_of_members(), cast(IProtocolFactory, self.factory)
+        members, build = self._members, cast(IProtocolFactory, self.factory)
         for handle, name in self._accepted(self.socket):
             peer = make_address(name)
             try:
@@ -56,12 +61,6 @@ class Accepting(tcp.Port):
             self._again.cancel()
             self._again = None
         tcp.Port.connectionLost(self, reason)
-
-    def _reactor_of_members(self) -> IReactorFDSet:
-        if self._members is None:
-            lean = isinstance(self.reactor, Batches)
-            self._members = cast(IReactorFDSet, self.reactor if lean else Group(self.reactor))
-        return self._members
 
     def _accepted(self, listener: Any) -> Iterator[tuple[socket.socket, Any]]:
         """Give each new connection's socket, non-blocking, and its peer's address."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import random
@@ -11,6 +12,8 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
+import termios
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
@@ -29,7 +32,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, w
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogPublisher
 
-from echosvc import EchoClient, EchoClientFactory, Outcome
+from echosvc import EchoClient, EchoClientFactory, EchoProtocol, Outcome
 from echosvc import connect as connect_client
 from echosvc.certificates import client_options
 from echosvc.endpoints import client_endpoint
@@ -740,18 +743,29 @@ async def test_a_paused_connection_with_an_end_unread_can_be_ended(end, pem):
     assert factory.outcomes[0] in outcomes[end]
 
 
+def unread(connection: EchoProtocol) -> int:
+    """Bytes that the kernel has for a server's connection."""
+    size = fcntl.ioctl(connection._sender._bottom.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(size, sys.byteorder)
+
+
 @pytest.mark.parametrize("end", ["drain", "idle", "finish"])
 @pytest_twisted.ensureDeferred
 async def test_our_own_end_answers_all_that_was_read_from_a_slow_client(end, pem):
     """What is decrypted and what is not yet: it was read by us, and the client knows."""
-    idle = {"idle_timeout": 0.5, "idle_action": "close"} if end == "idle" else {}
-    factory = Recording(framing="line", prefix=b"P" * 1000, linger=LIMIT, **idle)
+    idle = {"idle_timeout": 1.5, "idle_action": "close"} if end == "idle" else {}
+    factory = Recording(
+        framing="line", prefix=b"P" * 1000, linger=LIMIT, pause_on_connect=True, **idle
+    )
     async with serving_tls(factory, pem) as address:
         with await in_thread(Peer, address, ANY, None, 8192) as peer:
             await in_thread(peer.shake_hands)
-            await in_thread(peer.socket.sendall, peer.sealed(b"a\n" * 30_000))
-            await until(lambda: factory.stuck)
+            sealed = peer.sealed(b"a\n" * 30_000)
+            await in_thread(peer.socket.sendall, sealed)
+            await until(lambda: factory.count and unread(factory.only) == len(sealed))
             connection = factory.only
+            connection.resume()  # one read takes it all
+            await until(lambda: factory.stuck)
             if end == "idle":
                 await until(lambda: connection._last)
             else:

@@ -1,0 +1,161 @@
+"""How connections come in, also when the system has no room for more."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.accepting import AT_ONCE, PAUSE
+from echosvc.group import Group
+from echosvc.listeners import TCPListener
+from echosvc.reactor import LeanReactor
+from tests.test_stream import Listening
+
+
+class Building(Factory):
+    """Counts what it builds."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.made: list[Listening] = []
+        self.answer: Any = Listening
+
+    def buildProtocol(self, addr: IAddress) -> Any:
+        protocol = self.answer()
+        if protocol is not None:
+            self.made.append(protocol)
+        return protocol
+
+
+class AcceptingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.factory = Building()
+
+    def listen(self, kind: Any = SelectReactor) -> Any:
+        self.reactor = kind()
+        self.reactor.callLater = self.clock.callLater
+        port = self.successResultOf(TCPListener(self.reactor, "127.0.0.1", 0).listen(self.factory))
+        self.addCleanup(self.close, port)
+        return port
+
+    def close(self, port: Any) -> None:
+        if port.connected:
+            port.connectionLost(Failure(ConnectionDone()))
+        for protocol in self.factory.made:
+            protocol.transport.connectionLost(Failure(ConnectionDone()))
+        for selectable in self.reactor.removeAll():
+            selectable.connectionLost(Failure(ConnectionDone()))
+
+    def client(self, port: Any) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", port.getHost().port), 20)
+        self.addCleanup(client.close)
+        return client
+
+    def test_all_who_wait_are_accepted_in_order(self) -> None:
+        port = self.listen()
+        clients = [self.client(port) for _ in range(7)]
+        port.doRead()
+        peers = [protocol.transport.getPeer().port for protocol in self.factory.made]
+        self.assertEqual(peers, [client.getsockname()[1] for client in clients])
+
+    def test_after_many_others_have_their_turn(self) -> None:
+        port = self.listen()
+        for _ in range(AT_ONCE + 5):
+            self.client(port)
+        port.doRead()
+        self.assertEqual(len(self.factory.made), AT_ONCE)
+        port.doRead()
+        self.assertEqual(len(self.factory.made), AT_ONCE + 5)
+
+    def test_they_are_one_group_unless_the_reactor_is_lean(self) -> None:
+        for kind in (SelectReactor, LeanReactor):
+            port = self.listen(kind)
+            for _ in range(2):
+                self.client(port)
+            port.doRead()
+            one, two = (protocol.transport.reactor for protocol in self.factory.made[-2:])
+            self.assertIs(one, two)
+            self.assertEqual(isinstance(one, Group), kind is SelectReactor)
+
+    def test_whom_the_factory_does_not_want_is_closed(self) -> None:
+        port = self.listen()
+        self.factory.answer = lambda: None
+        client = self.client(port)
+        port.doRead()
+        self.assertEqual(client.recv(1), b"")
+
+    def test_a_factory_that_fails_ends_that_connection_alone(self) -> None:
+        port = self.listen()
+
+        def fail() -> None:
+            self.factory.answer = Listening
+            raise ValueError("on purpose")
+
+        self.factory.answer = fail
+        bad, _ = self.client(port), self.client(port)
+        port.doRead()
+        self.assertEqual((bad.recv(1), len(self.factory.made)), (b"", 1))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_without_descriptors_it_waits_and_loses_nobody(self) -> None:
+        port = self.listen()
+        clients = [self.client(port) for _ in range(3)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            port.doRead()
+            self.assertNotIn(port, self.reactor.getReaders())  # it would be told for ever
+            self.clock.advance(PAUSE)
+            self.assertIn(port, self.reactor.getReaders())
+            port.doRead()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual(self.factory.made, [])
+        self.clock.advance(PAUSE)
+        port.doRead()
+        self.assertEqual(len(self.factory.made), len(clients))
+
+    def test_the_fault_of_one_connection_is_not_the_next_ones(self) -> None:
+        port = self.listen()
+        self.client(port)
+        real = port.socket
+
+        class Failing:
+            """The first accept fails as accept(2) says that it may."""
+
+            def __init__(self) -> None:
+                self.errors = [errno.ECONNABORTED, errno.EPERM, errno.EPROTO]
+
+            def _accept(self) -> object:
+                if self.errors:
+                    raise OSError(self.errors.pop(), "on purpose")
+                return real._accept()
+
+        accepted = list(port._accepted(Failing()))
+        self.assertEqual(len(accepted), 1)
+        accepted[0][0].close()
+
+    def test_a_port_that_closes_in_a_pause_leaves_no_timer(self) -> None:
+        port = self.listen()
+        self.client(port)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            port.doRead()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        port.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,0 +1,165 @@
+"""Many connections behind one descriptor: served in any reactor, and never in its way."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.selectreactor import SelectReactor
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from echosvc.batch import EVENTS
+from echosvc.group import Group
+from echosvc.stream import Stream, make_address
+from tests.test_stream import Listening
+
+LIMIT = 20
+
+
+class Answering(Listening):
+    """Answers in capitals; ``!`` raises."""
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if data == b"!":
+            raise ValueError("on purpose")
+        self.transport.write(data.upper())
+
+
+class GroupTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = SelectReactor()
+        self.group = Group(self.reactor)
+        self.addCleanup(self.close)
+
+    def close(self) -> None:
+        self.group.connectionLost(Failure(ConnectionDone()))
+        for selectable in self.reactor.removeAll():
+            selectable.connectionLost(Failure(ConnectionDone()))
+
+    def member(self, kind: type[Listening] = Answering) -> tuple[socket.socket, Stream]:
+        client, handle = socket.socketpair()
+        self.addCleanup(client.close)
+        client.settimeout(LIMIT)
+        handle.setblocking(False)
+        stream = Stream(handle, kind(), make_address(""), self.group)
+        stream.protocol.makeConnection(stream)
+        self.addCleanup(stream.connectionLost, Failure(ConnectionDone()))
+        return client, stream
+
+    def until(self, true: Callable[[], object]) -> None:
+        end = time.monotonic() + LIMIT
+        while not true():
+            self.assertLess(time.monotonic(), end)
+            self.reactor.iterate(0.01)
+
+    def readers(self) -> list[Any]:
+        return [each for each in self.reactor.getReaders() if isinstance(each, (Group, Stream))]
+
+    def test_it_is_a_reactor_to_its_members_and_a_reader_to_the_reactor(self) -> None:
+        verifyObject(IReactorFDSet, self.group)
+        verifyObject(IReadDescriptor, self.group)
+
+    def test_the_reactor_knows_it_while_it_has_members_and_never_them(self) -> None:
+        self.assertEqual(self.readers(), [])
+        (_, first), (_, second) = self.member(), self.member()
+        self.assertEqual(self.readers(), [self.group])
+        self.assertEqual(set(self.group.getReaders()), {first, second})
+        first.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.readers(), [self.group])
+        second.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((self.readers(), self.group.getReaders()), ([], []))
+
+    def test_members_are_served(self) -> None:
+        pairs = [self.member() for _ in range(10)]
+        for number, (client, _) in enumerate(pairs):
+            client.sendall(b"m%d" % number)
+        self.until(lambda: all(stream.protocol.heard for _, stream in pairs))
+        self.until(lambda: not self.group.getWriters())
+        for number, (client, _) in enumerate(pairs):
+            self.assertEqual(client.recv(9), b"M%d" % number)
+
+    def test_more_members_than_one_look_takes_are_all_served(self) -> None:
+        pairs = [self.member() for _ in range(EVENTS // 4)]
+        self.group.doRead()
+        for client, _ in pairs:
+            client.sendall(b"x")
+        self.until(lambda: all(stream.protocol.heard for _, stream in pairs))
+
+    def test_who_reads_no_more_is_told_nothing_until_it_does_again(self) -> None:
+        client, stream = self.member()
+        stream.pauseProducing()
+        client.sendall(b"x")
+        self.reactor.iterate(0)
+        self.assertEqual((stream.protocol.heard, self.readers()), (b"", []))
+        stream.resumeProducing()
+        stream.resumeProducing()
+        self.until(lambda: stream.protocol.heard)
+
+    def test_who_waits_to_write_and_does_not_read_is_told_of_room(self) -> None:
+        client, stream = self.member()
+        stream.pauseProducing()
+        stream.write(b"hello")
+        self.assertEqual((self.group.getReaders(), self.group.getWriters()), ([], [stream]))
+        self.until(lambda: not self.group.getWriters())
+        self.assertEqual(client.recv(9), b"hello")
+
+    def test_who_reads_and_waits_to_write_is_told_of_both(self) -> None:
+        client, stream = self.member()
+        stream.write(b"hello")
+        client.sendall(b"x")
+        self.until(lambda: stream.protocol.heard)
+        self.assertEqual(client.recv(5), b"hello")
+
+    def test_a_fault_is_logged_and_ends_its_member_alone(self) -> None:
+        (bad, _), (good, working) = self.member(), self.member()
+        bad.sendall(b"!")
+        good.sendall(b"x")
+        self.until(lambda: working.protocol.heard)
+        self.until(lambda: self.group.getReaders() == [working])
+        (logged,) = self.flushLoggedErrors(ValueError)
+        self.assertIn("on purpose", logged.getTraceback())
+
+    def test_who_vanished_while_only_writing_is_lost(self) -> None:
+        client, stream = self.member(Listening)
+        protocol = stream.protocol
+        stream.pauseProducing()
+        stream.write(b"x" * 10_000_000)
+        client.close()
+        self.until(lambda: protocol.reason)
+        self.assertTrue(protocol.reason.check(ConnectionLost))
+        self.assertEqual(self.readers(), [])
+
+    def test_timers_are_the_reactors(self) -> None:
+        fired: list[str] = []
+        self.group.callLater(0, fired.append, "now")
+        self.until(lambda: fired)
+
+    def test_the_end_of_the_reactor_is_that_of_all_members(self) -> None:
+        pairs = [self.member() for _ in range(3)]
+        protocols = [stream.protocol for _, stream in pairs]
+        for selectable in self.reactor.removeAll():
+            selectable.connectionLost(Failure(ConnectionLost()))
+        self.assertTrue(all(each.reason.check(ConnectionLost) for each in protocols))
+        self.assertEqual(self.readers(), [])
+
+    def test_one_that_fails_at_the_end_stops_no_other(self) -> None:
+        (_, first), (_, second) = self.member(), self.member()
+        protocols = [first.protocol, second.protocol]
+
+        def fail(reason: Failure) -> None:
+            heard.append(reason)
+            raise ValueError("on purpose")
+
+        heard: list[Failure] = []
+        for protocol in protocols:
+            protocol.connectionLost = fail
+        self.group.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(len(heard), 2)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
