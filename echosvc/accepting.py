@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReactorTime
 from twisted.python.failure import Failure
 
+from echosvc.admission import Admission
 from echosvc.batch import Batches
+from echosvc.flow import tune
 from echosvc.group import Group
 from echosvc.report import log
-from echosvc.stream import Stream, make_address
+from echosvc.stream import Stream, TunedStream, make_address
 
 #: Connections accepted in one go; then others have their turn.
 AT_ONCE = 100
@@ -32,10 +34,11 @@ class Accepting(tcp.Port):
     They are one :class:`~echosvc.group.Group`, unless the reactor is as cheap itself.
     """
 
-    _again: IDelayedCall | None = None
+    _transport: type[Stream] = Stream
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._give_up: Callable[[], None] = _nothing  # what we wait for before we go on
         # Now, while there are descriptors.
         lean = isinstance(self.reactor, Batches)
         self._members = cast(IReactorFDSet, self.reactor if lean else Group(self.reactor))
@@ -53,19 +56,29 @@ class Accepting(tcp.Port):
             if protocol is None:
                 handle.close()
             else:
-                protocol.makeConnection(Stream(handle, protocol, peer, members))
+                protocol.makeConnection(self._transport(handle, protocol, peer, members))
+
+    def startListening(self) -> None:
+        """Listen; what every connection's socket is to have, the listening one gives it."""
+        super().startListening()
+        home = getattr(self.factory, "home", None)
+        if home is not None:
+            tune(self.socket, home.config.nagle, home.config.keep_alive)
+            self._transport = TunedStream
 
     def connectionLost(self, reason: Failure) -> None:
         """Listen no more."""
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        self._give_up()
         tcp.Port.connectionLost(self, reason)
 
     def _accepted(self, listener: Any) -> Iterator[tuple[socket.socket, Any]]:
         """Give each new connection's socket, non-blocking, and its peer's address."""
         family, kind = self.addressFamily, socket.SOCK_STREAM
+        home = getattr(self.factory, "home", None)
         for _ in range(AT_ONCE):
+            if home is not None and home.admission.full and home.admission.waits:
+                self._wait_for_room(home.admission)
+                return
             try:
                 # socket.accept() asks for family and kind anew: 2 of the 30 µs of a connection.
                 fd, name = listener._accept()
@@ -80,6 +93,12 @@ class Accepting(tcp.Port):
             handle.setblocking(False)
             yield handle, name
 
+    def _wait_for_room(self, admission: Admission) -> None:
+        """Accept nobody while no place is left: the kernel's queue holds who comes."""
+        self.reactor.removeReader(self)
+        admission.when_room(self._go_on)
+        self._give_up = lambda: admission.forget(self._go_on)
+
     def _pause(self, error: OSError) -> None:
         name = errno.errorcode[error.errno or 0]
         words = os.strerror(error.errno or 0)
@@ -90,8 +109,12 @@ class Accepting(tcp.Port):
             seconds=PAUSE,
         )
         self.reactor.removeReader(self)
-        self._again = cast(IReactorTime, self.reactor).callLater(PAUSE, self._go_on)
+        self._give_up = cast(IReactorTime, self.reactor).callLater(PAUSE, self._go_on).cancel
 
     def _go_on(self) -> None:
-        self._again = None
+        self._give_up = _nothing
         self.reactor.addReader(self)
+
+
+def _nothing() -> None:
+    """There is nothing to be cancelled."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
 
 #: Ends that no client asked for: what was read is answered first.
-_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT, Outcome.CLOSED)
+_OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT, Outcome.EXPIRED, Outcome.CLOSED)
 
 _NOTHING = ChunkFramer()  # is never fed: the framer where none is needed
 

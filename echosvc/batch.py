@@ -53,6 +53,13 @@ class Batches:
                 if why:
                     _guarded(self._disconnectSelectable, selectable, why, True)
 
+    def leave(self, fd: int) -> None:
+        """Tell no more of a descriptor that is closed next; as removing its reader and writer."""
+        if self._selectables.pop(fd, None) is not None:
+            self._reads.discard(fd)
+            self._writes.discard(fd)
+            self._poller.unregister(fd)
+
 
 def _guarded(act: Callable[..., object], *arguments: object) -> None:
     """Do it; a fault is logged and stops nobody else."""

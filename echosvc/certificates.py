@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.interfaces import (
@@ -22,92 +17,47 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from echosvc.report import log
+from echosvc.pems import CertificateError, Pems, read_pair
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+#: Versions of TLS that may be asked for as the least.
+TLS_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
-_OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
 #: For TLS 1.2: forward secrecy and authenticated encryption, nothing else.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 
 
-class CertificateError(ValueError):
-    """A file does not hold what TLS needs; says which and why in one line."""
+@dataclass(frozen=True)
+class Demands:
+    """What a server demands of its TLS clients.
 
-
-@dataclass
-class Pems:
-    """What PEM files hold.
-
-    :ivar certificates: in the files' order.
-    :ivar keys: private keys.
+    :ivar least_version: a key of :data:`TLS_VERSIONS`.
+    :ivar client_ca: file with the authorities, one of which must have signed the client's
+        certificate; ``""`` = none is asked for.
     """
 
-    certificates: list[x509.Certificate] = field(default_factory=list)
-    keys: list[Any] = field(default_factory=list)
+    least_version: str = "1.2"
+    client_ca: str = ""
 
-    def read(self, path: str | Path) -> None:
-        """Add what one file holds.
+    def put_on(self, context: SSL.Context) -> None:
+        """Demand it of the clients of a context.
 
-        :raises OSError: it cannot be read.
-        :raises CertificateError: something in it cannot be understood.
+        :raises OSError: the file cannot be read.
+        :raises CertificateError: no certificate is in it.
         """
-        for block in _BLOCK.finditer(Path(path).read_bytes()):
-            try:
-                self._add(block[1], block[0])
-            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-                why = str(error).split(". ")[0]
-                raise CertificateError(f"{path}: {why}") from None
+        context.set_min_proto_version(TLS_VERSIONS[self.least_version])
+        if not self.client_ca:
+            return
+        store = context.get_cert_store()
+        for authority in _authorities(self.client_ca):
+            if store is not None:
+                store.add_cert(authority.original)
+            context.add_client_ca(authority.original)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
 
-    def _add(self, kind: bytes, block: bytes) -> None:
-        if kind == b"CERTIFICATE":
-            self.certificates.append(x509.load_pem_x509_certificate(block))
-        elif kind.endswith(b"PRIVATE KEY"):
-            self.keys.append(serialization.load_pem_private_key(block, None))
 
-    def key_of(self, certificate: x509.Certificate) -> Any:
-        """Give the private key of ``certificate``; ``None`` if it is not there."""
-        public = certificate.public_key()
-        return next((key for key in self.keys if key.public_key() == public), None)
-
-    def chain_of(self, certificate: x509.Certificate) -> list[Any]:
-        """Give the certificates that lead from ``certificate`` to its root."""
-        chain: list[Any] = []
-        while (issuer := self._issuer((chain or [certificate])[-1])) is not None:
-            if issuer in (certificate, *chain):
-                break
-            chain.append(issuer)
-        return chain
-
-    def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
-        """Who signed it, of those that are here: a name alone may be another's, too."""
-        for each in self.certificates:
-            with suppress(ValueError, TypeError, InvalidSignature):
-                certificate.verify_directly_issued_by(each)
-                return each
-        return None
-
-    def context(self, leaf: x509.Certificate, parameters: str = "") -> SSL.Context:
-        """Give the context of a server with this certificate.
-
-        :param parameters: file with Diffie-Hellman parameters; ``""`` = none.
-        """
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_options(_OPTIONS)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_session_id(b"echosvc")  # or clients with certificates cannot resume
-        context.use_certificate(leaf)
-        for each in self.chain_of(leaf):
-            context.add_extra_chain_cert(each)
-        context.use_privatekey(self.key_of(leaf))
-        if parameters:
-            context.load_tmp_dh(os.fsencode(parameters))
-        if leaf.not_valid_after_utc < datetime.now(timezone.utc):
-            log.warn("a certificate has expired: {name}", name=leaf.subject.rfc4514_string())
-        return context
+#: Reads the files anew; gives the context of a client that asks for no name, and all others.
+_Load = Callable[[], tuple[SSL.Context, Iterable[SSL.Context]]]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -118,9 +68,34 @@ class ServerTLS:
     ALPN, as browsers and curl do. This has none to offer, and goes on without.
     """
 
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-        context.set_cipher_list(_CIPHERS)
+    def __init__(self, load: _Load) -> None:
+        self._load = load
+        self._demands = Demands()
+        self._context = self._loaded(self._demands)
+
+    def demand(self, demands: Demands) -> None:
+        """Demand it of every client that connects from now on.
+
+        :raises OSError: a file cannot be read.
+        :raises CertificateError: something in one does not fit.
+        """
+        self._context = self._loaded(demands)
+        self._demands = demands
+
+    def reload(self) -> None:
+        """Read all files again, for connections that come; where one is wrong, keep the old.
+
+        :raises OSError: a file cannot be read.
+        :raises CertificateError: something in one does not fit.
+        """
+        self._context = self._loaded(self._demands)
+
+    def _loaded(self, demands: Demands) -> SSL.Context:
+        first, others = self._load()
+        for context in {id(each): each for each in (first, *others)}.values():
+            context.set_cipher_list(_CIPHERS)
+            demands.put_on(context)
+        return first
 
     def getContext(self) -> SSL.Context:
         """The context of a client that asks for no name."""
@@ -144,30 +119,16 @@ def server_certificate(
     :raises OSError: a file cannot be read.
     :raises CertificateError: something is missing in them, or does not fit.
     """
-    pems, leaf = _pair(key, certificate, chain)
-    try:
-        return ServerTLS(pems.context(leaf, parameters))
-    except SSL.Error:
-        Path(parameters or key).open().close()  # OpenSSL's error does not name the file
-        raise CertificateError(f"{parameters or key}: OpenSSL cannot use it") from None
 
+    def load() -> tuple[SSL.Context, Iterable[SSL.Context]]:
+        pems, leaf = read_pair(key, certificate, chain)
+        try:
+            return pems.context(leaf, parameters), ()
+        except SSL.Error:
+            Path(parameters or key).open().close()  # OpenSSL's error does not name the file
+            raise CertificateError(f"{parameters or key}: OpenSSL cannot use it") from None
 
-def _pair(key: str, certificate: str, chain: str) -> tuple[Pems, x509.Certificate]:
-    """Read a certificate, its key and its chain."""
-    pems = Pems()
-    for path in filter(None, (certificate or key, chain)):
-        before = len(pems.certificates)
-        pems.read(path)
-        if len(pems.certificates) == before:
-            raise CertificateError(f"{path}: no certificate in it")
-    if certificate:
-        pems.read(key)
-    if not pems.keys:
-        raise CertificateError(f"{key}: no private key in it")
-    leaf = pems.certificates[0]
-    if pems.key_of(leaf) is None:
-        raise CertificateError(f"{key}: the private key is not the certificate's")
-    return pems, leaf
+    return ServerTLS(load)
 
 
 def certificates_by_name(directory: str) -> ServerTLS:
@@ -179,6 +140,10 @@ def certificates_by_name(directory: str) -> ServerTLS:
     :raises OSError: it cannot be read.
     :raises CertificateError: no certificate with its key is in it.
     """
+    return ServerTLS(lambda: _by_name(directory))
+
+
+def _by_name(directory: str) -> tuple[SSL.Context, Iterable[SSL.Context]]:
     pems = Pems()
     os.scandir(directory).close()
     for path in sorted(Path(directory).rglob("*.pem")):
@@ -200,7 +165,7 @@ def certificates_by_name(directory: str) -> ServerTLS:
 
     first = contexts[leaves[0]]
     first.set_tlsext_servername_callback(choose)
-    return ServerTLS(first)
+    return first, contexts.values()
 
 
 def _names(certificate: x509.Certificate) -> Iterable[str]:
@@ -225,7 +190,7 @@ def client_options(
     """
     own: dict[str, Any] = {}
     if certificate or key:
-        pems, leaf = _pair(key or certificate, certificate, "")
+        pems, leaf = read_pair(key or certificate, certificate, "")
         # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
         own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
         own["extraCertChain"] = pems.chain_of(leaf)

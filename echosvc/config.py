@@ -11,15 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypedDict
 
+from echosvc.limits import NetworkError, Networks
 from echosvc.prefix import Template, TemplateError
 
 FRAMINGS = ("chunk", "line", "length")
 ENCODINGS = ("raw", "utf-8")
 IDLE_ACTIONS = ("log", "close", "reset")
 LOG_LEVELS = ("quiet", "connections", "messages")
+OVER_LIMIT = ("wait", "refuse")
+PROXY_PROTOCOL = ("off", "require")
 
 #: Longest message that may be allowed, bytes: a reply's length must fit in its header.
 MAX_MESSAGE = 1 << 30
+#: More descriptors than a process can have.
+MAX_CONNECTIONS = 1 << 30
 #: Linux takes no longer TCP_KEEPIDLE, seconds.
 MAX_KEEP_ALIVE = 32767
 
@@ -51,6 +56,18 @@ class Config:
     :ivar idle_action: at that: ``log``, ``close`` (politely) or ``reset``.
     :ivar linger: seconds to read and discard after our own FIN, before the abort.
     :ivar handshake_timeout: seconds that a TLS handshake may take; 0 = off.
+    :ivar stall_timeout: seconds that replies may wait without the client taking any; then
+        it is reset. 0 = off.
+    :ivar max_lifetime: seconds that a connection may live; then it ends politely. 0 = off.
+    :ivar max_connections: live ones at most; 0 = off, ``None`` = what the descriptors allow,
+        at most :data:`echosvc.admission.MOST`.
+    :ivar over_limit: with so many: ``wait`` leaves new ones in the kernel's queue, ``refuse``
+        closes them at once.
+    :ivar max_per_peer: live ones from one IPv4 address or one IPv6 /64 at most; 0 = off.
+    :ivar allow: networks whose clients are served; none = all.
+    :ivar deny: networks whose clients are not.
+    :ivar proxy_protocol: ``require`` a PROXY header before everything else, or ``off``.
+    :ivar proxy_from: networks of the proxies; others are not served.
     :ivar allow_half_open: keep our side open after the peer's FIN.
     :ivar half_open_timeout: seconds until such a connection is ended; ``None`` = never,
         the application ends it.
@@ -72,6 +89,15 @@ class Config:
     idle_action: str = "log"
     linger: float = 2.0
     handshake_timeout: float = 10.0
+    stall_timeout: float = 60.0
+    max_lifetime: float = 0.0
+    max_connections: int | None = None
+    over_limit: str = "wait"
+    max_per_peer: int = 0
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    proxy_protocol: str = "off"
+    proxy_from: tuple[str, ...] = ()
     allow_half_open: bool = False
     half_open_timeout: float | None = None
     keep_alive: int = 0
@@ -83,11 +109,14 @@ class Config:
     def __post_init__(self) -> None:
         """Check every setting."""
         _check(self)
+        if (self.proxy_protocol == "require") != bool(self.proxy_from):
+            raise ConfigError("proxy_from", "must name the proxies where a header is required")
 
     def timeouts(self) -> list[float]:
         """Give the time-outs that a connection's clock must keep, seconds; 0 = off."""
         half_open = self.half_open_timeout or 0.0
-        return [self.idle_timeout, self.linger, self.handshake_timeout, half_open]
+        deadlines = [self.handshake_timeout, self.stall_timeout, self.max_lifetime, half_open]
+        return [self.idle_timeout, self.linger, *deadlines]
 
     @property
     def plain(self) -> bool:
@@ -117,7 +146,10 @@ class ClientConfig:
     :raises ConfigError: a wrong value.
     """
 
-    handshake_timeout: ClassVar[float] = 0.0  # its endpoint has one
+    # Of these, the first is its endpoint's; the others are the application's.
+    handshake_timeout: ClassVar[float] = 0.0
+    stall_timeout: ClassVar[float] = 0.0
+    max_lifetime: ClassVar[float] = 0.0
 
     idle_timeout: float = 0.0
     linger: float = 30.0
@@ -160,6 +192,15 @@ class Settings(TypedDict, total=False):
     idle_action: str
     linger: float
     handshake_timeout: float
+    stall_timeout: float
+    max_lifetime: float
+    max_connections: int | None
+    over_limit: str
+    max_per_peer: int
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+    proxy_protocol: str
+    proxy_from: tuple[str, ...]
     allow_half_open: bool
     half_open_timeout: float | None
     keep_alive: int
@@ -183,10 +224,6 @@ def _text(value: object) -> str | None:
     return None
 
 
-def _optional_text(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
 def _boolean(value: object) -> str | None:
     return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
 
@@ -198,8 +235,18 @@ def seconds_fault(value: object) -> str | None:
     return None
 
 
-def _optional_seconds(value: object) -> str | None:
-    return None if value is None else seconds_fault(value)
+def _optional(check: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    return lambda value: None if value is None else check(value)
+
+
+def _networks(value: object) -> str | None:
+    if not isinstance(value, tuple):
+        return f"must be a tuple of networks, not {value!r}"
+    try:
+        Networks(value)
+    except NetworkError as error:
+        return str(error)
+    return None
 
 
 def _whole(least: int, most: int, what: str) -> Callable[[Any], str | None]:
@@ -220,7 +267,7 @@ def _choice(words: tuple[str, ...]) -> Callable[[Any], str | None]:
 
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "prefix": _text,
-    "greeting": _optional_text,
+    "greeting": _optional(_text),
     "framing": _choice(FRAMINGS),
     "max_message": _whole(1, MAX_MESSAGE, "bytes"),
     "encoding": _choice(ENCODINGS),
@@ -228,7 +275,16 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "idle_action": _choice(IDLE_ACTIONS),
     "linger": seconds_fault,
     "handshake_timeout": seconds_fault,
-    "half_open_timeout": _optional_seconds,
+    "stall_timeout": seconds_fault,
+    "max_lifetime": seconds_fault,
+    "max_connections": _optional(_whole(0, MAX_CONNECTIONS, "connections")),
+    "over_limit": _choice(OVER_LIMIT),
+    "max_per_peer": _whole(0, MAX_CONNECTIONS, "connections"),
+    "allow": _networks,
+    "deny": _networks,
+    "proxy_protocol": _choice(PROXY_PROTOCOL),
+    "proxy_from": _networks,
+    "half_open_timeout": _optional(seconds_fault),
     "keep_alive": _whole(0, MAX_KEEP_ALIVE, "seconds"),
     "drain": seconds_fault,
     "log": _choice(LOG_LEVELS),

@@ -12,21 +12,20 @@ Several Twisted defaults lose data or hang here; each is named where it is avoid
 from __future__ import annotations
 
 import math
-from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.deadlines import CloseClock, IdleClock
+from echosvc.deadlines import IdleClock
 from echosvc.flow import Sender
-from echosvc.link import Link
 from echosvc.report import Outcome, final_outcome
+from echosvc.timed import Timed
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Connection(Link):
+class Connection(Timed):
     """A stream with back-pressure and lossless ends.
 
     A plain ``Protocol`` loses what it has queued when data and FIN come together; one
@@ -34,14 +33,8 @@ class Connection(Link):
     push producer of its own transport: told to pause, it stops reading.
     """
 
-    due = math.inf
-
-    _waiting = False  # for the handshake
     _registered = False
     _blocked = False  # the transport has enough waiting
-    _held = False  # the application wants no more
-    _resting = False  # the sweep looks at us no more; our next activity must wake it
-    _close_clock: CloseClock | None = None
 
     # -- what a subclass does -------------------------------------------------
 
@@ -54,14 +47,8 @@ class Connection(Link):
     def _ended_by_peer(self, at_fin: bool = False) -> None:
         """The peer's FIN came (``at_fin``: just now), everything before it was read."""
 
-    def _timed_out(self, seconds: float) -> None:
-        """Nothing happened for ``seconds``, the idle time-out."""
-
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         """The connection is gone."""
-
-    def _changed(self) -> None:
-        """We are held, rest or end, or do so no more."""
 
     def connectionMade(self) -> None:
         """Begin."""
@@ -75,7 +62,9 @@ class Connection(Link):
         self._now = sweep.now
         self._opened_at = now = sweep.now()
         self._idle_clock = IdleClock(self._config.idle_timeout, now)
-        self.due = self._idle_clock.next_look(now, sweep.interval)
+        if self._config.max_lifetime:
+            self._expires = now + self._config.max_lifetime
+        self.due = min(self._expires, self._idle_clock.next_look(now, sweep.interval))
         if self.due < math.inf:
             sweep.watch(self)
         if self._sender.half_closes:
@@ -96,7 +85,8 @@ class Connection(Link):
             return
         self._waiting = False
         self._touch()
-        self._look_at(self._idle_clock.next_look(self._idle_clock.active, self._interval))
+        next_look = self._idle_clock.next_look(self._idle_clock.active, self._interval)
+        self._look_at(min(self._expires, next_look))
         self._started()
 
     def readConnectionLost(self) -> None:
@@ -239,13 +229,6 @@ class Connection(Link):
             self.outcome = None
             self.end_with(outcome)
 
-    def _close_slowly(self, outcome: Outcome) -> None:
-        """From now on the end has a deadline."""
-        now = self._now()
-        linger, unsent = self._config.linger, self._sender.unsent()
-        self._close_clock = CloseClock(outcome, linger, now, unsent)
-        self._look_at(now + self._interval)
-
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
 
@@ -257,69 +240,3 @@ class Connection(Link):
         self._changed()
         self.due = math.inf
         self.transport.abortConnection()
-
-    # -- time -----------------------------------------------------------------
-
-    def _look_at(self, due: float) -> None:
-        """Look at the deadlines at ``due``."""
-        self.due = due
-        self._wake()
-
-    @property
-    def _interval(self) -> float:
-        return cast(float, self.factory.sweep.interval)
-
-    def _touch(self) -> None:
-        """Take note of activity. What only counts :attr:`bytes_in` need not call this."""
-        now = self._idle_clock.active = self._now()
-        if self._resting:
-            self._look_at(self._idle_clock.next_look(now, self._interval))
-
-    def stirred(self, now: float) -> None:
-        """Bytes were read since the last look."""
-        self._idle_clock.active = now
-
-    def _wake(self) -> None:
-        self._resting = False
-        if not self._gone:
-            self.factory.sweep.watch(self)
-            self._changed()
-
-    def resting(self) -> bool:
-        """Whether nothing is due before the next activity."""
-        return self.due == math.inf and self._idle_clock.settled
-
-    def rest(self) -> None:
-        """Nobody looks at us from now on; with a time-out, the next activity says so."""
-        self._resting = self._idle_clock.timeout > 0
-        self._changed()
-
-    def tick(self, now: float) -> None:
-        """Look at the deadlines; called by the sweep."""
-        if self._close_clock is not None:
-            self._tick_closing(now, self._close_clock)
-        elif self.closing:
-            self.due = math.inf  # aborted: the reactor's next turn tells us
-        elif self._waiting:
-            self.abort_with(Outcome.HANDSHAKE)
-        elif self._sender.ending():
-            self.end_with(Outcome.FINISHED)
-        elif self._held and self._sender.broken():
-            self.abort_with(Outcome.RESET)
-        else:
-            self._tick_open(now)
-
-    def _tick_open(self, now: float) -> None:
-        idle = self._idle_clock.look(now, self.bytes_out, self._sender.waiting())
-        self.due = self._idle_clock.next_look(now, self._interval, closely=self._held)
-        if idle:
-            self._timed_out(idle)
-
-    def _tick_closing(self, now: float, clock: CloseClock) -> None:
-        """Give up once the peer has neither taken anything nor finished for too long."""
-        deadline = clock.deadline(now, self._sender.unsent())
-        self.due = min(deadline, now + self._interval)
-        if now >= deadline:
-            if clock.stalled:
-                self.outcome = Outcome.STALLED
-            self.abort_with(clock.outcome)

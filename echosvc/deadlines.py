@@ -9,8 +9,9 @@ import math
 
 from echosvc.report import Outcome
 
-#: How long a peer that has finished properly may take none of what is due to it
-#: before we give up, seconds. Other peers get ``linger``, and at least :data:`GRACE`.
+#: How long a peer that has finished properly may take none of what is due to it before
+#: we give up, seconds, where no stall time-out says so. Other peers get ``linger``, and
+#: at least :data:`GRACE`.
 PATIENCE = 60.0
 GRACE = 1.0
 _NEVER = -math.inf
@@ -27,7 +28,7 @@ class IdleClock:
     :ivar active: the time of the last activity.
     """
 
-    __slots__ = ("_left", "_queueing", "_reported", "active", "timeout")
+    __slots__ = ("_left", "_progress", "_queueing", "_reported", "active", "timeout")
 
     def __init__(self, timeout: float, now: float) -> None:
         self.active = now
@@ -35,6 +36,7 @@ class IdleClock:
         self._reported = _NEVER  # the activity after which idleness was reported
         self._queueing = False  # something was queued, at the last look
         self._left = 0  # bytes that had left, at the last look
+        self._progress = now  # when bytes were last seen to leave, or none waited
 
     def queue(self, accepted: int, queued: int) -> bool:
         """Take note that bytes wait; give whether that is new.
@@ -45,6 +47,7 @@ class IdleClock:
         new = not self._queueing
         if new:
             self._queueing, self._left = True, accepted - queued
+            self._progress = math.inf  # until the next look, which knows the time
         return new
 
     def look(self, now: float, accepted: int, queued: int) -> float:
@@ -52,6 +55,8 @@ class IdleClock:
         left = accepted - queued
         if self._queueing and left != self._left:
             self.active = now
+        if not queued or left != self._left or self._progress == math.inf:
+            self._progress = now
         self._queueing, self._left = queued > 0, left
         # The very sum that next_look() gives: a difference may round to a little less.
         due = self.active + self.timeout
@@ -59,6 +64,10 @@ class IdleClock:
             return 0.0
         self._reported = self.active
         return now - self.active
+
+    def stalled(self, now: float) -> float:
+        """Give for how many seconds, as the looks saw it, bytes have waited and none left."""
+        return now - self._progress
 
     def next_look(self, now: float, interval: float, closely: bool = False) -> float:
         """Give when to look again.
@@ -82,10 +91,19 @@ class CloseClock:
     :ivar outcome: the word for the end that is under way.
     :param linger: seconds from our FIN to the abort, if nothing is left to be taken.
     :param unsent: bytes that the peer has not taken yet, ours and the kernel's.
+    :param patience: seconds without progress for a peer that finished properly.
     """
 
-    def __init__(self, outcome: Outcome, linger: float, now: float, unsent: int) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        linger: float,
+        now: float,
+        unsent: int,
+        patience: float = PATIENCE,
+    ) -> None:
         self.outcome = outcome
+        self._patience = patience
         self._patient = outcome in _PATIENT
         self._linger = linger
         self._since = now
@@ -115,6 +133,6 @@ class CloseClock:
 
     def _seconds(self) -> float:
         if self.stalled:
-            return PATIENCE
+            return self._patience
         done = self._fin_sent and not self._unsent
         return self._linger if done else max(self._linger, GRACE)

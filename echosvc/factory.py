@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 
+from echosvc.admission import Admission
 from echosvc.config import Config, Settings
 from echosvc.prefix import Template
+from echosvc.proxied import Proxied, Successor
 from echosvc.report import Outcome, Report
 from echosvc.server import EchoProtocol
 from echosvc.sweep import Sweep
@@ -52,14 +54,51 @@ class EchoFactory(Factory):
         self.config = config or Config(**settings)
         self.prefix = self.config.prefix_template()
         self.greeting = self.config.greeting_template()
-        self.report = Report(self.config.log)
         self.sweep = Sweep(clock, self.config.timeouts())
+        self.report = Report(self.config.log, self.sweep.later)
+        self.admission = Admission(self.config, self.report)
         self.on_connect = on_connect
         self.made = 0
         self._live: set[EchoProtocol] = set()
+        self._strangers: set[Proxied] = set()
         self._ended_in = self._ended_out = 0
         self._waiting: list[Deferred[None]] = []
         self._echoing: tuple[type | None, bool] = None, False  # the last kind asked for
+
+    @property
+    def home(self) -> EchoFactory:
+        """Itself: what is put around a factory passes this on."""
+        return self
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Build the connection of a client right on its socket, if it may come in."""
+        return self.first(addr, self.admitted)
+
+    def first(self, addr: IAddress | None, build: Successor) -> Any:
+        """Build what stands right on a socket: what reads a PROXY header, or ``build``'s."""
+        if self.config.proxy_protocol == "off":
+            return build(addr)
+        return Proxied(self, build) if self.admission.admits_proxy(addr) else None
+
+    def admitted(self, addr: IAddress | None) -> Any:
+        """Build a connection, if the client may come in."""
+        if not self.admission.admits(addr):
+            return None
+        protocol = self.protocol()
+        protocol.factory = self
+        return protocol
+
+    def meet(self, stranger: Proxied) -> None:
+        """Count in a connection that has no header yet."""
+        self._strangers.add(stranger)
+        self.admission.live += 1
+
+    def part(self, stranger: Proxied) -> None:
+        """Count it out, if it is in; who waits for a place is not told."""
+        if stranger in self._strangers:
+            self._strangers.discard(stranger)
+            self.admission.live -= 1
+            self.sweep.forget(stranger)
 
     @property
     def connections(self) -> tuple[EchoProtocol, ...]:
@@ -90,11 +129,13 @@ class EchoFactory(Factory):
 
     def end_all(self) -> None:
         """End every live connection politely, with the word ``drained``."""
+        self._refuse_strangers()
         for connection in self.connections:
             connection.end_with(Outcome.DRAINED)
 
     def abort_all(self) -> None:
         """End every live connection now."""
+        self._refuse_strangers()
         for connection in self.connections:
             connection.abort_with(Outcome.ABORTED)
 
@@ -104,18 +145,24 @@ class EchoFactory(Factory):
             self._echoing = kind, self.config.plain and kind.echoes()
         return self._echoing[1]
 
+    def _refuse_strangers(self) -> None:
+        for stranger in tuple(self._strangers):
+            stranger.refuse("the service stops")
+
     def bound(self, template: Template, connection: EchoProtocol) -> Template:
         """Give a template with the fields of one connection filled in."""
         if template.constant is not None:
             return template
         values = {"hostname": socket.gethostname(), "pid": str(os.getpid())}
         values |= {"local": connection.local, "peer": connection.remote}
+        values |= {"tls_version": connection.tls_version, "tls_peer": connection.tls_peer}
         return template.bind(values | {"connection": str(connection.number)})
 
     def enter(self, connection: EchoProtocol) -> int:
         """Count a connection in; give its ordinal."""
         self.made += 1
         self._live.add(connection)
+        self.admission.enter(connection)
         return self.made
 
     def leave(self, connection: EchoProtocol) -> int:
@@ -123,9 +170,10 @@ class EchoFactory(Factory):
         self._live.discard(connection)
         self._ended_in += connection.bytes_in
         self._ended_out += connection.bytes_out
+        self.admission.leave(connection)
         return len(self._live)
 
     def tell_idle(self) -> None:
         """Tell those who wait, if no connection lives and the last has said its end."""
-        while self._waiting and not self._live:
+        while self._waiting and not (self._live or self._strangers):
             self._waiting.pop(0).callback(None)

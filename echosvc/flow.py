@@ -13,7 +13,6 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
@@ -24,7 +23,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from echosvc.stream import Stream
+from echosvc.stream import Stream, TunedStream
 from echosvc.transport import Layer, Transport
 
 #: Replies waiting in a transport's queue above this stop the reading, bytes. It is
@@ -34,15 +33,12 @@ HIGH_WATER = 65536
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
-_PLAIN = frozenset((Stream, tcp.Server, tcp.Client, unix.Server, unix.Client))
+_PLAIN = frozenset((Stream, TunedStream, tcp.Server, tcp.Client, unix.Server, unix.Client))
 
 
 #: From this size on, bytes, a message is not copied to be joined with its prefix: one
 #: system call for two pieces costs more, but less than that. Measured: 4 to 9 % of a stream.
 LARGE = 16384
-
-#: ``socket.family``, but a number: to make it an enum takes longer than to set an option.
-_family: Callable[[socket.socket], int] = socket.SocketType.family.__get__
 
 #: The kernel has no room now; any other error is the connection's end.
 _FULL = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
@@ -73,6 +69,11 @@ class Sender:
     def room(self) -> int:
         """How many bytes more may be queued."""
         return HIGH_WATER - self.queued()
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the socket has its options from its listener."""
+        return self._bottom is not None and getattr(self._bottom, "tuned", False)
 
     @property
     def plain(self) -> bool:
@@ -168,15 +169,9 @@ class Sender:
             all, as Node sets them. 0 = off.
         """
         handle = self._handle()
-        if handle is None or _family(handle) not in (socket.AF_INET, socket.AF_INET6):
-            return
-        with suppress(OSError):  # already reset: the next read says so
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
-            if keep_alive:
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
+        if handle is not None:
+            with suppress(OSError):  # already reset: the next read says so
+                tune(handle, nagle, keep_alive)
 
     def broken(self) -> bool:
         """Whether a reset has come that the reactor, while not reading, cannot see."""
@@ -227,6 +222,21 @@ class Sender:
         except (OSError, ValueError):  # no such call, or closed already
             return 0
         return cast(int, struct.unpack("i", answer)[0])
+
+
+def tune(handle: socket.socket, nagle: bool, keep_alive: int) -> None:
+    """As :meth:`Sender.tune`. What a listening socket has, its connections have from it.
+
+    :raises OSError: the connection is gone.
+    """
+    if handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
+    if keep_alive:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
 
 
 def _write(transport: Transport, data: bytes) -> None:

@@ -78,6 +78,11 @@ class Group(Batches):
             self._remove(member, self._writes)
         return members
 
+    def leave(self, fd: int) -> None:
+        """Tell no more of a member that closes next."""
+        super().leave(fd)
+        self._rest()
+
     def _add(self, member: Any, to: set[int]) -> None:
         fd = member.fileno()
         if fd in to:
@@ -101,6 +106,10 @@ class Group(Batches):
             return
         self._poller.unregister(fd)
         del self._selectables[fd]
+        self._rest()
+
+    def _rest(self) -> None:
+        """Without members there is nothing to be told."""
         if not self._selectables:
             self._reactor.removeReader(self)
 

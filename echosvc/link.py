@@ -58,6 +58,16 @@ class Link(Protocol):
         return format_address(self.remote_address)
 
     @property
+    def tls_version(self) -> str:
+        """``TLSv1.3`` or so; ``-`` where there is no TLS of ours."""
+        return str(getattr(self.transport, "tls_version", "-"))
+
+    @property
+    def tls_peer(self) -> str:
+        """The common name in the peer's certificate, as it is; ``-`` where there is none."""
+        return str(getattr(self.transport, "tls_peer", "-"))
+
+    @property
     def queued(self) -> int:
         """Bytes accepted for sending that the kernel has not taken yet."""
         return self._sender.queued()

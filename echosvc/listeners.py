@@ -164,7 +164,7 @@ class _UNIXPort(Accepting, unix.Port):
     def startListening(self) -> None:
         """Listen, and remember which socket is ours."""
         try:
-            unix.Port.startListening(self)
+            super().startListening()
         except CannotListenError:
             self._made.close()  # upstream leaves that to the garbage collector
             raise

@@ -12,17 +12,23 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from echosvc._version import __version__
+from echosvc.admission import MOST
+from echosvc.certificates import TLS_VERSIONS, Demands
 from echosvc.config import (
     ENCODINGS,
     FRAMINGS,
     IDLE_ACTIONS,
     LOG_LEVELS,
+    OVER_LIMIT,
+    PROXY_PROTOCOL,
     Config,
     ConfigError,
     Settings,
 )
 from echosvc.endpoints import EndpointError, server_endpoint
-from echosvc.listeners import TCPListener
+from echosvc.listeners import TCPListener, error_name
+from echosvc.pems import CertificateError
+from echosvc.secure import TLSListener
 
 _DEFAULT = Config()
 _FLAGS = ("discard", "allow-half-open", "nagle")
@@ -53,6 +59,10 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
     "idle-timeout": (float, "a number of seconds"),
     "linger": (float, "a number of seconds"),
     "handshake-timeout": (float, "a number of seconds"),
+    "stall-timeout": (float, "a number of seconds"),
+    "max-lifetime": (float, "a number of seconds"),
+    "max-connections": (int, "a whole number of connections"),
+    "max-per-peer": (int, "a whole number of connections"),
     "keep-alive": (int, "a whole number of seconds"),
     "drain": (float, "a number of seconds"),
 }
@@ -66,6 +76,8 @@ Examples:
   twistd -n echosvc --prefix ''                            a plain RFC 862 echo
   twistd -n echosvc --listen unix:/run/echo.sock --framing line
   twistd -n echosvc --idle-timeout 30 --idle-action close
+  twistd -n echosvc --allow 10.0.0.0/8 --allow 2001:db8::/32 --max-per-peer 100
+  twistd -n echosvc --proxy-protocol require --proxy-from 10.0.0.2
 """
 
 
@@ -99,7 +111,27 @@ class Options(usage.Options):
         ["linger", None, _DEFAULT.linger,
          "Seconds to wait for the client's FIN after our own."],
         ["handshake-timeout", None, _DEFAULT.handshake_timeout,
-         "Seconds that a TLS handshake may take; 0 = off."],
+         "Seconds that a TLS handshake may take, and a PROXY header; 0 = off."],
+        ["stall-timeout", None, _DEFAULT.stall_timeout,
+         "Seconds that replies may wait without the client taking any, until it is reset;"
+         " 0 = off."],
+        ["max-lifetime", None, _DEFAULT.max_lifetime,
+         "Seconds that a connection may live, until it is ended politely; 0 = off."],
+        ["max-connections", None, None,
+         "Live connections at most; 0 = off. [default: what the descriptors allow, at most"
+         f" {MOST}]"],
+        ["over-limit", None, _DEFAULT.over_limit,
+         f"{', '.join(OVER_LIMIT)}: then, leave new ones in the kernel's queue, or close them."],
+        ["max-per-peer", None, _DEFAULT.max_per_peer,
+         "Live connections from one IPv4 address or IPv6 /64 at most; 0 = off."],
+        ["proxy-protocol", None, _DEFAULT.proxy_protocol,
+         f"{', '.join(PROXY_PROTOCOL)}: require a PROXY header (version 1 or 2) first, before"
+         " TLS, from named proxies only."],
+        ["tls-min-version", None, "1.2",
+         f"{', '.join(TLS_VERSIONS)}: the least version that TLS listeners speak."],
+        ["tls-client-ca", None, "",
+         "File with the authorities of client certificates: TLS clients without one of"
+         " theirs get nothing."],
         ["keep-alive", None, _DEFAULT.keep_alive,
          "Whole seconds until the first TCP keep-alive probe; 0 = off."],
         ["drain", None, _DEFAULT.drain,
@@ -120,12 +152,25 @@ class Options(usage.Options):
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self.listen: list[str] = []
+        self._networks: dict[str, list[str]] = {"allow": [], "deny": [], "proxy_from": []}
 
     def opt_listen(self, description: str) -> None:
         """Twisted server endpoint, repeatable. [default: TCP port 8107, IPv4 and IPv6]"""
         self.listen.append(description)
 
     opt_l = opt_listen
+
+    def opt_allow(self, network: str) -> None:
+        """Serve only clients of this network, e.g. 10.0.0.0/8; repeatable. [default: all]"""
+        self._networks["allow"].append(network)
+
+    def opt_deny(self, network: str) -> None:
+        """Do not serve clients of this network, whatever is allowed; repeatable."""
+        self._networks["deny"].append(network)
+
+    def opt_proxy_from(self, network: str) -> None:
+        """A network of the proxies whose header is believed; repeatable."""
+        self._networks["proxy_from"].append(network)
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -155,7 +200,9 @@ class Options(usage.Options):
         values: dict[str, Any] = {
             name.replace("-", "_"): bool(value) if name in _FLAGS else self._value(name)
             for name, value in self.items()
+            if not name.startswith("tls-")
         }
+        values |= {name: tuple(texts) for name, texts in self._networks.items()}
         values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])
         return cast(Settings, values)
 
@@ -173,12 +220,27 @@ class Options(usage.Options):
 
     def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
         """Give where to listen; exits like :meth:`parseOptions`."""
-        if not self.listen:
-            return [TCPListener(reactor)]
-        found = []
+        found: list[IStreamServerEndpoint] = [] if self.listen else [TCPListener(reactor)]
         for description in self.listen:
             try:
                 found.append(server_endpoint(reactor, description))
             except EndpointError as error:
                 give_up(f"--listen {description!r}: {error}")
+        self._demand_of_tls(found)
         return found
+
+    def _demand_of_tls(self, listeners: Sequence[object]) -> None:
+        """Put the demands on clients on every TLS listener."""
+        version, authorities = self["tls-min-version"], self["tls-client-ca"]
+        if version not in TLS_VERSIONS:
+            give_up(f"--tls-min-version: must be one of {', '.join(TLS_VERSIONS)}, not {version!r}")
+        creators = [each.creator for each in listeners if isinstance(each, TLSListener)]
+        if authorities and not creators:
+            give_up("--tls-client-ca: no --listen speaks TLS")
+        try:
+            for creator in creators:
+                creator.demand(Demands(version, authorities))
+        except OSError as error:
+            give_up(f"--tls-client-ca {authorities!r}: {error_name(error)} ({error.strerror})")
+        except CertificateError as error:
+            give_up(f"--tls-client-ca: {error}")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: What may stand in braces, besides ``env:NAME``.
-FIELDS = ("hostname", "pid", "local", "peer", "connection", "message")
+FIELDS = ("hostname", "pid", "local", "peer", "connection", "message", "tls_version", "tls_peer")
 
 _ESCAPES = {"n": b"\n", "t": b"\t", "\\": b"\\"}
 _TOKEN = re.compile(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+from collections.abc import Callable
 from enum import Enum
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -18,6 +19,8 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from echosvc.throttle import PERIOD, Cancellable, Throttle
 
 #: Everything that the package has to say goes through this. A module's own, not a
 #: class's: Twisted gives a class's logger the name of the class for a namespace.
@@ -44,6 +47,8 @@ class Outcome(str, Enum):
     TOO_LONG = "too-long"
     #: The stream ended inside a length-framed message, or TLS without its close_notify.
     TRUNCATED = "truncated"
+    #: It has lived for ``max_lifetime``.
+    EXPIRED = "expired"
     #: The service stopped while it was open.
     DRAINED = "drained"
     #: The application ended it.
@@ -120,17 +125,27 @@ def format_listener(address: IAddress) -> str:
     return json.dumps(facts, separators=(",", ":"))
 
 
+#: Ends by which one client can make many lines.
+_BAD = frozenset((Outcome.HANDSHAKE, Outcome.RESET))
+
+
 class Report:
     """The lines of one server.
 
+    Lines that clients cause by doing wrong are few a second; the others are counted.
+
     :param level: ``quiet``, ``connections`` or ``messages``.
+    :param later: ``callLater``, for those counts.
     :ivar connections: whether the lines of a connection are shown.
     :ivar messages: whether the line of a message is shown.
     """
 
-    def __init__(self, level: str) -> None:
+    def __init__(
+        self, level: str, later: Callable[[float, Callable[[], None]], Cancellable]
+    ) -> None:
         self.connections = level != "quiet"
         self.messages = level == "messages"
+        self._throttle = Throttle(later, self._left_out)
 
     def listening(self, address: IAddress) -> None:
         """A listener is open; ``address`` has the real port."""
@@ -138,15 +153,31 @@ class Report:
 
     def terminated(self) -> None:
         """The service has stopped and no connection is left."""
+        self._throttle.flush()
         log.info("Server Terminated")
+
+    def reloaded(self, where: str) -> None:
+        """Certificates were read again."""
+        log.info("Certificates reloaded: {where}", where=where)
 
     def server_error(self, why: str) -> None:
         """Something is wrong that is no single connection's fault."""
         log.error("Server Error: {why}", why=why)
 
-    def connected(self, local: str, remote: str) -> None:
+    def connected(
+        self, local: str, remote: str, tls_version: str = "-", tls_peer: str = "-"
+    ) -> None:
         """A client has connected."""
-        log.info("Client connection: local = {local} remote = {remote}", local=local, remote=remote)
+        words = "Client connection: local = {local} remote = {remote}"
+        if tls_version != "-":
+            words += " tls = {tls_version} {tls_peer}"
+        log.info(
+            words,
+            local=local,
+            remote=remote,
+            tls_version=tls_version,
+            tls_peer=escaped(tls_peer),
+        )
 
     def received(self, port: object, message: bytes, bytes_in: int, bytes_out: int) -> None:
         """A message was read and answered; the totals are the connection's so far."""
@@ -169,7 +200,27 @@ class Report:
 
     def socket_error(self, remote: str, why: str) -> None:
         """A connection broke."""
-        log.warn("Socket Error: {why} remote = {remote}", why=why, remote=remote)
+        if self._throttle.admits("Socket Error"):
+            log.warn("Socket Error: {why} remote = {remote}", why=why, remote=remote)
+
+    def refused(self, address: IAddress | None, why: str) -> None:
+        """A client was turned away; shown also where lines of connections are not."""
+        if self._throttle.admits("Client refused", 1):
+            remote = format_address(address)
+            log.warn("Client refused: {why} remote = {remote}", why=why, remote=remote)
+
+    def at_limit(self, limit: int) -> None:
+        """All places are taken; new clients wait in the kernel's queue."""
+        if self._throttle.admits("at the limit", 1):
+            log.warn("at the limit of {limit} connections: new ones have to wait", limit=limit)
+
+    def _left_out(self, kind: str, count: int) -> None:
+        log.warn(
+            "{kind}: {count} more such lines left out in {seconds:g} s",
+            kind=kind,
+            count=count,
+            seconds=PERIOD,
+        )
 
     def disconnected(
         self,
@@ -181,6 +232,8 @@ class Report:
         remaining: int,
     ) -> None:
         """A connection is gone; ``remaining`` does not count it."""
+        if outcome in _BAD and not self._throttle.admits(f"Client disconnected ({outcome})"):
+            return
         log.info(
             "Client disconnected: remote = {remote} outcome = {outcome} bytes in = {bytes_in}"
             " bytes out = {bytes_out} seconds = {seconds:.3f} Remaining Connections: {remaining}",

@@ -48,9 +48,19 @@ class TLSFactory(ClientFactory):
             connection.set_accept_state()
         return connection
 
+    @property
+    def home(self) -> Any:
+        """The factory whose limits hold; ``None`` where it is none of ours."""
+        return getattr(self.wrappedFactory, "home", None)
+
     def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Build what stands on the socket: TLS, or what reads the PROXY header before it."""
+        return self._build(addr) if self.home is None else self.home.first(addr, self._build)
+
+    def _build(self, addr: IAddress | None) -> Any:
         """Build the inner protocol and its transport."""
-        inner = self.wrappedFactory.buildProtocol(cast(IPv4Address, addr))
+        build = self.wrappedFactory.buildProtocol if self.home is None else self.home.admitted
+        inner = build(cast(IPv4Address, addr))
         if inner is None:
             return None
         transport = TLSTransport(inner)
@@ -81,6 +91,11 @@ class TLSListener:
 
     def __str__(self) -> str:
         return str(self._endpoint)
+
+    @property
+    def creator(self) -> Any:
+        """What it was made with."""
+        return self._creator
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; fails as the endpoint below does."""

@@ -101,7 +101,8 @@ class EchoProtocol(Answering):
 
     def _started(self) -> None:
         config = self.factory.config
-        self._sender.tune(config.nagle, config.keep_alive)
+        if not self._sender.tuned:
+            self._sender.tune(config.nagle, config.keep_alive)
         if config.encoding == "utf-8":
             self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = self.factory.bound(self.factory.prefix, self)
@@ -110,7 +111,7 @@ class EchoProtocol(Answering):
         if self._head is None:
             self._take_apart()
         if self._report.connections:
-            self._report.connected(self.local, self.remote)
+            self._report.connected(self.local, self.remote, self.tls_version, self.tls_peer)
         if config.pause_on_connect:
             self.pause()
         if self.factory.greeting is not None:
@@ -156,7 +157,8 @@ class EchoProtocol(Answering):
             self.end_with(self._word_of_peer())
             return
         super()._tick_open(now)
-        self.due = min(self.due, self._half_open_until)
+        if not self.closing:
+            self.due = min(self.due, self._half_open_until)
 
     def _timed_out(self, seconds: float) -> None:
         if self._report.connections:

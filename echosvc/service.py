@@ -25,9 +25,12 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 
+from echosvc.admission import raise_descriptor_limit
+from echosvc.certificates import ServerTLS
 from echosvc.factory import EchoFactory
 from echosvc.listeners import ListenError, listen_error
 from echosvc.options import Options, give_up
+from echosvc.pems import CertificateError
 
 #: How many times a listening socket is emptied before it is closed; each time takes
 #: everything that waits, so more than one is needed only while clients keep coming.
@@ -42,8 +45,8 @@ class EchoService(Service):
     :param factory: what to serve.
     :param endpoints: where.
     :param reactor: what to run on; ``None`` = the global one.
-    :param own_signals: while stopping, let a second SIGINT or SIGTERM end all
-        connections now. For a service that owns the process.
+    :param own_signals: reload at SIGHUP; while stopping, let a second SIGINT or SIGTERM
+        end all connections now. For a service that owns the process.
     :ivar ports: the open listeners.
     """
 
@@ -92,7 +95,27 @@ class EchoService(Service):
         """
         self.bind()
         Service.startService(self)
+        if self._own_signals:
+            self._reload_on_signal()
         cast(IReactorCore, self._time()).callWhenRunning(self._announce)
+
+    def reload(self) -> None:
+        """Read certificates and keys again; live connections keep theirs (SIGHUP).
+
+        Where a file is wrong, that is said, and its listener keeps the old ones.
+        """
+        for endpoint in self._endpoints:
+            creator = getattr(endpoint, "creator", None)
+            if isinstance(creator, ServerTLS):
+                self._reload(creator, str(endpoint))
+
+    def _reload(self, creator: ServerTLS, where: str) -> None:
+        try:
+            creator.reload()
+        except (OSError, CertificateError) as error:
+            self.factory.report.server_error(f"{where} keeps its certificate: {error}")
+        else:
+            self.factory.report.reloaded(where)
 
     def _announce(self) -> None:
         for port in self.ports:
@@ -164,6 +187,11 @@ class EchoService(Service):
             self._reactor = cast(IReactorTime, reactor)
         return self._reactor
 
+    def _reload_on_signal(self) -> None:
+        reactor: Any = self._time()
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self.reload))
+
     def _end_now_on_signal(self) -> None:
         """From now on the reactor would meet a signal with an error and do nothing."""
         reactor: Any = self._time()
@@ -208,6 +236,7 @@ def makeService(options: Options) -> EchoService:
     """
     from twisted.internet import reactor
 
+    raise_descriptor_limit()
     factory = EchoFactory(config=options.config)
     service = EchoService(factory, options.endpoints(reactor), own_signals=True)
     try:

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from echosvc.batch import Batches
 from echosvc.report import format_address
 
 #: The most that one read takes, bytes. With its prefix the reply still fits the largest
@@ -55,7 +56,13 @@ class Stream(tcp.Server):
     :param protocol: who is told.
     :param peer: the client's address.
     :param reactor: who tells of events; a :class:`~echosvc.group.Group` will do.
+    :ivar peer: the client's address; a proxy may say another.
+    :ivar tuned: it has its socket's options from its listener.
+    :ivar host: our own, where a proxy says another than the socket.
     """
+
+    host: IAddress | None = None
+    tuned = False
 
     def __init__(
         self,
@@ -65,7 +72,7 @@ class Stream(tcp.Server):
         reactor: IReactorFDSet,
     ) -> None:
         self.socket, self.protocol, self.reactor = handle, protocol, reactor
-        self._peer = peer
+        self.peer = peer
         self.connected = 1
         self._tempDataBuffer, self._tempDataLen = [], 0
         # What every message asks for: to find it in the class takes CPython 3.11 longer.
@@ -73,7 +80,7 @@ class Stream(tcp.Server):
         reactor.addReader(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {format_address(self._peer)}>"
+        return f"<{type(self).__name__} of {format_address(self.peer)}>"
 
     def logPrefix(self) -> str:
         """What Twisted's log calls it."""
@@ -115,8 +122,7 @@ class Stream(tcp.Server):
         if not self.connected:
             return
         handle, protocol, producer = self.socket, self.protocol, self.producer
-        self.reactor.removeReader(self)
-        self.reactor.removeWriter(self)
+        self._leave()
         self.connected, self.disconnected = 0, 1
         del self.socket, self.protocol
         if producer is not None:
@@ -128,10 +134,24 @@ class Stream(tcp.Server):
         handle.close()  # which is its FIN: no child has the descriptor, too
         protocol.connectionLost(reason)
 
+    def _leave(self) -> None:
+        reactor = self.reactor
+        if isinstance(reactor, Batches):
+            reactor.leave(self.socket.fileno())
+        else:
+            reactor.removeReader(self)
+            reactor.removeWriter(self)
+
     def getHost(self) -> IAddress:
         """Our address."""
-        return make_address(self.socket.getsockname())
+        return self.host or make_address(self.socket.getsockname())
 
     def getPeer(self) -> IAddress:
         """The client's address, also when it has gone."""
-        return self._peer
+        return self.peer
+
+
+class TunedStream(Stream):
+    """One whose socket has its options from its listener."""
+
+    tuned = True

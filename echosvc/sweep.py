@@ -84,12 +84,16 @@ class Sweep:
             self._call.cancel()
             self._call = None
 
-    def _look_in(self, seconds: float) -> None:
+    def later(self, seconds: float, call: Callable[[], None]) -> IDelayedCall:
+        """Call ``call`` in so many seconds."""
         if self._clock is None:
             from twisted.internet import reactor
 
             self._clock = cast(IReactorTime, reactor)
-        self._call = self._clock.callLater(seconds, self._look)
+        return self._clock.callLater(seconds, call)
+
+    def _look_in(self, seconds: float) -> None:
+        self._call = self.later(seconds, self._look)
 
     def _look(self) -> None:
         self._call, self._looking = None, True

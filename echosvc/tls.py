@@ -258,6 +258,17 @@ class TLSTransport(LayerTransport):
 
     # -- facts ----------------------------------------------------------------
 
+    @property
+    def tls_version(self) -> str:
+        """The protocol's version, e.g. ``TLSv1.3``."""
+        return self._tls.get_protocol_version_name()
+
+    @property
+    def tls_peer(self) -> str:
+        """The common name in the peer's certificate; ``-`` where it has shown none."""
+        certificate = self._tls.get_peer_certificate()
+        return "-" if certificate is None else certificate.get_subject().CN or "-"
+
     def getHandle(self) -> SSL.Connection:
         """OpenSSL's connection."""
         return self._tls

@@ -21,6 +21,15 @@ GOOD: dict[str, tuple[object, ...]] = {
     "idle_action": ("log", "close", "reset"),
     "linger": (0, 2.5),
     "handshake_timeout": (0, 2.5),
+    "stall_timeout": (0, 60.0),
+    "max_lifetime": (0, 3600),
+    "max_connections": (None, 0, 1, 1 << 30),
+    "over_limit": ("wait", "refuse"),
+    "max_per_peer": (0, 5),
+    "allow": ((), ("10.0.0.0/8", "::1")),
+    "deny": ((), ("0.0.0.0/0",)),
+    "proxy_protocol": ("off",),
+    "proxy_from": ((),),
     "allow_half_open": (True, False),
     "half_open_timeout": (None, 0, 1.5),
     "keep_alive": (0, 1, 32767),
@@ -40,6 +49,15 @@ WRONG: dict[str, tuple[object, ...]] = {
     "idle_action": ("abort", None, "Log"),
     "linger": (*WRONG_SECONDS, None),
     "handshake_timeout": (*WRONG_SECONDS, None),
+    "stall_timeout": (*WRONG_SECONDS, None),
+    "max_lifetime": (*WRONG_SECONDS, None),
+    "max_connections": (-1, 1.5, "5", True, math.inf),
+    "over_limit": ("drop", None, ""),
+    "max_per_peer": (-1, None, 0.5),
+    "allow": (None, "10.0.0.0/8", ["::1"], ("nonsense",), ("10.0.0.1/8",), (5,), ("a\n\x1b",)),
+    "deny": (None, ("::/129",)),
+    "proxy_protocol": ("on", None, "accept"),
+    "proxy_from": (None, ("",)),
     "allow_half_open": ("on", None),
     "half_open_timeout": WRONG_SECONDS,
     "keep_alive": (-1, 32768, 0.5, 5.0, "5", None, math.inf),
@@ -73,6 +91,12 @@ class ConfigTests(SynchronousTestCase):
         for name in ("max_message", "idle_timeout", "framing", "discard", "keep_alive"):
             error = self.assertRaises(ConfigError, Config, **{name: "a\n\x1bb"})
             self.assertIn(repr("a\n\x1bb"), str(error))
+
+    def test_a_header_is_believed_of_named_proxies_only(self) -> None:
+        self.assertEqual(Config(proxy_protocol="require", proxy_from=("::1",)).proxy_from, ("::1",))
+        for settings in ({"proxy_protocol": "require"}, {"proxy_from": ("::1",)}):
+            error = self.assertRaises(ConfigError, Config, **settings)
+            self.assertEqual(error.field, "proxy_from")
 
     def test_a_config_error_is_a_value_error(self) -> None:
         self.assertRaises(ValueError, Config, framing="x")

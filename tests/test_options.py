@@ -20,7 +20,9 @@ from echosvc.options import Options, one_line
 
 LONG = (
     "listen", "prefix", "greeting", "discard", "framing", "max-message", "encoding",
-    "idle-timeout", "idle-action", "linger", "handshake-timeout", "allow-half-open",
+    "idle-timeout", "idle-action", "linger", "handshake-timeout", "stall-timeout",
+    "max-lifetime", "max-connections", "over-limit", "max-per-peer", "allow", "deny",
+    "proxy-protocol", "proxy-from", "tls-min-version", "tls-client-ca", "allow-half-open",
     "keep-alive", "nagle", "drain",
     "log",
 )  # fmt: skip

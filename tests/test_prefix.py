@@ -16,6 +16,8 @@ VALUES = {
     "local": "127.0.0.1:8107",
     "peer": "[::1]:5",
     "connection": "3",
+    "tls_version": "TLSv1.3",
+    "tls_peer": "ärbel",
 }
 
 

@@ -9,6 +9,7 @@ from string import Formatter
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +22,7 @@ from echosvc.report import (
     format_listener,
     plain_ip,
 )
+from echosvc.throttle import LINES, PERIOD
 
 
 def v4(host: str, port: int) -> IPv4Address:
@@ -139,7 +141,7 @@ class LineTests(SynchronousTestCase):
     def line(self, name: str, *arguments: object) -> tuple[str, LogLevel]:
         """What one call of a report says; that it is one event, of our namespace."""
         with capturedLogs() as events:
-            getattr(Report("messages"), name)(*arguments)
+            getattr(Report("messages", Clock().callLater), name)(*arguments)
         (event,) = events
         self.assertEqual(event["log_namespace"], "echosvc")
         return formatEvent(event), event["log_level"]
@@ -165,6 +167,62 @@ class LineTests(SynchronousTestCase):
             ("Client connection: local = 127.0.0.1:8107 remote = 127.0.0.1:5", LogLevel.info),
         )
 
+    def test_connected_by_tls(self) -> None:
+        self.assertEqual(
+            self.line("connected", "l", "r", "TLSv1.3", "a\x1b")[0],
+            "Client connection: local = l remote = r tls = TLSv1.3 'a\\x1b'",
+        )
+
+    def test_refused(self) -> None:
+        self.assertEqual(
+            self.line("refused", v4("192.0.2.1", 5), "its network is denied"),
+            ("Client refused: its network is denied remote = 192.0.2.1:5", LogLevel.warn),
+        )
+
+    def test_at_the_limit(self) -> None:
+        self.assertEqual(
+            self.line("at_limit", 5)[0], "at the limit of 5 connections: new ones have to wait"
+        )
+
+    def test_reloaded(self) -> None:
+        self.assertEqual(self.line("reloaded", "[::]:1")[0], "Certificates reloaded: [::]:1")
+
+    def test_a_flood_of_bad_clients_makes_few_lines_and_a_count(self) -> None:
+        clock = Clock()
+        report = Report("connections", clock.callLater)
+        bad = (Outcome.RESET, Outcome.HANDSHAKE)
+        with capturedLogs() as events:
+            for _ in range(1000):
+                report.refused(v4("192.0.2.1", 5), "over the limit")
+                report.socket_error("r", "broken")
+                for outcome in bad:
+                    report.disconnected("r", outcome, 1, 2, 3.0, 4)
+            said = len(events)
+            clock.advance(PERIOD)
+            report.terminated()
+        self.assertEqual(said, 1 + 3 * LINES)
+        counts = [each["count"] for each in events if "count" in each]
+        self.assertEqual((len(counts), sum(counts) + said), (4, 4000))
+        self.assertEqual(formatEvent(events[-1]), "Server Terminated")
+
+    def test_the_stop_says_what_was_left_out(self) -> None:
+        clock = Clock()
+        report = Report("quiet", clock.callLater)
+        with capturedLogs() as events:
+            for _ in range(3):
+                report.refused(None, "over the limit")
+            report.terminated()
+        self.assertEqual([each.get("count") for each in events], [None, 2, None])
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_good_clients_have_all_their_lines(self) -> None:
+        with capturedLogs() as events:
+            report = Report("connections", Clock().callLater)
+            for _ in range(1000):
+                report.connected("l", "r")
+                report.disconnected("r", Outcome.FINISHED, 1, 2, 3.0, 4)
+        self.assertEqual(len(events), 2000)
+
     def test_received(self) -> None:
         self.assertEqual(
             self.line("received", 47904, b"More Axes", 9, 18)[0],
@@ -185,7 +243,7 @@ class LineTests(SynchronousTestCase):
             ("disconnected", ("r", Outcome.RESET, 1, 2, 3.0, 4)),
         ):
             with capturedLogs() as events:
-                getattr(Report("messages"), name)(*arguments)
+                getattr(Report("messages", Clock().callLater), name)(*arguments)
             (event,) = events
             self.assertEqual({"message", "time", "system", "format"} & _fields(event), set())
 
@@ -210,7 +268,7 @@ class LineTests(SynchronousTestCase):
 
     def test_the_facts_stand_in_fields(self) -> None:
         with capturedLogs() as (events):
-            Report("connections").disconnected("r", Outcome.RESET, 1, 2, 3.0, 4)
+            Report("connections", Clock().callLater).disconnected("r", Outcome.RESET, 1, 2, 3.0, 4)
         self.assertEqual(events[0]["outcome"], "reset")
         self.assertIs(type(events[0]["outcome"]), str)
         self.assertEqual([events[0][name] for name in ("bytes_in", "bytes_out")], [1, 2])
@@ -224,7 +282,7 @@ class LevelTests(SynchronousTestCase):
             ("connections", True, False),
             ("messages", True, True),
         ):
-            report = Report(level)
+            report = Report(level, Clock().callLater)
             self.assertEqual((report.connections, report.messages), (connections, messages))
 
 
@@ -234,7 +292,7 @@ class OutcomeTests(SynchronousTestCase):
             {str(word) for word in Outcome},
             {
                 "finished", "reset", "timed-out", "too-long", "truncated", "drained", "closed",
-                "aborted", "stalled", "failed", "handshake",
+                "aborted", "stalled", "failed", "handshake", "expired",
             },
         )  # fmt: skip
 

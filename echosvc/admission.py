@@ -1,0 +1,126 @@
+"""Who is let in: networks, places in all, places for one peer."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IAddress
+
+from echosvc.config import Config
+from echosvc.limits import Networks, PeerCount
+from echosvc.link import Link
+from echosvc.report import Report
+
+#: Live connections at most, where nothing else is said.
+MOST = 20_000
+#: Descriptors that are not for connections: listeners, the log, the reactor's own.
+RESERVE = 64
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def default_places() -> int:
+    """How many connections the limit of descriptors leaves room for, at most :data:`MOST`."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST
+    return max(1, min(soft - RESERVE, MOST))
+
+
+class Admission:
+    """The door of one factory.
+
+    :ivar live: connections inside, those that still wait for their PROXY header too.
+    :ivar refused: how many were turned away.
+    :ivar waits: with no place left, new ones are to wait in the kernel's queue.
+    :ivar limit: places in all; 0 = any number.
+    """
+
+    def __init__(self, config: Config, report: Report) -> None:
+        places = config.max_connections
+        self.limit = default_places() if places is None else places
+        self.waits = config.over_limit == "wait"
+        self.live = self.refused = 0
+        self._report = report
+        self._allow, self._deny = Networks(config.allow), Networks(config.deny)
+        self._proxies = Networks(config.proxy_from)
+        self._per_peer, self._peers = config.max_per_peer, PeerCount(config.max_per_peer)
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether no place is left."""
+        return 0 < self.limit <= self.live
+
+    def admits(self, address: IAddress | None) -> bool:
+        """Whether this client may come in; if not, that is counted and said."""
+        why = self._why_not(getattr(address, "host", None))
+        return not why or self.refuse(address, why)
+
+    def admits_proxy(self, address: IAddress | None) -> bool:
+        """Whether this is a proxy that may speak for others."""
+        host = getattr(address, "host", None)
+        if self.full:
+            return self.refuse(address, self._too_many())
+        if host is None or host in self._proxies:
+            return True
+        return self.refuse(address, "it is not one of the proxies")
+
+    def _why_not(self, host: str | None) -> str:
+        if self.full:
+            return self._too_many()
+        if host is None:  # a UNIX peer: its path's permissions have decided
+            return ""
+        if self._deny and host in self._deny:
+            return "its network is denied"
+        if self._allow and host not in self._allow:
+            return "its network is not allowed"
+        if not self._peers.room(host):
+            return f"over the limit of {self._per_peer} for one peer"
+        return ""
+
+    def _too_many(self) -> str:
+        return f"over the limit of {self.limit} connections"
+
+    def refuse(self, address: IAddress | None, why: str) -> bool:
+        """Count one who was turned away, and say so; give ``False``."""
+        self.refused += 1
+        self._report.refused(address, why)
+        return False
+
+    def enter(self, connection: Link) -> None:
+        """A connection has begun."""
+        self.live += 1
+        if self._per_peer and (host := getattr(connection.remote_address, "host", None)):
+            self._peers.enter(host)
+
+    def leave(self, connection: Link) -> None:
+        """A connection is gone; who waits for a place is told."""
+        self.live -= 1
+        if self._per_peer and (host := getattr(connection.remote_address, "host", None)):
+            self._peers.leave(host)
+        if self._waiting:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell who waits, if there is room."""
+        if self._waiting and not self.full:
+            waiting, self._waiting = self._waiting, []
+            for tell in waiting:
+                tell()
+
+    def when_room(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once a place is free."""
+        if not self._waiting:
+            self._report.at_limit(self.limit)
+        self._waiting.append(tell)
+
+    def forget(self, tell: Callable[[], None]) -> None:
+        """Do not call it."""
+        if tell in self._waiting:
+            self._waiting.remove(tell)

@@ -1,0 +1,124 @@
+"""What time does to a connection: idleness, stalls, the end of its life, ends that hang."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from echosvc.deadlines import PATIENCE, CloseClock, IdleClock
+from echosvc.link import Link
+from echosvc.report import Outcome
+
+
+class Timed(Link):
+    """A connection as the sweep sees it (:class:`~echosvc.sweep.Watched`)."""
+
+    due = math.inf
+    bytes_seen = 0
+
+    _idle_clock: IdleClock
+    _close_clock: CloseClock | None = None
+    _expires = math.inf  # when its life is over
+    _waiting = False  # for the handshake
+    _held = False  # the application wants no more
+    _resting = False  # the sweep looks at us no more; our next activity must wake it
+
+    # -- what a subclass does -------------------------------------------------
+
+    def _timed_out(self, seconds: float) -> None:
+        """Nothing happened for ``seconds``, the idle time-out."""
+
+    def _changed(self) -> None:
+        """We are held, rest or end, or do so no more."""
+
+    def end_with(self, outcome: Outcome) -> None:
+        """End politely."""
+        raise NotImplementedError
+
+    def abort_with(self, outcome: Outcome) -> None:
+        """End now."""
+        raise NotImplementedError
+
+    # -- activity -------------------------------------------------------------
+
+    def _look_at(self, due: float) -> None:
+        """Look at the deadlines at ``due``."""
+        self.due = due
+        self._wake()
+
+    @property
+    def _interval(self) -> float:
+        return cast(float, self.factory.sweep.interval)
+
+    def _touch(self) -> None:
+        """Take note of activity. What only counts :attr:`bytes_in` need not call this."""
+        clock = self._idle_clock
+        settled = clock.timeout and clock.settled
+        now = clock.active = self._now()
+        if settled:
+            self._look_at(min(self.due, clock.next_look(now, self._interval)))
+
+    def stirred(self, now: float) -> None:
+        """Bytes were read since the last look."""
+        self._idle_clock.active = now
+        self.due = min(self.due, self._idle_clock.next_look(now, self._interval))
+
+    def _wake(self) -> None:
+        self._resting = False
+        if not self._gone:
+            self.factory.sweep.watch(self)
+            self._changed()
+
+    def resting(self) -> bool:
+        """Whether nothing is due before the next activity."""
+        return self.due == math.inf and self._idle_clock.settled
+
+    def rest(self) -> None:
+        """Nobody looks at us from now on; with a time-out, the next activity says so."""
+        self._resting = self._idle_clock.timeout > 0
+        self._changed()
+
+    # -- deadlines ------------------------------------------------------------
+
+    def _close_slowly(self, outcome: Outcome) -> None:
+        """From now on the end has a deadline."""
+        now = self._now()
+        linger, unsent = self._config.linger, self._sender.unsent()
+        patience = self._config.stall_timeout or PATIENCE
+        self._close_clock = CloseClock(outcome, linger, now, unsent, patience)
+        self._look_at(now + self._interval)
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines; called by the sweep."""
+        if self._close_clock is not None:
+            self._tick_closing(now, self._close_clock)
+        elif self.closing:
+            self.due = math.inf  # aborted: the reactor's next turn tells us
+        elif self._waiting:
+            self.abort_with(Outcome.HANDSHAKE)
+        elif self._sender.ending():
+            self.end_with(Outcome.FINISHED)
+        elif self._held and self._sender.broken():
+            self.abort_with(Outcome.RESET)
+        else:
+            self._tick_open(now)
+
+    def _tick_open(self, now: float) -> None:
+        clock, stall = self._idle_clock, self._config.stall_timeout
+        idle = clock.look(now, self.bytes_out, self._sender.waiting())
+        self.due = min(self._expires, clock.next_look(now, self._interval, closely=self._held))
+        if now >= self._expires:
+            self.end_with(Outcome.EXPIRED)
+        elif stall and clock.stalled(now) >= stall:
+            self.abort_with(Outcome.STALLED)
+        elif idle:
+            self._timed_out(idle)
+
+    def _tick_closing(self, now: float, clock: CloseClock) -> None:
+        """Give up once the peer has neither taken anything nor finished for too long."""
+        deadline = clock.deadline(now, self._sender.unsent())
+        self.due = min(deadline, now + self._interval)
+        if now >= deadline:
+            if clock.stalled:
+                self.outcome = Outcome.STALLED
+            self.abort_with(clock.outcome)
