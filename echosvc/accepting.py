@@ -59,8 +59,12 @@ class Accepting(tcp.Port):
                 protocol.makeConnection(self._transport(handle, protocol, peer, members))
 
     def startListening(self) -> None:
-        """Listen; what every connection's socket is to have, the listening one gives it."""
+        """Listen."""
         super().startListening()
+        self._tune()
+
+    def _tune(self) -> None:
+        """What every connection's socket is to have, the listening one gives it."""
         home = getattr(self.factory, "home", None)
         if home is not None:
             tune(self.socket, home.config.nagle, home.config.keep_alive)

@@ -19,6 +19,7 @@ from echosvc.certificates import (
     client_options,
     server_certificate,
 )
+from echosvc.inherited import InheritedListener, find
 from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, unix_name
 from echosvc.secure import TLSConnector, TLSListener
 
@@ -47,6 +48,8 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
             raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
         if kind == "stdio":
             raise EndpointError("standard input and output are one stream, not a listener")
+        if kind == "systemd":
+            return _built(_systemd, reactor, words, options)
         if kind in _TLS:
             return _built(_TLS[kind], reactor, words, options)
         if kind == "haproxy":  # Twisted's wrapper hides the client's half-close
@@ -55,7 +58,7 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     except EndpointError:
         raise
     except Exception as error:
-        raise EndpointError(_why(error, kind)) from None
+        raise EndpointError(_why(error)) from None
 
 
 def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPListener:
@@ -118,6 +121,12 @@ def _unix(
     return UNIXListener(reactor, address, int(mode, 8), _number("backlog", backlog, 1))
 
 
+def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") -> InheritedListener:
+    if domain not in ("", "INET", "INET6", "UNIX"):
+        raise EndpointError(f"domain must be INET, INET6 or UNIX, not {domain!r}")
+    return InheritedListener(reactor, find(index, name))
+
+
 def _number(name: str, text: str, least: int, most: int = 2**31 - 1) -> int:
     if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
         raise EndpointError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
@@ -168,11 +177,9 @@ def _built(
     return build(*arguments.args, **arguments.kwargs)
 
 
-def _why(error: Exception, kind: str) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error_name(error)} ({error.strerror})"
-    if kind == "systemd" and isinstance(error, LookupError):
-        return "no such descriptor was inherited (LISTEN_FDS, LISTEN_FDNAMES)"
     if isinstance(error, TypeError):  # a call with wrong arguments, of Twisted's
         return re.sub(r"^[\w.<>]+\(\) (got )?", "", str(error))
     return error_name(error)
@@ -228,7 +235,7 @@ def client_endpoint(reactor: Any, description: str) -> Target:
     except EndpointError:
         raise
     except Exception as error:
-        raise EndpointError(_why(error, kind)) from None
+        raise EndpointError(_why(error)) from None
 
 
 def _tcp_client(

@@ -132,7 +132,7 @@ class ServerTests(EndpointTestCase):
             ("tls", "."),
             ("haproxy", "not supported"),
             ("haproxy:tcp:80", "loses what is due when a client ends"),
-            ("systemd:domain=INET:nonsense=1", "unexpected keyword argument 'nonsense'"),
+            ("systemd:domain=INET:nonsense=1", "unknown argument 'nonsense'"),
             ("ssl:443:privateKey=", "privateKey is empty"),
             ("tls::443", "path is empty"),
             ("tcp:0:port=1", "multiple values"),

@@ -6,11 +6,13 @@ import errno
 import os
 import socket
 import sys
+import tempfile
 
 from twisted.internet.error import CannotListenError, ConnectionLost, DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from echosvc.inherited import InheritanceError, find
 from echosvc.listeners import TCPListener, error_name, listen_error
 from tests.harness import TWISTD, Process, exchange
 
@@ -83,19 +85,83 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(str(error), "cannot listen on 0.0.0.0:1: EADDRINUSE (in use)")
 
 
+class FindTests(SynchronousTestCase):
+    """Which descriptor is meant."""
+
+    own = {"LISTEN_PID": str(os.getpid())}
+
+    def test_by_index_and_by_name(self) -> None:
+        environ = {**self.own, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c:d"}
+        self.assertEqual([find(index, "", environ) for index in ("0", "2")], [3, 5])
+        self.assertEqual(find("", "b", environ), 4)
+
+    def test_names_and_process_need_not_be_said(self) -> None:
+        self.assertEqual(find("1", "", {"LISTEN_FDS": "2"}), 4)
+
+    def test_what_was_not_handed_over_is_told_in_words(self) -> None:
+        two = {**self.own, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b:c"}
+        for index, name, environ, why in (
+            ("0", "", {}, "LISTEN_FDS is not set"),
+            ("0", "", {"LISTEN_FDS": "x"}, "LISTEN_FDS is not set"),
+            ("2", "", two, r"\(2\) none has index 2"),
+            ("-1", "", two, "whole number"),
+            ("x", "", two, "whole number"),
+            ("", "c", two, "none is called 'c'"),
+            ("", "", two, "either index= or name="),
+            ("0", "a", two, "either index= or name="),
+            ("0", "", {**two, "LISTEN_PID": "1"}, "for the process 1"),
+        ):
+            with self.assertRaisesRegex(InheritanceError, why):
+                find(index, name, environ)
+
+
 class InheritedTests(SynchronousTestCase):
-    def test_a_listening_socket_can_be_inherited(self) -> None:
-        """As from systemd; the parent's queue is served, whoever fills it first."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = Process(
-                [
-                    sys.executable, "-c", _INHERIT, str(listener.fileno()), *TWISTD[1:],
-                    "echosvc", "--listen", "systemd:domain=INET:index=0",
-                ],
-                pass_fds=(listener.fileno(),),
-            )  # fmt: skip
-            try:
+    def serve(self, listener: socket.socket, where: str) -> Process:
+        """A server that has the socket as systemd hands it over."""
+        server = Process(
+            [
+                sys.executable, "-c", _INHERIT, str(listener.fileno()), *TWISTD[1:],
+                "echosvc", "--listen", where,
+            ],
+            pass_fds=(listener.fileno(),),
+        )  # fmt: skip
+        self.addCleanup(server.close)
+        return server
+
+    def test_a_tcp_socket_is_served_whoever_fills_its_queue_first(self) -> None:
+        for where in ("systemd:domain=INET:index=0", "systemd:name=echo"):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                server = self.serve(listener, where)
                 self.assertEqual(exchange(listener.getsockname(), b"x"), b"Sending: x")
                 server.wait_line("Server listening")
-            finally:
-                server.close()
+
+    def test_a_unix_socket_is_left_as_it_is(self) -> None:
+        """Its mode, its path, and the socket itself, which others may hold."""
+        path = os.path.join(self.mktemp_directory(), "s")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            os.chmod(path, 0o600)
+            listener.listen()
+            server = self.serve(listener, "systemd:domain=UNIX:index=0")
+            self.assertEqual(exchange(path, b"x"), b"Sending: x")
+            self.assertIn(path, server.wait_line("Server listening"))
+            server.signal()
+            server.wait()
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            with socket.socket(socket.AF_UNIX) as client:  # it listens still
+                client.settimeout(20)
+                client.connect(path)
+                accepted, _ = listener.accept()
+                accepted.close()
+
+    def test_what_does_not_listen_is_one_line(self) -> None:
+        with socket.socket() as handle:
+            server = self.serve(handle, "systemd:index=0")
+            self.assertEqual(server.wait(), 1)
+        (line,) = server.lines
+        self.assertIn("it does not listen", line)
+
+    def mktemp_directory(self) -> str:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return directory.name
