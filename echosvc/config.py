@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypedDict
 
+from echosvc.deadlines import GRACE
 from echosvc.limits import NetworkError, Networks
 from echosvc.prefix import Template, TemplateError
 
@@ -116,7 +117,7 @@ class Config:
         """Give the time-outs that a connection's clock must keep, seconds; 0 = off."""
         half_open = self.half_open_timeout or 0.0
         deadlines = [self.handshake_timeout, self.stall_timeout, self.max_lifetime, half_open]
-        return [self.idle_timeout, self.linger, *deadlines]
+        return [self.idle_timeout, self.linger, GRACE, *deadlines]
 
     @property
     def plain(self) -> bool:

@@ -25,9 +25,11 @@ from tests.test_flow import Line
 class Talker(Connection):
     """Keeps what it is told."""
 
-    def __init__(self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0) -> None:
-        sweep = Sweep(clock, [idle_timeout, linger])
-        config = Config(idle_timeout=idle_timeout, linger=linger)
+    def __init__(
+        self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0, **more: float
+    ) -> None:
+        config = Config(idle_timeout=idle_timeout, linger=linger, **more)
+        sweep = Sweep(clock, config.timeouts())
         self.factory = SimpleNamespace(config=config, sweep=sweep)
         self.events: list[object] = []
         self.idles: list[float] = []
@@ -168,6 +170,91 @@ class IdleTests(ConnectionTestCase):
         self.assertEqual(len(clock.getDelayedCalls()), 1)
         talker.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class StallTests(ConnectionTestCase):
+    def test_a_peer_that_takes_nothing_is_reset_never_early_and_little_late(self) -> None:
+        line, talker = self.line(stall_timeout=3.0)
+        line.wait(100)  # that nothing waited meanwhile does not count
+        talker._send(b"x" * 400_000)
+        line.wait(2.9)
+        self.assertIsNone(talker.outcome)
+        line.wait(3.7 - 2.9)
+        self.assertIs(talker.outcome, Outcome.STALLED)
+        self.assertEqual(talker.events[-1], Outcome.STALLED)
+
+    def test_a_peer_that_takes_a_little_now_and_then_is_not(self) -> None:
+        line, talker = self.line(stall_timeout=3.0)
+        talker._send(b"x" * 4_000_000)
+        for _ in range(20):
+            line.wait(2.5)
+            line.receive()
+            line.turn(3)
+        self.assertIsNone(talker.outcome)
+        line.wait(4)
+        self.assertIs(talker.outcome, Outcome.STALLED)
+
+    def test_who_owes_nothing_is_never_stalled(self) -> None:
+        line, talker = self.line(stall_timeout=1.0, idle_timeout=0.3)
+        for _ in range(10):
+            line.send(b"x")
+            line.wait(5)
+        self.assertIsNone(talker.outcome)
+
+    def test_a_pause_of_the_applications_is_no_stall(self) -> None:
+        line, talker = self.line(stall_timeout=1.0)
+        talker.pause()
+        line.wait(50)
+        self.assertIsNone(talker.outcome)
+
+    def test_zero_is_off(self) -> None:
+        line, talker = self.line(stall_timeout=0)
+        talker._send(b"x" * 400_000)
+        line.wait(1000)
+        self.assertIsNone(talker.outcome)
+
+    def test_it_holds_for_the_end_too(self) -> None:
+        line, talker = self.line(stall_timeout=5.0)
+        talker._send(b"x" * 400_000)
+        talker.end_with(Outcome.FINISHED)
+        line.wait(4.9)
+        self.assertNotIn(Outcome.STALLED, talker.events)
+        line.wait(1.5)
+        self.assertIs(talker.outcome, Outcome.STALLED)
+
+
+class LifeTests(ConnectionTestCase):
+    def test_a_life_ends_politely_at_its_time(self) -> None:
+        line, talker = self.line(max_lifetime=10.0, idle_timeout=0.3)
+        talker._send(b"x" * 10)
+        line.wait(9.95)
+        self.assertIsNone(talker.outcome)
+        line.wait(0.2)
+        self.assertIs(talker.outcome, Outcome.EXPIRED)
+        line.turn(2)
+        self.assertEqual(line.receive(), b"x" * 10)
+        self.assertTrue(line.at_end())
+
+    def test_idleness_is_reported_all_the_same(self) -> None:
+        line, talker = self.line(max_lifetime=100.0, idle_timeout=0.5)
+        line.wait(5)
+        line.send(b"x")
+        line.wait(5)
+        line.send(b"x")
+        line.wait(5)
+        self.assertEqual(len(talker.idles), 3)
+
+    def test_activity_does_not_prolong_it(self) -> None:
+        line, talker = self.line(max_lifetime=2.0)
+        for _ in range(21):
+            line.send(b"x")
+            line.wait(0.1)
+        self.assertIs(talker.outcome, Outcome.EXPIRED)
+
+    def test_zero_is_for_ever(self) -> None:
+        line, talker = self.line(max_lifetime=0)
+        line.wait(1e6)
+        self.assertIsNone(talker.outcome)
 
 
 class PauseTests(ConnectionTestCase):
