@@ -27,7 +27,8 @@ which took {minutes} min. Do not edit them.
 The same echo with the prefix `Sending: `, by servers in their usual form, on loopback, one process
 each: the least that it costs in C, and in Python (a loop without any feature, for one workload);
 this service on its lean reactor and on Twisted's default one,
-also with idle connections closed and keep-alive on ("guarded"); asyncio and uvloop; Node's `net`
+also with idle connections closed, keep-alive, lifetimes, networks and places for each client
+("guarded"; the limits that are on by default are so in all rows); asyncio and uvloop; Node's `net`
 and `tls`, also logging every message; and Twisted's own `Echo`. They run at the same time and are
 measured in turn, several rounds; a figure is the median of the rounds. A round in which other
 programs used more than {disturbed:.0%} of a processor is repeated, {extra} times at most while

@@ -14,7 +14,10 @@ from benchmarks.process import free_port, run
 PROGRAMS = Path(__file__).resolve().parent / "peers"
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
 #: Everything that guards the service against its clients, turned on.
-PROTECTIONS = ("--idle-timeout", "0.5", "--idle-action", "close", "--keep-alive", "60")
+PROTECTIONS = (
+    *("--idle-timeout", "0.5", "--idle-action", "close", "--keep-alive", "60"),
+    *("--allow", "127.0.0.0/8", "--max-per-peer", "20000", "--max-lifetime", "3600"),
+)
 
 
 @dataclass(frozen=True)

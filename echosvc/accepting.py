@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorFDSet, IReactorTime
 from twisted.python.failure import Failure
 
 from echosvc.admission import Admission
@@ -45,18 +45,25 @@ class Accepting(tcp.Port):
 
     def doRead(self) -> None:
         """Accept who waits."""
-        members, build = self._members, cast(IProtocolFactory, self.factory)
         for handle, name in self._accepted(self.socket):
-            peer = make_address(name)
             try:
-                protocol = build.buildProtocol(peer)
+                self._begin(handle, make_address(name))
             except Exception:
                 log.failure("Server Error: the application failed")
-                protocol = None
-            if protocol is None:
                 handle.close()
-            else:
-                protocol.makeConnection(self._transport(handle, protocol, peer, members))
+
+    def _begin(self, handle: socket.socket, peer: IAddress) -> None:
+        """Give the connection to a protocol, if the factory wants it."""
+        protocol = cast(IProtocolFactory, self.factory).buildProtocol(peer)
+        if protocol is None:
+            handle.close()
+            return
+        transport = self._transport(handle, protocol, peer, self._members)
+        try:
+            protocol.makeConnection(transport)
+        except BaseException:  # upstream leaves such a connection open, with nobody to end it
+            transport.connectionLost(Failure())
+            raise
 
     def startListening(self) -> None:
         """Listen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.interfaces import IAddress
 
@@ -21,7 +22,8 @@ RESERVE = 64
 def raise_descriptor_limit() -> None:
     """Let this process have as many descriptors as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError, ValueError):  # no system lets a process have any number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def default_places() -> int:

@@ -8,7 +8,7 @@ valid: 2 of the 7.7 µs of a message of 64 bytes. :class:`Batches` does without.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll, poll
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -16,6 +16,7 @@ from twisted.python import log
 
 #: Events taken from the kernel at once.
 EVENTS = 512
+_BROKEN = EPOLLHUP | EPOLLERR
 
 
 class Batches:
@@ -30,7 +31,7 @@ class Batches:
     _writes: set[int]
 
     # What is rare is upstream's own, which has no types.
-    _POLL_DISCONNECTED, _POLL_IN, _POLL_OUT = EPOLLHUP | EPOLLERR, EPOLLIN, EPOLLOUT
+    _POLL_DISCONNECTED, _POLL_IN, _POLL_OUT = _BROKEN, EPOLLIN, EPOLLOUT
     _upstream_serve: Any = EPollReactor._doReadOrWrite
     _disconnectSelectable: Any = EPollReactor._disconnectSelectable
 
@@ -42,7 +43,8 @@ class Batches:
             if selectable is None:  # closed by an event before this one
                 continue
             if event != EPOLLIN:
-                _guarded(self._upstream_serve, selectable, fd, event)
+                if not event & _BROKEN or _is_broken(fd):
+                    _guarded(self._upstream_serve, selectable, fd, event)
                 continue
             try:
                 why = selectable.doRead()
@@ -59,6 +61,17 @@ class Batches:
             self._reads.discard(fd)
             self._writes.discard(fd)
             self._poller.unregister(fd)
+
+
+def _is_broken(fd: int) -> bool:
+    """Whether a descriptor is hung up or failed, now.
+
+    An event of this batch may be about one of the same number that was closed and
+    opened anew meanwhile. That there is something to read can be tried; this cannot.
+    """
+    asked = poll()
+    asked.register(fd, 0)
+    return bool(asked.poll(0))
 
 
 def _guarded(act: Callable[..., object], *arguments: object) -> None:

@@ -109,6 +109,21 @@ class AcceptingTests(SynchronousTestCase):
         self.assertEqual((bad.recv(1), len(self.factory.made)), (b"", 1))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_a_protocol_that_fails_at_its_start_is_ended_alone(self) -> None:
+        port = self.listen()
+
+        class Failing(Listening):
+            def connectionMade(self) -> None:
+                raise ValueError("on purpose")
+
+        self.factory.answer = Failing
+        client = self.client(port)
+        port.doRead()
+        self.assertEqual(client.recv(1), b"")
+        self.assertTrue(self.factory.made[0].reason.check(ValueError))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertIn(port, self.reactor.getReaders())
+
     def test_without_descriptors_it_waits_and_loses_nobody(self) -> None:
         port = self.listen()
         clients = [self.client(port) for _ in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -135,6 +136,20 @@ class GroupTests(SynchronousTestCase):
         self.until(lambda: protocol.reason)
         self.assertTrue(protocol.reason.check(ConnectionLost))
         self.assertEqual(self.readers(), [])
+
+    def test_an_event_of_a_closed_member_harms_no_new_one_of_the_same_number(self) -> None:
+        _, old = self.member(Listening)
+        number = old.socket.fileno()
+        old.connectionLost(Failure(ConnectionDone()))
+        handle, client = socket.socketpair()  # the lowest number that is free comes first
+        self.addCleanup(client.close)
+        handle.setblocking(False)
+        new = Stream(handle, Listening(), make_address(""), self.group)
+        self.addCleanup(new.connectionLost, Failure(ConnectionDone()))
+        self.assertEqual(new.fileno(), number)
+        for event in (EPOLLIN, EPOLLHUP, EPOLLERR, EPOLLIN | EPOLLHUP | EPOLLERR, EPOLLOUT):
+            self.group._serve([(number, event)])
+            self.assertTrue(new.connected, event)
 
     def test_timers_are_the_reactors(self) -> None:
         fired: list[str] = []
