@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,12 +27,15 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def default_places() -> int:
-    """How many connections the limit of descriptors leaves room for, at most :data:`MOST`."""
+def possible_places() -> int:
+    """How many connections the limit of descriptors leaves room for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return MOST
-    return max(1, min(soft - RESERVE, MOST))
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - RESERVE)
+
+
+def default_places() -> int:
+    """The same, at most :data:`MOST`."""
+    return min(possible_places(), MOST)
 
 
 class Admission:
@@ -46,6 +50,8 @@ class Admission:
     def __init__(self, config: Config, report: Report) -> None:
         places = config.max_connections
         self.limit = default_places() if places is None else places
+        if self.limit > (possible := possible_places()):
+            report.too_many_places(self.limit, possible)
         self.waits = config.over_limit == "wait"
         self.live = self.refused = 0
         self._report = report

@@ -110,8 +110,11 @@ class Config:
     def __post_init__(self) -> None:
         """Check every setting."""
         _check(self)
-        if (self.proxy_protocol == "require") != bool(self.proxy_from):
-            raise ConfigError("proxy_from", "must name the proxies where a header is required")
+        required = self.proxy_protocol == "require"
+        if required and not self.proxy_from:
+            raise ConfigError("proxy_from", "must name the proxies: a header is required of them")
+        if self.proxy_from and not required:
+            raise ConfigError("proxy_from", "is of no use unless the proxy protocol is required")
 
     def timeouts(self) -> list[float]:
         """Give the time-outs that a connection's clock must keep, seconds; 0 = off."""

@@ -209,6 +209,14 @@ class Report:
             remote = format_address(address)
             log.warn("Client refused: {why} remote = {remote}", why=why, remote=remote)
 
+    def too_many_places(self, limit: int, possible: int) -> None:
+        """There will not be descriptors for so many connections."""
+        log.warn(
+            "the limit of {limit} connections is more than descriptors allow, about {possible}",
+            limit=limit,
+            possible=possible,
+        )
+
     def at_limit(self, limit: int) -> None:
         """All places are taken; new clients wait in the kernel's queue."""
         if self._throttle.admits("at the limit", 1):

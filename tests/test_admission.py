@@ -64,6 +64,11 @@ class AdmissionTests(SynchronousTestCase):
         door.leave(connections[0])
         self.assertEqual(self.why(door, v4("192.0.2.1")), "")
 
+    def test_more_places_than_descriptors_are_warned_of(self) -> None:
+        with capturedLogs() as events:
+            self.door(max_connections=1 << 30)
+        self.assertIn("more than descriptors allow", formatEvent(events[0]))
+
     def test_zero_is_no_limit(self) -> None:
         door = self.door(max_connections=0)
         door.live = 10**9
