@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from echosvc.admission import raise_descriptor_limit
 from echosvc.certificates import ServerTLS
+from echosvc.clock import make_monotonic
 from echosvc.factory import EchoFactory
 from echosvc.listeners import ListenError, listen_error
 from echosvc.options import Options, give_up
@@ -236,6 +237,7 @@ def makeService(options: Options) -> EchoService:
     """
     from twisted.internet import reactor
 
+    make_monotonic(reactor)
     raise_descriptor_limit()
     factory = EchoFactory(config=options.config)
     service = EchoService(factory, options.endpoints(reactor), own_signals=True)
