@@ -59,6 +59,7 @@ class Admission:
         self._proxies = Networks(config.proxy_from)
         self._per_peer, self._peers = config.max_per_peer, PeerCount(config.max_per_peer)
         self._waiting: list[Callable[[], None]] = []
+        self._anybody = not (self._allow or self._deny or self._per_peer)
 
     @property
     def full(self) -> bool:
@@ -67,6 +68,8 @@ class Admission:
 
     def admits(self, address: IAddress | None) -> bool:
         """Whether this client may come in; if not, that is counted and said."""
+        if self._anybody and not self.full:
+            return True
         why = self._why_not(getattr(address, "host", None))
         return not why or self.refuse(address, why)
 

@@ -29,6 +29,9 @@ class Answering(Connection):
     messages = 0
 
     _silent = 0  # messages without a reply
+    _taken = 0  # messages that were answered the long way
+    _taken_in = 0  # bytes that were read so
+    _constant = b""  # what stands before a reply that went the short way
     _head: bytes | None = None  # what stands before every reply of a plain echo
     _quick: bytes | None = None  # the same, while nothing stands in the way
     _framer: Framer = _NOTHING
@@ -38,8 +41,18 @@ class Answering(Connection):
 
     def connectionMade(self) -> None:
         """Begin."""
-        self.messages, self._batch, self._quick = 0, None, None
+        self.messages = self._taken = self._taken_in = 0
+        self._batch = self._quick = None
         super().connectionMade()
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes accepted for sending, queued ones included.
+
+        What went the short way is known from what came that way: each read and a prefix.
+        """
+        heads = (self.messages - self._taken) * len(self._constant)
+        return self._sent + heads + self.bytes_in - self._taken_in
 
     @property
     def _report(self) -> Report:
@@ -63,7 +76,6 @@ class Answering(Connection):
         size = len(data)
         self.bytes_in += size
         self.messages += 1
-        self.bytes_out += len(head) + size
         sender = self._sender
         sent = sender.send(head + data) if size < LARGE else sender.send_both(head, data)
         if not sent:
@@ -77,6 +89,7 @@ class Answering(Connection):
             return
         self._touch()
         self.bytes_in += len(data)
+        self._taken_in += len(data)
         if self.outcome is not None:
             return
         if self._head is not None:  # it was read before the pause was known
@@ -156,6 +169,7 @@ class Answering(Connection):
     def _answer_one(self, message: bytes, batch: list[bytes], before: int = 0) -> int:
         """Add the reply to one message to a batch of size ``before``; give its size."""
         self.messages += 1
+        self._taken += 1
         answer = None if self._config.discard else self.reply(message)
         size = 0
         if answer is None:

@@ -54,7 +54,7 @@ class Connection(Timed):
         """Begin."""
         # All that changes, from the start: CPython shares attributes' names among
         # instances only while the first thirty are made. Later they cost 800 bytes each.
-        self.bytes_in = self.bytes_out = self.bytes_seen = 0
+        self.bytes_in = self._sent = self.bytes_seen = 0
         self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
         self.outcome = self._close_clock = None
         self._sender = Sender(self.transport)
@@ -183,7 +183,7 @@ class Connection(Timed):
 
     def _send(self, data: bytes, later: bool = False) -> None:
         """Send ``data`` and count it; ``later``: in the reactor's next turn."""
-        self.bytes_out += len(data)
+        self._sent += len(data)
         if not self._sender.send(data, later):
             self._wait_for_room()
 

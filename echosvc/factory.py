@@ -57,6 +57,7 @@ class EchoFactory(Factory):
         self.sweep = Sweep(clock, self.config.timeouts())
         self.report = Report(self.config.log, self.sweep.later)
         self.admission = Admission(self.config, self.report)
+        self._direct = self.config.proxy_protocol == "off"
         self.on_connect = on_connect
         self.made = 0
         self._live: set[EchoProtocol] = set()
@@ -72,11 +73,11 @@ class EchoFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Build the connection of a client right on its socket, if it may come in."""
-        return self.first(addr, self.admitted)
+        return self.admitted(addr) if self._direct else self.first(addr, self.admitted)
 
     def first(self, addr: IAddress | None, build: Successor) -> Any:
         """Build what stands right on a socket: what reads a PROXY header, or ``build``'s."""
-        if self.config.proxy_protocol == "off":
+        if self._direct:
             return build(addr)
         return Proxied(self, build) if self.admission.admits_proxy(addr) else None
 

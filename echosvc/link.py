@@ -17,23 +17,27 @@ class Link(Protocol):
     """One end of a connection, as it can be looked at.
 
     :ivar bytes_in: bytes read, those that still wait for a whole message included.
-    :ivar bytes_out: bytes accepted for sending, queued ones included.
     :ivar peer_finished: the peer has sent its FIN.
     :ivar outcome: how it ended; ``None`` while it is open.
     """
 
     bytes_in = 0
-    bytes_out = 0
     peer_finished = False
     outcome: Outcome | None = None
 
     factory: Any  # which has config and sweep
     transport: Transport  # type: ignore[assignment]
     _gone = False
+    _sent = 0
     _local_address: IAddress | None = None
     _now: Callable[[], float]
     _opened_at: float
     _sender: Sender
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes accepted for sending, queued ones included."""
+        return self._sent
 
     @property
     def local_address(self) -> IAddress | None:

@@ -108,6 +108,7 @@ class EchoProtocol(Answering):
         self._prefix = self.factory.bound(self.factory.prefix, self)
         if self.factory.echoes(type(self)) and self._sender.half_closes:
             self._head = self._quick = self._prefix.constant
+            self._constant = self._head or b""
         if self._head is None:
             self._take_apart()
         if self._report.connections:
@@ -188,5 +189,8 @@ class EchoProtocol(Answering):
                 self.remote, outcome, self.bytes_in, self.bytes_out, self.age, remaining
             )
         if not self._waiting:
-            self._guarded(lambda: self.ended(outcome))
+            try:
+                self.ended(outcome)
+            except Exception:
+                log.failure("Server Error: the application failed")
         self.factory.tell_idle()
