@@ -74,7 +74,8 @@ class Accepting(tcp.Port):
         """What every connection's socket is to have, the listening one gives it."""
         home = getattr(self.factory, "home", None)
         if home is not None:
-            tune(self.socket, home.config.nagle, home.config.keep_alive)
+            config = home.config
+            tune(self.socket, config.nagle, config.keep_alive, config.stall_timeout)
             self._transport = TunedStream
 
     def connectionLost(self, reason: Failure) -> None:

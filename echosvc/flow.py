@@ -40,6 +40,9 @@ _PLAIN = frozenset((Stream, TunedStream, tcp.Server, tcp.Client, unix.Server, un
 #: system call for two pieces costs more, but less than that. Measured: 4 to 9 % of a stream.
 LARGE = 16384
 
+#: The kernel takes no longer TCP_USER_TIMEOUT, ms.
+_LONGEST_LIMIT = 2**31 - 1
+
 #: The kernel has no room now; any other error is the connection's end.
 _FULL = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
 
@@ -162,16 +165,18 @@ class Sender:
         if self._direct is not None:
             self._direct.connectionLost(Failure(ConnectionLost()))
 
-    def tune(self, nagle: bool, keep_alive: int) -> None:
+    def tune(self, nagle: bool, keep_alive: int, stall: float = 0.0) -> None:
         """Set Nagle's algorithm and keep-alive, where there is TCP below.
 
         :param keep_alive: seconds until the first probe; then one a second, ten in
             all, as Node sets them. 0 = off.
+        :param stall: seconds that a peer may take nothing of what the kernel has for it;
+            a little later the kernel gives up (RFC 5482). 0 = off.
         """
         handle = self._handle()
         if handle is not None:
             with suppress(OSError):  # already reset: the next read says so
-                tune(handle, nagle, keep_alive)
+                tune(handle, nagle, keep_alive, stall)
 
     def broken(self) -> bool:
         """Whether a reset has come that the reactor, while not reading, cannot see."""
@@ -224,7 +229,7 @@ class Sender:
         return cast(int, struct.unpack("i", answer)[0])
 
 
-def tune(handle: socket.socket, nagle: bool, keep_alive: int) -> None:
+def tune(handle: socket.socket, nagle: bool, keep_alive: int, stall: float) -> None:
     """As :meth:`Sender.tune`. What a listening socket has, its connections have from it.
 
     :raises OSError: the connection is gone.
@@ -237,6 +242,10 @@ def tune(handle: socket.socket, nagle: bool, keep_alive: int) -> None:
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
+    if stall:
+        # Later than we would find out: then the connection has its own word for it.
+        limit = min(int(1000 * (1.25 * stall + 1)), _LONGEST_LIMIT)
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
 
 
 def _write(transport: Transport, data: bytes) -> None:

@@ -20,6 +20,8 @@ from zope.interface import implementer
 from echosvc.flow import Sender
 from echosvc.transport import Layer, Transport
 
+_GONE = Protocol()
+
 
 @implementer(IHalfCloseableProtocol, ITransport)
 class LayerTransport(Protocol, Layer):
@@ -41,10 +43,10 @@ class LayerTransport(Protocol, Layer):
         """
         waiting: Deferred[IProtocol] = Deferred(lambda _: self.abortConnection())
         self._waiting.append(waiting)
-        if self.ready:
-            self._answer(self.wrappedProtocol)
-        elif self._ended is not None:
+        if self._ended is not None:
             self._answer(self._ended)
+        elif self.ready:
+            self._answer(self.wrappedProtocol)
         return waiting
 
     # -- for subclasses -------------------------------------------------------
@@ -63,7 +65,11 @@ class LayerTransport(Protocol, Layer):
         self._answer(self.wrappedProtocol)
 
     def _over(self, reason: Failure) -> None:
-        self.wrappedProtocol.connectionLost(reason)
+        inner = self.wrappedProtocol
+        # It has us for its transport: a circle that only the collector would find, in time
+        # for some megabytes of OpenSSL's, of which the collector knows nothing.
+        self.wrappedProtocol = _GONE
+        inner.connectionLost(reason)
         self._ended = reason
         self._answer(reason)
 

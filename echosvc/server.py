@@ -102,7 +102,7 @@ class EchoProtocol(Answering):
     def _started(self) -> None:
         config = self.factory.config
         if not self._sender.tuned:
-            self._sender.tune(config.nagle, config.keep_alive)
+            self._sender.tune(config.nagle, config.keep_alive, config.stall_timeout)
         if config.encoding == "utf-8":
             self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = self.factory.bound(self.factory.prefix, self)

@@ -44,14 +44,19 @@ def cpu(server: Server) -> float:
 
 
 @contextmanager
-def crowd(server: Server, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections to a server, non-blocking; closed at the end."""
+def crowd(server: Server, count: int, buffer: int = 0) -> Iterator[list[socket.socket]]:
+    """So many connections to a server, non-blocking; closed at the end.
+
+    :param buffer: SO_RCVBUF of each, bytes; 0 = as the system likes.
+    """
     clients: list[socket.socket] = []
     try:
         for number in range(count):
             client = socket.socket()
             clients.append(client)
             client.settimeout(LIMIT)
+            if buffer:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             client.bind((f"127.0.0.{2 + number % _SOURCES}", 0))
             client.connect(("127.0.0.1", server.port))
             client.setblocking(False)

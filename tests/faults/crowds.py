@@ -213,8 +213,10 @@ def storms(long: bool) -> Finding:
         with running("--listen", "tcp:0:interface=127.0.0.1", *tls) as server:
             server.wait_lines("Server listening", 2)
             ports = [int(str(each["port"])) for each in server.listeners]
-            _storm(ports, 300)
-            baseline, before = descriptors(server), server.memory()
+            baseline = descriptors(server)
+            _storm(ports, count // 2)
+            gone(server, baseline)
+            before = server.memory()
             began = time.monotonic()
             _storm(ports, count)
             gone(server, baseline)
