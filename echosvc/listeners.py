@@ -8,11 +8,13 @@ from a dead server and never from a living one.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -211,10 +213,45 @@ class UNIXListener:
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         name = unix_name(self.path)
-        _remove_dead(name)
-        port = _UNIXPort(os.fsencode(name), factory, self.backlog, self.mode, self.reactor)
-        port.startListening()
+        with _alone_in(os.path.dirname(name)):
+            _remove_dead(name)
+            port = _UNIXPort(os.fsencode(name), factory, self.backlog, self.mode, self.reactor)
+            port.startListening()
         return cast(IListeningPort, port)
+
+
+@contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """While a path is taken over, no other server takes one over in its directory.
+
+    Two that both find a dead one would each remove the other's. What is locked is the
+    directory itself, so nothing is left behind; who cannot lock it goes on without.
+    """
+    descriptor = -1
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        _lock(descriptor)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock it, as soon as nobody else does, within a second.
+
+    :raises OSError: somebody does for longer.
+    """
+    end = time.monotonic() + 1.0
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)  # before the reactor runs
 
 
 def unix_name(path: str) -> str:
