@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import select
 import socket
-import threading
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from tests.harness import LIMIT, Server, connect, receive_exactly
+from tests.harness import LIMIT, Process, Server
 
 PREFIX = b"Sending: "
 #: Loopback addresses that clients use in turn: one has too few ports for ever.
@@ -89,34 +90,48 @@ def echo_all(clients: list[socket.socket], message: bytes) -> int:
     return sum(each != wanted for each in heard.values())
 
 
+_PINGING = """
+import json, signal, socket, sys, time
+times, wrong, going = [], 0, [True]
+signal.signal(signal.SIGTERM, lambda *_: going.clear())
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60)
+client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+print("ready", flush=True)
+while going:
+    began = time.perf_counter()
+    client.sendall(b"ping")
+    reply = b""
+    while len(reply) < 13 and (piece := client.recv(13 - len(reply))):
+        reply += piece
+    times.append(time.perf_counter() - began)
+    wrong += reply != b"Sending: ping"
+    if not reply:
+        break
+    time.sleep(0.002)
+print(json.dumps({"wrong": wrong, "times": sorted(times)}), flush=True)
+"""
+
+
 class Pinger:
     """For the length of a ``with``: one more client, that asks and waits again and again.
 
+    It is a process of its own: in this one it would wait for the others' Python.
+
     :ivar wrong: replies that were not right.
+    :ivar times: how long each took, seconds, in order of length.
     """
 
     def __init__(self, server: Server) -> None:
         self.wrong = 0
-        self._times: list[float] = []
-        self._ended = threading.Event()
-        self._socket = connect(("127.0.0.1", server.port))
-        self._thread = threading.Thread(target=self._ping, daemon=True)
-
-    def _ping(self) -> None:
-        while not self._ended.wait(0.002):
-            began = time.perf_counter()
-            self._socket.sendall(b"ping")
-            self.wrong += receive_exactly(self._socket, 13) != PREFIX + b"ping"
-            self._times.append(time.perf_counter() - began)
+        self.times: list[float] = []
+        self._process = Process([sys.executable, "-c", _PINGING, str(server.port)])
+        self._process.wait_line("ready")
 
     def percentile(self, part: float) -> float:
         """So long did a reply take at most in this part of all cases, seconds."""
-        times = sorted(self._times)
-        assert times, "it never got a reply"
-        return times[min(len(times) - 1, int(len(times) * part))]
+        return self.times[min(len(self.times) - 1, int(len(self.times) * part))]
 
     def __enter__(self) -> Pinger:
-        self._thread.start()
         return self
 
     def __exit__(
@@ -125,6 +140,8 @@ class Pinger:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
-        self._thread.join(LIMIT)
-        self._socket.close()
+        self._process.signal()
+        self._process.wait()
+        found = json.loads(self._process.lines[-1])
+        self._process.close()
+        self.wrong, self.times = found["wrong"], found["times"]
