@@ -19,7 +19,7 @@ from echosvc.certificates import (
     client_options,
     server_certificate,
 )
-from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, unix_name
+from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, file_fault, unix_name
 from echosvc.secure import TLSConnector, TLSListener
 
 #: Longest UNIX path, bytes: unix(7), sun_path without its NUL.
@@ -170,7 +170,7 @@ def _built(
 
 def _why(error: Exception, kind: str) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error_name(error)} ({error.strerror})"
+        return file_fault(error)
     if kind == "systemd" and isinstance(error, LookupError):
         return "no such descriptor was inherited (LISTEN_FDS, LISTEN_FDNAMES)"
     if isinstance(error, TypeError):  # a call with wrong arguments, of Twisted's
