@@ -56,8 +56,8 @@ class Demands:
             store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for authority in _authorities(self.client_ca):
             if store is not None:
-                store.add_cert(authority.original)
-            context.add_client_ca(authority.original)
+                store.add_cert(crypto.X509.from_cryptography(authority))
+            context.add_client_ca(authority)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
 
 
@@ -201,14 +201,18 @@ def client_options(
         # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
         own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
         own["extraCertChain"] = pems.chain_of(leaf)
-    trust = None if not roots else ssl.trustRootFromCertificates(_authorities(roots))
+    trust = None if not roots else ssl.trustRootFromCertificates(_for_twisted(roots))
     return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
 
 
-def _authorities(path: str) -> list[ssl.Certificate]:
+def _authorities(path: str) -> list[x509.Certificate]:
     pems = Pems()
     for each in sorted(Path(path).rglob("*.pem")) if Path(path).is_dir() else [path]:
         pems.read(each)
     if not pems.certificates:
         raise CertificateError(f"{path}: no certificate in it")
-    return [ssl.Certificate(crypto.X509.from_cryptography(each)) for each in pems.certificates]
+    return pems.certificates
+
+
+def _for_twisted(path: str) -> list[ssl.Certificate]:
+    return [ssl.Certificate(crypto.X509.from_cryptography(each)) for each in _authorities(path)]
