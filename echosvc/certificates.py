@@ -95,7 +95,7 @@ class ServerTLS:
         """
         for leaf in self._read(self._demands):
             if leaf.not_valid_after_utc < datetime.now(timezone.utc):
-                log.warn("a certificate has expired: {name}", name=leaf.subject.rfc4514_string())
+                log.warn("a certificate has expired: {name}", name=self._pems.name_of(leaf))
 
     def _read(self, demands: Demands) -> _Contexts:
         pems = Pems(self._pems.texts)

@@ -60,9 +60,17 @@ class Pems:
         if isinstance(thing, x509.Certificate):
             self.certificates.append(thing)
             self._files.setdefault(thing, path)
-            self._named.setdefault(thing.subject, []).append(thing)
+            with suppress(*_FAULTS):  # OpenSSL takes names that are not as they should be
+                self._named.setdefault(thing.subject, []).append(thing)
         elif thing is not None:
             self._keys.setdefault(_spki(thing.public_key()), thing)
+
+    def name_of(self, certificate: x509.Certificate) -> str:
+        """Give its subject, or its file where that cannot be read."""
+        try:
+            return certificate.subject.rfc4514_string()
+        except _FAULTS:
+            return self._files[certificate]
 
     @property
     def keyless(self) -> bool:
@@ -90,10 +98,11 @@ class Pems:
 
     def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
         """Who signed it, of those that are here: a name alone may be another's, too."""
-        for each in self._named.get(certificate.issuer, ()):
-            with suppress(InvalidSignature, *_FAULTS):
-                certificate.verify_directly_issued_by(each)
-                return each
+        with suppress(*_FAULTS):
+            for each in self._named.get(certificate.issuer, ()):
+                with suppress(InvalidSignature, *_FAULTS):
+                    certificate.verify_directly_issued_by(each)
+                    return each
         return None
 
     def context(self, leaf: x509.Certificate, parameters: str = "") -> SSL.Context:

@@ -275,7 +275,7 @@ class TLSTransport(LayerTransport):
             if certificate is not None:
                 names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
                 return str(names[0].value) if names else "-"
-        except ValueError:
+        except (ValueError, TypeError):
             pass
         return "-"
 

@@ -106,6 +106,27 @@ def _general(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
+def with_odd_name(issuer: Issued | None = None, days: float = 1) -> bytes:
+    """Key and certificate, rightly signed, whose common name is no text.
+
+    A TeletexString, as old authorities make: what its bytes mean is not sure.
+    """
+    one = issue("odd.example", subject="ZZZZ", issuer=issuer, days=days)
+    content = one.certificate.tbs_certificate_bytes
+    content = content.replace(b"\x0c\x04ZZZZ", b"\x14\x04Z\xff\xfeZ")
+    signature = (issuer or one).key.sign(content, ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
+    whole = _der(0x30, content + algorithm + _der(0x03, b"\0" + signature))
+    return one.key_pem + x509.load_der_x509_certificate(whole).public_bytes(PEM)
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    return (
+        bytes([tag]) + (bytes([size]) if size < 128 else b"\x82%c%c" % divmod(size, 256)) + content
+    )
+
+
 class Hierarchy:
     """A root, an intermediate authority, and who is certified by it."""
 
@@ -224,6 +245,12 @@ class ServerTests(CertificateTestCase):
             chain = self.file("chain.pem", content)
             with self.assertRaisesRegex(CertificateError, "chain.pem: no certificate in it"):
                 server_certificate(own, "", chain)
+
+    def test_a_certificate_whose_name_is_no_text_can_be_used(self) -> None:
+        for days in (1, -0.5):
+            path = self.file("odd.pem", with_odd_name(days=days))
+            self.assertEqual(len(shown(server_certificate(path))), 1)
+            self.assertEqual(len(shown(certificates_by_name(str(self.directory)))), 1)
 
     def test_every_usual_kind_of_key_is_read(self) -> None:
         weak = rsa.generate_private_key(public_exponent=65537, key_size=2048)
