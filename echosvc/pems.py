@@ -113,7 +113,6 @@ class Pems:
         :raises CertificateError: OpenSSL refuses the certificate, its key or that file.
         """
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
