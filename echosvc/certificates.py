@@ -12,6 +12,7 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -182,27 +183,79 @@ def _names(certificate: x509.Certificate) -> Iterable[str]:
     return [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]
 
 
+@dataclass(frozen=True)
+class ClientTLS:
+    """How a client speaks TLS.
+
+    :ivar certificate: file with the client's own certificate, and its key unless
+        ``key`` names another file; ``""`` = none.
+    :ivar roots: file, or directory of ``*.pem`` files, with the authorities to trust;
+        ``""`` = the system's.
+    :ivar server_name: whom to ask for and to verify, where that is not the host.
+    :ivar insecure: verify nothing: whoever answers is believed.
+    """
+
+    certificate: str = ""
+    key: str = ""
+    roots: str = ""
+    server_name: str = ""
+    insecure: bool = False
+
+    def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
+        """Give what a client of this host is set up with.
+
+        :raises OSError: a file cannot be read.
+        :raises CertificateError: something is missing in them.
+        """
+        name = self.server_name or host
+        if self.insecure:
+            return Unverified(name, _own(self.certificate, self.key))
+        return client_options(name, self.certificate, self.key, self.roots)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Unverified:
+    """What a client speaks TLS with that believes whoever answers.
+
+    :param host: whom to ask for (SNI); an address cannot be asked for.
+    :param own: the client's certificate, as Twisted's ``CertificateOptions`` take it.
+    """
+
+    def __init__(self, host: str, own: dict[str, Any]) -> None:
+        self._context = ssl.CertificateOptions(**own).getContext()
+        is_address = isIPAddress(host) or isIPv6Address(host)
+        self._name = b"" if is_address else host.encode("idna")
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
+        """Make OpenSSL's side of one connection."""
+        connection = SSL.Connection(self._context)
+        if self._name:
+            connection.set_tlsext_host_name(self._name)
+        return connection
+
+
 def client_options(
     host: str, certificate: str = "", key: str = "", roots: str = ""
 ) -> IOpenSSLClientConnectionCreator:
-    """Give what a client that verifies ``host`` is set up with.
+    """Give what a client that verifies ``host`` is set up with; files as :class:`ClientTLS`.
 
-    :param certificate: file with the client's own certificate, and its key unless
-        ``key`` names another file; ``""`` = none.
-    :param roots: file, or directory of ``*.pem`` files, with the authorities to trust;
-        ``""`` = the system's.
     :raises OSError: a file cannot be read.
     :raises CertificateError: something is missing in them.
     """
-    own: dict[str, Any] = {}
-    if certificate or key:
-        pems = Pems()
-        leaf = read_pair(pems, key or certificate, certificate, "")
-        # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
-        own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
-        own["extraCertChain"] = pems.chain_of(leaf)
+    own = _own(certificate, key)
     trust = None if not roots else ssl.trustRootFromCertificates(_for_twisted(roots))
     return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
+
+
+def _own(certificate: str, key: str) -> dict[str, Any]:
+    """Give a client's certificate as Twisted's ``CertificateOptions`` take it."""
+    if not (certificate or key):
+        return {}
+    pems = Pems()
+    leaf = read_pair(pems, key or certificate, certificate, "")
+    # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
+    own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
+    return {**own, "extraCertChain": pems.chain_of(leaf)}
 
 
 def _authorities(path: str) -> list[x509.Certificate]:

@@ -25,7 +25,8 @@ from echosvc.config import (
     ConfigError,
     Settings,
 )
-from echosvc.endpoints import EndpointError, server_endpoint
+from echosvc.endpoints import server_endpoint
+from echosvc.language import EndpointError
 from echosvc.listeners import TCPListener, file_fault
 from echosvc.pems import CertificateError
 from echosvc.secure import TLSListener
