@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -18,6 +20,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from echosvc.pems import CertificateError, Pems, read_pair
+from echosvc.report import log
 
 #: Versions of TLS that may be asked for as the least.
 TLS_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
@@ -49,15 +52,18 @@ class Demands:
         if not self.client_ca:
             return
         store = context.get_cert_store()
+        if store is not None:
+            # Whom the file names is trusted, though it be certified by one that it does not.
+            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for authority in _authorities(self.client_ca):
             if store is not None:
-                store.add_cert(authority.original)
-            context.add_client_ca(authority.original)
+                store.add_cert(crypto.X509.from_cryptography(authority))
+            context.add_client_ca(authority)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
 
 
-#: Reads the files anew; gives the context of a client that asks for no name, and all others.
-_Load = Callable[[], tuple[SSL.Context, Iterable[SSL.Context]]]
+#: What a server shows, and with what: the first to clients that ask for no name.
+_Contexts = dict[x509.Certificate, SSL.Context]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -68,10 +74,11 @@ class ServerTLS:
     ALPN, as browsers and curl do. This has none to offer, and goes on without.
     """
 
-    def __init__(self, load: _Load) -> None:
+    def __init__(self, load: Callable[[Pems], _Contexts]) -> None:
         self._load = load
+        self._pems = Pems()
         self._demands = Demands()
-        self._context = self._loaded(self._demands)
+        self.reload()
 
     def demand(self, demands: Demands) -> None:
         """Demand it of every client that connects from now on.
@@ -79,8 +86,7 @@ class ServerTLS:
         :raises OSError: a file cannot be read.
         :raises CertificateError: something in one does not fit.
         """
-        self._context = self._loaded(demands)
-        self._demands = demands
+        self._read(demands)
 
     def reload(self) -> None:
         """Read all files again, for connections that come; where one is wrong, keep the old.
@@ -88,14 +94,20 @@ class ServerTLS:
         :raises OSError: a file cannot be read.
         :raises CertificateError: something in one does not fit.
         """
-        self._context = self._loaded(self._demands)
+        for leaf in self._read(self._demands):
+            if leaf.not_valid_after_utc < datetime.now(timezone.utc):
+                log.warn("a certificate has expired: {name}", name=self._pems.name_of(leaf))
 
-    def _loaded(self, demands: Demands) -> SSL.Context:
-        first, others = self._load()
-        for context in {id(each): each for each in (first, *others)}.values():
+    def _read(self, demands: Demands) -> _Contexts:
+        pems = Pems(self._pems.texts)
+        contexts = self._load(pems)
+        for context in contexts.values():
             context.set_cipher_list(_CIPHERS)
             demands.put_on(context)
-        return first
+        pems.known = {}  # a key that is not there any more is not kept
+        self._pems, self._demands = pems, demands
+        self._context = next(iter(contexts.values()))
+        return contexts
 
     def getContext(self) -> SSL.Context:
         """The context of a client that asks for no name."""
@@ -120,13 +132,9 @@ def server_certificate(
     :raises CertificateError: something is missing in them, or does not fit.
     """
 
-    def load() -> tuple[SSL.Context, Iterable[SSL.Context]]:
-        pems, leaf = read_pair(key, certificate, chain)
-        try:
-            return pems.context(leaf, parameters), ()
-        except SSL.Error:
-            Path(parameters or key).open().close()  # OpenSSL's error does not name the file
-            raise CertificateError(f"{parameters or key}: OpenSSL cannot use it") from None
+    def load(pems: Pems) -> _Contexts:
+        leaf = read_pair(pems, key, certificate, chain)
+        return {leaf: pems.context(leaf, parameters)}
 
     return ServerTLS(load)
 
@@ -140,22 +148,22 @@ def certificates_by_name(directory: str) -> ServerTLS:
     :raises OSError: it cannot be read.
     :raises CertificateError: no certificate with its key is in it.
     """
-    return ServerTLS(lambda: _by_name(directory))
+    return ServerTLS(lambda pems: _by_name(pems, directory))
 
 
-def _by_name(directory: str) -> tuple[SSL.Context, Iterable[SSL.Context]]:
-    pems = Pems()
+def _by_name(pems: Pems, directory: str) -> _Contexts:
     os.scandir(directory).close()
     for path in sorted(Path(directory).rglob("*.pem")):
         pems.read(path)
     leaves = [each for each in pems.certificates if pems.key_of(each) is not None]
     if not leaves:
         raise CertificateError(f"{directory}: no *.pem file with a certificate and its key")
-    contexts = {leaf: pems.context(leaf) for leaf in leaves}
+    contexts = {leaf: pems.context(leaf) for leaf in dict.fromkeys(leaves)}
     by_name: dict[str, SSL.Context] = {}
     # Of two for one name, the one that is valid for longer.
-    for leaf in sorted(leaves, key=lambda each: each.not_valid_after_utc):
-        by_name.update(dict.fromkeys(_names(leaf), contexts[leaf]))
+    for leaf in sorted(contexts, key=lambda each: each.not_valid_after_utc):
+        with pems.blamed(leaf):
+            by_name.update(dict.fromkeys(_names(leaf), contexts[leaf]))
 
     def choose(connection: SSL.Connection) -> None:
         asked = (connection.get_servername() or b"").decode("ascii", "replace").lower()
@@ -163,9 +171,8 @@ def _by_name(directory: str) -> tuple[SSL.Context, Iterable[SSL.Context]]:
         if context is not None:
             connection.set_context(context)
 
-    first = contexts[leaves[0]]
-    first.set_tlsext_servername_callback(choose)
-    return first, contexts.values()
+    contexts[leaves[0]].set_tlsext_servername_callback(choose)
+    return contexts
 
 
 def _names(certificate: x509.Certificate) -> Iterable[str]:
@@ -176,32 +183,89 @@ def _names(certificate: x509.Certificate) -> Iterable[str]:
     return [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]
 
 
+@dataclass(frozen=True)
+class ClientTLS:
+    """How a client speaks TLS.
+
+    :ivar certificate: file with the client's own certificate, and its key unless
+        ``key`` names another file; ``""`` = none.
+    :ivar roots: file, or directory of ``*.pem`` files, with the authorities to trust;
+        ``""`` = the system's.
+    :ivar server_name: whom to ask for and to verify, where that is not the host.
+    :ivar insecure: verify nothing: whoever answers is believed.
+    """
+
+    certificate: str = ""
+    key: str = ""
+    roots: str = ""
+    server_name: str = ""
+    insecure: bool = False
+
+    def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
+        """Give what a client of this host is set up with.
+
+        :raises OSError: a file cannot be read.
+        :raises CertificateError: something is missing in them.
+        """
+        name = self.server_name or host
+        if self.insecure:
+            return Unverified(name, _own(self.certificate, self.key))
+        return client_options(name, self.certificate, self.key, self.roots)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Unverified:
+    """What a client speaks TLS with that believes whoever answers.
+
+    :param host: whom to ask for (SNI); an address cannot be asked for.
+    :param own: the client's certificate, as Twisted's ``CertificateOptions`` take it.
+    """
+
+    def __init__(self, host: str, own: dict[str, Any]) -> None:
+        self._context = ssl.CertificateOptions(**own).getContext()
+        is_address = isIPAddress(host) or isIPv6Address(host)
+        self._name = b"" if is_address else host.encode("idna")
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
+        """Make OpenSSL's side of one connection."""
+        connection = SSL.Connection(self._context)
+        if self._name:
+            connection.set_tlsext_host_name(self._name)
+        return connection
+
+
 def client_options(
     host: str, certificate: str = "", key: str = "", roots: str = ""
 ) -> IOpenSSLClientConnectionCreator:
-    """Give what a client that verifies ``host`` is set up with.
+    """Give what a client that verifies ``host`` is set up with; files as :class:`ClientTLS`.
 
-    :param certificate: file with the client's own certificate, and its key unless
-        ``key`` names another file; ``""`` = none.
-    :param roots: file, or directory of ``*.pem`` files, with the authorities to trust;
-        ``""`` = the system's.
     :raises OSError: a file cannot be read.
     :raises CertificateError: something is missing in them.
     """
-    own: dict[str, Any] = {}
-    if certificate or key:
-        pems, leaf = read_pair(key or certificate, certificate, "")
-        # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
-        own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
-        own["extraCertChain"] = pems.chain_of(leaf)
-    trust = None if not roots else ssl.trustRootFromCertificates(_authorities(roots))
+    own = _own(certificate, key)
+    trust = None if not roots else ssl.trustRootFromCertificates(_for_twisted(roots))
     return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
 
 
-def _authorities(path: str) -> list[ssl.Certificate]:
+def _own(certificate: str, key: str) -> dict[str, Any]:
+    """Give a client's certificate as Twisted's ``CertificateOptions`` take it."""
+    if not (certificate or key):
+        return {}
+    pems = Pems()
+    leaf = read_pair(pems, key or certificate, certificate, "")
+    # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
+    own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
+    return {**own, "extraCertChain": pems.chain_of(leaf)}
+
+
+def _authorities(path: str) -> list[x509.Certificate]:
     pems = Pems()
     for each in sorted(Path(path).rglob("*.pem")) if Path(path).is_dir() else [path]:
         pems.read(each)
     if not pems.certificates:
         raise CertificateError(f"{path}: no certificate in it")
-    return [ssl.Certificate(crypto.X509.from_cryptography(each)) for each in pems.certificates]
+    return pems.certificates
+
+
+def _for_twisted(path: str) -> list[ssl.Certificate]:
+    return [ssl.Certificate(crypto.X509.from_cryptography(each)) for each in _authorities(path)]

@@ -18,10 +18,12 @@ from twisted.python.failure import Failure
 
 from echosvc._version import __version__
 from echosvc.config import ENCODINGS, Config, seconds_fault
-from echosvc.endpoints import EndpointError, Target, client_endpoint
-from echosvc.listeners import PORT, error_name
+from echosvc.endpoints import Target
+from echosvc.language import EndpointError
+from echosvc.listeners import error_name
 from echosvc.options import one_line
 from echosvc.prefix import Template, TemplateError
+from echosvc.reaching import INSECURE, ReachError, describe_reaching, reached
 from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
 
 Talking = Coroutine[Deferred[Any], Any, None]
@@ -75,6 +77,8 @@ examples:
   echosvc send --to tcp:192.0.2.7:9000 one two two messages, one after the other's answer
   echosvc send --raw - < big.bin > echoed.bin  a stream of any size
   echosvc send --to unix:/run/echo.sock --prefix "" hello
+  echosvc send --to tls:localhost:9443 --ca ca.pem --cert me.pem --key me.key hello
+  echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
   echosvc demo                                 the tutorial's three clients at once
 
 exit status: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted
@@ -107,13 +111,7 @@ def _command(commands: Any, name: str, run: object, summary: str) -> argparse.Ar
         allow_abbrev=False,
     )
     command.set_defaults(run=run)
-    command.add_argument(
-        "--to",
-        metavar="ENDPOINT",
-        default=f"tcp:localhost:{PORT}",
-        help="Twisted client endpoint: tcp:HOST:PORT, unix:PATH, tls:HOST:PORT"
-        " (default: %(default)s; a name is tried over IPv6 and IPv4)",
-    )
+    describe_reaching(command)
     return command
 
 
@@ -194,9 +192,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from twisted.internet import reactor
 
     try:
-        target = client_endpoint(reactor, words.to)
+        target = reached(reactor, words)
+    except ReachError as error:
+        commands.error(str(error))
     except EndpointError as error:
         commands.error(f"--to {words.to!r}: {error}")
+    if words.insecure:
+        complain(INSECURE)
     return _run(reactor, lambda: words.run(words, reactor, target))
 
 

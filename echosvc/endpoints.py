@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
 
 from twisted.internet import endpoints
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
-from echosvc.certificates import (
-    certificates_by_name,
-    client_options,
-    server_certificate,
-)
+from echosvc.certificates import ClientTLS, certificates_by_name, server_certificate
 from echosvc.inherited import InheritedListener, find
-from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, unix_name
+from echosvc.language import EndpointError, built, number, tokens
+from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, file_fault, unix_name
+from echosvc.proxying import ProxyingEndpoint
 from echosvc.secure import TLSConnector, TLSListener
 
 #: Longest UNIX path, bytes: unix(7), sun_path without its NUL.
 LONGEST_PATH = 107
-
-_Endpoint = TypeVar("_Endpoint")
-
-
-class EndpointError(ValueError):
-    """An endpoint string that cannot be used; says why in one line."""
 
 
 def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -38,20 +30,20 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
 
     :raises EndpointError: it cannot be understood, or a file that it names not read.
     """
-    kind, words, options = _tokens(description)
+    kind, words, options = tokens(description)
     try:
         if kind in ("tcp", "tcp6"):
-            return _built(_TCP[kind], reactor, words, options)
+            return built(_TCP[kind], reactor, words, options)
         if kind == "unix":
-            return _built(_unix, reactor, words, options)
+            return built(_unix, reactor, words, options)
         if kind != kind.lower():
             raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
         if kind == "stdio":
             raise EndpointError("standard input and output are one stream, not a listener")
         if kind == "systemd":
-            return _built(_systemd, reactor, words, options)
+            return built(_systemd, reactor, words, options)
         if kind in _TLS:
-            return _built(_TLS[kind], reactor, words, options)
+            return built(_TLS[kind], reactor, words, options)
         if kind == "haproxy":  # Twisted's wrapper hides the client's half-close
             raise EndpointError("haproxy: loses what is due when a client ends; not supported")
         return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
@@ -62,7 +54,7 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
 
 
 def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPListener:
-    numbers = _number("port", port, 0, 65535), _number("backlog", backlog, 1)
+    numbers = number("port", port, 0, 65535), number("backlog", backlog, 1)
     return TCPListener(reactor, interface, *numbers)
 
 
@@ -118,7 +110,7 @@ def _unix(
         raise EndpointError("the path is empty")
     if not re.fullmatch("[0-7]{3,4}", mode):
         raise EndpointError(f"mode must be octal permission bits such as 660, not {mode!r}")
-    return UNIXListener(reactor, address, int(mode, 8), _number("backlog", backlog, 1))
+    return UNIXListener(reactor, address, int(mode, 8), number("backlog", backlog, 1))
 
 
 def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") -> InheritedListener:
@@ -127,59 +119,9 @@ def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") ->
     return InheritedListener(reactor, find(index, name))
 
 
-def _number(name: str, text: str, least: int, most: int = 2**31 - 1) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
-        raise EndpointError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
-    return int(text)
-
-
-def _tokens(description: str) -> tuple[str, list[str], dict[str, str]]:
-    """Cut ``kind:word:name=value`` at its unescaped colons; a backslash escapes.
-
-    Addresses in brackets may hold colons: ``tcp:[::1]:8107``.
-    """
-    if re.search(r"(?<!\\)(\\\\)*\\\Z", description):
-        raise EndpointError("it ends with a backslash, which escapes nothing")
-    kind, *parts = re.findall(
-        r"((?:\\.?|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^:\\])*)(?::|$)", description
-    )
-    words: list[str] = []
-    options: dict[str, str] = {}
-    for part in parts[:-1]:  # the last match is the empty one at the end
-        name, equals, value = part.partition("=")
-        if name in options:
-            raise EndpointError(f"argument {name!r} is given twice")
-        if equals and name.isidentifier():
-            options[name] = _plain(value)
-        else:
-            words.append(_plain(part))
-    return kind, words, options
-
-
-def _plain(text: str) -> str:
-    bare = text[1:-1] if re.fullmatch(r"\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]", text) else text
-    return re.sub(r"\\(.?)", r"\1", bare)
-
-
-def _built(
-    build: Callable[..., _Endpoint], reactor: object, words: list[str], options: dict[str, str]
-) -> _Endpoint:
-    """Call ``build``, with a wrong argument told in words."""
-    if empty := [name for name, value in options.items() if not value and name != "interface"]:
-        raise EndpointError(f"{empty[0]} is empty")
-    signature = inspect.signature(build)
-    if unknown := options.keys() - signature.parameters.keys():
-        raise EndpointError(f"unknown argument {min(unknown)!r}")
-    try:
-        arguments = signature.bind(reactor, *words, **options)
-    except TypeError as error:
-        raise EndpointError(str(error)) from None
-    return build(*arguments.args, **arguments.kwargs)
-
-
 def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error_name(error)} ({error.strerror})"
+        return file_fault(error)
     if isinstance(error, TypeError):  # a call with wrong arguments, of Twisted's
         return re.sub(r"^[\w.<>]+\(\) (got )?", "", str(error))
     return error_name(error)
@@ -212,47 +154,63 @@ class Target:
         return f"[{address[0]}]:{port}" if family == socket.AF_INET6 else f"{address[0]}:{port}"
 
 
-def client_endpoint(reactor: Any, description: str) -> Target:
+_Client = Callable[..., Target]
+
+
+def client_endpoint(
+    reactor: Any, description: str, tls: ClientTLS | None = None, send_proxy: int = 0
+) -> Target:
     """Read a Twisted client endpoint string.
 
     ``tcp:`` takes names, for which IPv6 and IPv4 are tried, and addresses of both.
 
+    :param tls: for ``tls:``, what the string does not say.
+    :param send_proxy: version of the PROXY header to be sent first; 0 = none.
     :raises EndpointError: it cannot be understood, or a file that it names not read.
     """
-    kind, words, options = _tokens(description)
+    kind, words, options = tokens(description)
     try:
-        if kind == "tcp":
-            return _built(_tcp_client, reactor, words, options)
-        if kind == "unix":
-            return _built(_unix_client, reactor, words, options)
         if kind == "tls":
-            return _built(_tls_client, reactor, words, options)
+            secure: _Client = partial(_tls_client, tls or ClientTLS(), send_proxy)
+            return built(secure, reactor, words, options)
+        if kind in _CLIENTS:
+            return _proxying(built(_CLIENTS[kind], reactor, words, options), send_proxy)
         if kind == "ssl":
             raise EndpointError("ssl: verifies no certificate; use tls:HOST:PORT")
         if kind != kind.lower():
             raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
-        return Target(endpoints.clientFromString(reactor, description), description)
+        target = Target(endpoints.clientFromString(reactor, description), description)
+        return _proxying(target, send_proxy)
     except EndpointError:
         raise
     except Exception as error:
         raise EndpointError(_why(error)) from None
 
 
+def _proxying(target: Target, version: int) -> Target:
+    """Give the same address, with a PROXY header of this version sent first; 0 = none."""
+    if not version:
+        return target
+    return replace(target, endpoint=ProxyingEndpoint(target.endpoint, version))
+
+
 def _tcp_client(
     reactor: Any, host: str, port: str, timeout: str = "30", bindAddress: str = ""
 ) -> Target:
-    number, seconds = _number("port", port, 1, 65535), _number("timeout", timeout, 1)
-    if not _is_host(host):
+    where, seconds = number("port", port, 1, 65535), number("timeout", timeout, 1)
+    if not is_host(host):
         raise EndpointError(f"{host!r} is no host name and no address")
     if bindAddress and not (isIPAddress(bindAddress) or isIPv6Address(bindAddress)):
         raise EndpointError(f"bindAddress must be an address, not {bindAddress!r}")
     # It decides by itself: an address is used as it is, a name is looked up.
     own = (bindAddress, 0) if bindAddress else None
-    endpoint = endpoints.HostnameEndpoint(reactor, host, number, seconds, own)
-    return Target(endpoint, f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
+    endpoint = endpoints.HostnameEndpoint(reactor, host, where, seconds, own)
+    return Target(endpoint, f"[{host}]:{where}" if ":" in host else f"{host}:{where}")
 
 
 def _tls_client(
+    given: ClientTLS,
+    send_proxy: int,
     reactor: Any,
     host: str,
     port: str,
@@ -266,12 +224,32 @@ def _tls_client(
     below = _tcp_client(reactor, host, port, timeout, bindAddress)
     if endpoint:  # then the host is only whom to verify
         below = client_endpoint(reactor, endpoint)
-    creator = client_options(host, certificate, privateKey, trustRoots)
+    below = _proxying(below, send_proxy)
+    creator = _completed(given, certificate, privateKey, trustRoots).creator(host)
     connector = TLSConnector(reactor, below.endpoint, creator, float(timeout))
     return Target(connector, below.name)
 
 
-def _is_host(host: str) -> bool:
+def _completed(given: ClientTLS, certificate: str, key: str, roots: str) -> ClientTLS:
+    """Put together what was given and what the string says."""
+    if given.insecure and roots:
+        raise EndpointError("trustRoots: nothing is verified")
+    for name, twice in (
+        ("certificate", certificate and given.certificate),
+        ("privateKey", key and given.key),
+        ("trustRoots", roots and given.roots),
+    ):
+        if twice:
+            raise EndpointError(f"{name} is given twice")
+    return replace(
+        given,
+        certificate=certificate or given.certificate,
+        key=key or given.key,
+        roots=roots or given.roots,
+    )
+
+
+def is_host(host: str) -> bool:
     """Whether this can be looked up at all (RFC 1035, 2.3.4)."""
     labels = host.removesuffix(".").split(".")
     printable = host.isprintable() and " " not in host
@@ -283,5 +261,8 @@ def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
         raise EndpointError("the path is empty")
     if len(os.fsencode(unix_name(path))) > LONGEST_PATH:
         raise EndpointError(f"the path is longer than {LONGEST_PATH} bytes")
-    seconds = _number("timeout", timeout, 1)
+    seconds = number("timeout", timeout, 1)
     return Target(endpoints.UNIXClientEndpoint(reactor, unix_name(path), seconds), path)
+
+
+_CLIENTS: dict[str, _Client] = {"tcp": _tcp_client, "unix": _unix_client}

@@ -78,6 +78,11 @@ def error_name(error: BaseException) -> str:
     return " ".join(str(inner).split()) or type(inner).__name__
 
 
+def file_fault(error: OSError) -> str:
+    """Name the file and what is wrong with it."""
+    return f"{error.filename}: {error_name(error)} ({error.strerror})"
+
+
 def listen_error(where: str, error: BaseException) -> ListenError:
     """Give the error for a listener at ``where``."""
     inner = getattr(error, "socketError", None) or error

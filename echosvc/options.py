@@ -25,8 +25,9 @@ from echosvc.config import (
     ConfigError,
     Settings,
 )
-from echosvc.endpoints import EndpointError, server_endpoint
-from echosvc.listeners import TCPListener, error_name
+from echosvc.endpoints import server_endpoint
+from echosvc.language import EndpointError
+from echosvc.listeners import TCPListener, file_fault
 from echosvc.pems import CertificateError
 from echosvc.secure import TLSListener
 
@@ -241,6 +242,6 @@ class Options(usage.Options):
             for creator in creators:
                 creator.demand(Demands(version, authorities))
         except OSError as error:
-            give_up(f"--tls-client-ca {authorities!r}: {error_name(error)} ({error.strerror})")
+            give_up(f"--tls-client-ca: {file_fault(error)}")
         except CertificateError as error:
             give_up(f"--tls-client-ca: {error}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
-
-from echosvc.report import log
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
@@ -25,16 +23,26 @@ class CertificateError(ValueError):
     """A file does not hold what TLS needs; says which and why in one line."""
 
 
+#: What parsers raise where they do not understand, and OpenSSL where it does not like it.
+_FAULTS = (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error)
+
+
 @dataclass
 class Pems:
     """What PEM files hold.
 
+    :ivar known: objects by their text, of an earlier reading; to read a key of RSA again
+        would take 0.05 to 0.3 seconds.
+    :ivar texts: the same of this reading.
     :ivar certificates: in the files' order.
-    :ivar keys: private keys.
     """
 
+    known: dict[bytes, Any] = field(default_factory=dict)
+    texts: dict[bytes, Any] = field(default_factory=dict)
     certificates: list[x509.Certificate] = field(default_factory=list)
-    keys: list[Any] = field(default_factory=list)
+    _keys: dict[bytes, Any] = field(default_factory=dict)  # by their public halves
+    _files: dict[x509.Certificate, str] = field(default_factory=dict)
+    _named: dict[x509.Name, list[x509.Certificate]] = field(default_factory=dict)
 
     def read(self, path: str | Path) -> None:
         """Add what one file holds.
@@ -43,22 +51,41 @@ class Pems:
         :raises CertificateError: something in it cannot be understood.
         """
         for block in _BLOCK.finditer(Path(path).read_bytes()):
-            try:
-                self._add(block[1], block[0])
-            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-                why = str(error).split(". ")[0]
-                raise CertificateError(f"{path}: {why}") from None
+            with _blamed(str(path)):
+                thing = self.known.get(block[0]) or _parsed(block[1], block[0])
+                self.texts[block[0]] = thing
+                self._add(thing, str(path))
 
-    def _add(self, kind: bytes, block: bytes) -> None:
-        if kind == b"CERTIFICATE":
-            self.certificates.append(x509.load_pem_x509_certificate(block))
-        elif kind.endswith(b"PRIVATE KEY"):
-            self.keys.append(serialization.load_pem_private_key(block, None))
+    def _add(self, thing: Any, path: str) -> None:
+        if isinstance(thing, x509.Certificate):
+            self.certificates.append(thing)
+            self._files.setdefault(thing, path)
+            with suppress(*_FAULTS):  # OpenSSL takes names that are not as they should be
+                self._named.setdefault(thing.subject, []).append(thing)
+        elif thing is not None:
+            self._keys.setdefault(_spki(thing.public_key()), thing)
+
+    def name_of(self, certificate: x509.Certificate) -> str:
+        """Give its subject, or its file where that cannot be read."""
+        try:
+            return certificate.subject.rfc4514_string()
+        except _FAULTS:
+            return self._files[certificate]
+
+    @property
+    def keyless(self) -> bool:
+        """Whether there is no private key at all."""
+        return not self._keys
+
+    def blamed(self, certificate: x509.Certificate) -> AbstractContextManager[None]:
+        """Turn what is wrong with ``certificate`` into an error that names its file."""
+        return _blamed(self._files[certificate])
 
     def key_of(self, certificate: x509.Certificate) -> Any:
         """Give the private key of ``certificate``; ``None`` if it is not there."""
-        public = certificate.public_key()
-        return next((key for key in self.keys if key.public_key() == public), None)
+        with suppress(*_FAULTS):  # an authority's may be of a kind that is not known
+            return self._keys.get(_spki(certificate.public_key()))
+        return None
 
     def chain_of(self, certificate: x509.Certificate) -> list[Any]:
         """Give the certificates that lead from ``certificate`` to its root."""
@@ -71,41 +98,75 @@ class Pems:
 
     def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
         """Who signed it, of those that are here: a name alone may be another's, too."""
-        for each in self.certificates:
-            with suppress(ValueError, TypeError, InvalidSignature):
-                certificate.verify_directly_issued_by(each)
-                return each
+        with suppress(*_FAULTS):
+            for each in self._named.get(certificate.issuer, ()):
+                with suppress(InvalidSignature, *_FAULTS):
+                    certificate.verify_directly_issued_by(each)
+                    return each
         return None
 
     def context(self, leaf: x509.Certificate, parameters: str = "") -> SSL.Context:
         """Give the context of a server with this certificate.
 
         :param parameters: file with Diffie-Hellman parameters; ``""`` = none.
+        :raises OSError: it cannot be read.
+        :raises CertificateError: OpenSSL refuses the certificate, its key or that file.
         """
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_session_id(b"echosvc")  # or clients with certificates cannot resume
-        context.use_certificate(leaf)
-        for each in self.chain_of(leaf):
-            context.add_extra_chain_cert(each)
-        context.use_privatekey(self.key_of(leaf))
+        with self.blamed(leaf):
+            context.use_certificate(leaf)
+            for each in self.chain_of(leaf):
+                context.add_extra_chain_cert(each)
+            context.use_privatekey(self.key_of(leaf))
         if parameters:
-            context.load_tmp_dh(os.fsencode(parameters))
-        if leaf.not_valid_after_utc < datetime.now(timezone.utc):
-            log.warn("a certificate has expired: {name}", name=leaf.subject.rfc4514_string())
+            Path(parameters).open().close()  # OpenSSL's error does not name the file
+            with _blamed(parameters):
+                context.load_tmp_dh(os.fsencode(parameters))
         return context
 
 
-def read_pair(key: str, certificate: str, chain: str) -> tuple[Pems, x509.Certificate]:
-    """Read a certificate, its key and its chain.
+def _parsed(kind: bytes, block: bytes) -> Any:
+    """Give a certificate or a private key; ``None`` for all else."""
+    if kind == b"CERTIFICATE":
+        return x509.load_pem_x509_certificate(block)
+    if kind.endswith(b"PRIVATE KEY"):
+        return serialization.load_pem_private_key(block, None)
+    return None
+
+
+def _spki(public: Any) -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return bytes(public.public_bytes(serialization.Encoding.DER, form))
+
+
+@contextmanager
+def _blamed(path: str) -> Iterator[None]:
+    try:
+        yield
+    except CertificateError:
+        raise
+    except SSL.Error as error:
+        raise CertificateError(f"{path}: OpenSSL cannot use it{_words(error)}") from None
+    except _FAULTS as error:
+        raise CertificateError(f"{path}: {str(error).split('. ')[0]}") from None
+
+
+def _words(error: SSL.Error) -> str:
+    """What OpenSSL says last of an error; it may say nothing."""
+    words = [str(entry[-1]) for entry in error.args[0]] if error.args else []
+    return f": {words[-1]}" if words else ""
+
+
+def read_pair(pems: Pems, key: str, certificate: str, chain: str) -> x509.Certificate:
+    """Read a certificate, its key and its chain; give the certificate.
 
     :raises OSError: a file cannot be read.
     :raises CertificateError: something is missing in them, or does not fit.
     """
-    pems = Pems()
     for path in filter(None, (certificate or key, chain)):
         before = len(pems.certificates)
         pems.read(path)
@@ -113,9 +174,9 @@ def read_pair(key: str, certificate: str, chain: str) -> tuple[Pems, x509.Certif
             raise CertificateError(f"{path}: no certificate in it")
     if certificate:
         pems.read(key)
-    if not pems.keys:
+    if pems.keyless:
         raise CertificateError(f"{key}: no private key in it")
     leaf = pems.certificates[0]
     if pems.key_of(leaf) is None:
         raise CertificateError(f"{key}: the private key is not the certificate's")
-    return pems, leaf
+    return leaf

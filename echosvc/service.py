@@ -29,7 +29,7 @@ from echosvc.admission import raise_descriptor_limit
 from echosvc.certificates import ServerTLS
 from echosvc.clock import make_monotonic
 from echosvc.factory import EchoFactory
-from echosvc.listeners import ListenError, listen_error
+from echosvc.listeners import ListenError, file_fault, listen_error
 from echosvc.options import Options, give_up
 from echosvc.pems import CertificateError
 
@@ -114,7 +114,8 @@ class EchoService(Service):
         try:
             creator.reload()
         except (OSError, CertificateError) as error:
-            self.factory.report.server_error(f"{where} keeps its certificate: {error}")
+            why = file_fault(error) if isinstance(error, OSError) else str(error)
+            self.factory.report.server_error(f"{where} keeps its certificate: {why}")
         else:
             self.factory.report.reloaded(where)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
@@ -265,9 +266,18 @@ class TLSTransport(LayerTransport):
 
     @property
     def tls_peer(self) -> str:
-        """The common name in the peer's certificate; ``-`` where it has shown none."""
-        certificate = self._tls.get_peer_certificate()
-        return "-" if certificate is None else certificate.get_subject().CN or "-"
+        """The common name in the peer's certificate, raw; ``-`` where it has shown none.
+
+        Also where nobody can read it: an authority may have signed what is no text.
+        """
+        try:
+            certificate = self._tls.get_peer_certificate(as_cryptography=True)
+            if certificate is not None:
+                names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+                return str(names[0].value) if names else "-"
+        except (ValueError, TypeError):
+            pass
+        return "-"
 
     def getHandle(self) -> SSL.Connection:
         """OpenSSL's connection."""

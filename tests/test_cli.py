@@ -19,6 +19,7 @@ from echosvc import cli
 from tests.harness import LIMIT, Process, Server, environment, receive_all, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
+TLS = ("--to", "tls:localhost:1")
 
 
 def echosvc(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -322,6 +323,29 @@ def test_interrupted_is_130(number: int) -> None:
         (["send", "--to", "unix:", "x"], "missing a required argument: 'path'"),
         (["send", "-", "x"], "'-' must be the last"),
         (["send", "--name\n", "x"], "--name\\n"),
+        (["send", "--ca", "", "x"], "--ca: must not be empty"),
+        (["send", "--ca", "/no/such", "x"], "--ca: is for tls: endpoints, and --to is 'tcp:"),
+        (["send", "--insecure", "x"], "--insecure: is for tls: endpoints"),
+        (["demo", "--insecure", "--to", "unix:/x"], "--insecure: is for tls: endpoints"),
+        (["send", "--cert", "c", "x"], "--cert: is for tls: endpoints"),
+        (["send", "--key", "c", "x"], "--key: is for tls: endpoints"),
+        (["send", "--server-name", "c", "x"], "--server-name: is for tls: endpoints"),
+        (["send", *TLS, "--server-name", "a b", "x"], "--server-name: 'a b' is no host name"),
+        (["send", *TLS, "--server-name", "", "x"], "--server-name: '' is no host name"),
+        (["send", *TLS, "--key", "k", "x"], "--key: needs --cert"),
+        (["send", *TLS, "--ca", "/no/such", "x"], "/no/such: ENOENT"),
+        (["send", *TLS, "--cert", "/no/such", "x"], "/no/such: ENOENT"),
+        (["send", *TLS, "--insecure", "--ca", "c", "x"], "--insecure: verifies nothing, but"),
+        (
+            ["send", *TLS[:1], f"{TLS[1]}:trustRoots=c", "--insecure", "x"],
+            "--insecure: verifies nothing, but",
+        ),
+        (["send", *TLS[:1], f"{TLS[1]}:trustRoots=c", "--ca", "d", "x"], "trustRoots is given twi"),
+        (
+            ["send", *TLS[:1], f"{TLS[1]}:certificate=c", "--cert", "d", "x"],
+            "certificate is given twice",
+        ),
+        (["send", "--send-proxy", "v3", "x"], "--send-proxy: invalid choice: 'v3'"),
         (["demo", "--to", ""], "--to ''"),
         (["demo", "x"], "x"),
     ],
@@ -450,7 +474,7 @@ def test_words_become_conversations() -> None:
     reactor = MemoryReactorClock()
     for words in (["send", "--quiet", "a", "b"], ["demo"]):
         parsed = cli.parser().parse_args(words)
-        talks = parsed.run(parsed, reactor, cli.client_endpoint(reactor, parsed.to))
+        talks = parsed.run(parsed, reactor, cli.reached(reactor, parsed))
         assert len(talks) == (3 if words == ["demo"] else 1)
         for talk in talks:
             talk.close()

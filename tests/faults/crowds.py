@@ -69,7 +69,9 @@ def readers_that_never_read(long: bool) -> Finding:
     assert peak < bound, f"{mib(peak)} for {count} clients"
     assert worst < (0.05 if long else 1.0), f"others waited {worst * 1e3:.0f} ms"
     figures = {"server": mib(peak), "p99 of another": f"{worst * 1e3:.1f} ms"}
-    return Finding(f"{count:,} clients, all reset after {stall} s", int(wrong) + pinger.wrong, figures)
+    return Finding(
+        f"{count:,} clients, all reset after {stall} s", int(wrong) + pinger.wrong, figures
+    )
 
 
 def _fill(clients: list[socket.socket]) -> None:

@@ -1,263 +1,581 @@
-"""What a server demands of TLS clients, and certificates that change under way."""
+"""What TLS listeners demand of their clients, what they say of them, and the reload at SIGHUP."""
 
 from __future__ import annotations
 
+import re
 import signal
-import socket
 import ssl
+import struct
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from echosvc.proxy import build
-from tests.harness import LIMIT, Server, connect, receive_all, receive_exactly, running
-from tests.net.test_service import failed_start
-from tests.test_certificates import Issued, issue
+from tests.harness import (
+    LIMIT,
+    TWISTD,
+    Server,
+    connect,
+    environment,
+    receive_all,
+    receive_exactly,
+    running,
+    wait_until,
+)
+from tests.test_certificates import Issued, issue, with_odd_name
 
-HOST = "localhost"
+V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+#: An authority's common name is escaped in the log, and is itself in a reply.
+HOSTILE = "\x1b[31m\n{pid} {nope} %s 'x'"
+
+
+class Files:
+    """The files of one server and its clients, and who signed whom."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.root = issue(subject="root", authority=True)
+        self.authority = issue(subject="clients' authority", authority=True)
+        self.server = self.write("server.pem", self.of_server())
+        self.ca = self.write("ca.pem", self.authority, key=False)
+        self.client = self.write("client.pem", self.of_client())
+
+    def of_server(self, *names: str) -> Issued:
+        return issue(*(names or ("localhost",)), issuer=self.root)
+
+    def of_client(self, subject: str = "client", **how: Any) -> Issued:
+        return issue(subject=subject, **{"issuer": self.authority, **how})
+
+    def write(self, name: str, one: Issued, key: bool = True) -> Path:
+        path = self.place / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(one.pem if key else one.certificate_pem)
+        return path
+
+    @property
+    def listen(self) -> str:
+        return f"ssl:0:interface=127.0.0.1:privateKey={self.server}"
 
 
 @pytest.fixture(scope="module")
-def authority() -> Issued:
-    return issue(authority=True, subject="our authority")
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Issued:
-    return issue(authority=True, subject="another authority")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("demands"))
 
 
 @pytest.fixture
-def files(tmp_path: Path, authority: Issued) -> Path:
-    """A directory with the server's certificate, and the authority of its clients."""
-    (tmp_path / "server.pem").write_bytes(issue(HOST, issuer=authority).pem)
-    (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
-    return tmp_path
+def own(tmp_path: Path) -> Files:
+    """Files that a test may change."""
+    return Files(tmp_path)
 
 
-def listen(files: Path) -> str:
-    return f"ssl:0:interface=127.0.0.1:privateKey={files}/server.pem"
+@pytest.fixture(scope="module")
+def demanding(files: Files) -> Iterator[Server]:
+    words = "--greeting", "hello ", "--prefix", "{tls_version} {tls_peer}|"
+    with running("--listen", files.listen, "--tls-client-ca", str(files.ca), *words) as server:
+        yield server
 
 
-def context(files: Path, own: Issued | None = None, **least_and_most: object) -> ssl.SSLContext:
-    """A client's settings; ``own``: the certificate that it shows."""
-    made = ssl.create_default_context(cafile=str(files / "ca.pem"))
-    if own is not None:
-        path = files / "own.pem"
-        path.write_bytes(own.pem)
-        made.load_cert_chain(path)
-    for name, value in least_and_most.items():
-        setattr(made, name, value)
+@pytest.fixture(params=[V12, V13], ids=["1.2", "1.3"])
+def version(request: pytest.FixtureRequest) -> ssl.TLSVersion:
+    return request.param
+
+
+def context(certificate: Path | None = None, version: ssl.TLSVersion | None = None) -> Any:
+    """A client's, which verifies nothing."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    if version is not None:
+        made.minimum_version = made.maximum_version = version
+    if certificate is not None:
+        made.load_cert_chain(certificate)
     return made
 
 
 @contextmanager
-def by_tls(
-    server: Server,
-    settings: ssl.SSLContext,
-    before: bytes = b"",
-    session: ssl.SSLSession | None = None,
+def tls(
+    server: Server, settings: ssl.SSLContext, name: str | None = None, **how: Any
 ) -> Iterator[ssl.SSLSocket]:
-    """A client of a server; what ``before`` says goes ahead of the handshake."""
-    plain = connect(("127.0.0.1", server.port))
-    plain.sendall(before)
-    with settings.wrap_socket(plain, server_hostname=HOST, session=session) as client:
-        yield client
-
-
-def got(server: Server, settings: ssl.SSLContext, session: ssl.SSLSession | None = None) -> bytes:
-    """What a client that may be refused gets, in or after the handshake."""
+    plain = server.connect()
     try:
-        with by_tls(server, settings, session=session) as client:
+        with settings.wrap_socket(plain, server_hostname=name, **how) as client:
+            yield client
+    finally:
+        plain.close()
+
+
+def ask(client: ssl.SSLSocket, data: bytes = b"x") -> bytes:
+    """Send, and give all until the answer's end, which is what was sent."""
+    client.sendall(data)
+    back = b""
+    while not back.endswith(data):
+        piece = client.recv(65536)
+        assert piece, back
+        back += piece
+    return back
+
+
+def nothing(server: Server, settings: ssl.SSLContext, **how: Any) -> None:
+    """The client gets no byte, whatever it sends, and the end has its word."""
+    came, plain = b"", server.connect()
+    port = plain.getsockname()[1]
+    with suppress(ssl.SSLError, ConnectionError), settings.wrap_socket(plain, **how) as client:
+        with suppress(ssl.SSLError, ConnectionError):
             client.sendall(b"x")
-            return receive_all(client)
-    except (ssl.SSLError, ConnectionError):
-        return b""
+        came = client.recv(65536)
+    plain.close()
+    assert came == b""
+    server.wait_line(f"Client disconnected: remote = 127.0.0.1:{port} outcome = handshake")
+    assert not server.matching(f"Client connection.*:{port}\\b")
 
 
-VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+# -- certificates of clients -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", VERSIONS.values(), ids=VERSIONS)
-def test_without_an_acceptable_certificate_a_client_gets_nothing(
-    version, files, authority, stranger
-):
-    only = {"minimum_version": version, "maximum_version": version}
-    demand = ("--tls-client-ca", f"{files}/ca.pem", "--greeting", "secret", "--prefix", "secret")
-    with running("-l", listen(files), *demand) as server:
-        for own in (
-            None,
-            issue("client", issuer=stranger),
-            issue("client"),
-            issue("client", issuer=authority, days=-0.5),
-        ):
-            assert got(server, context(files, own, **only)) == b""
-        server.wait_lines("outcome = handshake", 4)
-        good = context(files, issue("client", issuer=authority), **only)
-        with by_tls(server, good) as client:
-            client.sendall(b"x")
-            assert receive_exactly(client, 13) == b"secretsecretx"
-    assert not server.matching("Traceback")
+@pytest.mark.parametrize("kind", ["none", "expired", "foreign", "namesake", "wrong purpose"])
+def test_a_client_without_a_right_certificate_gets_nothing(
+    kind: str, demanding: Server, files: Files, version: ssl.TLSVersion
+) -> None:
+    wrong = {
+        "expired": {"days": -0.5},
+        "foreign": {"issuer": files.root},
+        "namesake": {"issuer": issue(subject="clients' authority", authority=True)},
+        "wrong purpose": {"purposes": (ExtendedKeyUsageOID.SERVER_AUTH,)},
+    }
+    shown = None
+    if kind != "none":
+        shown = files.write(f"{kind}.pem", files.of_client(**wrong[kind]))
+    nothing(demanding, context(shown, version))
 
 
-@pytest.mark.parametrize("least", ["1.2", "1.3"])
-def test_no_version_below_the_least_is_spoken(least, files):
-    with running("-l", listen(files), "--tls-min-version", least) as server:
-        for name, version in VERSIONS.items():
-            only = context(files, minimum_version=version, maximum_version=version)
-            if name < least:
-                assert got(server, only) == b""
-                continue
-            with by_tls(server, only) as client:
-                client.sendall(b"x")
-                assert receive_exactly(client, 10) == b"Sending: x"
+def test_one_with_a_right_certificate_is_served_and_named(
+    demanding: Server, files: Files, version: ssl.TLSVersion
+) -> None:
+    with tls(demanding, context(files.client, version)) as client:
+        port = client.getsockname()[1]
+        assert ask(client) == f"hello {client.version()} client|x".encode()
+        line = demanding.wait_line(f"Client connection: .* remote = 127.0.0.1:{port} ")
+        assert line.endswith(f" tls = {client.version()} 'client'")
 
 
-def test_prefix_and_log_can_say_who_speaks_what(files, authority):
-    name = "a\x1b[31m{pid}"
-    words = ("--tls-client-ca", f"{files}/ca.pem", "-p", "{tls_version} {tls_peer}: ")
-    with running("-l", listen(files), *words) as server:
-        with by_tls(server, context(files, issue("c", issuer=authority, subject=name))) as client:
-            client.sendall(b"x")
-            answer = f"TLSv1.3 {name}: x".encode()
-            assert receive_exactly(client, len(answer)) == answer
-        line = server.wait_line("Client connection")
-    assert line.endswith(r"tls = TLSv1.3 'a\x1b[31m{pid}'")
+def resumed(server: Server, settings: Any, session: Any = None) -> Any:
+    """Connect and ask; give the session, and whether it was resumed."""
+    with tls(server, settings, session=session) as client:
+        ask(client)
+        return client.session, client.session_reused
 
 
-def test_without_tls_the_fields_are_a_dash():
-    with running("-p", "{tls_version} {tls_peer}: ") as server, server.connect() as client:
-        client.sendall(b"x")
-        assert receive_exactly(client, 6) == b"- -: x"
-        assert "tls =" not in server.wait_line("Client connection")
+def test_a_session_is_resumed_with_its_certificate(
+    demanding: Server, files: Files, version: ssl.TLSVersion
+) -> None:
+    settings = context(files.client, version)
+    session, _ = resumed(demanding, settings)
+    with tls(demanding, settings, session=session) as client:
+        assert ask(client) == f"hello {client.version()} client|x".encode()
+        assert client.session_reused
 
 
-def serial(client: ssl.SSLSocket) -> str:
-    """Of the certificate that the server showed."""
-    certificate = client.getpeercert()
-    assert certificate is not None
-    return str(certificate["serialNumber"])
-
-
-@pytest.mark.parametrize("kind", ["ssl", "tls"])
-@pytest.mark.parametrize("reactor", ["default", "asyncio", "lean"])
-def test_a_reload_changes_new_connections_and_no_live_one(kind, reactor, files, authority):
-    directory = files / "by name"
-    directory.mkdir()
-    place = {"ssl": files / "server.pem", "tls": directory / "a.pem"}[kind]
-    place.write_bytes(issue(HOST, issuer=authority).pem)
-    where = {"ssl": listen(files), "tls": f"tls:{directory}:0:interface=127.0.0.1"}[kind]
-    with running("-l", where, twistd=(f"--reactor={reactor}",)) as server:
-        settings = context(files)
-        with by_tls(server, settings) as live:
-            first = serial(live)
-            place.write_bytes(issue(HOST, issuer=authority).pem)
-            server.signal(signal.SIGHUP)
-            server.wait_line("Certificates reloaded")
-            with by_tls(server, settings) as new:
-                assert serial(new) != first
-                new.sendall(b"y")
-                assert receive_exactly(new, 10) == b"Sending: y"
-            live.sendall(b"x")
-            assert receive_exactly(live, 10) == b"Sending: x"
-
-
-@pytest.mark.parametrize("what", ["broken", "missing", "without its key"])
-def test_where_a_file_is_wrong_the_old_ones_stay_and_that_is_said(what, files, authority):
-    place = files / "server.pem"
-    with running("-l", listen(files)) as server:
-        with by_tls(server, context(files)) as client:
-            first = serial(client)
-        if what == "missing":
-            place.unlink()
-        else:
-            other = issue(HOST, issuer=authority)
-            place.write_bytes(b"nonsense" if what == "broken" else other.certificate_pem)
-        server.signal(signal.SIGHUP)
-        assert str(place) in server.wait_line("Server Error: .*keeps its certificate")
-        with by_tls(server, context(files)) as client:
-            assert serial(client) == first
-        place.write_bytes(issue(HOST, issuer=authority).pem)
+def test_no_session_gets_around_authorities_that_have_changed(
+    own: Files, version: ssl.TLSVersion
+) -> None:
+    settings = context(own.client, version)
+    words = "--listen", own.listen, "--tls-client-ca", str(own.ca)
+    with running(*words) as server:
+        session, _ = resumed(server, settings)
+        session, again = resumed(server, settings, session)
+        assert again
+        own.write("ca.pem", issue(subject="clients' authority", authority=True), key=False)
         server.signal(signal.SIGHUP)
         server.wait_line("Certificates reloaded")
-        with by_tls(server, context(files)) as client:
-            assert serial(client) != first
-        assert not server.matching("Traceback")
+        nothing(server, settings, session=session)
 
 
-def test_a_reload_takes_other_authorities_too(files, authority, stranger):
-    with running("-l", listen(files), "--tls-client-ca", f"{files}/ca.pem") as server:
-        settings = context(files, issue("client", issuer=authority))
-        with by_tls(server, settings) as client:
-            client.sendall(b"x")
-            assert receive_exactly(client, 10) == b"Sending: x"
-            ticket = client.session
-        (files / "ca.pem").write_bytes(stranger.certificate_pem)
+def test_no_session_of_a_listener_without_demands_gets_into_one_with_them(
+    files: Files, version: ssl.TLSVersion
+) -> None:
+    settings = context(None, version)
+    with running("--listen", files.listen) as open_to_all:
+        session, _ = resumed(open_to_all, settings)
+        session, again = resumed(open_to_all, settings, session)
+        assert again
+    with running("--listen", files.listen, "--tls-client-ca", str(files.ca)) as closed:
+        nothing(closed, settings, session=session)
+
+
+def test_a_certificate_chosen_by_name_does_not_get_around_it(
+    own: Files, version: ssl.TLSVersion
+) -> None:
+    for name in ("a", "b"):
+        own.write(f"names/{name}.pem", own.of_server(f"{name}.example"))
+    listen = f"tls:{own.place}/names:0:interface=127.0.0.1"
+    with running("--listen", listen, "--tls-client-ca", str(own.ca)) as server:
+        for name in ("a.example", "b.example", "c.example"):
+            nothing(server, context(None, version), server_hostname=name)
+            with tls(server, context(own.client, version), name) as client:
+                assert ask(client) == b"Sending: x"
+
+
+def test_data_right_behind_a_handshake_that_fails_is_not_answered(
+    demanding: Server, files: Files
+) -> None:
+    """With TLS 1.3 a client is done before the server has seen its certificate."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    end = context(None, V13).wrap_bio(incoming, outgoing)
+    with demanding.connect() as client:
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+        client.sendall(outgoing.read())
+        while True:
+            incoming.write(client.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                break
+        end.write(b"x" * 1000)
+        client.sendall(outgoing.read())  # the last flight and the data in one
+        with suppress(ConnectionError):
+            incoming.write(receive_all(client))
+        with pytest.raises((ssl.SSLError, ssl.SSLWantReadError)):
+            end.read(1)
+
+
+# -- the least version -------------------------------------------------------------------
+
+ALERT, HANDSHAKE = 21, 22  # kinds of records (RFC 8446, 5.1)
+
+
+def client_hello(version: int) -> bytes:
+    """What a client says that speaks ``version`` at most, e.g. 0x0302 for TLS 1.1."""
+    suites = struct.pack("!4H", 0xC02B, 0xC009, 0xC013, 0x002F)
+    more = struct.pack("!4H", 10, 4, 2, 23)  # supported_groups: secp256r1
+    more += struct.pack("!4H", 13, 4, 2, 0x0403)  # signature_algorithms: with SHA-256
+    body = struct.pack("!H", version) + bytes(32) + b"\0"
+    body += struct.pack("!H", len(suites)) + suites + b"\1\0"
+    body += struct.pack("!H", len(more)) + more
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack("!H", len(message)) + message
+
+
+@pytest.mark.parametrize("old", [0x0300, 0x0301, 0x0302], ids=["SSL 3", "1.0", "1.1"])
+def test_a_version_before_1_2_is_refused(old: int, demanding: Server) -> None:
+    with demanding.connect() as client:
+        client.sendall(client_hello(old))
+        said = receive_all(client)
+        assert (said[0], said[5:]) == (ALERT, b"\x02\x46")  # fatal, protocol_version
+    with demanding.connect() as client:  # the same, but newer, is answered
+        client.sendall(client_hello(0x0303))
+        assert receive_exactly(client, 6)[0] == HANDSHAKE
+
+
+def test_1_2_is_refused_where_1_3_is_the_least(files: Files) -> None:
+    with running("--listen", files.listen, "--tls-min-version", "1.3") as server:
+        nothing(server, context(None, V12))
+        with tls(server, context(None, V13)) as client:
+            assert ask(client) == b"Sending: x"
         server.signal(signal.SIGHUP)
         server.wait_line("Certificates reloaded")
-        assert got(server, settings) == b""
-        assert got(server, settings, ticket) == b""  # an old session does not help
+        nothing(server, context(None, V12))
 
 
-def test_without_tls_a_reload_does_nothing():
-    with running() as server, server.connect() as client:
-        server.signal(signal.SIGHUP)
-        client.sendall(b"x")
-        assert receive_exactly(client, 10) == b"Sending: x"
-        server.signal(signal.SIGHUP)
-        client.sendall(b"y")
-        assert receive_exactly(client, 10) == b"Sending: y"
+# -- what is said of a client ------------------------------------------------------------
 
 
-def test_a_reload_in_a_drain_harms_nobody(files):
-    with running("-l", listen(files)) as server:
-        with by_tls(server, context(files)) as client:
-            client.sendall(b"x")
-            assert receive_exactly(client, 10) == b"Sending: x"
-            server.signal()
-            server.wait_line("Received SIGTERM")
-            server.signal(signal.SIGHUP)
-            client.sendall(b"y")
-            assert receive_exactly(client, 10) == b"Sending: y"
-        server.wait(LIMIT)
-        assert not server.matching("Traceback")
+def test_a_hostile_name_is_itself_in_a_reply_and_escaped_in_the_log(own: Files) -> None:
+    shown = own.write("hostile.pem", own.of_client(HOSTILE))
+    words = "--tls-client-ca", str(own.ca), "--prefix", "<{tls_peer}> ", "--greeting", "{tls_peer}!"
+    with running("--listen", own.listen, *words) as server:
+        with tls(server, context(shown)) as client:
+            assert ask(client, b"x$") == f"{HOSTILE}!<{HOSTILE}> x$".encode()
+            line = server.wait_line("Client connection")
+            assert line.endswith(r"""tls = TLSv1.3 '\x1b[31m\n{pid} {nope} %s \'x\''""")
+        server.wait_line("Client disconnected")
+        assert all(letter.isprintable() for line in server.lines for letter in line)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_proxy_header_comes_before_tls(version, files):
-    words = ("--proxy-protocol", "require", "--proxy-from", "127.0.0.1", "-p", "{peer}: ")
-    with running("-l", listen(files), *words) as server:
-        header = build(version, ("192.0.2.7", 4711), ("198.51.100.1", 443))
-        with by_tls(server, context(files), header) as client:
-            client.sendall(b"x")
-            assert receive_exactly(client, 17) == b"192.0.2.7:4711: x"
-        assert "remote = 192.0.2.7:4711" in server.wait_line("Client connection")
+def test_a_name_that_is_no_text_is_none(own: Files) -> None:
+    """Nothing but the signature says what an authority has signed."""
+    path = own.place / "no-text.pem"
+    path.write_bytes(with_odd_name(own.authority))
+    words = "--tls-client-ca", str(own.ca), "--prefix", "<{tls_peer}> "
+    with running("--listen", own.listen, *words) as server:
+        with tls(server, context(path)) as client:
+            assert ask(client) == b"<-> x"
+        server.wait_line("Client disconnected")
+        assert not server.matching("Traceback|Unhandled")
+
+
+def test_a_client_of_whom_no_certificate_is_asked_has_no_name(files: Files) -> None:
+    words = "--prefix", "{tls_version}/{tls_peer}/"
+    with running("--listen", files.listen, "--listen", "tcp:0", *words) as server:
+        with tls(server, context(files.client, V12)) as client:
+            assert ask(client) == b"TLSv1.2/-/x"
+        assert server.wait_line("Client connection").endswith(" tls = TLSv1.2 '-'")
+        server.wait_lines("Server listening", 2)
+        with connect(("127.0.0.1", int(server.listeners[1]["port"]))) as plain:
+            plain.sendall(b"x")
+            assert receive_exactly(plain, 5) == b"-/-/x"
+        assert " tls = " not in server.wait_lines("Client connection", 2)[1]
+
+
+@pytest.mark.parametrize("header", [1, 2])
+def test_a_proxy_names_the_client_before_tls(header: int, own: Files) -> None:
+    words = [
+        "--listen",
+        own.listen,
+        "--tls-client-ca",
+        str(own.ca),
+        "--prefix",
+        "{peer} {tls_peer}|",
+    ]
+    words += ["--proxy-protocol", "require", "--proxy-from", "127.0.0.1"]
+    said = build(header, ("192.0.2.7", 4711), ("198.51.100.1", 443))
+    with running(*words) as server:
+        plain = server.connect()
+        plain.sendall(said)
+        with context(own.client).wrap_socket(plain) as client:
+            assert ask(client) == b"192.0.2.7:4711 client|x"
+        server.wait_line(r"Client connection: local = 198.51.100.1:443 remote = 192.0.2.7:4711 tls")
+        with server.connect() as plain:
+            plain.sendall(said)
+            with suppress(ssl.SSLError, ConnectionError), context().wrap_socket(plain) as client:
+                assert client.recv(1) == b""
+        server.wait_line("Client disconnected: remote = 192.0.2.7:4711 outcome = handshake")
+        with server.connect() as plain, pytest.raises((ssl.SSLError, ConnectionError)):
+            context(own.client).wrap_socket(plain)  # TLS at once is no header
+        server.wait_line("Client refused: no PROXY header")
+
+
+# -- the reload --------------------------------------------------------------------------
+
+
+def shown(server: Server, name: str | None = None) -> bytes:
+    """The certificate that a new client is shown, DER."""
+    with tls(server, context(), name) as client:
+        assert ask(client) == b"Sending: x"
+        return client.getpeercert(True)
+
+
+def der(one: Issued) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(one.certificate_pem.decode())
+
+
+def reload(server: Server, count: int = 1) -> None:
+    server.signal(signal.SIGHUP)
+    server.wait_lines("Certificates reloaded: ", count)
+
+
+@pytest.mark.parametrize("reactor", ["epoll", "asyncio", "lean"])
+def test_new_connections_get_the_new_certificate_and_live_ones_go_on(
+    reactor: str, own: Files
+) -> None:
+    with running("--listen", own.listen, twistd=(f"--reactor={reactor}",)) as server:
+        before = shown(server)
+        with tls(server, context()) as live:
+            assert ask(live) == b"Sending: x"
+            renewed = own.of_server()
+            own.write("server.pem", renewed)
+            assert shown(server) == before
+            reload(server)
+            assert re.search(r"reloaded: 127.0.0.1:0$", server.matching("reloaded")[0])
+            assert shown(server) == der(renewed) != before
+            data = bytes(1000) + b"end"
+            for _ in range(100):
+                assert ask(live, data).endswith(data)
+            assert live.getpeercert(True) == before
+        assert server.stop() == -signal.SIGTERM
+
+
+def test_a_directory_is_read_anew_with_what_has_come_and_gone(own: Files) -> None:
+    old, other = own.of_server("a.example"), own.of_server("b.example")
+    own.write("names/a.pem", old)
+    gone = own.write("names/b.pem", other)
+    with running("--listen", f"tls:{own.place}/names:0:interface=127.0.0.1") as server:
+        assert shown(server, "b.example") == der(other)
+        new = own.of_server("c.example")
+        own.write("names/c.pem", new)
+        gone.unlink()
+        reload(server)
+        assert shown(server, "b.example") == der(old)
+        assert shown(server, "c.example") == der(new)
+
+
+def test_a_handshake_that_is_under_way_at_a_reload_is_completed_with_the_old(own: Files) -> None:
+    own.write("names/a.pem", own.of_server("a.example"))
+    old = own.of_server("b.example")
+    own.write("names/b.pem", old)
+    with running("--listen", f"tls:{own.place}/names:0:interface=127.0.0.1") as server:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        end = context().wrap_bio(incoming, outgoing, server_hostname="b.example")
+        with server.connect() as client:
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+            hello = outgoing.read()
+            client.sendall(hello[:100])
+            shown(server)  # by now the server has read that
+            own.write("names/b.pem", own.of_server("b.example"))
+            reload(server)
+            client.sendall(hello[100:])
+            while not end.version():
+                incoming.write(client.recv(65536))
+                with suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+            assert end.getpeercert(True) == der(old)
+
+
+WEAK = rsa.generate_private_key(65537, 1024)
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("kind", "complaint"),
     [
-        (("--tls-min-version", "1.1"), "--tls-min-version: must be one of 1.2, 1.3, not '1.1'"),
-        (("--tls-client-ca", "{files}/ca.pem"), "--tls-client-ca: no --listen speaks TLS"),
-        (("-l", "{ssl}", "--tls-client-ca", "{files}/none"), "none': ENOENT"),
-        (("-l", "{ssl}", "--tls-client-ca", "{files}/empty"), "no certificate in it"),
+        ("missing", r"FILE: ENOENT \(No such file or directory\)"),
+        ("empty", "FILE: no certificate in it"),
+        ("broken", "FILE: .+"),
+        ("no key", "FILE: no private key in it"),
+        ("unfitting", "FILE: the private key is not the certificate's"),
+        ("too weak", "FILE: OpenSSL cannot use it: .+"),
+        ("a directory", r"FILE: EISDIR \(Is a directory\)"),
     ],
 )
-def test_a_wrong_demand_is_one_line(words, why, files):
-    (files / "empty").write_bytes(b"")
-    filled = [word.format(files=files, ssl=listen(files)) for word in words]
-    assert why in failed_start(*filled)
+def test_a_wrong_file_is_named_in_one_line_and_the_old_ones_stay(
+    kind: str, complaint: str, own: Files
+) -> None:
+    other = own.write("other.pem", own.of_server())
+    second = f"ssl:0:interface=127.0.0.1:privateKey={other}"
+    with running("--listen", own.listen, "--listen", second) as server:
+        server.wait_lines("Server listening", 2)
+        before = shown(server)
+        own.server.unlink()
+        spoil(own, kind)
+        own.write("other.pem", own.of_server())
+        reload(server)  # the second listener, whatever has become of the first
+        (line,) = server.matching("Server Error")
+        named = complaint.replace("FILE", re.escape(str(own.server)))
+        assert re.search(f"Server Error: 127.0.0.1:0 keeps its certificate: {named}$", line)
+        assert not server.matching("Traceback|Unhandled")
+        for _ in range(3):
+            assert shown(server) == before
+        if kind == "a directory":
+            own.server.rmdir()
+        own.write("server.pem", own.of_server())
+        reload(server, 3)
+        assert shown(server) != before
 
 
-def test_a_client_that_speaks_no_tls_gets_nothing(files):
-    with running("-l", listen(files)) as server, connect(("127.0.0.1", server.port)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        client.shutdown(socket.SHUT_WR)
-        try:
-            heard = receive_all(client)
-        except ConnectionResetError:
-            heard = b""
-        assert b"Sending" not in heard
-        assert b"GET" not in heard
+def spoil(own: Files, kind: str) -> None:
+    one = own.of_server()
+    if kind == "a directory":
+        own.server.mkdir()
+    elif kind != "missing":
+        own.server.write_bytes({
+            "empty": b"",
+            "broken": one.pem.replace(b"\nM", b"\n!", 3),
+            "no key": one.certificate_pem,
+            "unfitting": one.certificate_pem + own.of_server().key_pem,
+            "too weak": issue("localhost", key=WEAK).pem,
+        }[kind])  # fmt: skip
+
+
+def test_wrong_authorities_at_a_reload_leave_the_old_demands(own: Files) -> None:
+    words = "--listen", own.listen, "--tls-client-ca", str(own.ca)
+    with running(*words) as server:
+        own.ca.write_bytes(b"")
+        server.signal(signal.SIGHUP)
+        assert server.wait_line("Server Error").endswith(f"{own.ca}: no certificate in it")
+        nothing(server, context())
+        with tls(server, context(own.client)) as client:
+            assert ask(client) == b"Sending: x"
+
+
+def test_many_reloads_at_once_disturb_nobody(own: Files) -> None:
+    with running("--listen", own.listen) as server, tls(server, context()) as live:
+        for number in range(30):
+            if number % 2:
+                own.server.write_bytes(b"")
+            else:
+                own.write("server.pem", own.of_server())
+            server.signal(signal.SIGHUP)
+            assert ask(live, b"%d" % number)
+            assert shown(server)
+        assert not server.matching("Traceback|Unhandled")
+
+
+@pytest.mark.parametrize("reactor", ["epoll", "asyncio", "lean"])
+def test_without_tls_the_signal_does_nothing(reactor: str) -> None:
+    with running(twistd=(f"--reactor={reactor}",)) as server:
+        with server.connect() as client:
+            for _ in range(3):
+                server.signal(signal.SIGHUP)
+                client.sendall(b"x")
+                assert receive_exactly(client, 10) == b"Sending: x"
+        with server.connect() as new:
+            new.sendall(b"x")
+            assert receive_exactly(new, 10) == b"Sending: x"
+        assert not server.matching("rror|Traceback|reloaded")
+        assert server.stop() == -signal.SIGTERM
+
+
+def test_the_signal_does_not_end_a_drain(own: Files) -> None:
+    with running("--listen", own.listen, "--drain", "3600") as server:
+        with tls(server, context()) as live:
+            assert ask(live) == b"Sending: x"
+            server.signal(signal.SIGTERM)
+            wait_until(lambda: closed(server))
+            reload(server)
+            own.server.unlink()
+            server.signal(signal.SIGHUP)
+            server.wait_line("Server Error.*ENOENT")
+            assert ask(live, b"after") == b"Sending: after"
+            assert server.popen.poll() is None
+            live.unwrap()
+        assert server.wait() == -signal.SIGTERM
+        assert server.matching("Client disconnected.*outcome = finished")
+
+
+def closed(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionError:
+        return True
+    return False
+
+
+# -- wrong words -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--tls-min-version", "1.1"], "--tls-min-version: must be one of 1.2, 1.3, not '1.1'"),
+        (["--tls-min-version", ""], "--tls-min-version: must be one of 1.2, 1.3, not ''"),
+        (
+            ["--tls-client-ca", "/no/such"],
+            "--tls-client-ca: /no/such: ENOENT (No such file or directory)",
+        ),
+        (["--tls-client-ca", "EMPTY"], "--tls-client-ca: EMPTY: no certificate in it"),
+        (
+            ["--tls-client-ca", "CA", "--listen", "tcp:0"],
+            "--tls-client-ca: no --listen speaks TLS",
+        ),
+    ],
+)
+def test_wrong_words_are_one_line_and_status_1(
+    words: list[str], complaint: str, files: Files
+) -> None:
+    empty = files.place / "empty.pem"
+    empty.write_bytes(b"")
+    places = {"EMPTY": str(empty), "CA": str(files.ca)}
+    if "--listen" not in words:
+        words = [*words, "--listen", files.listen]
+    done = subprocess.run(
+        [*TWISTD, "echosvc", *(places.get(word, word) for word in words)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+    assert done.stderr == f"echosvc: {complaint.replace('EMPTY', str(empty))}\n"
+    assert (done.returncode, done.stdout) == (1, "")

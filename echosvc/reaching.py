@@ -1,0 +1,90 @@
+"""How the command line's client reaches its server: the options that say so."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from echosvc.certificates import ClientTLS
+from echosvc.endpoints import Target, client_endpoint, is_host
+from echosvc.language import tokens
+from echosvc.listeners import PORT
+
+#: What is said on stderr, once a run, where nothing is verified.
+INSECURE = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, whoever answers is believed"
+#: The options that mean something for TLS alone.
+_FOR_TLS = ("ca", "insecure", "cert", "key", "server_name")
+_VERSIONS = {"v1": 1, "v2": 2}
+
+
+class ReachError(ValueError):
+    """Options that do not go together; says which and why in one line."""
+
+
+def _something(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def _host(text: str) -> str:
+    if not is_host(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name and no address")
+    return text
+
+
+def describe_reaching(command: argparse.ArgumentParser) -> None:
+    """Add the options to a command."""
+    command.add_argument(
+        "--to",
+        metavar="ENDPOINT",
+        default=f"tcp:localhost:{PORT}",
+        help="Twisted client endpoint: tcp:HOST:PORT, unix:PATH, tls:HOST:PORT"
+        " (default: %(default)s; a name is tried over IPv6 and IPv4)",
+    )
+    command.add_argument(
+        "--send-proxy",
+        choices=_VERSIONS,
+        help="send a PROXY header of this version first, before TLS, with the connection's"
+        " own addresses",
+    )
+    _describe_tls(command.add_argument_group("for tls: endpoints"))
+
+
+def _describe_tls(group: Any) -> None:
+    file = {"metavar": "FILE", "type": _something}
+    add = group.add_argument
+    add("--ca", **file, help="trust these authorities (default: the system's)")
+    add("--insecure", action="store_true", help="verify nothing, and believe whoever answers")
+    add("--cert", **file, help="show this certificate; its key is in it or in --key's file")
+    add("--key", **file, help="its private key")
+    add(
+        "--server-name",
+        metavar="NAME",
+        type=_host,
+        help="ask for this name and verify it (default: the endpoint's HOST)",
+    )
+
+
+def reached(reactor: Any, words: argparse.Namespace) -> Target:
+    """Give the server that the options mean.
+
+    :raises ReachError: they do not go together.
+    :raises EndpointError: the endpoint cannot be understood, or a file not be read.
+    """
+    _check(words)
+    tls = ClientTLS(
+        words.cert or "", words.key or "", words.ca or "", words.server_name or "", words.insecure
+    )
+    return client_endpoint(reactor, words.to, tls, _VERSIONS.get(words.send_proxy, 0))
+
+
+def _check(words: argparse.Namespace) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in _FOR_TLS if getattr(words, name)]
+    kind, _, options = tokens(words.to)
+    if given and kind != "tls":
+        raise ReachError(f"{given[0]}: is for tls: endpoints, and --to is {words.to!r}")
+    if words.insecure and (words.ca or "trustRoots" in options):
+        raise ReachError("--insecure: verifies nothing, but authorities to trust are given")
+    if words.key and not (words.cert or "certificate" in options):
+        raise ReachError("--key: needs --cert, the certificate that it is for")

@@ -1,0 +1,325 @@
+"""How the command line's client reaches a server: whom it trusts, what it shows and sends first."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError, NoProtocol
+from twisted.internet.protocol import Factory
+
+from echosvc import EchoClientFactory, EchoFactory, Outcome, connect
+from echosvc.endpoints import client_endpoint
+from echosvc.proxy import SIGNATURE, Header, HeaderParser, build
+from echosvc.proxying import ProxyingEndpoint
+from tests.harness import (
+    LIMIT,
+    Server,
+    in_thread,
+    no_faults,
+    receive_all,
+    receive_exactly,
+    running,
+    serving,
+    within,
+)
+from tests.net.test_client import MIB, accepted, listening, payload
+from tests.net.test_demands import Files
+from tests.test_certificates import issue
+from tests.test_cli import echosvc, one_line
+
+LOUD = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, whoever answers is believed"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    made = Files(tmp_path_factory.mktemp("reaching"))
+    made.write("root.pem", made.root, key=False)
+    made.write("names/a.pem", made.of_server("localhost"))
+    made.write("names/b.pem", made.of_server("other.example"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(files: Files) -> Iterator[Server]:
+    """It has one certificate for localhost and one for other.example; any client may come."""
+    with running("--listen", f"tls:{files.place}/names:0:interface=127.0.0.1") as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def demanding(files: Files) -> Iterator[Server]:
+    words = "--tls-client-ca", str(files.ca), "--prefix", "{tls_peer}: "
+    with running("--listen", files.listen, *words) as it:
+        yield it
+
+
+def to(server: Server, host: str = "localhost", more: str = "") -> list[str]:
+    return ["--to", f"tls:{host}:{server.port}{more}", "--quiet"]
+
+
+def fine(*words: str, reply: bytes = b"Sending: hi\n", said: str = "") -> None:
+    done = echosvc("send", *words, "hi")
+    assert (done.stdout, done.stderr.decode(), done.returncode) == (reply, said, 0)
+
+
+def failed(*words: str) -> str:
+    done = echosvc("send", *words, "hi")
+    assert (done.stdout, done.returncode) == (b"", 1)
+    return done.stderr.decode()
+
+
+# -- whom it trusts ----------------------------------------------------------------------
+
+
+def test_authorities_are_the_options_or_the_strings(server: Server, files: Files) -> None:
+    ca = f"{files.place}/root.pem"
+    fine(*to(server), "--ca", ca)
+    fine(*to(server, more=f":trustRoots={ca}"))
+
+
+def test_without_them_an_unknown_authority_is_not_trusted(server: Server, files: Files) -> None:
+    for words in ([], ["--ca", str(files.ca)]):
+        said = failed(*to(server), *words)
+        assert said.startswith("Socket Error: connect TLS: ")
+        assert "certificate verify failed" in said
+        assert said.count("\n") == 1
+
+
+def test_the_server_must_be_who_it_is_asked_for_as(server: Server, files: Files) -> None:
+    ca = "--ca", f"{files.place}/root.pem"
+    assert "is for another name" in failed(*to(server, "127.0.0.1"), *ca)
+    assert "is for another name" in failed(*to(server), *ca, "--server-name", "third.example")
+    fine(*to(server, "127.0.0.1"), *ca, "--server-name", "localhost")
+    fine(*to(server), *ca, "--server-name", "other.example")  # that one's certificate is shown
+
+
+def test_insecure_believes_anybody_and_says_so_once(server: Server) -> None:
+    for host in ("localhost", "127.0.0.1"):
+        fine(*to(server, host), "--insecure", said=f"{LOUD}\n")
+    done = echosvc("demo", "--to", f"tls:localhost:{server.port}", "--insecure")
+    assert one_line(done.stderr) == LOUD  # for three conversations
+    assert done.returncode == 0
+
+
+def test_insecure_asks_for_the_name_all_the_same() -> None:
+    with Asked() as asked:
+        for words, name in (
+            ((), "localhost"),
+            (("--server-name", "other.example"), "other.example"),
+            (("--server-name", "127.0.0.1"), None),
+        ):
+            echosvc("send", "--to", f"tls:localhost:{asked.port}", "--insecure", *words, "hi")
+            assert asked.names.pop() == name
+
+
+class Asked:
+    """A server that takes down for whom it is asked."""
+
+    def __enter__(self) -> Asked:
+        self.names: list[str | None] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+            file.write(issue("localhost").pem)
+            file.flush()
+            context.load_cert_chain(file.name)
+        context.sni_callback = lambda _, name, __: self.names.append(name)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, args=(context,), daemon=True)
+        self._thread.start()
+        return self
+
+    def _serve(self, context: ssl.SSLContext) -> None:
+        with suppress(OSError):
+            while True:
+                plain, _ = self._listener.accept()
+                plain.settimeout(LIMIT)
+                with plain, suppress(OSError), context.wrap_socket(plain, server_side=True) as end:
+                    end.recv(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(LIMIT)
+        self._listener.close()
+
+
+# -- what it shows -----------------------------------------------------------------------
+
+
+def test_it_shows_its_certificate(demanding: Server, files: Files) -> None:
+    ca = "--ca", f"{files.place}/root.pem"
+    one = files.of_client("somebody")
+    whole = files.write("somebody.pem", one)
+    alone = files.write("alone.pem", one, key=False)
+    key = files.place / "somebody.key"
+    key.write_bytes(one.key_pem)
+    for words in (("--cert", str(whole)), ("--cert", str(alone), "--key", str(key))):
+        words = (*to(demanding), *ca, *words, "--prefix", "somebody: ")
+        fine(*words, reply=b"somebody: hi\n")
+    more = f":certificate={alone}"
+    words = (*to(demanding, more=more), *ca, "--key", str(key), "--prefix", "somebody: ")
+    fine(*words, reply=b"somebody: hi\n")
+    words = (*to(demanding), "--insecure", "--cert", str(whole), "--prefix", "somebody: ")
+    fine(*words, reply=b"somebody: hi\n", said=f"{LOUD}\n")
+
+
+def test_without_one_where_one_is_wanted_it_says_why(demanding: Server, files: Files) -> None:
+    said = failed(*to(demanding), "--ca", f"{files.place}/root.pem")
+    assert "certificate required" in said
+    assert said.count("\n") == 1
+
+
+# -- what it sends first -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_proxy_header_goes_first_before_tls(version: str, files: Files) -> None:
+    names = f"tls:{files.place}/names:0:interface=127.0.0.1"
+    words = "--proxy-protocol", "require", "--proxy-from", "127.0.0.1", "--greeting", "{local} "
+    listen = "--listen", names, "--listen", "tcp:0:interface=127.0.0.1"
+    with running(*listen, *words) as server:
+        server.wait_lines("Server listening", 2)
+        ports = [int(each["port"]) for each in server.listeners]
+        proxy = "--send-proxy", version
+        ca = "--ca", f"{files.place}/root.pem"
+        for port, more in ((ports[0], ("--to", f"tls:localhost:{ports[0]}", *ca)), (ports[1], ())):
+            to = more or ("--to", f"tcp:127.0.0.1:{port}")
+            done = echosvc("send", *to, *proxy, "--quiet", "hi")
+            assert f"127.0.0.1:{port} " in done.stdout.decode()
+            assert b"Sending: hi" in done.stdout
+            assert (done.stderr, done.returncode) == (b"", 0)
+
+
+def header_and_rest(data: bytes) -> tuple[Header, bytes]:
+    parser = HeaderParser()
+    header = parser.feed(data)
+    assert header is not None
+    return header, parser.rest
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest_twisted.ensureDeferred
+async def test_it_holds_the_connections_own_addresses(host: str, version: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        port = listener.getsockname()[1]
+        words = f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
+        client = await within(connect(client_endpoint(reactor, words, None, version).endpoint))
+        client.write(b"hello")
+        with accepted(listener) as server:
+            client.finish()
+            header, rest = header_and_rest(await in_thread(receive_all, server))
+            mine = server.getpeername()[:2]
+        assert header == Header(version, mine, (host, port))
+        assert rest == b"hello"
+        assert await within(client.when_closed()) is Outcome.FINISHED
+        assert client.bytes_out == 5
+
+
+@pytest.mark.parametrize(
+    ("version", "header"), [(1, b"PROXY UNKNOWN\r\n"), (2, SIGNATURE + b"\x20\0\0\0")]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_has_none(version: int, header: bytes) -> None:
+    with tempfile.TemporaryDirectory(prefix="echo") as place, listening(f"{place}/s") as listener:
+        endpoint = ProxyingEndpoint(UNIXClientEndpoint(reactor, f"{place}/s"), version)
+        client = await within(connect(endpoint))
+        with accepted(listener) as server:
+            client.finish()
+            assert await in_thread(receive_all, server) == header
+        await within(client.when_closed())
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_half_close_and_back_pressure_are_as_without(version: int) -> None:
+    with no_faults(), listening("tcp", receive_buffer=4096) as listener:
+        address = listener.getsockname()
+        client = await within(
+            connect(ProxyingEndpoint(TCP4ClientEndpoint(reactor, *address), version))
+        )
+        assert client.half_closes
+        assert client._sender.plain  # its bytes go to the kernel directly
+        with accepted(listener) as server:
+            data, sent = payload(8 * MIB), 0
+            while (room := client.write(data[sent : sent + 65536])).called:
+                sent += 65536
+                assert sent < len(data)
+            sent += 65536
+            assert client.queued <= 2 * 65536
+            expected = build(version, server.getpeername(), address)
+            came = await in_thread(receive_exactly, server, len(expected) + sent)
+            assert came == expected + data[:sent]
+            await within(room)
+            client.finish()
+            assert await in_thread(receive_all, server) == b""
+            server.sendall(b"after the end")  # our side alone is closed
+            assert await within(client.receive()) == b"after the end"
+            server.shutdown(socket.SHUT_WR)
+            assert await within(client.receive()) == b""
+            assert await within(client.when_closed()) is Outcome.FINISHED
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_lost_through_tls_behind_it(version: int, files: Files) -> None:
+    factory = EchoFactory(
+        prefix=b"", log="quiet", proxy_protocol="require", proxy_from=("127.0.0.1",)
+    )
+    async with serving(factory, files.listen) as (_, port):
+        words = f"tls:localhost:{port}:trustRoots={files.place}/root.pem"
+        client = await within(connect(client_endpoint(reactor, words, None, version).endpoint))
+        (met,) = factory.connections
+        assert met.remote == client.local
+        data, back = payload(2 * MIB), b""
+        client.write(data)
+        client.finish()
+        while piece := await within(client.receive()):
+            back += piece
+        assert back == data
+        assert await within(client.when_closed()) is Outcome.FINISHED
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_fails_below_fails_and_what_is_cancelled_ends() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = ProxyingEndpoint(TCP4ClientEndpoint(reactor, *unused.getsockname()), 1)
+        with pytest.raises(ConnectError):
+            await within(connect(endpoint))
+        attempt = endpoint.connect(EchoClientFactory())
+        attempt.cancel()
+        with pytest.raises(ConnectingCancelledError):
+            await within(attempt)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_may_refuse_and_then_nothing_is_sent() -> None:
+    class Refusing(Factory):
+        noisy = False
+
+        def buildProtocol(self, addr: Any) -> None:
+            return None
+
+    with listening("tcp") as listener:
+        endpoint = ProxyingEndpoint(TCP4ClientEndpoint(reactor, *listener.getsockname()), 2)
+        with pytest.raises(NoProtocol):
+            await within(endpoint.connect(Refusing()))
+        with accepted(listener) as server:
+            assert await in_thread(receive_all, server) == b""
+
+
+def test_there_is_no_version_3() -> None:
+    with pytest.raises(ValueError, match="not 3"):
+        ProxyingEndpoint(TCP4ClientEndpoint(reactor, "127.0.0.1", 1), 3)
