@@ -8,7 +8,6 @@ an application's ``MultiService``. :func:`makeService` is what ``twistd echosvc`
 from __future__ import annotations
 
 import select
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -32,6 +31,7 @@ from echosvc.factory import EchoFactory
 from echosvc.listeners import ListenError, file_fault, listen_error
 from echosvc.options import Options, give_up
 from echosvc.pems import CertificateError
+from echosvc.signals import Signals
 
 #: How many times a listening socket is emptied before it is closed; each time takes
 #: everything that waits, so more than one is needed only while clients keep coming.
@@ -64,6 +64,7 @@ class EchoService(Service):
         self._endpoints = tuple(endpoints)
         self._reactor = reactor
         self._own_signals = own_signals
+        self._signals = Signals(self._time, self.reload, factory.abort_all)
         self._bound = False
 
     def bind(self) -> None:
@@ -96,9 +97,10 @@ class EchoService(Service):
         """
         self.bind()
         Service.startService(self)
+        running = cast(IReactorCore, self._time())
         if self._own_signals:
-            self._reload_on_signal()
-        cast(IReactorCore, self._time()).callWhenRunning(self._announce)
+            running.callWhenRunning(self._signals.take)
+        running.callWhenRunning(self._announce)
 
     def reload(self) -> None:
         """Read certificates and keys again; live connections keep theirs (SIGHUP).
@@ -132,8 +134,7 @@ class EchoService(Service):
         """
         Service.stopService(self)
         self._bound = False
-        if self._own_signals:
-            self._end_now_on_signal()
+        self._signals.stopping = True
         closed = self._close_ports()
         return Deferred.fromCoroutine(self._drain(closed))
 
@@ -188,23 +189,6 @@ class EchoService(Service):
 
             self._reactor = cast(IReactorTime, reactor)
         return self._reactor
-
-    def _reload_on_signal(self) -> None:
-        reactor: Any = self._time()
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self.reload))
-
-    def _end_now_on_signal(self) -> None:
-        """From now on the reactor would meet a signal with an error and do nothing."""
-        reactor: Any = self._time()
-
-        def end_now(*_: object) -> None:
-            reactor.callFromThread(self.factory.abort_all)
-
-        with suppress(ValueError):  # not in the main thread
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, end_now)
 
 
 def _opened(endpoint: IStreamServerEndpoint, factory: EchoFactory) -> IListeningPort:

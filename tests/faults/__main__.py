@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ def attempt(fault: Fault, long: bool) -> tuple[str, bool]:
         finding = fault.attempt(long)
     except Absent as absent:
         return _row(fault, f"not tried: {absent}", "", ""), True
-    except AssertionError as error:
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
         words = " ".join(str(error).split())[:200] or "an assertion failed"
         return _row(fault, f"FAILED: {words}", "", ""), False
     figures = {**finding.figures, "took": f"{time.monotonic() - began:.0f} s"}

@@ -253,7 +253,7 @@ def _storm(ports: list[int], count: int) -> None:
 )
 def drain_under_load(long: bool) -> Finding:
     count = 200 if long else 40
-    with running("--log", "quiet", "--drain", "1", "--linger", "5") as server:
+    with running("--log", "quiet", "--drain", "1", "--linger", "25") as server:
         address = ("127.0.0.1", server.port)
         senders = [Sender(address) for _ in range(count)]
         wait_until(lambda: all(sender.heard > 10_000 for sender in senders))
