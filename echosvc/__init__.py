@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from echosvc.client import EchoClient, EchoClientFactory, connect
     from echosvc.config import Config, ConfigError
     from echosvc.factory import EchoFactory
+    from echosvc.proxying import ProxyingEndpoint
     from echosvc.report import Outcome
     from echosvc.secure import TLSConnector, TLSListener
     from echosvc.server import EchoProtocol
@@ -30,6 +31,7 @@ _HOMES = {
     "EchoProtocol": "server",
     "EchoService": "service",
     "Outcome": "report",
+    "ProxyingEndpoint": "proxying",
     "TLSConnector": "secure",
     "TLSListener": "secure",
     "connect": "client",
@@ -45,6 +47,7 @@ __all__ = [
     "EchoProtocol",
     "EchoService",
     "Outcome",
+    "ProxyingEndpoint",
     "TLSConnector",
     "TLSListener",
     "__version__",

@@ -271,6 +271,20 @@ async def test_half_close_and_back_pressure_are_as_without(version: int) -> None
             assert await within(client.when_closed()) is Outcome.FINISHED
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_finishes_first_can_still_be_sent_to() -> None:
+    with no_faults(), listening("tcp") as listener:
+        endpoint = ProxyingEndpoint(TCP4ClientEndpoint(reactor, *listener.getsockname()), 2)
+        client = await within(connect(endpoint, allow_half_open=True))
+        with accepted(listener) as server:
+            server.shutdown(socket.SHUT_WR)
+            assert await within(client.receive()) == b""
+            client.write(b"still there")
+            client.finish()
+            assert (await in_thread(receive_all, server)).endswith(b"still there")
+        assert await within(client.when_closed()) is Outcome.FINISHED
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_lost_through_tls_behind_it(version: int, files: Files) -> None:

@@ -753,7 +753,7 @@ def unread(connection: EchoProtocol) -> int:
 @pytest_twisted.ensureDeferred
 async def test_our_own_end_answers_all_that_was_read_from_a_slow_client(end, pem):
     """What is decrypted and what is not yet: it was read by us, and the client knows."""
-    idle = {"idle_timeout": 1.5, "idle_action": "close"} if end == "idle" else {}
+    idle = {"idle_timeout": 4.0, "idle_action": "close"} if end == "idle" else {}
     factory = Recording(
         framing="line", prefix=b"P" * 1000, linger=LIMIT, pause_on_connect=True, **idle
     )
