@@ -127,7 +127,8 @@ class EchoProtocol(Answering):
         if self._blocked or self._held or self.closing or self._end_told:
             return  # with messages left: we come back when they may be answered
         self._end_told = True
-        self._in_batch(self._collect_rest)
+        if self._head is None:  # a plain echo holds nothing
+            self._in_batch(self._collect_rest)
         self._guarded(self.peer_ended)
         if self.factory.config.allow_half_open:
             self._stay_half_open()

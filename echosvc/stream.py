@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -34,6 +35,8 @@ from echosvc.report import format_address
 READ = 61440
 
 _DONE = Failure(ConnectionDone())
+#: ``socket.close`` without the count of files made of it: there are none.
+_close: Callable[[socket.socket], None] = socket.SocketType.close
 _RESET = struct.pack("ii", 1, 0)  # linger, for no time: a close is then a reset
 
 
@@ -131,7 +134,7 @@ class Stream(tcp.Server):
         if isinstance(reason.value, ConnectionAborted):
             with suppress(OSError):
                 handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        handle.close()  # which is its FIN: no child has the descriptor, too
+        _close(handle)  # which is its FIN: no child has the descriptor, too
         protocol.connectionLost(reason)
 
     def _leave(self) -> None:

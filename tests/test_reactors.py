@@ -13,7 +13,7 @@ from tests.harness import ROOT, environment
 #: Seconds; it takes well under two minutes.
 BOUND = 400
 
-FILES = ("test_stream.py", "test_client.py", "test_tls.py")
+FILES = ("test_stream.py", "test_client.py", "test_tls.py", "test_limits.py")
 
 
 @pytest.mark.parametrize("reactor", ["asyncio", "lean"])
