@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
@@ -140,3 +143,17 @@ class LayerTests(SynchronousTestCase):
         _, layer = self.made(inner)
         layer._completed()
         self.assertTrue(layer.ready)
+
+
+class CircleTests(SynchronousTestCase):
+    def test_once_it_is_over_nothing_waits_for_the_collector(self) -> None:
+        """What it holds of OpenSSL's is large, and the collector does not know."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        layer = Thin(Whole())
+        layer.makeConnection(Below())
+        layer.connectionLost(Failure(ConnectionDone()))
+        gone = weakref.ref(layer)
+        del layer
+        self.assertIsNone(gone())

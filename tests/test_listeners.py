@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import sys
 import tempfile
 
-from twisted.internet.error import CannotListenError, ConnectionLost, DNSLookupError
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from echosvc import listeners
 from echosvc.inherited import InheritanceError, find
-from echosvc.listeners import TCPListener, error_name, listen_error
+from echosvc.listeners import TCPListener, UNIXListener, error_name, listen_error
+from echosvc.reactor import LeanReactor
 from tests.harness import TWISTD, Process, exchange
 
 # Takes a listening socket over as systemd hands it: as descriptor 3, named in LISTEN_FDS.
@@ -65,6 +75,44 @@ class TCPListenerTests(SynchronousTestCase):
     def test_its_name_is_its_address(self) -> None:
         for host, name in ((None, "[::]:1"), ("", "0.0.0.0:1"), ("::1", "[::1]:1"), ("h", "h:1")):
             self.assertEqual(str(TCPListener(MemoryReactorClock(), host, 1)), name)
+
+
+class TakeOverTests(SynchronousTestCase):
+    def locked(self, directory: str) -> bool:
+        """Whether somebody has the directory for itself."""
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def test_nobody_else_takes_a_path_over_meanwhile(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            seen: list[bool] = []
+            look = listeners._remove_dead
+            self.patch(
+                listeners,
+                "_remove_dead",
+                lambda path: (seen.append(self.locked(directory)), look(path)),
+            )
+            reactor = LeanReactor()
+            port = self.successResultOf(UNIXListener(reactor, f"{directory}/s").listen(Factory()))
+            port.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(seen, [True])
+            self.assertFalse(self.locked(directory))
+            self.assertEqual(os.listdir(directory), [])
+
+    def test_who_cannot_have_it_for_itself_goes_on_without(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            other = os.open(directory, os.O_RDONLY)
+            fcntl.flock(other, fcntl.LOCK_EX)
+            reactor = LeanReactor()
+            port = self.successResultOf(UNIXListener(reactor, f"{directory}/s").listen(Factory()))
+            port.connectionLost(Failure(ConnectionDone()))
+            os.close(other)
 
 
 class ErrorTests(SynchronousTestCase):
