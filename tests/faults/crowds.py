@@ -289,6 +289,8 @@ class Sender(threading.Thread):
         finally:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
+            self._writer.join(LIMIT)
+            self._socket.close()
         said = b"".join(kept).replace(PREFIX, b"")
         self.right = said == _numbers(len(said))
 
