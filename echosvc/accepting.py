@@ -107,6 +107,8 @@ class Accepting(tcp.Port):
 
     def _wait_for_room(self, admission: Admission) -> None:
         """Accept nobody while no place is left: the kernel's queue holds who comes."""
+        if self._give_up is not _nothing:  # asked in a stop, we wait already
+            return
         self.reactor.removeReader(self)
         admission.when_room(self._go_on)
         self._give_up = lambda: admission.forget(self._go_on)
@@ -125,7 +127,8 @@ class Accepting(tcp.Port):
 
     def _go_on(self) -> None:
         self._give_up = _nothing
-        self.reactor.addReader(self)
+        if self.connected and not self.disconnecting:
+            self.reactor.addReader(self)
 
 
 def _nothing() -> None:

@@ -110,6 +110,8 @@ class Config:
     def __post_init__(self) -> None:
         """Check every setting."""
         _check(self)
+        if self.over_limit == "refuse" and self.max_connections == 0:
+            raise ConfigError("over_limit", "has nothing to refuse without a limit of connections")
         required = self.proxy_protocol == "require"
         if required and not self.proxy_from:
             raise ConfigError("proxy_from", "must name the proxies: a header is required of them")

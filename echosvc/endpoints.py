@@ -106,7 +106,7 @@ def _unix(
     lockfile: str = "",  # noqa: ARG001
 ) -> UNIXListener:
     """``lockfile`` is understood and needless: a path's state is found by connecting."""
-    if not address:
+    if address in ("", "@"):
         raise EndpointError("the path is empty")
     if not re.fullmatch("[0-7]{3,4}", mode):
         raise EndpointError(f"mode must be octal permission bits such as 660, not {mode!r}")

@@ -100,6 +100,6 @@ def _peer(host: str) -> str | bytes:
     """Give what counts as one peer."""
     if ":" not in host:
         return host
-    if host.startswith("::ffff:") and "." in host:
-        return host[7:]
-    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8]
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    is_mapped = packed[:12] == _MAPPED.network_address.packed[:12]
+    return socket.inet_ntop(socket.AF_INET, packed[12:]) if is_mapped else packed[:8]

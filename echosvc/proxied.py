@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -23,10 +24,13 @@ Successor = Callable[[IAddress | None], IProtocol | None]
 
 
 def to_address(address: Address | None) -> IAddress | None:
-    """Give an address of a header as Twisted does."""
+    """Give an address of a header as Twisted does; an IPv4 one in either form as IPv4."""
     if address is None:
         return None
     host, port = address
+    mapped = getattr(ipaddress.ip_address(host), "ipv4_mapped", None)
+    if mapped is not None:
+        return cast(IAddress, IPv4Address("TCP", str(mapped), port))
     kind = IPv6Address if ":" in host else IPv4Address
     return cast(IAddress, kind("TCP", host, port))
 
@@ -49,6 +53,7 @@ class Proxied(Protocol):
         self._home = home
         self._successor = successor
         self._parser = HeaderParser()
+        self._done = False  # it was handed over, or refused
 
     def connectionMade(self) -> None:
         """Wait, not for ever."""
@@ -69,6 +74,7 @@ class Proxied(Protocol):
             self._hand_over(header)
 
     def _hand_over(self, header: Header) -> None:
+        self._done = True
         stream, source = self.transport, to_address(header.source)
         if source is not None:
             stream.peer, stream.host = source, to_address(header.destination)
@@ -86,11 +92,14 @@ class Proxied(Protocol):
 
     def refuse(self, why: str) -> None:
         """Close, and say why."""
+        self._done = True
         self._home.admission.refuse(self.transport.getPeer(), why)
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """It went before its header was there, as some health checks do."""
+        """It went before its header was there; without a word, some health checks do."""
+        if self._parser.held and not self._done:
+            self._home.admission.refuse(self.transport.getPeer(), "its PROXY header was cut short")
         self._home.part(self)
         self._home.admission.tell()
         self._home.tell_idle()

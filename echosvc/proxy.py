@@ -62,6 +62,11 @@ class HeaderParser:
         self.rest = b""
         self._held = b""
 
+    @property
+    def held(self) -> int:
+        """Bytes of a header that is not complete."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> Header | None:
         """Take the next bytes; give the header once it is there.
 

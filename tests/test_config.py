@@ -98,6 +98,10 @@ class ConfigTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, Config, **settings)
             self.assertEqual(error.field, "proxy_from")
 
+    def test_without_a_limit_nothing_can_be_refused(self) -> None:
+        error = self.assertRaises(ConfigError, Config, over_limit="refuse", max_connections=0)
+        self.assertEqual(error.field, "over_limit")
+
     def test_a_config_error_is_a_value_error(self) -> None:
         self.assertRaises(ValueError, Config, framing="x")
 

@@ -87,6 +87,7 @@ class PeerCountTests(SynchronousTestCase):
         count = PeerCount(1)
         self.assertTrue(enter(count, "::ffff:192.0.2.1"))
         self.assertFalse(enter(count, "192.0.2.1"))
+        self.assertFalse(enter(count, "::ffff:c000:201"))
         self.assertTrue(enter(count, "::ffff:192.0.2.2"))
 
     @given(st.lists(st.tuples(st.booleans(), st.one_of(IPV4, IPV6)), max_size=50))

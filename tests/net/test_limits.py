@@ -23,6 +23,7 @@ from tests.harness import (
     receive_all,
     receive_exactly,
     reset,
+    running,
     serving,
     turn,
     until,
@@ -101,13 +102,17 @@ async def test_who_finds_no_place_is_closed_where_that_is_asked_for():
     assert 1 <= len([line for line in said if "limit of 1 connections" in line]) < 10
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_stop_at_the_limit_ends():
-    factory = Recording(max_connections=1, drain=0)
-    async with serving(factory) as address:
-        with connect(address), connect(address):
-            await until(lambda: factory.count == 1)
-            await turn(0.05)
+def test_a_stop_at_the_limit_ends_and_every_connection_says_its_end():
+    with running("--max-connections", "3", "--drain", "1", "--linger", "0.1") as server:
+        clients = [server.connect() for _ in range(6)]
+        server.wait_lines("Client connection", 3)
+        server.wait_line("at the limit of 3 connections")
+        server.signal()
+        server.wait()
+        for client in clients:
+            client.close()
+    assert not server.matching("Traceback")
+    assert len(server.matching("Client disconnected")) == len(server.matching("Client connection"))
 
 
 @pytest_twisted.ensureDeferred
@@ -243,6 +248,37 @@ async def test_limits_speak_of_the_client_behind_the_proxy():
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_ipv4_client_is_ipv4_however_the_proxy_writes_it():
+    factory = Recording(prefix="{peer}: ", max_per_peer=1, **PROXIES)
+    async with serving(factory) as address:
+        with connect(address) as one, connect(address) as two, connect(address) as three:
+            for client, host in ((one, "192.0.2.1"), (two, "192.0.2.2")):
+                client.sendall(b"PROXY TCP6 ::ffff:%s ::1 5 6\r\nx" % host.encode())
+                answer = f"{host}:5: x".encode()
+                assert await in_thread(receive_exactly, client, len(answer)) == answer
+            three.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.9 7 8\r\nx")
+            assert await in_thread(is_reset_or_end, three)
+
+
+@pytest.mark.parametrize(
+    "part", [b"PROXY TCP4 1.2", SIGNATURE, b"PROXY TCP4 1.2.3.4 1.2.3.5 1 2\n"]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_header_that_is_cut_short_is_one_line(part):
+    factory = Recording(**PROXIES)
+    with lines() as said:
+        async with serving(factory) as address:
+            with connect(address) as client:
+                client.sendall(part)
+                client.shutdown(socket.SHUT_WR)
+                assert await in_thread(is_reset_or_end, client)
+            await until(lambda: said)
+    (line,) = said
+    assert "its PROXY header was cut short" in line
+    assert factory.admission.live == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_is_no_proxy_is_closed_with_one_line():
     factory = Recording(proxy_protocol="require", proxy_from=("192.0.2.1",))
     with lines() as said:
@@ -303,7 +339,7 @@ async def test_who_goes_before_its_header_leaves_nothing_behind():
             answer = await in_thread(exchange, address, build(2, SOURCE, DESTINATION) + b"x")
             assert answer == b"Sending: x"
     assert factory.admission.live == 0
-    assert not [line for line in said if "refused" in line]
+    assert len(said) < 20
 
 
 @pytest_twisted.ensureDeferred
