@@ -21,6 +21,9 @@ from echosvc.report import log
 SHORTEST, LONGEST = 0.05, 1.0
 #: Shortest time until a look at an exact deadline, seconds.
 SOONEST = 0.01
+#: So many are looked at in one go, then the clients have their turn. A look takes 5 to 10 µs:
+#: at 5,000 clients that do not read, others waited for 30 to 70 ms.
+AT_ONCE = 500
 
 
 class Watched(Protocol):
@@ -96,22 +99,32 @@ class Sweep:
         self._call = self.later(seconds, self._look)
 
     def _look(self) -> None:
+        began = self.now()
+        self._look_on(tuple(self._watched), began, began + self.interval)
+
+    def _look_on(self, items: tuple[Watched, ...], began: float, soonest: float) -> None:
+        """Look at the first of them, and at the others in the reactor's next turn."""
         self._call, self._looking = None, True
         now = self.now()
-        soonest = now + self.interval
-        for item in tuple(self._watched):
-            if item.bytes_in != item.bytes_seen:
-                item.bytes_seen = item.bytes_in
-                item.stirred(now)
-            if item.due <= now and item in self._watched:
-                self._tick(item, now)
-            if item.due < soonest:
-                soonest = item.due
-        self._looking = False
-        if self._watched:
-            self._look_in(max(SOONEST, soonest - now))
-        else:
+        for item in items[:AT_ONCE]:
+            if item in self._watched:
+                soonest = min(soonest, self._look_at(item, now))
+        self._looking, items = False, items[AT_ONCE:]
+        if not self._watched:
             self._watched = set()  # a set that was emptied keeps its room
+        elif items:
+            self._call = self.later(0.0, lambda: self._look_on(items, began, soonest))
+        else:
+            self._look_in(max(SOONEST, soonest - began))
+
+    def _look_at(self, item: Watched, now: float) -> float:
+        """Give when it is to be looked at next."""
+        if item.bytes_in != item.bytes_seen:
+            item.bytes_seen = item.bytes_in
+            item.stirred(now)
+        if item.due <= now:
+            self._tick(item, now)
+        return item.due
 
     def _tick(self, item: Watched, now: float) -> None:
         """One item's fault must not stop the clock of all."""

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.runtime import seconds as wall_seconds
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.sweep import LONGEST, SHORTEST, SOONEST, Sweep
+from echosvc.sweep import AT_ONCE, LONGEST, SHORTEST, SOONEST, Sweep
 
 
 class Item:
@@ -49,6 +49,14 @@ def run(clock: Clock, until: float) -> None:
     while (calls := clock.getDelayedCalls()) and calls[0].getTime() <= until:
         clock.advance(max(0.0, calls[0].getTime() - clock.seconds()))
     clock.advance(max(0.0, until - clock.seconds()))
+
+
+def one_turn(clock: Clock) -> None:
+    """Make the next call alone: a reactor leaves what that adds to its next turn, a Clock not."""
+    call = clock.getDelayedCalls()[0]
+    call.cancel()
+    clock.rightNow = max(clock.rightNow, call.getTime())
+    call.func(*call.args, **call.kw)
 
 
 class Sleeper(Item):
@@ -178,6 +186,36 @@ class SweepTests(SynchronousTestCase):
         for item, due in zip(items, dues, strict=True):
             self.assertEqual(len(item.ticks), 1)
             self.assertTrue(due <= item.ticks[0] <= due + SOONEST + 1e-9, (due, item.ticks))
+
+    def test_between_looks_at_many_others_have_their_turn(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [1.0])
+        items = [Item(0.0) for _ in range(2 * AT_ONCE + 1)]
+        for item in items:
+            sweep.watch(item)
+        looked = []
+        for _ in range(3):
+            one_turn(clock)
+            looked.append(sum(bool(item.ticks) for item in items))
+        self.assertEqual(looked, [AT_ONCE, 2 * AT_ONCE, len(items)])
+        self.assertEqual(clock.seconds(), sweep.interval)
+
+    def test_who_is_forgotten_or_watched_between_them_leaves_one_timer(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [1.0])
+        items = [Item(0.0) for _ in range(2 * AT_ONCE)]
+        for item in items:
+            sweep.watch(item)
+        one_turn(clock)
+        for item in items:
+            sweep.forget(item)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        sweep.watch(late := Item(0.0))
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        clock.advance(sweep.interval)
+        self.assertEqual(sum(len(item.ticks) for item in items), AT_ONCE)
+        self.assertEqual(len(late.ticks), 1)
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
 
     def test_a_deadline_moved_later_is_met_later(self) -> None:
         sweep = self.sweep(0.5)
