@@ -54,9 +54,9 @@ def run(clock: Clock, until: float) -> None:
 def one_turn(clock: Clock) -> None:
     """Make the next call alone: a reactor leaves what that adds to its next turn, a Clock not."""
     call = clock.getDelayedCalls()[0]
+    act, clock.rightNow = call.func, max(clock.rightNow, call.getTime())
     call.cancel()
-    clock.rightNow = max(clock.rightNow, call.getTime())
-    call.func(*call.args, **call.kw)
+    act()
 
 
 class Sleeper(Item):
