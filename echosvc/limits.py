@@ -39,6 +39,8 @@ class Networks:
 def _network(text: str) -> _Network:
     if not isinstance(text, str):
         raise NetworkError(f"a network must be text such as '10.0.0.0/8', not {text!r}")
+    if "%" in text:  # it would be compared without its zone, and hold those of every other
+        raise NetworkError(f"{text!r} has a zone: a network has none")
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:

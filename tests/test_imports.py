@@ -90,7 +90,7 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(graph, {})
 
     def test_what_is_no_io_imports_no_twisted(self) -> None:
-        for name in ("framing", "prefix", "answer", "config"):
+        for name in ("framing", "prefix", "answer", "config", "limits", "throttle", "proxy"):
             text = (HOUSE / f"{name}.py").read_text("utf-8")
             self.assertNotIn("import twisted", text)
             self.assertNotIn("from twisted", text)

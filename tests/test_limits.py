@@ -54,6 +54,11 @@ class NetworksTests(SynchronousTestCase):
         with self.assertRaises(NetworkError):
             Networks([8])  # type: ignore[list-item]
 
+    def test_a_network_has_no_zone(self) -> None:
+        for text in ("fe80::1%eth0", "fe80::%eth0/64", "fe80::1%eth0/64"):
+            with self.assertRaisesRegex(NetworkError, "has a zone"):
+                Networks([text])
+
     def test_bits_behind_the_prefix_are_asked_about(self) -> None:
         with self.assertRaisesRegex(NetworkError, r"10\.0\.0\.0/8 meant"):
             Networks(["10.0.0.1/8"])
