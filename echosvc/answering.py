@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from echosvc.connection import Connection
-from echosvc.flow import LARGE
 from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated, make_framer
 from echosvc.report import Outcome, Report, log
+from echosvc.stream import LARGE
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
@@ -81,6 +81,11 @@ class Answering(Connection):
         if not sent:
             self._wait_for_room()
 
+    def left_over(self, data: bytes) -> None:
+        """The rest of a reply that the stream began to send."""
+        self._sender.queue(data)
+        self._wait_for_room()
+
     def _receive(self, data: bytes) -> None:
         """Answer what was read the long way; where it woke us, maybe the short one."""
         if self._resting:
@@ -103,12 +108,19 @@ class Answering(Connection):
     def _take_apart(self) -> None:
         """From now on, have a framer cut the stream into messages."""
         config = self._config
-        self._head = self._quick = None
+        self._head = None
+        self._shorten(None)
         self._framer = make_framer(config.framing, config.encoding, config.max_message)
 
     def _changed(self) -> None:
         hindered = self._held or self._resting or self.closing
-        self._quick = None if hindered else self._head
+        self._shorten(None if hindered else self._head)
+
+    def _shorten(self, head: bytes | None) -> None:
+        """Answer the short way, by the stream where it can; ``None``: the long way."""
+        self._quick = head
+        if type(self).dataReceived is Answering.dataReceived:
+            self._sender.answer_by_itself(head)
 
     def _go_on(self) -> None:
         self._answer()

@@ -64,9 +64,11 @@ class Connection(Timed):
         self._idle_clock = IdleClock(self._config.idle_timeout, now)
         if self._config.max_lifetime:
             self._expires = now + self._config.max_lifetime
-        self.due = min(self._expires, self._idle_clock.next_look(now, sweep.interval))
-        if self.due < math.inf:
+        if self._config.idle_timeout or self._config.max_lifetime:
+            self.due = min(self._expires, self._idle_clock.next_look(now, sweep.interval))
             sweep.watch(self)
+        else:
+            self.due = math.inf
         if self._sender.half_closes:
             self._register()
         if self._sender.layer is None or self._sender.layer.ready:

@@ -35,11 +35,6 @@ HIGH_WATER = 65536
 # "directly" would put plain text on the wire.
 _PLAIN = frozenset((Stream, TunedStream, tcp.Server, tcp.Client, unix.Server, unix.Client))
 
-
-#: From this size on, bytes, a message is not copied to be joined with its prefix: one
-#: system call for two pieces costs more, but less than that. Measured: 4 to 9 % of a stream.
-LARGE = 16384
-
 #: The kernel takes no longer TCP_USER_TIMEOUT, ms.
 _LONGEST_LIMIT = 2**31 - 1
 
@@ -63,11 +58,18 @@ class Sender:
 
     def __init__(self, transport: Transport) -> None:
         self.broke = False
-        self._bottom = _bottom(transport)
-        self._direct = self._bottom if type(transport) in _PLAIN else None
-        self._over = None if self._direct is not None else transport
+        self._bottom: tcp.Connection | None
+        self._direct: tcp.Connection | None
+        self._over: Transport | None
+        self.layer: Layer | None
+        if type(transport) in _PLAIN:
+            bottom = cast(tcp.Connection, transport)
+            self._bottom, self._direct, self._over, self.layer = bottom, bottom, None, None
+            self.half_closes = not bottom.TLS
+            return
+        self._bottom, self._direct, self._over = _bottom(transport), None, transport
         self.layer = transport if isinstance(transport, Layer) else None
-        self.half_closes = self.layer is not None or self.plain
+        self.half_closes = self.layer is not None
 
     def room(self) -> int:
         """How many bytes more may be queued."""
@@ -140,6 +142,18 @@ class Sender:
             return True
         direct.write((head + data)[taken:])
         return False
+
+    def answer_by_itself(self, head: bytes | None) -> None:
+        """Have the stream answer what it reads with ``head`` before it; ``None``: no more.
+
+        A transport that cannot do so hands what it reads to its protocol, as before.
+        """
+        if isinstance(self._direct, Stream) and self.plain:
+            self._direct.head = head
+
+    def queue(self, data: bytes) -> None:
+        """Send after everything else, by the transport's queue."""
+        cast(tcp.Connection, self._direct).write(data)
 
     def _send_through(self, data: bytes, later: bool) -> bool:
         over = self._over

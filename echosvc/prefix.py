@@ -46,10 +46,13 @@ class Template:
     """A parsed prefix or greeting.
 
     :param parts: literal bytes and fields, in order.
+    :ivar constant: the whole text, if no field is left to fill; else ``None``.
     """
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts: tuple[Part, ...] = tuple(_joined(parts))
+        literal = all(isinstance(part, bytes) for part in self.parts)
+        self.constant: bytes | None = self.render(0) if literal else None
 
     @classmethod
     def literal(cls, data: bytes) -> Template:
@@ -73,17 +76,9 @@ class Template:
 
         :param values: text by field name.
         """
-        if all(isinstance(part, bytes) for part in self.parts):
+        if self.constant is not None:
             return self
         return Template([_filled(part, values) for part in self.parts])
-
-    @property
-    def constant(self) -> bytes | None:
-        """The whole text, if no field is left to fill; else ``None``."""
-        if not self.parts:
-            return b""
-        first = self.parts[0]
-        return first if len(self.parts) == 1 and isinstance(first, bytes) else None
 
     def render(self, message: int) -> bytes:
         """Give the bytes for the reply number ``message``; every other field is bound."""

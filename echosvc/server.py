@@ -107,8 +107,9 @@ class EchoProtocol(Answering):
             self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = self.factory.bound(self.factory.prefix, self)
         if self.factory.echoes(type(self)) and self._sender.half_closes:
-            self._head = self._quick = self._prefix.constant
+            self._head = self._prefix.constant
             self._constant = self._head or b""
+            self._shorten(self._head)
         if self._head is None:
             self._take_apart()
         if self._report.connections:

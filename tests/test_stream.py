@@ -5,18 +5,22 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from select import select
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from echosvc import EchoFactory
 from echosvc.reactor import LeanReactor
-from echosvc.stream import READ, Stream, make_address
+from echosvc.stream import LARGE, READ, Stream, make_address
 
 LIMIT = 20
 
@@ -85,7 +89,7 @@ class StreamTestCase(SynchronousTestCase):
             selectable.connectionLost(Failure(ConnectionDone()))
         self.reactor._poller.close()
 
-    def made(self, kind: type[Listening] = Listening) -> tuple[socket.socket, Stream]:
+    def made(self, kind: Callable[[], Any] = Listening) -> tuple[socket.socket, Stream]:
         """A client's socket, and the server's end of its connection."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname(), LIMIT)
@@ -194,6 +198,94 @@ class StreamTests(StreamTestCase):
         client.shutdown(socket.SHUT_WR)
         self.until(lambda: protocol.reason)
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class Counted(Listening):
+    """Lets its stream answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes_in = self.messages = 0
+        self.rest = b""
+
+    def left_over(self, data: bytes) -> None:
+        self.rest += data
+
+
+class TakesThree(socket.socket):
+    """One with hardly any room for what is sent."""
+
+    def send(self, data: bytes) -> int:  # type: ignore[override]
+        return super().send(data[:3])
+
+
+class OwnAnswerTests(StreamTestCase):
+    """With a head, the stream answers what is simple, and passes on what is not."""
+
+    def answering(self) -> tuple[socket.socket, Stream, Counted]:
+        client, stream = self.made(Counted)
+        stream.head = b"> "
+        return client, stream, stream.protocol
+
+    def test_a_read_comes_back_behind_the_head_and_is_counted(self) -> None:
+        client, _, protocol = self.answering()
+        for number in (1, 2):
+            client.sendall(b"hello")
+            self.until(lambda number=number: protocol.messages == number)
+            self.assertEqual(client.recv(99), b"> hello")
+        self.assertEqual((protocol.bytes_in, protocol.heard), (10, b""))
+
+    def test_behind_what_waits_the_protocol_answers(self) -> None:
+        for queued in (("dataBuffer", b"x"), ("_tempDataBuffer", [b"x"])):
+            client, stream, protocol = self.answering()
+            setattr(stream, *queued)
+            client.sendall(b"hello")
+            self.until(lambda protocol=protocol: protocol.heard)
+            self.assertEqual((protocol.heard, protocol.messages), (b"hello", 0))
+
+    def test_a_long_read_is_the_protocols(self) -> None:
+        client, stream, protocol = self.answering()
+        stream.pauseProducing()
+        client.sendall(bytes(LARGE))
+        stream.resumeProducing()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.messages, 0)
+
+    def test_what_the_kernel_does_not_take_is_left_to_the_protocol(self) -> None:
+        client, stream, protocol = self.answering()
+        stream.socket = TakesThree(fileno=stream.socket.detach())
+        client.sendall(b"hello")
+        self.until(lambda: protocol.messages)
+        self.assertEqual((client.recv(3), protocol.rest), (b"> h", b"ello"))
+        self.assertEqual(protocol.bytes_in, 5)
+
+    def test_the_echo_sends_what_the_kernel_did_not_take(self) -> None:
+        client, stream = self.made(lambda: EchoFactory(log="quiet").buildProtocol(None))
+        stream.socket = TakesThree(fileno=stream.socket.detach())
+        client.sendall(b"hello")
+        self.until(lambda: stream.protocol.bytes_out == 14 and not stream.protocol.queued)
+        self.assertEqual(client.recv(14, socket.MSG_WAITALL), b"Sending: hello")
+
+    def test_an_error_of_the_send_is_met_again_by_the_protocol(self) -> None:
+        client, stream, protocol = self.answering()
+        stream.socket.shutdown(socket.SHUT_WR)
+        client.sendall(b"hello")
+        self.until(lambda: protocol.heard)
+        self.assertEqual((protocol.heard, protocol.messages), (b"hello", 0))
+
+    def test_a_fin_is_no_message(self) -> None:
+        client, _, protocol = self.answering()
+        client.shutdown(socket.SHUT_WR)
+        self.until(lambda: protocol.reason)
+        self.assertEqual(protocol.messages, 0)
+
+    def test_once_tls_starts_nothing_is_answered_in_plain_text(self) -> None:
+        client, stream, _ = self.answering()
+        stream.startTLS(CertificateOptions())
+        client.sendall(b"hello")
+        client.settimeout(LIMIT)
+        self.until(lambda: select([client], [], [], 0)[0])
+        self.assertNotIn(b"hello", client.recv(99))
 
 
 class UNIXTests(StreamTestCase):

@@ -284,6 +284,22 @@ async def test_data_and_fin_in_one_packet_lose_nothing_on_1000_connections(where
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_subclass_that_wants_every_read_gets_it(where):
+    reads = []
+
+    class Overhearing(EchoProtocol):
+        def dataReceived(self, data: bytes) -> None:
+            reads.append(data)
+            super().dataReceived(data)
+
+    factory = EchoFactory(log="quiet")
+    factory.protocol = Overhearing
+    async with serving(factory, where) as address:
+        assert await in_thread(talk, address)
+    assert b"".join(reads) == b"".join(b"message %d\n" % number for number in range(20))
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_fin_with_nothing_sent_is_answered_with_a_fin(where):
     factory = Recording()
     async with serving(factory, where) as address:
