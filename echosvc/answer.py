@@ -28,20 +28,21 @@ _PREFIXED, _LATER, _PLAIN = range(3)
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """A place in the prefix: the bytes that may stand there, and whether repeatedly."""
 
     allowed: frozenset[int]
     repeats: bool = False
 
 
-def _steps(template: Template) -> list[_Step]:
-    steps: list[_Step] = []
+def steps_of(template: Template) -> list[Step]:
+    """What may stand at each place of a prefix."""
+    steps: list[Step] = []
     for part in template.parts:
         if isinstance(part, Field):
-            steps.append(_Step(_DIGITS if part.name in _NUMBERS else _VISIBLE, repeats=True))
+            steps.append(Step(_DIGITS if part.name in _NUMBERS else _VISIBLE, repeats=True))
         else:
-            steps += [_Step(frozenset((byte,))) for byte in part]
+            steps += [Step(frozenset((byte,))) for byte in part]
     return steps
 
 
@@ -57,7 +58,7 @@ class Answer:
     """
 
     def __init__(self, template: Template, message: bytes) -> None:
-        self._steps = _steps(template)
+        self._steps = steps_of(template)
         self._message = message
         self._inside = len(self._steps)  # this place: behind the prefix
         self._readings = {(0, self._inside, _PLAIN), (0, 0, _PREFIXED)}
@@ -190,8 +191,8 @@ class Tally:
     def _use(self, template: Template) -> None:
         parts = template.parts
         self._template = template
-        self._prefix = _pattern(template)
-        self._steps = _steps(template)
+        self._prefix = prefix_pattern(template)
+        self._steps = steps_of(template)
         self._shortest = sum(len(part) if isinstance(part, bytes) else 1 for part in parts)
         self._longest = sum(
             len(part) if isinstance(part, bytes) else _width(part) for part in parts
@@ -210,12 +211,12 @@ class Tally:
         """Bytes at the end that may be the beginning of a prefix, and are not payload."""
         for size in range(min(len(self._tail), self._longest), 0, -1):
             end = self._tail[-size:]
-            if _begins(self._steps, end) and not self._last_sent.endswith(end):
+            if begins(self._steps, end) and not self._last_sent.endswith(end):
                 return size
         return 0
 
 
-def _begins(steps: list[_Step], data: bytes) -> bool:
+def begins(steps: list[Step], data: bytes) -> bool:
     """Whether ``data`` is the beginning of a prefix, and not a whole one."""
     places = {0}
     for byte in data:
@@ -231,7 +232,7 @@ def _width(field: Field) -> int:
     return _LONGEST_NUMBER if field.name in _NUMBERS else _LONGEST_FIELD
 
 
-def _pattern(template: Template) -> re.Pattern[bytes]:
+def prefix_pattern(template: Template) -> re.Pattern[bytes]:
     """The prefix as an expression; each field but ``{message}`` is a named group."""
     expression, seen = b"", {"message"}
     for part in template.parts:

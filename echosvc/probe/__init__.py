@@ -1,0 +1,1 @@
+"""The verifying client: what does this path do to my bytes?"""

@@ -1,0 +1,139 @@
+"""Whether a stream came back whole, once, and in order. No Twisted, no I/O."""
+
+from __future__ import annotations
+
+from echosvc.probe.diagnosis import SHOWN, Fault, Kind, agreeing, diagnose
+from echosvc.probe.marks import Mark
+from echosvc.probe.payload import Source
+
+#: So much of what comes after the first wrong byte is looked at, bytes.
+WINDOW = 256 * 1024
+#: How far before and behind that byte what came is searched for, bytes.
+REACH = 4 * 1024 * 1024
+
+
+class Verifier:
+    """Compares what comes back with what was sent; marks may stand at any place.
+
+    The first wrong byte is found at once; what happened there is known a little later, when
+    :attr:`fault` is set: after :data:`WINDOW` bytes more, or at :meth:`end`.
+
+    :param payload: what is sent.
+    :param mark: what the server puts before its replies.
+    :ivar offset: bytes of the payload that came, in order.
+    :ivar marks: replies that began.
+    :ivar received: bytes that came.
+    """
+
+    def __init__(self, payload: Source, mark: Mark) -> None:
+        self._payload = payload
+        self._mark = mark
+        self.offset = self.marks = self.received = 0
+        self.fault: Fault | None = None
+        self._rest = b""  # may be the beginning of a mark
+        self._tail = b""  # payload bytes since the last mark, that a mark may begin with
+        self._strange: bytearray | None = None  # what came from the first wrong byte on
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a wrong byte has come."""
+        return self._strange is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything came, and nothing else so far."""
+        return not self.wrong and not self._rest and self.offset == self._payload.size
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        self.received += len(data)
+        if self._strange is None:
+            self._compare(data)
+        else:
+            self._strange += data
+        if self._strange is not None and len(self._strange) >= WINDOW:
+            self._diagnose(over=False)
+
+    def end(self) -> Fault | None:
+        """Nothing more will come; give what is wrong."""
+        if self.fault is None and not self.complete:
+            if self._strange is None:
+                self._strange = bytearray(self._rest)
+            self._diagnose(over=True)
+        return self.fault
+
+    def _compare(self, data: bytes) -> None:
+        data, place = self._rest + data, 0
+        self._rest = b""
+        while place < len(data):
+            due = self._payload.at(self.offset, len(data) - place)
+            agreed = agreeing(due, data[place:] if place else data)
+            self.offset += agreed
+            place += agreed
+            if self._mark:
+                self._tail = (
+                    self._tail + data[max(0, place - agreed, place - self._mark.longest) : place]
+                )[-self._mark.longest :]
+            if place == len(data):
+                return
+            end = self._after_mark(data, place)
+            if end is None:
+                self._strange = bytearray(data[place:])
+                return
+            if end < 0:
+                self._rest = data[place:]
+                return
+            place = end
+
+    def _after_mark(self, data: bytes, place: int) -> int | None:
+        """Find the mark that begins here, or a little before with bytes like the payload's."""
+        if not self._mark:
+            return None
+        undecided = False
+        for back in range(len(self._tail) + 1):
+            joined = (
+                self._tail[len(self._tail) - back :] + data[place : place + self._mark.longest + 1]
+            )
+            end = self._mark.match(joined, 0)
+            if end is None:
+                continue
+            if end < 0:
+                undecided = True
+                continue
+            if end >= back and self._goes_on(joined[end:], back):
+                self.offset -= back
+                self._tail = b""
+                self.marks += 1
+                return place + end - back
+        return -1 if undecided else None
+
+    def _goes_on(self, behind: bytes, back: int) -> bool:
+        """Whether what stands behind a mark is what is due, as far as it is there."""
+        return not behind or behind[:1] == self._payload.at(self.offset - back, 1) or not back
+
+    def _diagnose(self, over: bool) -> None:
+        assert self._strange is not None  # noqa: S101 - for the type alone
+        seen = self._mark.strip(bytes(self._strange))
+        if not over:
+            seen = seen[: -self._mark.longest or None]
+        before = self._payload.at(self.offset - min(REACH, self.offset), min(REACH, self.offset))
+        due = self._payload.at(self.offset, REACH + len(seen))
+        left = self._payload.size - self.offset
+        if over and not seen:
+            self.fault = Fault(Kind.CUT, self.offset, left, expected=due[:SHOWN])
+            return
+        over = over and len(due) == left
+        faults = [diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)]
+        self.fault = next((fault for fault in faults if fault.explained), faults[0])
+
+    def _readings(self, seen: bytes) -> list[bytes]:
+        """What came, and the same without a part of a mark at its beginning."""
+        readings = [seen]
+        literal = self._mark.literal or b""
+        for size in range(1, len(literal)):
+            readings += [
+                seen[len(part) :]
+                for part in (literal[:size], literal[size:])
+                if seen.startswith(part)
+            ]
+        return readings

@@ -1,0 +1,270 @@
+"""Any single loss, repetition, swap or change in any stream is found and named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echosvc.prefix import Template
+from echosvc.probe.diagnosis import Fault, Kind, agreeing
+from echosvc.probe.marks import Mark, bound
+from echosvc.probe.payload import Payload, Source, Text
+from echosvc.probe.verify import WINDOW, Verifier
+
+NONE = Mark(Template.literal(b""))
+SENDING = Mark(Template.literal(b"Sending: "))
+NUMBERED = Mark(Template.parse("#{message}> "))
+
+
+def verified(payload: Source, mark: Mark, pieces: list[bytes]) -> Verifier:
+    verifier = Verifier(payload, mark)
+    for piece in pieces:
+        verifier.feed(piece)
+    return verifier
+
+
+def whole(payload: Source) -> bytes:
+    return payload.at(0, payload.size)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in pairwise(edges) if a < b]
+
+
+def replayed(sent: bytes, fault: Fault) -> bytes:
+    """What would have come, had just this happened."""
+    at, size = fault.offset, fault.length
+    if fault.kind is Kind.CUT:
+        return sent[:at]
+    if fault.kind is Kind.LOST:
+        return sent[:at] + sent[at + size :]
+    if fault.kind is Kind.REPEATED:
+        return sent[:at] + sent[fault.origin : fault.origin + size] + sent[at:]
+    if fault.kind is Kind.REORDERED:
+        late, early = sent[at : at + size], sent[at + size : at + size + fault.early]
+        assert fault.origin == at + size
+        return sent[:at] + early + late + sent[at + size + fault.early :]
+    assert fault.kind in (Kind.CHANGED, Kind.INSERTED)
+    skip = size if fault.kind is Kind.CHANGED else 0
+    assert size <= len(fault.seen)
+    return sent[:at] + fault.seen[:size] + sent[at + skip :]
+
+
+@dataclass
+class Damage:
+    """One thing that happens to a stream."""
+
+    kind: Kind
+    start: int
+    size: int
+    more: int
+
+    def do(self, sent: bytes) -> bytes:
+        a = self.start % len(sent)
+        b = min(len(sent), a + self.size)
+        c = min(len(sent), b + self.more)
+        if self.kind is Kind.LOST:
+            return sent[:a] + sent[b:]
+        if self.kind is Kind.REPEATED:
+            return sent[:b] + sent[a:b] + sent[b:]
+        if self.kind is Kind.REORDERED:
+            return sent[:a] + sent[b:c] + sent[a:b] + sent[c:]
+        return sent[:a] + bytes((sent[a] ^ 0x40,)) + sent[a + 1 :]
+
+
+KINDS = (Kind.LOST, Kind.REPEATED, Kind.REORDERED, Kind.CHANGED)
+damages = st.builds(
+    Damage,
+    st.sampled_from(KINDS),
+    st.integers(0, 1 << 20),
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+)
+cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
+
+
+@given(st.binary(min_size=1, max_size=3000), cuts)
+def test_what_comes_back_whole_is_complete(sent, places):
+    verifier = verified(Text(sent), NONE, cut(sent, places))
+    assert verifier.complete
+    assert verifier.end() is None
+    assert verifier.received == len(sent)
+
+
+@given(st.binary(min_size=1, max_size=300), damages, cuts)
+@settings(max_examples=500)
+def test_whatever_the_bytes_are_a_fault_is_found_and_explains_what_came(sent, damage, places):
+    came = damage.do(sent)
+    verifier = verified(Text(sent), NONE, cut(came, places))
+    fault = verifier.end()
+    assert (fault is None) == (came == sent)
+    if fault is not None:
+        assert fault.explained
+        if fault.length <= len(fault.seen) or fault.kind is not Kind.CHANGED:
+            assert replayed(sent, fault) == came
+
+
+@given(st.integers(1, 200_000), st.integers(0, 99), damages, cuts)
+@settings(max_examples=300, deadline=None)
+def test_in_our_payloads_every_fault_has_its_name_and_place(size, seed, damage, places):
+    payload = Payload(size, seed)
+    sent = whole(payload)
+    came = damage.do(sent)
+    verifier = verified(payload, NONE, cut(came, places))
+    fault = verifier.end()
+    if came == sent:
+        assert fault is None
+        return
+    assert replayed(sent, fault) == came
+    if min(damage.size, damage.more, size - damage.start % size) > 8:
+        at_end = damage.kind is Kind.LOST and came == sent[: len(came)]
+        assert fault.kind is (Kind.CUT if at_end else damage.kind)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_prefixes_may_stand_anywhere_and_hide_nothing(data):
+    mark = data.draw(st.sampled_from((SENDING, NUMBERED)))
+    payload = Payload(data.draw(st.integers(100, 20_000)), without=mark.first)
+    sent = whole(payload)
+    damage = data.draw(st.none() | damages)
+    came = damage.do(sent) if damage else sent
+    marked = b"".join(
+        (b"Sending: " if mark is SENDING else b"#%d> " % number) + piece
+        for number, piece in enumerate(cut(came, data.draw(cuts)))
+    )
+    verifier = verified(payload, mark, cut(marked, data.draw(cuts)))
+    fault = verifier.end()
+    if came == sent:
+        assert fault is None
+    elif damage.kind is Kind.CHANGED and sent[damage.start % len(sent)] ^ 0x40 in mark.first:
+        assert fault is not None
+    else:
+        assert replayed(sent, fault) == came
+
+
+@given(st.binary(min_size=1, max_size=200), st.binary(min_size=1, max_size=4), cuts, cuts)
+def test_a_payload_that_looks_like_the_prefix_is_not_accused(sent, prefix, places, others):
+    mark = Mark(Template.literal(prefix))
+    if prefix in sent and len(prefix) > 1:
+        return
+    marked = b"".join(prefix + piece for piece in cut(sent, places))
+    verifier = verified(Text(sent), mark, cut(marked, others))
+    assert verifier.end() is None
+
+
+@given(st.integers(1, 5), st.integers(1, 2000), cuts, damages)
+@settings(deadline=None)
+def test_length_frames_are_marks_too(count, size, places, damage):
+    mark = Mark(Template.literal(b"> "), frozenset((size,)))
+    payload = Payload(count * size)
+    frames = b"".join(
+        (size + 2).to_bytes(4, "big") + b"> " + payload.at(number * size, size)
+        for number in range(count)
+    )
+    assert verified(payload, mark, cut(frames, places)).complete
+    came = damage.do(frames)
+    assert (verified(payload, mark, cut(came, places)).end() is None) == (came == frames)
+
+
+def test_a_long_stream_is_judged_before_its_end():
+    payload = Payload(2 * WINDOW)
+    sent = whole(payload)
+    verifier = Verifier(payload, NONE)
+    verifier.feed(sent[:1000])
+    verifier.feed(sent[1700 : 1700 + WINDOW])
+    assert (verifier.fault.kind, verifier.fault.offset) == (Kind.LOST, 1000)
+    assert verifier.fault.length == 700
+
+
+def test_a_stream_that_stops_is_cut():
+    fault_of = Verifier(Payload(100 * 1024 * 1024), NONE)
+    fault_of.feed(Payload(100 * 1024 * 1024).at(0, 65536))
+    fault = fault_of.end()
+    assert (fault.kind, fault.offset, fault.length) == (Kind.CUT, 65536, 104857600 - 65536)
+
+
+def test_a_prefix_that_was_damaged_is_foreign_bytes():
+    payload = Payload(500, without=SENDING.first)
+    verifier = verified(
+        payload, SENDING, [b"Sending: " + payload.at(0, 100), b"Senxing: " + payload.at(100, 400)]
+    )
+    fault = verifier.end()
+    assert (fault.kind, fault.offset, fault.length) == (Kind.INSERTED, 100, 9)
+    assert fault.seen.startswith(b"Senxing: ")
+
+
+def test_a_loss_across_a_prefix_is_a_loss():
+    payload = Payload(500, without=SENDING.first)
+    for left in (b"Send", b"ing: "):
+        verifier = verified(payload, SENDING, [payload.at(0, 100) + left + payload.at(130, 370)])
+        fault = verifier.end()
+        assert (fault.kind, fault.offset, fault.length) == (Kind.LOST, 100, 30)
+
+
+def test_all_of_it_twice_is_a_repetition():
+    payload = Payload(500)
+    fault = verified(payload, NONE, [whole(payload) * 2]).end()
+    assert (fault.kind, fault.offset, fault.length, fault.origin) == (Kind.REPEATED, 500, 500, 0)
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50), st.binary(max_size=50))
+def test_agreeing_counts_the_common_beginning(common, one, other):
+    count = agreeing(common + one, common + other)
+    assert count >= len(common)
+    assert (common + one)[:count] == (common + other)[:count]
+    assert (common + one)[count : count + 1] != (common + other)[count : count + 1] or count in (
+        len(common + one),
+        len(common + other),
+    )
+
+
+class TestPayload:
+    def test_any_part_of_it_can_be_had(self):
+        payload = Payload(200_000, seed=5)
+        data = whole(payload)
+        assert len(data) == 200_000
+        for offset, size in (
+            (0, 1),
+            (65535, 2),
+            (65536, 65536),
+            (199_999, 9),
+            (200_000, 1),
+            (-5, 7),
+        ):
+            start = max(0, offset)
+            assert payload.at(offset, size) == data[start : start + size]
+
+    def test_what_it_must_not_have_does_not_occur(self):
+        data = whole(Payload(100_000, without=b"S0123"))
+        assert not set(data) & set(b"S0123")
+        assert len(set(data)) == 251
+
+    def test_without_limits_it_has_every_byte(self):
+        assert len(set(whole(Payload(10_000)))) == 256
+
+    def test_lines_end_where_they_should(self):
+        data = whole(Payload(70_000, lines=True))
+        lines = data.split(b"\n")
+        assert (lines[-1], {len(line) for line in lines[:-2]}) == (b"", {1023})
+
+    def test_stamps_count(self):
+        payload = Payload(200_000, stamped=True)
+        assert payload.at(64 * 2000, 8) == b"00002000"
+
+    def test_another_seed_is_another_stream(self):
+        assert whole(Payload(100, 1)) != whole(Payload(100, 2))
+
+
+class TestBound:
+    def test_fields_are_learned_and_the_message_number_stays(self):
+        template = bound(Template.parse("{hostname} {connection}/{message}: "), b"blue 7/1: ")
+        assert Mark(template).match(b"blue 7/12: x", 0) == 11
+        assert Mark(template).match(b"blue 8/12: x", 0) is None
+
+    def test_what_is_no_such_prefix_is_refused(self):
+        assert bound(Template.parse("{message}: "), b"x: ") is None
