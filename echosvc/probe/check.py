@@ -1,0 +1,282 @@
+"""``echosvc check``: all probes of a path, one after the other."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any, Literal
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+
+from echosvc.config import FRAMINGS
+from echosvc.endpoints import Target, client_endpoint
+from echosvc.prefix import Template
+from echosvc.probe import ends, peer, streams
+from echosvc.probe.findings import Failed, Finding, Skipped
+from echosvc.probe.path import Path, Settings
+
+Result = Literal["pass", "fail", "info", "skip"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question to a path.
+
+    :ivar name: what it is called.
+    :ivar ask: asks it.
+    :ivar waits: seconds that it needs by its nature.
+    """
+
+    name: str
+    ask: Callable[[Path], Awaitable[Finding]]
+    waits: Callable[[Settings], float] = lambda _: 0.0
+
+    @property
+    def summary(self) -> str:
+        """What it asks, on one line."""
+        return (self.ask.__doc__ or "").strip().splitlines()[0]
+
+
+#: In this order; without the first two no other one can be made.
+PROBES = (
+    Probe("connect", peer.connect),
+    Probe("echo", peer.echo),
+    Probe("identity", peer.identity),
+    Probe("bytes", streams.values),
+    Probe("sizes", streams.sizes, lambda settings: settings.max_size / 1e6),
+    Probe("order", streams.order),
+    Probe("text", streams.text),
+    Probe("half-close", ends.half_close),
+    Probe("back-pressure", ends.back_pressure, lambda _: 60.0),
+    Probe("connections", streams.connections),
+    Probe("rtt", peer.round_trip),
+    Probe("tls", peer.tls),
+    Probe("proxy", peer.proxy),
+    Probe("reset", ends.reset),
+    Probe("idle", ends.idle, lambda settings: max(settings.idle, default=0.0)),
+    Probe("find-idle", ends.find_idle, lambda settings: settings.find_idle),
+)
+NAMES = tuple(probe.name for probe in PROBES)
+_FIRST = ("connect", "echo")
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What one probe found.
+
+    :ivar name: the probe's.
+    :ivar result: pass, fail, info or skip.
+    :ivar finding: in words.
+    :ivar cause: of a failure, the likeliest one; or "".
+    :ivar seconds: how long it took.
+    :ivar facts: the finding for programs; its names depend on the probe.
+    """
+
+    name: str
+    result: Result
+    finding: str
+    seconds: float
+    cause: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        own = {"name": self.name, "result": self.result, "finding": self.finding}
+        cause = {"cause": self.cause} if self.cause else {}
+        return {**self.facts, **own, **cause, "seconds": round(self.seconds, 6)}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What all probes found.
+
+    :ivar endpoint: the path's far end.
+    :ivar probes: in the order in which they were made.
+    :ivar interrupted: not all that were asked for were made.
+    """
+
+    endpoint: str
+    probes: tuple[ProbeResult, ...]
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was asked for failed."""
+        return not self.interrupted and all(probe.result != "fail" for probe in self.probes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        more = {"interrupted": True} if self.interrupted else {}
+        probes = [probe.as_dict() for probe in self.probes]
+        return {"endpoint": self.endpoint, "ok": self.ok, **more, "probes": probes}
+
+
+class SettingsError(ValueError):
+    """Settings that make no sense; says which and why in one line."""
+
+
+def validate(settings: Settings) -> None:
+    """Look for what makes no sense.
+
+    :raises SettingsError: there is something.
+    """
+    fault = next((why for wrong, why in _rules(settings) if wrong), "")
+    if fault:
+        raise SettingsError(fault)
+    if settings.identity is not None:
+        try:
+            re.compile(settings.identity)
+        except re.error as error:
+            raise SettingsError(f"identity: {error}") from None
+
+
+def _rules(settings: Settings) -> Iterator[tuple[object, str]]:
+    """What must not be true, and what is wrong where it is."""
+    for name in (*settings.only, *settings.skip):
+        yield name not in NAMES, f"there is no probe {name!r}; there are {', '.join(NAMES)}"
+    needed = "find-idle" in settings.only and not settings.find_idle
+    yield needed, "the probe find-idle needs --find-idle MAX"
+    yield not _wanted(settings), "no probe is left"
+    known = settings.framing in FRAMINGS
+    yield not known, f"framing must be one of {', '.join(FRAMINGS)}"
+    yield settings.connections < 1, "connections must be 1 or more"
+    yield settings.max_size < 1, "max_size must be 1 byte or more"
+    yield not 0 < settings.timeout < math.inf, "timeout must be more than 0 seconds"
+    times = (*settings.idle, settings.find_idle or 1.0)
+    yield not all(0 < each < math.inf for each in times), "idle times must be more than 0 seconds"
+
+
+def _wanted(settings: Settings) -> list[Probe]:
+    """The probes that are to be made."""
+    return [
+        probe
+        for probe in PROBES
+        if (not settings.only or probe.name in settings.only)
+        and probe.name not in settings.skip
+        and (probe.name != "find-idle" or settings.find_idle)
+    ]
+
+
+class Check:
+    """All probes of one path; what was found so far can be had at any time.
+
+    :param reactor: what to run on.
+    :param target: the server.
+    :param endpoint: its name in the result.
+    :param began: called with the name of each probe that begins.
+    :param found: called with each result.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        target: Target,
+        settings: Settings,
+        endpoint: str,
+        began: Callable[[str], object] = lambda _: None,
+        found: Callable[[ProbeResult], object] = lambda _: None,
+    ) -> None:
+        validate(settings)
+        self._path = Path(reactor, target, settings)
+        self._settings = settings
+        self._endpoint = endpoint
+        self._began, self._found = began, found
+        self._results: list[ProbeResult] = []
+        self._over = False
+
+    def result(self) -> CheckResult:
+        """What was found so far."""
+        return CheckResult(self._endpoint, tuple(self._results), not self._over)
+
+    async def run(self) -> CheckResult:
+        """Make all probes that are wanted. What they rest on is asked first."""
+        wanted = _wanted(self._settings)
+        missing = ""
+        for probe in [each for each in PROBES if each.name in _FIRST or each in wanted]:
+            self._began(probe.name)
+            result = self._skipped(probe, missing) if missing else await self._made(probe)
+            if result.result == "fail" and probe.name in _FIRST:
+                missing = "no connection" if probe.name == "connect" else "no echo"
+            if probe in wanted or result.result == "fail":
+                self._results.append(result)
+                self._found(result)
+        self._over = True
+        return self.result()
+
+    def _skipped(self, probe: Probe, why: str) -> ProbeResult:
+        return ProbeResult(probe.name, "skip", why, 0.0)
+
+    async def _made(self, probe: Probe) -> ProbeResult:
+        began = monotonic()
+        try:
+            result = await self._asked(probe)
+        finally:
+            self._path.close()
+        return replace(result, seconds=monotonic() - began)
+
+    async def _asked(self, probe: Probe) -> ProbeResult:
+        settings = self._settings
+        limit = 6 * settings.timeout + probe.waits(settings)
+        asking = Deferred.fromCoroutine(_coroutine(probe, self._path))
+        asking.addTimeout(limit, self._path.reactor)
+        try:
+            finding: Finding = await asking
+        except Failed as failed:
+            facts = {**_facts(failed), **failed.facts}
+            return ProbeResult(probe.name, "fail", failed.finding, 0.0, failed.cause, facts)
+        except Skipped as skipped:
+            return ProbeResult(probe.name, "skip", str(skipped), 0.0)
+        except defer.TimeoutError:
+            words = f"not done within {limit:g} s, though something came now and then"
+            return ProbeResult(probe.name, "fail", words, 0.0, "the path is slow: try --timeout")
+        except CancelledError:
+            raise
+        result: Result = "info" if finding.info else "pass"
+        return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
+
+
+async def _coroutine(probe: Probe, path: Path) -> Finding:
+    return await probe.ask(path)
+
+
+def _facts(failed: Failed) -> dict[str, Any]:
+    fault = failed.fault
+    if fault is None:
+        return {}
+    return {
+        "fault": fault.kind.value,
+        "offset": fault.offset,
+        "length": fault.length,
+        "expected": fault.expected.hex(),
+        "seen": fault.seen.hex(),
+    }
+
+
+async def check(
+    endpoint: str,
+    *,
+    reactor: Any = None,
+    prefix: str | bytes | None = None,
+    **settings: Any,
+) -> CheckResult:
+    """Ask what a path does to bytes.
+
+    :param endpoint: Twisted's client endpoint string, such as ``tcp:192.0.2.7:8107``.
+    :param reactor: what to run on; ``None`` = the global one.
+    :param prefix: the server's, a template or bytes; ``None``: it is learned.
+    :param settings: the other fields of :class:`~echosvc.probe.path.Settings`.
+    :raises EndpointError: the endpoint cannot be understood.
+    :raises SettingsError: settings that make no sense.
+    :raises TemplateError: a prefix that is no template.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    template = Template.literal(prefix) if isinstance(prefix, bytes) else None
+    if isinstance(prefix, str):
+        template = Template.parse(prefix)
+    asked = Settings(prefix=template, **settings)
+    return await Check(reactor, client_endpoint(reactor, endpoint), asked, endpoint).run()

@@ -1,0 +1,158 @@
+"""Probes of what a path does to bytes: all values, all sizes, order, text, many at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from echosvc.probe.findings import Failed, Finding, amount
+from echosvc.probe.path import MIB, Line, Path
+from echosvc.probe.payload import Source, Text
+
+_Result = TypeVar("_Result")
+
+#: Around what cuts streams: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
+#: 1460, MTU 1500, jumbo frames), pages, TLS records (16 KiB), reads (64 KiB).
+EDGES = (1, 128, 256, 512, 536, 1024, 1220, 1440, 1448, 1460, 1500, 4096, 8192, 9000, 16384, 65536)
+LARGE = (MIB, 16 * MIB, 64 * MIB)
+#: Connections that share the smaller ones: far away, each takes a round trip.
+_LINES = 8
+#: Of the stream that is looked at for order, bytes.
+ORDERED = 4 * MIB
+#: Bytes that each of many connections carries.
+EACH = 65536
+
+
+async def values(path: Path) -> Finding:
+    """All 256 values of a byte come back as they went."""
+    line = await path.open()
+    table, skipped = _table(line, path.settings.framing)
+    payload = Text(table)
+    await line.nothing_more(await line.exchange(payload))
+    count = len(set(table))
+    but = f" but {skipped}" if skipped else ""
+    return Finding(f"all {count} values{but} come back as they went", facts={"values": count})
+
+
+def _table(line: Line, framing: str) -> tuple[bytes, str]:
+    """All values, in an order in which the prefix does not occur; and what is left out."""
+    literal = line.mark.literal or b""
+    for step in range(1, 256, 2):
+        data = bytes((step * place) % 256 for place in range(256)) * 16
+        if len(literal) < 2 or literal not in data:
+            break
+    if framing == "line":  # a value that ends messages is for the end of one
+        return data.replace(b"\n", b"") + b"\n", ""
+    numbers = set(line.mark.first) & set(b"0123456789")
+    if numbers:
+        return data.translate(None, bytes(numbers)), "the digits, which the prefix counts with"
+    return data, ""
+
+
+async def sizes(path: Path) -> Finding:
+    """Streams of all sizes come back whole."""
+    wanted = [size for edge in EDGES for size in (edge - 1, edge, edge + 1) if size > 0]
+    wanted += [size for size in LARGE if size <= path.settings.max_size]
+    wanted = sorted({size for size in wanted if size <= path.settings.max_size})
+    small = [size for size in wanted if size < MIB]
+    await gathered([_streams(path, small[n::_LINES]) for n in range(min(_LINES, len(small)))])
+    for size in wanted[len(small) :]:
+        await _streams(path, [size])
+    line = await path.open()
+    digest = _digest(path.payload(wanted[-1], line)) if wanted else ""
+    return Finding(
+        f"{len(wanted)} streams of {amount(wanted[0])} to {amount(wanted[-1])} come back whole",
+        facts={"sizes": wanted, "sha256": digest},
+    )
+
+
+async def _streams(path: Path, wanted: list[int]) -> None:
+    """Exchange streams of these sizes over one connection."""
+    line = await path.open()
+    for size in wanted:
+        try:
+            await line.nothing_more(await line.exchange(path.payload(size, line)), 0.0)
+        except Failed as failed:
+            failed.finding = f"{amount(size)}: {failed.finding}"
+            failed.facts["size"] = size
+            raise
+    line.client.abort()
+
+
+def _digest(payload: Source) -> str:
+    digest = hashlib.sha256()
+    for offset in range(0, payload.size, MIB):
+        digest.update(payload.at(offset, MIB))
+    return digest.hexdigest()
+
+
+async def order(path: Path) -> Finding:
+    """A numbered stream comes back in order, once, and all of it."""
+    size = min(ORDERED, max(64, path.settings.max_size))
+    line = await path.open()
+    verifier = await line.exchange(path.payload(size, line, stamped=True))
+    await line.nothing_more(verifier)
+    marks = f" in {verifier.marks} replies" if line.mark else ""
+    return Finding(
+        f"{amount(size)} of numbered pieces: none lost, repeated or out of order{marks}",
+        facts={"bytes": size, "replies": verifier.marks},
+    )
+
+
+#: Characters of one, two, three and four bytes, signs that are combined, both directions.
+_TEXT = "Grüße, 世界! ἀρχή Привет שלום नमस्ते 🚀👩‍🚀 e\u0301 \u2028 \ufeff \U0010ffff "
+
+
+async def text(path: Path) -> Finding:
+    """Text comes back as it went, though its characters are cut by writes and segments."""
+    line = await path.open()
+    letters = _TEXT * 8
+    data = b"".join(
+        letter.encode() for letter in letters if not set(letter.encode()) & set(line.mark.first)
+    )
+    data += b"\n" * (path.settings.framing == "line")
+    payload = Text(data)
+    verifier = line.verifier(payload)
+    if path.settings.framing == "chunk":
+        for place in range(0, len(data), 5):  # in the middle of most characters
+            await line.client.write(data[place : place + 5])
+    else:
+        await line.send(payload)
+    await line.verify(verifier)
+    await line.nothing_more(verifier)
+    return Finding(f"{len(letters)} characters of UTF-8 cut in their middle come back as they went")
+
+
+async def connections(path: Path) -> Finding:
+    """Many connections at once, each with its own stream."""
+    count = path.settings.connections
+    lines = await gathered([_counted(path, number) for number in range(count)])
+    await gathered([line.exchange(path.payload(EACH, line)) for line in lines])
+    return Finding(
+        f"{count} at once, each with {amount(EACH)} of its own, which came back to it",
+        facts={"connections": count},
+    )
+
+
+async def _counted(path: Path, number: int) -> Line:
+    try:
+        return await path.open()
+    except Failed as failed:
+        failed.finding = f"connection {number + 1} of {path.settings.connections}: {failed.finding}"
+        raise
+
+
+async def gathered(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Do it all at once; where one fails, give up the others."""
+    waiting = [Deferred.fromCoroutine(each) for each in work]
+    try:
+        return cast(list[_Result], await gatherResults(waiting, consumeErrors=True))
+    except FirstError as first:
+        raise cast(Exception, first.subFailure.value) from None
+    finally:
+        for each in waiting:
+            each.addErrback(lambda _: None)
+            each.cancel()

@@ -1,0 +1,360 @@
+"""A relay that breaks what it carries, in one way at a time: for tests of clients and checks.
+
+Between a client and its servers it passes bytes and ends on as they are; a
+:class:`Mischief` says what it does besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+
+@dataclass(frozen=True)
+class Mischief:
+    """What a relay does to each connection. Offsets are of one direction's stream.
+
+    :ivar upstream: do it to what the client sends; else to what the server does.
+    :ivar drop: offset and length of bytes that are lost.
+    :ivar duplicate: offset and length of bytes that are sent twice.
+    :ivar swap: offset and length of a piece that is sent after the next one of that length.
+    :ivar flip: offset of a byte of which one bit changes.
+    :ivar insert: offset and bytes that are put in.
+    :ivar cut: bytes after which both directions are closed.
+    :ivar at_fin: ``pass`` a FIN on, ``close`` both directions at once, or ``swallow`` it.
+    :ivar unbounded: take everything, whether the other side does or not.
+    :ivar idle: seconds without a byte after which a connection is ended; 0 = never.
+    :ivar idle_end: by ``fin``, ``rst``, or ``silence``: nothing is passed on any more.
+    :ivar delay: seconds by which everything comes later, in each direction.
+    :ivar piece: pass on so many bytes at a time; 0 = as they come. No fault of a path.
+    :ivar reset: a reset is passed on as ``rst`` or ``fin``, or not at all (``swallow``).
+    """
+
+    upstream: bool = False
+    drop: tuple[int, int] | None = None
+    duplicate: tuple[int, int] | None = None
+    swap: tuple[int, int] | None = None
+    flip: int | None = None
+    insert: tuple[int, bytes] | None = None
+    cut: int | None = None
+    at_fin: str = "pass"
+    unbounded: bool = False
+    idle: float = 0.0
+    idle_end: str = "fin"
+    delay: float = 0.0
+    piece: int = 0
+    reset: str = "rst"
+
+
+class _Edit:
+    """One direction's stream, and what is done to it."""
+
+    def __init__(self, mischief: Mischief) -> None:
+        self._seen = 0
+        self._held = b""
+        self._do = mischief
+
+    def feed(self, data: bytes) -> bytes:
+        """Give what is passed on in place of ``data``."""
+        start, self._seen = self._seen, self._seen + len(data)
+        do = self._do
+        if do.drop:
+            low, high = _within(start, data, *do.drop)
+            return data[:low] + data[high:]
+        if do.duplicate:
+            return self._hold(start, data, *do.duplicate, 1, lambda piece: piece * 2)
+        if do.swap:
+            size = do.swap[1]
+            return self._hold(start, data, *do.swap, 2, lambda both: both[size:] + both[:size])
+        if do.flip is not None and start <= do.flip < self._seen:
+            place = do.flip - start
+            return data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]
+        if do.insert and start <= do.insert[0] < self._seen:
+            place = do.insert[0] - start
+            return data[:place] + do.insert[1] + data[place:]
+        return data
+
+    def _hold(
+        self,
+        start: int,
+        data: bytes,
+        offset: int,
+        size: int,
+        times: int,
+        change: Callable[[bytes], bytes],
+    ) -> bytes:
+        """Collect ``times * size`` bytes from ``offset`` on, and change them."""
+        low, high = _within(start, data, offset, times * size)
+        self._held += data[low:high]
+        if len(self._held) < times * size:
+            return data[:low] + data[high:]
+        changed, self._held = change(self._held), b""
+        self._do = Mischief()
+        return data[:low] + changed + data[high:]
+
+    def rest(self) -> bytes:
+        """What is still held when the stream ends."""
+        held, self._held = self._held, b""
+        return held
+
+
+def _within(start: int, data: bytes, offset: int, size: int) -> tuple[int, int]:
+    """Where a range of the stream lies in ``data``, which begins at ``start``."""
+    low = min(max(0, offset - start), len(data))
+    return low, min(max(low, offset + size - start), len(data))
+
+
+@implementer(IHalfCloseableProtocol)
+class _Side(Protocol):
+    """One of a relay's two connections; what comes from it goes to the other."""
+
+    def __init__(self, relay: Relay, pair: _Pair) -> None:
+        self._relay, self.pair = relay, pair
+        self.other: _Side | None = None
+        self.edit = _Edit(Mischief())
+        self.ended = self.finished = False
+        self.passed = 0
+
+    def connectionMade(self) -> None:
+        """Wait for the other one."""
+        self._relay.live.add(self)
+        transport = cast(Any, self.transport)
+        transport.setTcpNoDelay(True)
+        transport.pauseProducing()
+        self.pair.made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on, as the mischief has it."""
+        if not self.pair.dead:
+            self.pair.stir()
+            self.pair.later(lambda: self._pass_on(self.edit.feed(data)))
+
+    def _pass_on(self, data: bytes) -> None:
+        do, other = self._relay.mischief, self.other
+        if other is None or other.ended or self.pair.dead:
+            return
+        over = False
+        if do.cut is not None:
+            data = data[: max(0, do.cut - self.passed)]
+            over = self.passed + len(data) >= do.cut
+        self.passed += len(data)
+        if do.piece:
+            self.pair.drip(other, data, do.piece)
+        else:
+            cast(Any, other.transport).write(data)
+        if over:
+            self.pair.close()
+
+    def readConnectionLost(self) -> None:
+        """A FIN came."""
+        if not self.pair.dead:
+            self.pair.later(self._pass_fin)
+
+    def _pass_fin(self) -> None:
+        how = self._relay.mischief.at_fin
+        self.finished = True
+        self._pass_on(self.edit.rest())
+        if how == "close":
+            self.pair.close()
+        elif how == "pass":
+            self.pair.finish(self)
+
+    def writeConnectionLost(self) -> None:
+        """Ours is out."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone; so is the other, soon."""
+        self._relay.live.discard(self)
+        self.ended = True
+        if not self.pair.dead:
+            self.pair.later(lambda: self.pair.lost(self, reason))
+
+
+class _Pair:
+    """Two connections that belong together."""
+
+    def __init__(self, relay: Relay, target: tuple[str, int]) -> None:
+        self._relay, self._reactor = relay, relay.reactor
+        self.dead = False  # nothing is passed on any more
+        self._idle: Any = None
+        self.client, self.server = _Side(relay, self), _Side(relay, self)
+        (self.client if relay.mischief.upstream else self.server).edit = _Edit(relay.mischief)
+        self._target = target
+
+    def made(self, side: _Side) -> None:
+        """One is connected; with both, begin."""
+        if side is self.client:
+            factory = _Dialling(self)
+            self._reactor.connectTCP(*self._target, factory, 10)
+            return
+        self.client.other, self.server.other = self.server, self.client
+        for one in (self.client, self.server):
+            transport = cast(Any, one.transport)
+            if not self._relay.mischief.unbounded and not one.ended:
+                cast(Any, one.other).transport.registerProducer(_Valve(transport), True)
+            transport.resumeProducing()
+        self.stir()
+
+    def later(self, do: Callable[[], None]) -> None:
+        """Do it after the delay; in order."""
+        if self._relay.mischief.delay:
+            self._reactor.callLater(self._relay.mischief.delay, do)
+        else:
+            do()
+
+    def drip(self, side: _Side, data: bytes, size: int) -> None:
+        """Send piece by piece, each in a segment of its own."""
+        transport = cast(Any, side.transport)
+        for place in range(0, len(data), size):
+            piece = data[place : place + size]
+            if transport.dataBuffer or transport._tempDataBuffer:
+                transport.write(piece)
+            elif (taken := transport.writeSomeData(piece)) != len(piece):
+                transport.write(piece[taken:] if isinstance(taken, int) else piece)
+
+    def stir(self) -> None:
+        """Something came: the idle time begins anew."""
+        if not self._relay.mischief.idle:
+            return
+        if self._idle is not None and self._idle.active():
+            self._idle.reset(self._relay.mischief.idle)
+        else:
+            self._idle = self._reactor.callLater(self._relay.mischief.idle, self._rested)
+
+    def _rested(self) -> None:
+        how = self._relay.mischief.idle_end
+        if how == "silence":
+            self.dead = True
+        elif how == "rst":
+            self.abort()
+        else:
+            self.close()
+
+    def finish(self, side: _Side) -> None:
+        """Pass a FIN on."""
+        other = cast(_Side, side.other)
+        if other.ended:
+            return
+        transport = cast(Any, other.transport)
+        transport.unregisterProducer()
+        if other.finished:
+            transport.loseConnection()
+            self._end(side)
+        else:
+            transport.loseWriteConnection()
+
+    def _end(self, side: _Side) -> None:
+        if not side.ended:
+            transport = cast(Any, side.transport)
+            transport.unregisterProducer()
+            transport.loseConnection()
+
+    def lost(self, side: _Side, reason: Failure) -> None:
+        """One has gone."""
+        other = side.other
+        if self._idle is not None and self._idle.active():
+            self._idle.cancel()
+        if other is None or other.ended or reason.check(ConnectionDone):
+            return
+        how = self._relay.mischief.reset
+        if how == "rst":
+            cast(Any, other.transport).abortConnection()
+        elif how == "fin":
+            self._end(other)
+
+    def close(self) -> None:
+        """Close both, with FIN."""
+        for side in (self.client, self.server):
+            self._end(side)
+
+    def abort(self) -> None:
+        """Reset both."""
+        for side in (self.client, self.server):
+            if not side.ended:
+                cast(Any, side.transport).abortConnection()
+
+
+@implementer(IPushProducer)
+class _Valve:
+    """Stops the reading of one side while the other one's queue is full."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def pauseProducing(self) -> None:
+        """Read no more."""
+        self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Nothing: the end is told otherwise."""
+
+
+class _Dialling(ClientFactory):
+    """The way to the server."""
+
+    noisy = False
+
+    def __init__(self, pair: _Pair) -> None:
+        self._pair = pair
+
+    def buildProtocol(self, addr: object) -> _Side:  # noqa: ARG002
+        """Give the pair's other side."""
+        return self._pair.server
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:  # noqa: ARG002
+        """No server, no client."""
+        cast(Any, self._pair.client.transport).abortConnection()
+
+
+class Relay(Factory):
+    """Takes connections and passes them on to servers, each in its turn.
+
+    :param reactor: what to run on.
+    :param targets: host and port of each server.
+    :ivar mischief: what is done to the connections that come from now on.
+    :ivar port: where it listens, on 127.0.0.1, once it does.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, reactor: Any, targets: Sequence[tuple[str, int]], mischief: Mischief | None = None
+    ) -> None:
+        self.reactor = reactor
+        self.mischief = mischief or Mischief()
+        self._targets = list(targets)
+        self._made = 0
+        self.live: set[_Side] = set()
+        self._listening: Any = None
+
+    def buildProtocol(self, addr: object) -> _Side:  # noqa: ARG002
+        """Begin with one client."""
+        target = self._targets[self._made % len(self._targets)]
+        self._made += 1
+        return _Pair(self, target).client
+
+    def listen(self) -> int:
+        """Listen on a free port; give it."""
+        self._listening = self.reactor.listenTCP(0, self, interface="127.0.0.1")
+        self.port = int(self._listening.getHost().port)
+        return self.port
+
+    def stop(self) -> Deferred[None]:
+        """Listen no more, and end everything."""
+        stopped: Deferred[None] = maybeDeferred(self._listening.stopListening)
+        for side in tuple(self.live):
+            side.pair.dead = True
+            cast(Any, side.transport).abortConnection()
+        return stopped
