@@ -1,4 +1,4 @@
-"""The console script: ``echosvc send`` and ``echosvc demo``.
+"""The console script: ``echosvc send``, ``echosvc check`` and ``echosvc demo``.
 
 Exit statuses: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted.
 """
@@ -23,10 +23,12 @@ from echosvc.language import EndpointError
 from echosvc.listeners import error_name
 from echosvc.options import one_line
 from echosvc.prefix import Template, TemplateError
+from echosvc.probe import command
 from echosvc.reaching import INSECURE, ReachError, describe_reaching, reached
 from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
 
-Talking = Coroutine[Deferred[Any], Any, None]
+#: Gives the exit status, where it has one of its own.
+Talking = Coroutine[Deferred[Any], Any, int | None]
 
 FINE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -79,6 +81,7 @@ examples:
   echosvc send --to unix:/run/echo.sock --prefix "" hello
   echosvc send --to tls:localhost:9443 --ca ca.pem --cert me.pem --key me.key hello
   echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
+  echosvc check tcp:192.0.2.7:9000             what the path to it does to bytes
   echosvc demo                                 the tutorial's three clients at once
 
 exit status: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted
@@ -97,22 +100,31 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"echosvc {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True)
     _describe_send(commands)
+    _describe_check(commands)
     _describe_demo(commands)
     return top
 
 
-def _command(commands: Any, name: str, run: object, summary: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
+def _command(
+    commands: Any,
+    name: str,
+    run: object,
+    summary: str,
+    epilog: str = _EPILOG,
+    positional: bool = False,
+) -> argparse.ArgumentParser:
+    """Add a command. The server is its option ``--to``, or its one argument."""
+    made: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=summary,
-        epilog=_EPILOG,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.set_defaults(run=run)
-    describe_reaching(command)
-    return command
+    made.set_defaults(run=run, prepare=lambda _: None)
+    describe_reaching(made, positional)
+    return made
 
 
 def _describe_send(commands: Any) -> None:
@@ -154,6 +166,12 @@ def _describe_send(commands: Any) -> None:
         help="what to send; '-' as the last one streams standard input")  # fmt: skip
 
 
+def _describe_check(commands: Any) -> None:
+    check = _command(commands, "check", _check, command.SUMMARY, command.EPILOG, positional=True)
+    check.set_defaults(prepare=command.settings)
+    command.describe(check.add_argument, _prefix)
+
+
 def _describe_demo(commands: Any) -> None:
     _command(commands, "demo", _demo, "three clients at once, each with its own message")
 
@@ -166,6 +184,10 @@ def _send(words: argparse.Namespace, reactor: Any, target: Target) -> list[Talki
     )  # fmt: skip
     talk = Talk(reactor, target, words.name, manner, sys.stdout.buffer)
     return [talk.run(messages)]
+
+
+def _check(words: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
+    return [command.run(words, reactor, target)]
 
 
 def _demo(_: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
@@ -189,6 +211,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     if STDIN.decode() in getattr(words, "message", [])[:-1]:
         commands.error("'-' must be the last MESSAGE: the stream ends with it")
+    try:
+        words.prepare(words)
+    except ValueError as error:
+        commands.error(str(error))
     from twisted.internet import reactor
 
     try:
@@ -196,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReachError as error:
         commands.error(str(error))
     except EndpointError as error:
-        commands.error(f"--to {words.to!r}: {error}")
+        commands.error(f"{words.named} {words.to!r}: {error}")
     if words.insecure:
         complain(INSECURE)
     return _run(reactor, lambda: words.run(words, reactor, target))
@@ -225,7 +251,7 @@ def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:
     def interrupted() -> None:
         statuses.append(INTERRUPTED)  # or the last, if the conversations had ended
 
-    def ended(results: list[tuple[bool, None]]) -> None:
+    def ended(results: list[tuple[bool, int | None]]) -> None:
         if not statuses:
             statuses.append(_judged([result for _, result in results]))
             reactor.stop()
@@ -268,4 +294,5 @@ def _judged(results: Sequence[object]) -> int:
     ]
     for line in dict.fromkeys(lines):
         complain(line)
-    return FAILED if failures else FINE
+    own = max((result for result in results if isinstance(result, int)), default=FINE)
+    return FAILED if failures else own

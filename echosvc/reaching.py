@@ -33,15 +33,21 @@ def _host(text: str) -> str:
     return text
 
 
-def describe_reaching(command: argparse.ArgumentParser) -> None:
-    """Add the options to a command."""
-    command.add_argument(
-        "--to",
-        metavar="ENDPOINT",
-        default=f"tcp:localhost:{PORT}",
-        help="Twisted client endpoint: tcp:HOST:PORT, unix:PATH, tls:HOST:PORT"
+def describe_reaching(command: argparse.ArgumentParser, positional: bool = False) -> None:
+    """Add the options to a command.
+
+    :param positional: the server is the command's argument ENDPOINT, not its option ``--to``.
+    """
+    where: dict[str, Any] = {
+        "default": f"tcp:localhost:{PORT}",
+        "help": "Twisted client endpoint: tcp:HOST:PORT, unix:PATH, tls:HOST:PORT"
         " (default: %(default)s; a name is tried over IPv6 and IPv4)",
-    )
+    }
+    if positional:
+        command.add_argument("to", metavar="ENDPOINT", nargs="?", **where)
+    else:
+        command.add_argument("--to", metavar="ENDPOINT", **where)
+    command.set_defaults(named="ENDPOINT" if positional else "--to")
     command.add_argument(
         "--send-proxy",
         choices=_VERSIONS,
@@ -83,7 +89,7 @@ def _check(words: argparse.Namespace) -> None:
     given = [f"--{name.replace('_', '-')}" for name in _FOR_TLS if getattr(words, name)]
     kind, _, options = tokens(words.to)
     if given and kind != "tls":
-        raise ReachError(f"{given[0]}: is for tls: endpoints, and --to is {words.to!r}")
+        raise ReachError(f"{given[0]}: is for tls: endpoints, and {words.named} is {words.to!r}")
     if words.insecure and (words.ca or "trustRoots" in options):
         raise ReachError("--insecure: verifies nothing, but authorities to trust are given")
     if words.key and not (words.cert or "certificate" in options):

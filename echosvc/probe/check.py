@@ -87,7 +87,7 @@ class ProbeResult:
         """The same as JSON has it."""
         own = {"name": self.name, "result": self.result, "finding": self.finding}
         cause = {"cause": self.cause} if self.cause else {}
-        return {**self.facts, **own, **cause, "seconds": round(self.seconds, 6)}
+        return {**own, **cause, "seconds": round(self.seconds, 6), **self.facts}
 
 
 @dataclass(frozen=True)

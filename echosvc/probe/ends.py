@@ -20,7 +20,7 @@ BOUND = 256 * MIB
 #: A sender that gets nothing rid for so long is blocked, seconds.
 QUIET = 1.0
 #: How much later the next connection of a search is asked than the one before.
-STEP = 1.06
+STEP = 1.1
 FIRST = 0.5
 #: How long the far end's reset is waited for, seconds, where nobody asked for it.
 PATIENCE = 2.0
@@ -263,7 +263,7 @@ class _Search:
 
     def _cut(self, how: str, after: float) -> Finding:
         text = f"an idle connection is cut after {duration(after)}, by {how}"
-        return Finding(text, info=True, facts={"idle_seconds": after, "how": how})
+        return Finding(text, info=True, facts={"idle_seconds": round(after, 3), "how": how})
 
     def _between(self, how: str, dead: float) -> Finding:
         alive = self._alive or 0.0
@@ -272,7 +272,8 @@ class _Search:
             f"an idle connection is cut after about {duration(middle)}, by {how}: alive after"
             f" {duration(alive)}, dead after {duration(dead)}"
         )
-        facts = {"idle_seconds": middle, "how": how, "alive": alive, "dead": dead}
+        facts = {"idle_seconds": round(middle, 3), "how": how}
+        facts |= {"alive": round(alive, 3), "dead": round(dead, 3)}
         return Finding(text, info=True, facts=facts)
 
     def _none(self) -> Finding:
@@ -297,7 +298,8 @@ async def reset(path: Path) -> Finding:
             f"the far end's reset arrives as RST, after {duration(after)}", facts={"how": how}
         )
     if not asked:
-        raise Skipped(f"no reset within {patience:g} s: needs --idle-action reset at the server")
+        came = f"FIN after {duration(after)}" if how == "FIN" else f"none within {patience:g} s"
+        raise Skipped(f"{came}: needs --idle-action reset at the server; then ask by --only reset")
     if how == "FIN":
         raise Failed(
             f"FIN arrives in place of a reset, after {duration(after)}",

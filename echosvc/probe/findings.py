@@ -120,7 +120,19 @@ def _cause(fault: Fault, how: str, prefix: bytes) -> str:
         return "something between stopped passing bytes on, or waits for more"
     if fault.kind is Kind.CUT:
         return _limit(fault.offset) or "something between, or the server, ended the connection"
-    return _CAUSES.get(fault.kind, "")
+    return _rewritten(fault.expected, seen) or _CAUSES.get(fault.kind, "")
+
+
+def _rewritten(due: bytes, seen: bytes) -> str:
+    """What was done to every byte, where it is that."""
+    pairs = list(zip(due, seen, strict=False))
+    if len(pairs) < 4 or due[: len(pairs)] == seen[: len(pairs)]:
+        return ""
+    if all(one & 0x7F == other for one, other in pairs):
+        return "the eighth bit of each byte is taken off: something between is made for 7-bit text"
+    if due.lower()[: len(pairs)] == seen.lower()[: len(pairs)]:
+        return "letters are turned into small or capital ones"
+    return ""
 
 
 def _limit(offset: int) -> str:

@@ -7,9 +7,8 @@ import socket
 from collections import Counter
 from datetime import datetime, timezone
 from time import monotonic, perf_counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from hdrh.histogram import HdrHistogram
 from OpenSSL import SSL
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
@@ -21,6 +20,9 @@ from echosvc.probe.findings import Failed, Finding, Skipped, duration, shown
 from echosvc.probe.path import Line, Path, framed
 from echosvc.probe.payload import Text
 from echosvc.probe.streams import gathered
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
 
 #: Round trips that are measured, and bytes of each.
 TRIPS = 200
@@ -46,7 +48,7 @@ async def connect(path: Path) -> Finding:
     if failed:
         text += f"; but {', '.join(failed)}"
     facts = {"remote": line.client.remote, "local": line.client.local, "addresses": tried}
-    return Finding(text, facts={**facts, "connect_seconds": took})
+    return Finding(text, facts={**facts, "connect_seconds": round(took, 6)})
 
 
 async def _addresses(path: Path) -> list[dict[str, Any]]:
@@ -74,7 +76,7 @@ async def _address(path: Path, family: int, address: Any) -> dict[str, Any]:
         cast(Protocol, protocol).transport.abortConnection()  # type: ignore[union-attr]
     except Exception as failure:
         error = error_name(failure)
-    seconds = monotonic() - began
+    seconds = round(monotonic() - began, 6)
     kind = "IPv6" if family == socket.AF_INET6 else "IPv4"
     return {"address": name, "family": kind, "seconds": seconds, "error": error}
 
@@ -87,7 +89,7 @@ async def echo(path: Path) -> Finding:
     letters = bytes(byte for byte in _LETTERS if byte not in line.mark.first)
     payload = Text(letters * 20 + b"\n" * (path.settings.framing == "line"))
     await line.nothing_more(await line.exchange(payload))
-    facts = {"prefix": shown(line.prefix), "greeting": shown(path.greeting)}
+    facts = {"prefix": shown(line.prefix)[1:-1], "greeting": shown(path.greeting)[1:-1]}
     return Finding(f"what is sent comes back, {prefix}{greeting}", facts=facts)
 
 
@@ -119,6 +121,10 @@ def _name(path: Path, line: Line) -> str:
 
 async def round_trip(path: Path) -> Finding:
     """How long a message and its answer take."""
+    try:
+        import hdrh.histogram  # noqa: F401 - of the extra "probe"
+    except ImportError:
+        raise Skipped("needs HdrHistogram: pip install 'echosvc[probe]'") from None
     straight = await _trips(path, nagle=False)
     split = await _trips(path, nagle=True)
     text = f"median {_at(straight, 50)}, 99 % within {_at(straight, 99)}"
@@ -129,6 +135,8 @@ async def round_trip(path: Path) -> Finding:
 
 async def _trips(path: Path, nagle: bool) -> HdrHistogram:
     """Measure round trips, microseconds; with Nagle's algorithm, of two writes each."""
+    from hdrh.histogram import HdrHistogram
+
     times = HdrHistogram(1, 3_600_000_000, 3)
     line = await path.open(nagle)
     began = monotonic()
