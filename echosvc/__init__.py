@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from echosvc.client import EchoClient, EchoClientFactory, connect
     from echosvc.config import Config, ConfigError
     from echosvc.factory import EchoFactory
+    from echosvc.probe.check import CheckResult, ProbeResult, check
     from echosvc.proxying import ProxyingEndpoint
     from echosvc.report import Outcome
     from echosvc.secure import TLSConnector, TLSListener
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from echosvc.service import EchoService
 
 _HOMES = {
+    "CheckResult": "probe.check",
     "Config": "config",
     "ConfigError": "config",
     "EchoClient": "client",
@@ -31,14 +33,17 @@ _HOMES = {
     "EchoProtocol": "server",
     "EchoService": "service",
     "Outcome": "report",
+    "ProbeResult": "probe.check",
     "ProxyingEndpoint": "proxying",
     "TLSConnector": "secure",
     "TLSListener": "secure",
+    "check": "probe.check",
     "connect": "client",
     "server_certificate": "certificates",
 }
 
 __all__ = [
+    "CheckResult",
     "Config",
     "ConfigError",
     "EchoClient",
@@ -47,10 +52,12 @@ __all__ = [
     "EchoProtocol",
     "EchoService",
     "Outcome",
+    "ProbeResult",
     "ProxyingEndpoint",
     "TLSConnector",
     "TLSListener",
     "__version__",
+    "check",
     "connect",
     "server_certificate",
 ]

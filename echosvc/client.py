@@ -126,6 +126,13 @@ class EchoClient(Connection):
         """Whether :meth:`finish` ends one direction only; not so on Twisted's own TLS."""
         return self._sender.half_closes
 
+    def cork(self) -> None:
+        """Hold small writes back until the FIN, with which they then share a segment.
+
+        Not for longer than 200 ms, and only on TCP.
+        """
+        self._sender.cork()
+
     def finish(self) -> None:
         """Say that nothing more will be sent (Node's ``end()``): flush, then FIN.
 

@@ -192,6 +192,16 @@ class Sender:
             with suppress(OSError):  # already reset: the next read says so
                 tune(handle, nagle, keep_alive, stall)
 
+    def cork(self) -> None:
+        """Hold small writes back until the FIN, or 200 ms, so that they leave in one segment.
+
+        Where there is TCP below, on Linux (tcp(7), TCP_CORK).
+        """
+        handle = self._handle()
+        if handle is not None and handle.family in (socket.AF_INET, socket.AF_INET6):
+            with suppress(OSError):
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+
     def broken(self) -> bool:
         """Whether a reset has come that the reactor, while not reading, cannot see."""
         handle = self._handle()

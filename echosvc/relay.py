@@ -6,6 +6,7 @@ Between a client and its servers it passes bytes and ends on as they are; a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -119,7 +120,7 @@ class _Side(Protocol):
     def __init__(self, relay: Relay, pair: _Pair) -> None:
         self._relay, self.pair = relay, pair
         self.other: _Side | None = None
-        self.edit = _Edit(Mischief())
+        self.edit, self.cut = _Edit(Mischief()), sys.maxsize
         self.ended = self.finished = False
         self.passed = 0
 
@@ -141,10 +142,8 @@ class _Side(Protocol):
         do, other = self._relay.mischief, self.other
         if other is None or other.ended or self.pair.dead:
             return
-        over = False
-        if do.cut is not None:
-            data = data[: max(0, do.cut - self.passed)]
-            over = self.passed + len(data) >= do.cut
+        data = data[: max(0, self.cut - self.passed)]
+        over = self.passed + len(data) >= self.cut
         self.passed += len(data)
         if do.piece:
             self.pair.drip(other, data, do.piece)
@@ -186,7 +185,10 @@ class _Pair:
         self.dead = False  # nothing is passed on any more
         self._idle: Any = None
         self.client, self.server = _Side(relay, self), _Side(relay, self)
-        (self.client if relay.mischief.upstream else self.server).edit = _Edit(relay.mischief)
+        chosen = self.client if relay.mischief.upstream else self.server
+        chosen.edit = _Edit(relay.mischief)
+        if relay.mischief.cut is not None:
+            chosen.cut = relay.mischief.cut
         self._target = target
 
     def made(self, side: _Side) -> None:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target, client_endpoint
@@ -18,6 +19,9 @@ from echosvc.prefix import Template
 from echosvc.probe import ends, peer, streams
 from echosvc.probe.findings import Failed, Finding, Skipped
 from echosvc.probe.path import Path, Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing has it from Python 3.11
 
 Result = Literal["pass", "fail", "info", "skip"]
 
@@ -256,16 +260,30 @@ def _facts(failed: Failed) -> dict[str, Any]:
     }
 
 
+class Asked(TypedDict, total=False):
+    """The fields of :class:`~echosvc.probe.path.Settings` but the prefix, as keyword arguments."""
+
+    framing: str
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    idle: tuple[float, ...]
+    find_idle: float
+    connections: int
+    timeout: float
+    max_size: int
+    identity: str | None
+
+
 async def check(
-    endpoint: str,
+    endpoint: str | IStreamClientEndpoint,
     *,
     reactor: Any = None,
     prefix: str | bytes | None = None,
-    **settings: Any,
+    **settings: Unpack[Asked],
 ) -> CheckResult:
     """Ask what a path does to bytes.
 
-    :param endpoint: Twisted's client endpoint string, such as ``tcp:192.0.2.7:8107``.
+    :param endpoint: one of Twisted's, or its string, such as ``tcp:192.0.2.7:8107``.
     :param reactor: what to run on; ``None`` = the global one.
     :param prefix: the server's, a template or bytes; ``None``: it is learned.
     :param settings: the other fields of :class:`~echosvc.probe.path.Settings`.
@@ -279,4 +297,8 @@ async def check(
     if isinstance(prefix, str):
         template = Template.parse(prefix)
     asked = Settings(prefix=template, **settings)
-    return await Check(reactor, client_endpoint(reactor, endpoint), asked, endpoint).run()
+    if isinstance(endpoint, str):
+        target, name = client_endpoint(reactor, endpoint), endpoint
+    else:
+        target, name = Target(endpoint, repr(endpoint)), repr(endpoint)
+    return await Check(reactor, target, asked, name).run()

@@ -7,6 +7,7 @@ from time import monotonic
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import MIB, PIECE, Ended, Line, Path
@@ -14,6 +15,7 @@ from echosvc.probe.payload import Payload
 from echosvc.probe.streams import gathered
 
 #: What is sent right before the FIN, bytes: less than a segment, several, more than a buffer.
+#: Of the last one nothing is read before the FIN is out: what a path then holds it may drop.
 BEFORE_FIN = (1, 5000, MIB)
 #: A path that takes so much of what is not read has no bound, bytes.
 BOUND = 256 * MIB
@@ -42,8 +44,12 @@ async def half_close(path: Path) -> Finding:
 async def _finish(path: Path, line: Line, size: int) -> None:
     payload = path.payload(size, line)
     verifier = line.verifier(payload)
+    if size <= PIECE:  # the FIN comes with the data: nobody can have answered before
+        line.client.cork()
     sending = line.send(payload, finish=True)
     sending.addErrback(lambda _: None)
+    if size > PIECE:  # the answers are on their way when the FIN comes by
+        await _unread(path, line, sending)
     try:
         await line.verify(verifier)
     except Failed as failed:
@@ -70,11 +76,20 @@ async def _finish(path: Path, line: Line, size: int) -> None:
         )
 
 
+async def _unread(path: Path, line: Line, sending: Deferred[None]) -> None:
+    """Read nothing until all is sent, or stopped, and the FIN has had time to arrive."""
+    left = -1
+    while (not sending.called or line.client.queued) and line.client.queued != left:
+        left = line.client.queued
+        await deferLater(path.reactor, QUIET / 2)
+    await deferLater(path.reactor, 0.1 + 2 * line.trip)
+
+
 def _explained(failed: Failed, size: int, came: int) -> Failed:
     """A stream that was cut after our FIN has a reason of its own."""
     if failed.fault is None or failed.fault.kind.value != "cut":
         return failed
-    text = f"after {amount(size)} and FIN only {came} of {size} bytes came back"
+    text = f"after {amount(size)} and FIN only {came} of {size} came back"
     if failed.finding.endswith("FIN"):
         why = "something between closed both directions at the FIN"
     elif failed.finding.endswith("RST"):

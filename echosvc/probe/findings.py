@@ -69,12 +69,15 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
-def told(fault: Fault, how: str, prefix: bytes) -> tuple[str, str]:
+def told(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...] = ()) -> tuple[str, str]:
     """Give a fault in words, and its likeliest cause.
 
     :param how: the connection's end: FIN, RST, silence, or "" where it lives.
+    :param totals: bytes that the connection had carried, one direction's and the other's.
     """
     what = _WORDS[fault.kind](fault)
+    if rewritten := _rewritten(fault.expected, fault.seen):
+        what = f"bytes are rewritten from offset {fault.offset} on"
     if fault.kind is Kind.CUT:
         what += {
             "FIN": ": then came FIN",
@@ -83,7 +86,7 @@ def told(fault: Fault, how: str, prefix: bytes) -> tuple[str, str]:
         }.get(how, "")
     else:
         what += f": expected {shown(fault.expected)}, seen {shown(fault.seen)}"
-    return what, _cause(fault, how, prefix)
+    return what, rewritten or _cause(fault, how, prefix, totals)
 
 
 _WORDS = {
@@ -106,10 +109,8 @@ def _bytes(count: int) -> str:
     return f"{count} byte" + "s" * (count != 1)
 
 
-def _cause(fault: Fault, how: str, prefix: bytes) -> str:
+def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> str:
     seen = fault.seen
-    if seen.startswith(b"\xef\xbf\xbd"):
-        return "the bytes are decoded as UTF-8 on the way or by the server (--encoding utf-8)"
     if fault.expected[:1] == b"\n" and seen[:2] == b"\r\n":
         return "line ends are translated on the way"
     if seen.startswith(b"HTTP/"):
@@ -119,12 +120,17 @@ def _cause(fault: Fault, how: str, prefix: bytes) -> str:
     if fault.kind is Kind.CUT and how == "silence":
         return "something between stopped passing bytes on, or waits for more"
     if fault.kind is Kind.CUT:
-        return _limit(fault.offset) or "something between, or the server, ended the connection"
-    return _rewritten(fault.expected, seen) or _CAUSES.get(fault.kind, "")
+        return (
+            _limit(*totals, fault.offset)
+            or "something between, or the server, ended the connection"
+        )
+    return _CAUSES.get(fault.kind, "")
 
 
 def _rewritten(due: bytes, seen: bytes) -> str:
     """What was done to every byte, where it is that."""
+    if seen.startswith(b"\xef\xbf\xbd"):
+        return "the bytes are decoded as UTF-8 on the way or by the server (--encoding utf-8)"
     pairs = list(zip(due, seen, strict=False))
     if len(pairs) < 4 or due[: len(pairs)] == seen[: len(pairs)]:
         return ""
@@ -135,9 +141,11 @@ def _rewritten(due: bytes, seen: bytes) -> str:
     return ""
 
 
-def _limit(offset: int) -> str:
-    if offset and offset & (offset - 1) == 0 and offset >= 1024:
-        return f"something between has a limit of {amount(offset)}"
+def _limit(*totals: int) -> str:
+    """A limit that something between seems to have."""
+    for total in totals:
+        if total >= 1024 and total & (total - 1) == 0:
+            return f"something between ends connections that have carried {amount(total)}"
     return ""
 
 

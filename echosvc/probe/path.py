@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, cast
 
 from twisted.internet import defer
@@ -28,6 +29,8 @@ PIECE = 65536
 FRAME = 16384
 #: What the prefix is learned with: one byte, which no path can cut.
 TOKEN = b"~"
+#: How PROXY headers begin, of both versions.
+_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
 #: Longest greeting and prefix that are waited for, bytes.
 _LONGEST = 65536
 #: Nothing that a client does may end a connection before the probe does.
@@ -161,6 +164,8 @@ class Line:
     :ivar mark: what stands before replies on it.
     :ivar prefix: the first reply's.
     :ivar heard: bytes that came.
+    :ivar said: bytes that went out before the stream that is verified.
+    :ivar trip: seconds that the last question and its answer took.
     """
 
     def __init__(self, path: Path, client: EchoClient) -> None:
@@ -169,7 +174,8 @@ class Line:
         self.mark = Mark(Template.literal(b""))
         self.prefix = b""
         self.template = Template.literal(b"")
-        self._early: list[bytes] = []
+        self.heard = self.said = 0
+        self.trip = 0.0
 
     # -- raw ------------------------------------------------------------------
 
@@ -178,8 +184,6 @@ class Line:
 
         :raises Ended: nothing did for so long (default: the time-out), or an end came.
         """
-        if self._early:
-            return self._early.pop()
         limit = self._path.settings.timeout if seconds is None else seconds
         waiting = self.client.receive().addTimeout(limit, self._path.reactor)
         try:
@@ -192,6 +196,7 @@ class Line:
             raise Ended("RST") from None
         if not data:
             raise Ended("FIN")
+        self.heard += len(data)
         return data
 
     def write(self, message: bytes) -> Deferred[None]:
@@ -207,7 +212,8 @@ class Line:
         """
         token += b"\n" * (self._path.settings.framing == "line")
         self.write(token).addErrback(_ignored)
-        came = b""
+        self.said += len(framed(self._path.settings.framing, token))
+        came, began = b"", monotonic()
         try:
             while not came.endswith(token):
                 came += await self.receive()
@@ -215,6 +221,7 @@ class Line:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
             raise Failed(*_no_answer(end.how, came, token, self._path.settings)) from None
+        self.trip = monotonic() - began
         return came[: -len(token)]
 
     async def greet(self) -> None:
@@ -280,7 +287,9 @@ class Line:
                 how = end.how
                 verifier.end()
         if verifier.fault is not None:
-            raise Failed(*told(verifier.fault, how, self.prefix), fault=verifier.fault)
+            totals = self.heard, self.said + verifier.offset
+            words = told(verifier.fault, how, self.prefix, totals)
+            raise Failed(*words, fault=verifier.fault)
 
     async def nothing_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
         """Take note of what comes though everything has come already.
@@ -297,6 +306,7 @@ class Line:
         fault = verifier.end()
         if fault is not None:
             raise Failed(*told(fault, "", self.prefix), fault=fault)
+        self.said += verifier.offset
 
 
 def pieces(payload: Source, framing: str, sample: bool = False) -> Iterator[bytes]:
@@ -321,6 +331,11 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
 
     :raises Failed: the prefix changes, or is not of the form that was given.
     """
+    if any(header in first for header in _HEADERS):
+        raise Failed(
+            f"the PROXY header came back like a message: {shown(first)}",
+            "the server, or what is before it, does not expect one",
+        )
     header = 4 * (settings.framing == "length")
     if settings.prefix is not None:
         if bound(settings.prefix, second) is None:

@@ -30,7 +30,6 @@ PING = 64
 #: Decimal numbers that stand alone: they count something. ``web1`` is a name.
 _COUNTERS = re.compile(r"(?<![\w.-])\d+(?![\w.-])")
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
-_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
 
 
 async def connect(path: Path) -> Finding:
@@ -187,11 +186,6 @@ async def tls(path: Path) -> Finding:
 
 async def proxy(path: Path) -> Finding:
     """The server sees our own address."""
-    if any(header in path.greeting for header in _HEADERS):
-        raise Failed(
-            "the PROXY header came back like a message",
-            "the server, or what is before it, does not expect one (--proxy-protocol)",
-        )
     line = await path.open()
     template, ours = path.settings.prefix, line.client.local
     if template is None or not any(getattr(part, "name", "") == "peer" for part in template.parts):

@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 #: 1460, MTU 1500, jumbo frames), pages, TLS records (16 KiB), reads (64 KiB).
 EDGES = (1, 128, 256, 512, 536, 1024, 1220, 1440, 1448, 1460, 1500, 4096, 8192, 9000, 16384, 65536)
 LARGE = (MIB, 16 * MIB, 64 * MIB)
-#: Connections that share the smaller ones: far away, each takes a round trip.
+#: Connections at a time for the smaller ones: far away, each takes two round trips.
 _LINES = 8
 #: Of the stream that is looked at for order, bytes.
 ORDERED = 4 * MIB
@@ -70,16 +70,16 @@ async def sizes(path: Path) -> Finding:
 
 
 async def _streams(path: Path, wanted: list[int]) -> None:
-    """Exchange streams of these sizes over one connection."""
-    line = await path.open()
+    """Exchange streams of these sizes, each over a connection of its own."""
     for size in wanted:
+        line = await path.open()
         try:
             await line.nothing_more(await line.exchange(path.payload(size, line)), 0.0)
         except Failed as failed:
             failed.finding = f"{amount(size)}: {failed.finding}"
             failed.facts["size"] = size
             raise
-    line.client.abort()
+        line.client.abort()
 
 
 def _digest(payload: Source) -> str:

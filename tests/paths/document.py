@@ -1,0 +1,193 @@
+"""The words of ``docs/check.md``; what the command printed is put in between by the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+HEAD = """\
+# `echosvc check`: what does this path do to my bytes?
+
+This file is written by
+
+    python -m tests.paths --write-docs
+
+with what the command printed through real programs, and through relays that break one thing
+each. Do not edit it.
+
+    echosvc check ENDPOINT
+
+asks a path up to sixteen questions, one after the other. At its far end must be an echo server:
+`twistd echosvc` with any prefix, or any other one. Each answer is
+
+- **PASS**: it was tried, and is as it should be;
+- **FAIL**: it is not; the line below says the likeliest cause;
+- **INFO**: a finding that is neither good nor bad;
+- **SKIP**: it does not apply here, and why.
+
+The exit status is 0 if nothing failed, 1 if something did, 2 for a usage error, 130 after Ctrl-C,
+which still says what was found. `--json` writes one object and nothing else:
+
+    {"endpoint": ..., "ok": true, "probes": [{"name": ..., "result": "pass"|"fail"|"info"|"skip",
+     "finding": ..., "cause": ..., "seconds": ..., ...}]}
+
+with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal)
+of a damaged stream, `idle_seconds`, `servers`, round-trip times in µs.
+
+The **prefix** is learned by a first exchange on every connection, so that each backend may have its
+own. One that changes from reply to reply is given with `--prefix`, in the server's template syntax.
+What is sent never contains it. With `--framing line` or `length`, for servers that are set so,
+messages are lines, or have their length in front.
+
+Every probe is bounded in time: it fails after `--timeout` seconds (10) without progress, and after
+six times that in all, besides the time that it needs by its nature.
+
+`pip install 'echosvc[probe]'` adds round-trip percentiles (HdrHistogram) and, on a terminal, a line
+that says what goes on (rich); everything else works without.
+
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One example.
+
+    :ivar title: its heading, or "" to go on under the one before.
+    :ivar text: what it shows.
+    :ivar options: of the command.
+    :ivar path: haproxy, nginx, socat or relay.
+    :ivar server: options of the server.
+    :ivar mischief: of a relay.
+    :ivar two: there is another server, which calls itself blue.
+    """
+
+    title: str
+    text: str
+    options: tuple[str, ...] = ()
+    path: str = "relay"
+    server: tuple[str, ...] = ()
+    mischief: dict[str, Any] = field(default_factory=dict)
+    two: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The heading, in Markdown."""
+        return f"## {self.title}\n\n" if self.title else ""
+
+
+PARTS = (
+    Part(
+        "A whole check",
+        "Everything is carried well, but idle connections are cut:",
+        (),
+        "haproxy",
+    ),
+    Part(
+        "After how long is an idle connection cut?",
+        "`--find-idle MAX` leaves many connections alone at once, each a little longer than the "
+        "one before. A FIN or RST is seen when it comes. Silence (a firewall that forgot the "
+        "connection) is found by the first one that is not answered any more, and lies between "
+        "two times.",
+        ("--only", "find-idle", "--find-idle", "60"),
+        "haproxy",
+    ),
+    Part(
+        "",
+        "Through a path that forgets connections after 2 seconds, and says nothing:",
+        ("--only", "find-idle", "--find-idle", "60", "--timeout", "2"),
+        mischief={"idle": 2.0, "idle_end": "silence"},
+    ),
+    Part(
+        "Does half-close survive?",
+        "A client that has sent everything says so by FIN, and still wants its answers. nginx's "
+        "`stream` closes both directions then, unless it has `proxy_half_close on`:",
+        ("--only", "half-close"),
+        "nginx",
+    ),
+    Part(
+        "",
+        "Where the FIN never comes to the server, the answers come, and then nothing:",
+        ("--only", "half-close", "--timeout", "2"),
+        mischief={"at_fin": "swallow"},
+    ),
+    Part(
+        "Is anything lost, repeated, reordered, changed?",
+        "`order` sends 4 MiB of numbered pieces, `sizes` streams of all sizes up to "
+        "`--max-size`, those around the sizes of segments, TLS records and reads among them. "
+        "The first wrong byte is named by its offset in what was sent, with what was due and what came. "
+        "Lost:",
+        ("--only", "order"),
+        mischief={"drop": (100_000, 700)},
+    ),
+    Part("", "Sent twice:", ("--only", "order"), mischief={"duplicate": (100_000, 700)}),
+    Part("", "In the wrong order:", ("--only", "order"), mischief={"swap": (100_000, 700)}),
+    Part("", "One bit changed:", ("--only", "order"), mischief={"flip": 100_000}),
+    Part("", "Put in:", ("--only", "order"), mischief={"insert": (100_000, b"<html>")}),
+    Part("", "Cut off:", ("--only", "sizes"), mischief={"cut": 65536}),
+    Part(
+        "Are the bytes taken for text?",
+        "A server, or something between, that decodes what it carries leaves text as it is and "
+        "nothing else. This is a server with `--encoding utf-8`:",
+        ("--only", "bytes,text"),
+        server=("--encoding", "utf-8"),
+    ),
+    Part(
+        "Is there back-pressure?",
+        "The probe sends and reads nothing. Once all buffers on the way are full it must be "
+        "stopped; how much they hold is told. Who takes 256 MiB has no bound, and one slow "
+        "client can fill its memory:",
+        ("--only", "back-pressure"),
+        mischief={"unbounded": True},
+    ),
+    Part(
+        "Who answers?",
+        "`identity` opens `--connections` (10) and counts who answered, by the prefix without "
+        "the numbers that stand alone; `--identity REGEX` says what in it is the name, and "
+        "fails where a prefix does not match. Let each backend say its name: `-p '{env:NODE}: "
+        "'` or `-p '{hostname}: '`.",
+        ("--only", "identity"),
+        server=("-p", "green: "),
+        two=True,
+    ),
+    Part(
+        "Does the server see my address?",
+        "Give the server a prefix with `{peer}`. A path that speaks in its own name and sends "
+        "no PROXY header is found:",
+        ("--only", "proxy", "--prefix", "{peer}: "),
+        "haproxy",
+        ("-p", "{peer}: "),
+    ),
+    Part(
+        "How does a reset arrive?",
+        "A server with `--idle-timeout 1 --idle-action reset` aborts idle connections. If "
+        "something between makes a FIN of that, what was cut off looks whole. Ask for it by "
+        "name:",
+        ("--only", "reset"),
+        server=("--idle-timeout", "1", "--idle-action", "reset"),
+        mischief={"reset": "fin"},
+    ),
+)
+
+HELP = """\
+## From Python
+
+```python
+from echosvc import check
+
+result = await check("tcp:lb.example:9000", only=("half-close", "order"))
+for probe in result.probes:
+    print(probe.name, probe.result, probe.finding, probe.cause, probe.facts)
+```
+
+For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
+fixtures `echo_server` and `misbehaving_relay`; the relay breaks one thing at a time, as a
+`Mischief` says: it loses, repeats, swaps, changes or inserts bytes, cuts, closes or swallows at
+FIN, buffers without bound, forgets idle connections, comes late.
+
+## What it cannot know
+
+- A fault in the first bytes of every connection, while the prefix is learned, looks like another
+  prefix. `--prefix` gives what is due there, too.
+- Whether the path or the server did it. Check the server without the path to know.
+- `reset`: whether the server has sent one, unless it was told to.
+"""
