@@ -114,8 +114,8 @@ PARTS = (
         "Is anything lost, repeated, reordered, changed?",
         "`order` sends 4 MiB of numbered pieces, `sizes` streams of all sizes up to "
         "`--max-size`, those around the sizes of segments, TLS records and reads among them. "
-        "The first wrong byte is named by its offset in what was sent, with what was due and what came. "
-        "Lost:",
+        "The first wrong byte is named by its offset in what was sent, with what was due and what "
+        "came. Lost:",
         ("--only", "order"),
         mischief={"drop": (100_000, 700)},
     ),
