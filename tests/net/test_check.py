@@ -9,14 +9,18 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import LoopingCall
 
-from echosvc import EchoFactory
+from echosvc import EchoFactory, check
 from echosvc.endpoints import client_endpoint
 from echosvc.prefix import Template
 from echosvc.probe.check import Check, CheckResult, ProbeResult
 from echosvc.probe.path import MIB, Settings
 from echosvc.relay import Mischief, Relay
 from tests.harness import serving, within
+from tests.test_certificates import issue
 
 #: Without what takes long by its nature.
 FAST = ("idle", "find-idle", "reset")
@@ -338,3 +342,180 @@ async def test_a_relay_whose_server_is_gone():
         await within(relay.stop())
     assert [probe.result for probe in result.probes[:2]] == ["pass", "fail"]
     assert "ended by RST" in result.probes[1].finding
+
+
+# -- from Python, and over other transports -------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_can_be_asked_from_python():
+    async with serving(EchoFactory(log="quiet", prefix="{message}> ")) as (host, port):
+        endpoint = f"tcp:{host}:{port}"
+        result = await within(
+            Deferred.fromCoroutine(
+                check(endpoint, prefix="{message}> ", only=("order", "half-close"), max_size=MIB)
+            )
+        )
+        assert (result.endpoint, result.ok, result.interrupted) == (endpoint, True, False)
+        assert [(probe.name, probe.result) for probe in result.probes] == [
+            ("order", "pass"),
+            ("half-close", "pass"),
+        ]
+        made = TCP4ClientEndpoint(reactor, host, port)
+        refused = await within(
+            Deferred.fromCoroutine(check(made, reactor=reactor, prefix=b"x", only=("bytes",)))
+        )
+        assert [probe.result for probe in refused.probes] == ["fail", "skip"]
+        assert "not of the form that --prefix gives" in refused.probes[0].finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_is_a_path_too(tmp_path):
+    async with serving(EchoFactory(log="quiet"), f"unix:{tmp_path}/s"):
+        result = await within(
+            Deferred.fromCoroutine(check(f"unix:{tmp_path}/s", skip=FAST, max_size=MIB)), 60
+        )
+    assert failures(result) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_is_described_and_carries_everything(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost", days=30).pem)
+    where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
+    async with serving(EchoFactory(log="quiet"), where) as (_, port):
+        endpoint = f"tls:localhost:{port}:trustRoots={pem}"
+        result = await within(Deferred.fromCoroutine(check(endpoint, skip=FAST, max_size=MIB)), 60)
+    assert failures(result) == []
+    tls = next(probe for probe in result.probes if probe.name == "tls")
+    assert (tls.result, tls.facts["version"], tls.facts["days_left"]) == ("pass", "TLSv1.3", 29)
+    assert tls.facts["chain"] == ["CN=localhost"]
+
+
+# -- servers that are none ------------------------------------------------------------------
+
+
+class Hostile(Protocol):
+    """Does what its factory says."""
+
+    def connectionMade(self) -> None:
+        self.factory.met(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.heard(self.transport, data)
+
+
+async def against(met: Any = None, heard: Any = None, **settings: Any) -> CheckResult:
+    """Check a server that behaves like this."""
+    factory = Factory.forProtocol(Hostile)
+    factory.met = met or (lambda transport: None)
+    factory.heard = heard or (lambda transport, data: None)
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    try:
+        endpoint = f"tcp:127.0.0.1:{port.getHost().port}"
+        settings = {"timeout": 1.0, "skip": FAST, "max_size": MIB, **settings}
+        return await within(Deferred.fromCoroutine(check(endpoint, **settings)), 60)
+    finally:
+        await within(port.stopListening())
+
+
+def first_failure(result: CheckResult) -> ProbeResult:
+    return failures(result)[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_says_nothing():
+    probe = first_failure(await against())
+    assert probe.finding == "no answer to '~' within 1 s: nothing came back"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_hangs_up():
+    probe = first_failure(await against(met=lambda transport: transport.loseConnection()))
+    assert "the connection ended by" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_talks_without_end():
+    class Endless:
+        def __init__(self, transport: Any) -> None:
+            self._transport = transport
+            transport.registerProducer(self, True)
+            self.resumeProducing()
+
+        def resumeProducing(self) -> None:
+            self.paused = False
+            while not self.paused:
+                self._transport.write(b"x" * 65536)
+
+        def pauseProducing(self) -> None:
+            self.paused = True
+
+        def stopProducing(self) -> None:
+            self.paused = True
+
+    probe = first_failure(await against(met=Endless))
+    assert "and no answer to '~' in them" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_speaks_http():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        transport.loseConnection()
+
+    probe = first_failure(await against(heard=heard))
+    assert "HTTP" in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_sends_terminal_commands_in_its_prefix():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(b"\x1b[2J\x07: " + data)
+
+    result = await against(heard=heard, only=("echo", "identity"))
+    assert result.ok
+    for probe in result.probes:
+        assert probe.finding.isprintable()
+        assert "\\x1b[2J\\x07: " in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_answers_everything_twice():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data + data)
+
+    assert failures(await against(heard=heard))
+
+
+@pytest_twisted.ensureDeferred
+async def test_7_bit_text_is_named():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(bytes(byte & 0x7F for byte in data))
+
+    probe = first_failure(await against(heard=heard, only=("bytes",)))
+    assert "the eighth bit of each byte is taken off" in probe.cause
+    assert "rewritten from offset 128 on" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_line_ends_that_are_translated_are_named():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data.replace(b"\n", b"\r\n"))
+
+    probe = first_failure(await against(heard=heard, only=("bytes",)))
+    assert probe.cause == "line ends are translated on the way"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_trickle_has_an_end():
+    """Something comes all the time, and the probe never gets on."""
+
+    def met(transport: Any) -> None:
+        loop = LoopingCall(transport.write, b"x")
+        loop.clock = reactor
+        transport.protocol.connectionLost = lambda reason: loop.stop()
+        loop.start(0.2)
+
+    probe = first_failure(await against(met=met, timeout=0.5))
+    assert probe.finding == "not done within 3 s, though something came now and then"

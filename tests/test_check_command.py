@@ -1,0 +1,363 @@
+"""The command line of ``echosvc check``: options, lines, JSON, exit statuses."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from echosvc import cli
+from echosvc.listeners import PORT
+from echosvc.probe import command
+from echosvc.probe.check import NAMES, PROBES, CheckResult, ProbeResult, SettingsError
+from echosvc.probe.path import MIB, Settings
+from echosvc.talk import OutputError
+from tests.harness import LIMIT, Process, Server, environment, running
+
+COMMAND = [sys.executable, "-m", "echosvc", "check"]
+LOST = ProbeResult("order", "fail", "7 bytes lost", 1.5, "a full queue", {"offset": 5})
+FINE = ProbeResult("connect", "pass", "to it", 0.25)
+KNOWN = ProbeResult("rtt", "info", "near", 0.0)
+
+
+def check(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=4 * LIMIT, env=environment()
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running("--log", "quiet", "--listen", "tcp:0:interface=127.0.0.1") as it:
+        yield it
+
+
+@pytest.fixture
+def to(server: Server) -> str:
+    return f"tcp:127.0.0.1:{server.port}"
+
+
+def parsed(*words: str) -> Settings:
+    options = cli.parser().parse_args(["check", *words])
+    settings: Settings = options.prepare(options)
+    return settings
+
+
+def test_without_options_everything_has_its_default() -> None:
+    assert parsed() == Settings()
+    assert cli.parser().parse_args(["check"]).to == f"tcp:localhost:{PORT}"
+
+
+def test_every_option_is_understood() -> None:
+    words = "--only order,idle --skip text --idle .5,7 --connections 3 --timeout 2 --framing line"
+    asked = parsed("tcp:h:1", *words.split(), "--max-size", "2M", "--prefix", "", "--identity", "a")
+    assert asked.prefix is not None
+    assert asked.prefix.constant == b""
+    assert (asked.only, asked.skip, asked.idle) == (("order", "idle"), ("text",), (0.5, 7.0))
+    assert (asked.connections, asked.timeout, asked.framing) == (3, 2.0, "line")
+    assert (asked.max_size, asked.identity) == (2 * MIB, "a")
+    assert parsed("--find-idle", "600").find_idle == 600.0
+    for text, size in (("7", 7), ("3k", 3072), ("1G", 1 << 30)):
+        assert parsed("--max-size", text).max_size == size
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--only x", "there is no probe 'x'; there are connect, echo,"),
+        ("--skip order,", "there is no probe ''"),
+        ("--only order --skip order", "no probe is left"),
+        ("--only find-idle", "the probe find-idle needs --find-idle MAX"),
+        ("--identity (", "identity: "),
+    ],
+)
+def test_what_makes_no_sense_together_is_said(words: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(why)):
+        parsed(*words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--idle x", "--idle 0", "--idle 1,,2", "--idle inf", "--idle -1", "--find-idle 0",
+        "--timeout 0", "--timeout nan", "--connections 0", "--connections x", "--connections 1e3",
+        "--connections 10001", "--max-size 0", "--max-size x", "--max-size 5T", "--max-size -1",
+        "--framing x", "--prefix {x}", "--send-proxy v3", "a b",
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_one_line_and_status_2(
+    words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert_usage(["check", *words.split()], capfd)
+
+
+def assert_usage(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    try:
+        status = cli.main(words)
+    except SystemExit as leaving:
+        status = int(leaving.code or 0)
+    out, err = capfd.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("echosvc: ")
+    return err
+
+
+@pytest.mark.parametrize("endpoint", ["x", "tcp:", "tcp:h:0", "foo:bar", ""])
+def test_a_wrong_endpoint_is_named(endpoint: str) -> None:
+    done = check(endpoint)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"echosvc: ENDPOINT {endpoint!r}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_tls_options_are_for_tls(to: str) -> None:
+    done = check(to, "--ca", "x")
+    assert done.stderr == f"echosvc: --ca: is for tls: endpoints, and ENDPOINT is {to!r}\n"
+
+
+def test_the_help_lists_every_probe_and_has_examples() -> None:
+    done = check("--help")
+    assert done.returncode == 0
+    listed = re.findall(r"^  ([a-z-]+)  +\S", done.stdout.partition("probes, in this")[2], re.M)
+    assert tuple(name for name in listed if name in NAMES) == NAMES
+    assert "examples:" in done.stdout
+    assert all(probe.summary for probe in PROBES)
+
+
+def test_lines_are_aligned_and_a_failure_has_its_cause() -> None:
+    out = io.BytesIO()
+    output = command.Output(out, as_json=False)
+    for probe in (FINE, LOST):
+        output.began(probe.name)
+        output.found(probe)
+    output.over(CheckResult("tcp:h:1", (FINE, LOST, KNOWN)))
+    assert out.getvalue().decode() == (
+        "PASS  connect        to it (0.25 s)\n"
+        "FAIL  order          7 bytes lost (1.50 s)\n"
+        "                     likely: a full queue\n"
+        "tcp:h:1: NOT OK: 1 passed, 1 failed, 1 for information\n"
+    )
+
+
+def test_json_is_one_object_with_figures() -> None:
+    out = io.BytesIO()
+    output = command.Output(out, as_json=True)
+    output.found(LOST)
+    assert out.getvalue() == b""
+    output.over(CheckResult("tcp:h:1", (LOST,)))
+    output.over(CheckResult("tcp:h:1", (LOST,)))  # at the shutdown
+    assert json.loads(out.getvalue()) == {
+        "endpoint": "tcp:h:1",
+        "ok": False,
+        "probes": [
+            {
+                "name": "order", "result": "fail", "finding": "7 bytes lost",
+                "cause": "a full queue", "seconds": 1.5, "offset": 5,
+            }
+        ],
+    }  # fmt: skip
+
+
+def test_after_an_interrupt_nothing_is_found_any_more() -> None:
+    out = io.BytesIO()
+    output = command.Output(out, as_json=False)
+    output.found(FINE)
+    output.over(CheckResult("tcp:h:1", (FINE,), interrupted=True))
+    output.found(LOST)
+    assert out.getvalue().decode().splitlines()[1:] == ["tcp:h:1: interrupted: 1 passed, 0 failed"]
+
+
+def test_a_full_disk_is_said() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match="standard output: ENOSPC"):
+        command.Output(Full(), as_json=False).found(FINE)
+
+
+def test_a_clean_server_passes(to: str) -> None:
+    done = check(to, "--skip", "idle,reset,back-pressure", "--max-size", "1M")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"PASS  connect        to {to[4:]} in ")
+    assert lines[1].startswith("PASS  echo           what is sent comes back, prefix 'Sending: ' (")
+    assert lines[-1] == f"{to}: ok: 8 passed, 0 failed, 2 for information, 2 skipped"
+
+
+def test_a_failure_is_status_1_and_the_rest_is_skipped() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"tcp:127.0.0.1:{taken.getsockname()[1]}"
+    done = check(endpoint, "--only", "connect,order")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "ECONNREFUSED" in done.stdout.splitlines()[0]
+    assert "SKIP  order          no connection" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{endpoint}: NOT OK: 0 passed, 1 failed, 1 skipped"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_says_what_was_found(to: str, as_json: bool) -> None:
+    process = Process([*COMMAND, to, "--only", "connect,idle", *["--json"] * as_json])
+    try:
+        if as_json:
+            wait_for_connections(process.pid, 3)
+        else:
+            process.wait_line("PASS  connect")
+        process.signal(signal.SIGINT)
+        assert process.wait() == 130
+        text = "\n".join(process.lines)
+    finally:
+        process.close()
+    if as_json:
+        result = json.loads(text)
+        assert (result["ok"], result["interrupted"]) == (False, True)
+        assert [probe["name"] for probe in result["probes"]] == ["connect"]
+    else:
+        assert text.splitlines()[1:] == [f"{to}: interrupted: 1 passed, 0 failed"]
+
+
+def wait_for_connections(pid: int, count: int) -> None:
+    """Until a process has so many sockets: the idle probe's."""
+    from tests.harness import wait_until
+
+    def sockets() -> int:
+        links = [
+            os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
+        ]
+        return sum(link.startswith("socket:") for link in links)
+
+    wait_until(lambda: sockets() >= count)
+
+
+def test_standard_output_that_takes_nothing_is_said(to: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, to, "--only", "connect"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=LIMIT, env=environment(),
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("echosvc: standard output: ENOSPC")
+
+
+def test_on_a_terminal_it_shows_what_goes_on(to: str) -> None:
+    """On standard error alone: standard output has the findings."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, to, "--only", "idle", "--idle", "0.3"],
+        stdout=subprocess.PIPE, stderr=slave, text=True, env={**environment(), "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 4096):
+            shown += piece
+    except OSError:  # the end of a terminal
+        pass
+    out, _ = process.communicate(timeout=LIMIT)
+    os.close(master)
+    assert process.returncode == 0
+    assert b"idle" in shown
+    assert out.splitlines()[0].startswith("PASS  idle           survived 0.3 s")
+
+
+_SERVER_IMPORTS = """
+import sys
+import twisted.plugins.echosvc_plugin, echosvc.service, echosvc.factory, echosvc.options
+from echosvc import EchoFactory, EchoService
+wrong = [name for name in sys.modules if name.startswith(("echosvc.probe", "hdrh", "rich"))]
+wrong += [name for name in ("echosvc.relay", "echosvc.testing", "pytest") if name in sys.modules]
+sys.exit(" ".join(wrong) or 0)
+"""
+
+
+def test_a_server_imports_nothing_of_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SERVER_IMPORTS], capture_output=True, text=True, env=environment()
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+_WITHOUT_EXTRAS = """
+import sys
+sys.modules["hdrh"] = sys.modules["rich"] = None
+from echosvc.__main__ import main
+sys.argv[1:] = ["check", sys.argv[1], "--only", "rtt,order"]
+sys.exit(main())
+"""
+
+
+def test_without_the_extra_only_round_trips_are_skipped(to: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_EXTRAS, to],
+        capture_output=True, text=True, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SKIP  rtt            needs HdrHistogram: pip install 'echosvc[probe]'" in done.stdout
+
+
+_CONFTEST = 'pytest_plugins = ["echosvc.testing"]\n'
+_TESTS = """
+import socket
+
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from echosvc.testing import Mischief
+
+
+def exchange(port, data):
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        pieces = []
+        while piece := client.recv(65536):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_server(echo_server):
+    assert await deferToThread(exchange, echo_server.port, b"hello") == b"Sending: hello"
+    assert [outcome.value for outcome in echo_server.outcomes] == ["finished"]
+    assert echo_server.factory.bytes_in == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_settings(echo_server):
+    await echo_server.start(prefix="> ", framing="line")
+    assert await deferToThread(exchange, echo_server.port, b"a\\nb\\n") == b"> a\\n> b\\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_relay(misbehaving_relay):
+    port = misbehaving_relay(Mischief(drop=(10, 2)))
+    assert await deferToThread(exchange, port, b"hello") == b"Sending: hlo"
+    assert await deferToThread(exchange, misbehaving_relay(), b"hello") == b"Sending: hello"
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_servers(misbehaving_relay, echo_server):
+    port = misbehaving_relay(None, ("127.0.0.1", echo_server.port), ("127.0.0.1", 1))
+    assert await deferToThread(exchange, port, b"hello") == b"Sending: hello"
+"""
+
+
+def test_the_fixtures_work_as_they_are_described(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(_CONFTEST)
+    (tmp_path / "test_client.py").write_text(_TESTS)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        capture_output=True, text=True, timeout=2 * LIMIT, env=environment(), cwd=tmp_path,
+    )  # fmt: skip
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
