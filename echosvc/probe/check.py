@@ -255,6 +255,7 @@ def _facts(failed: Failed) -> dict[str, Any]:
         "fault": fault.kind.value,
         "offset": fault.offset,
         "length": fault.length,
+        "before": fault.before.hex(),
         "expected": fault.expected.hex(),
         "seen": fault.seen.hex(),
     }

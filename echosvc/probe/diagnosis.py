@@ -42,6 +42,7 @@ class Fault:
         piece, how many came late. 0 = not known.
     :ivar origin: where repeated bytes stand; where the bytes that came too early do.
     :ivar early: how many bytes came too early.
+    :ivar before: the bytes right before it, which are as they should be.
     :ivar expected: what was due there.
     :ivar seen: what came.
     :ivar explained: it accounts for everything that came after it.
@@ -52,6 +53,7 @@ class Fault:
     length: int = 0
     origin: int = 0
     early: int = 0
+    before: bytes = b""
     expected: bytes = b""
     seen: bytes = b""
     explained: bool = True
@@ -100,7 +102,14 @@ def _fault(guess: _Guess, offset: int, due: bytes, seen: bytes, explained: bool)
     at = offset + guess.base
     origin = offset + guess.origin if guess.kind in (Kind.REPEATED, Kind.REORDERED) else 0
     return Fault(
-        guess.kind, at, guess.length, origin, guess.early, due[:SHOWN], seen[:SHOWN], explained
+        guess.kind,
+        at,
+        guess.length,
+        origin,
+        guess.early,
+        expected=due[:SHOWN],
+        seen=seen[:SHOWN],
+        explained=explained,
     )
 
 

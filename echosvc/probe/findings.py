@@ -85,7 +85,8 @@ def told(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...] = ()) ->
             "silence": ": then nothing more came",
         }.get(how, "")
     else:
-        what += f": expected {shown(fault.expected)}, seen {shown(fault.seen)}"
+        after = f" after {shown(fault.before)}" if fault.before else ""
+        what += f":{after} expected {shown(fault.expected)}, seen {shown(fault.seen)}"
     return what, rewritten or _cause(fault, how, prefix, totals)
 
 

@@ -61,8 +61,6 @@ async def _addresses(path: Path) -> list[dict[str, Any]]:
         )
     except (OSError, UnicodeError):
         return []
-    if len(found) < 2:  # what there is to be said of it, the connection itself says
-        return []
     return [await _address(path, entry[0], entry[4]) for entry in found]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.task import deferLater
 
 from echosvc.probe.findings import Failed, Finding, amount
 from echosvc.probe.path import MIB, Line, Path
@@ -22,6 +24,9 @@ LARGE = (MIB, 16 * MIB, 64 * MIB)
 _LINES = 8
 #: Of the stream that is looked at for order, bytes.
 ORDERED = 4 * MIB
+#: Pieces that text is sent in, and seconds between two of them at least.
+_PIECES = 12
+_APART = 0.005
 #: Bytes that each of many connections carries.
 EACH = 65536
 
@@ -117,13 +122,21 @@ async def text(path: Path) -> Finding:
     payload = Text(data)
     verifier = line.verifier(payload)
     if path.settings.framing == "chunk":
-        for place in range(0, len(data), 5):  # in the middle of most characters
-            await line.client.write(data[place : place + 5])
+        for piece in _cut(data):  # each in a segment of its own, and so read by itself
+            await line.client.write(piece)
+            await deferLater(path.reactor, max(_APART, line.trip))
     else:
         await line.send(payload)
     await line.verify(verifier)
     await line.nothing_more(verifier)
     return Finding(f"{len(letters)} characters of UTF-8 cut in their middle come back as they went")
+
+
+def _cut(data: bytes) -> list[bytes]:
+    """Cut text in the middle of characters."""
+    inside = [place for place, byte in enumerate(data) if byte & 0xC0 == 0x80]
+    places = [0, *inside[:: max(1, len(inside) // _PIECES)], len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 async def connections(path: Path) -> Finding:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from echosvc.probe.diagnosis import SHOWN, Fault, Kind, agreeing, diagnose
 from echosvc.probe.marks import Mark
 from echosvc.probe.payload import Source
 
 #: So much of what comes after the first wrong byte is looked at, bytes.
 WINDOW = 256 * 1024
+#: Bytes before the first wrong one that are shown.
+CONTEXT = 8
 #: How far before and behind that byte what came is searched for, bytes.
 REACH = 4 * 1024 * 1024
 
@@ -120,11 +124,14 @@ class Verifier:
         due = self._payload.at(self.offset, REACH + len(seen))
         left = self._payload.size - self.offset
         if over and not seen:
-            self.fault = Fault(Kind.CUT, self.offset, left, expected=due[:SHOWN])
+            near = before[-CONTEXT:], due[:SHOWN]
+            self.fault = Fault(Kind.CUT, self.offset, left, before=near[0], expected=near[1])
             return
         over = over and len(due) == left
         faults = [diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)]
-        self.fault = next((fault for fault in faults if fault.explained), faults[0])
+        best = next((fault for fault in faults if fault.explained), faults[0])
+        right = self._payload.at(best.offset - CONTEXT, min(CONTEXT, best.offset))
+        self.fault = replace(best, before=right)
 
     def _readings(self, seen: bytes) -> list[bytes]:
         """What came, and the same without a part of a mark at its beginning."""

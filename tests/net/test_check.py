@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
 
 from echosvc import EchoFactory, check
+from echosvc.certificates import ClientTLS
 from echosvc.endpoints import client_endpoint
 from echosvc.prefix import Template
 from echosvc.probe.check import Check, CheckResult, ProbeResult
@@ -149,7 +150,7 @@ async def test_lost_bytes(upstream):
     if upstream:
         # Behind the token that was sent first; two stamps have most of their digits in common.
         assert 99_999 <= probe.facts["offset"] <= 99_999 + 8
-    assert probe.finding.startswith(f"700 bytes lost at offset {probe.facts['offset']}: expected ")
+    assert probe.finding.startswith(f"700 bytes lost at offset {probe.facts['offset']}: after ")
 
 
 @BOTH
@@ -519,3 +520,57 @@ async def test_a_trickle_has_an_end():
 
     probe = first_failure(await against(met=met, timeout=0.5))
     assert probe.finding == "not done within 3 s, though something came now and then"
+
+
+# -- each probe, against a path that breaks just that ---------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_text_that_is_decoded_segment_by_segment():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data.decode("utf-8", "replace").encode())
+
+    result = await against(heard=heard, only=("echo", "text"))
+    assert [probe.result for probe in result.probes] == ["pass", "fail"]
+    assert "decoded as UTF-8" in result.probes[1].cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_limit_of_connections():
+    probe = only(await checked(None, "connections", servers=[{"max_per_peer": 5}], connections=8))
+    assert probe.result == "fail"
+    assert "of 8: the connection ended by" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_way_is_measured():
+    probe = only(await checked(Mischief(delay=0.1), "rtt"))
+    assert probe.result == "info"
+    assert 200_000 <= probe.facts["nodelay"]["p50_us"] < 300_000
+
+
+async def tls_check(pem: Any, words: ClientTLS, *names: str) -> CheckResult:
+    where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
+    async with serving(EchoFactory(log="quiet"), where) as (_, port):
+        endpoint = f"tls:localhost:{port}"
+        target = client_endpoint(reactor, endpoint, words)
+        run = Check(reactor, target, Settings(only=names, timeout=TIMEOUT), endpoint).run()
+        return await within(Deferred.fromCoroutine(run))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_has_ended(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost", days=-0.5).pem)
+    probe = only(await tls_check(pem, ClientTLS(insecure=True), "tls"))
+    assert probe.result == "fail"
+    assert "a certificate of 'CN=localhost' ended 1 days ago" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_nobody_vouches_for(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost").pem)
+    result = await tls_check(pem, ClientTLS(), "connect", "tls")
+    assert [probe.result for probe in result.probes] == ["fail", "skip"]
+    assert "TLS: certificate verify failed" in result.probes[0].finding
