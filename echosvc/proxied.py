@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from echosvc.proxy import Address, Header, HeaderParser, ProxyError
+from echosvc.stream import Stream
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
@@ -58,6 +59,9 @@ class Proxied(Protocol):
     def connectionMade(self) -> None:
         """Wait, not for ever."""
         self._home.meet(self)
+        if not isinstance(self.transport, Stream):  # whose protocol and addresses we can change
+            self.refuse("PROXY headers are for listeners of echosvc.endpoints.server_endpoint()")
+            return
         limit = self._home.config.handshake_timeout
         if limit:
             self.due = self._home.sweep.now() + limit

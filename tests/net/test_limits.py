@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import formatEvent, globalLogPublisher
 
 from echosvc import Outcome
@@ -391,3 +393,25 @@ async def test_an_embedder_sees_the_clients_address():
     async with serving(factory) as address:
         await in_thread(exchange, address, build(2, SOURCE, DESTINATION))
     assert seen == [IPv4Address("TCP", *SOURCE)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_another_transport_than_ours_a_header_is_refused_in_words():
+    """Of Twisted's own we cannot change the addresses: limits would judge the proxy."""
+    factory = Recording(**PROXIES)
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    try:
+        with lines() as said:
+            data = build(2, SOURCE, DESTINATION) + b"hello"
+            assert await in_thread(_refused, port.getHost().port, data)
+    finally:
+        await port.stopListening()
+    (line,) = [line for line in said if "refused" in line]
+    assert "PROXY headers are for listeners of echosvc.endpoints.server_endpoint()" in line
+
+
+def _refused(port: int, data: bytes) -> bool:
+    with connect(("127.0.0.1", port)) as client, suppress(ConnectionError):
+        client.sendall(data)
+        return is_reset_or_end(client)
+    return True
