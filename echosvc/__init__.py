@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from echosvc.client import EchoClient, EchoClientFactory, connect
     from echosvc.config import Config, ConfigError
     from echosvc.factory import EchoFactory
-    from echosvc.probe.check import CheckResult, ProbeResult, check
+    from echosvc.probe.check import check
+    from echosvc.probe.result import CheckResult, ProbeResult
     from echosvc.proxying import ProxyingEndpoint
     from echosvc.report import Outcome
     from echosvc.secure import TLSConnector, TLSListener
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from echosvc.service import EchoService
 
 _HOMES = {
-    "CheckResult": "probe.check",
+    "CheckResult": "probe.result",
     "Config": "config",
     "ConfigError": "config",
     "EchoClient": "client",
@@ -33,7 +34,7 @@ _HOMES = {
     "EchoProtocol": "server",
     "EchoService": "service",
     "Outcome": "report",
-    "ProbeResult": "probe.check",
+    "ProbeResult": "probe.result",
     "ProxyingEndpoint": "proxying",
     "TLSConnector": "secure",
     "TLSListener": "secure",

@@ -20,8 +20,9 @@ import pytest
 from echosvc import cli
 from echosvc.listeners import PORT
 from echosvc.probe import command
-from echosvc.probe.check import NAMES, PROBES, CheckResult, ProbeResult, SettingsError
-from echosvc.probe.path import MIB, Settings
+from echosvc.probe.check import NAMES, PROBES, SettingsError
+from echosvc.probe.result import CheckResult, ProbeResult
+from echosvc.probe.settings import MIB, Settings
 from echosvc.talk import OutputError
 from tests.harness import LIMIT, Process, Server, environment, running
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import echosvc
 
 HOUSE = Path(echosvc.__file__).parent
+PROBE = sorted(path.stem for path in (HOUSE / "probe").glob("*.py") if path.stem != "__init__")
 MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__init__")
 
 #: Rooms of the house from the ground up: each may import what stands before it.
@@ -71,6 +72,7 @@ class ImportTests(SynchronousTestCase):
 
     def test_no_import_installs_a_reactor(self) -> None:
         names = ["echosvc", *(f"echosvc.{name}" for name in MODULES)]
+        names += [f"echosvc.probe.{name}" for name in PROBE]
         names.append("twisted.plugins.echosvc_plugin")
         command = [sys.executable, "-c", _NO_REACTOR.format(names=names)]
         done = subprocess.run(
@@ -94,6 +96,17 @@ class ImportTests(SynchronousTestCase):
             text = (HOUSE / f"{name}.py").read_text("utf-8")
             self.assertNotIn("import twisted", text)
             self.assertNotIn("from twisted", text)
+
+    def test_what_judges_streams_imports_no_twisted(self) -> None:
+        for name in ("payload", "marks", "diagnosis", "verify", "learning", "settings", "result"):
+            text = (HOUSE / "probe" / f"{name}.py").read_text("utf-8")
+            self.assertNotIn("import twisted", text)
+            self.assertNotIn("from twisted", text)
+
+    def test_only_the_command_line_asks_probes(self) -> None:
+        for name in MODULES:
+            if name not in ("cli", "__init__"):
+                self.assertNotIn("probe", imported(name), name)
 
     def test_only_the_command_lines_see_options(self) -> None:
         for name in MODULES:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,14 +16,14 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target, client_endpoint
 from echosvc.prefix import Template
-from echosvc.probe import ends, peer, streams
-from echosvc.probe.findings import Failed, Finding, Skipped
-from echosvc.probe.path import Path, Settings
+from echosvc.probe import ends, idleness, peer, streams
+from echosvc.probe.findings import Failed, Finding, Skipped, amount
+from echosvc.probe.path import Path
+from echosvc.probe.result import CheckResult, ProbeResult, Result
+from echosvc.probe.settings import Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
-
-Result = Literal["pass", "fail", "info", "skip"]
 
 
 @dataclass(frozen=True)
@@ -60,63 +60,14 @@ PROBES = (
     Probe("rtt", peer.round_trip),
     Probe("tls", peer.tls),
     Probe("proxy", peer.proxy),
-    Probe("reset", ends.reset),
-    Probe("idle", ends.idle, lambda settings: max(settings.idle, default=0.0)),
-    Probe("find-idle", ends.find_idle, lambda settings: settings.find_idle),
+    Probe("reset", idleness.reset),
+    Probe("idle", idleness.idle, lambda settings: max(settings.idle, default=0.0)),
+    Probe("find-idle", idleness.find_idle, lambda settings: settings.find_idle),
 )
 NAMES = tuple(probe.name for probe in PROBES)
+#: Bytes a second that a path must carry at least, or it is not slow but broken.
+SLOWEST = 100
 _FIRST = ("connect", "echo")
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """What one probe found.
-
-    :ivar name: the probe's.
-    :ivar result: pass, fail, info or skip.
-    :ivar finding: in words.
-    :ivar cause: of a failure, the likeliest one; or "".
-    :ivar seconds: how long it took.
-    :ivar facts: the finding for programs; its names depend on the probe.
-    """
-
-    name: str
-    result: Result
-    finding: str
-    seconds: float
-    cause: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        own = {"name": self.name, "result": self.result, "finding": self.finding}
-        cause = {"cause": self.cause} if self.cause else {}
-        return {**own, **cause, "seconds": round(self.seconds, 6), **self.facts}
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What all probes found.
-
-    :ivar endpoint: the path's far end.
-    :ivar probes: in the order in which they were made.
-    :ivar interrupted: not all that were asked for were made.
-    """
-
-    endpoint: str
-    probes: tuple[ProbeResult, ...]
-    interrupted: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing that was asked for failed."""
-        return not self.interrupted and all(probe.result != "fail" for probe in self.probes)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        more = {"interrupted": True} if self.interrupted else {}
-        probes = [probe.as_dict() for probe in self.probes]
-        return {"endpoint": self.endpoint, "ok": self.ok, **more, "probes": probes}
 
 
 class SettingsError(ValueError):
@@ -235,12 +186,22 @@ class Check:
         except Skipped as skipped:
             return ProbeResult(probe.name, "skip", str(skipped), 0.0)
         except defer.TimeoutError:
-            words = f"not done within {limit:g} s, though something came now and then"
-            return ProbeResult(probe.name, "fail", words, 0.0, "the path is slow: try --timeout")
+            return self._out_of_time(probe, limit)
         except CancelledError:
             raise
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
+
+    def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
+        came = self._path.came_back()
+        if came < limit * SLOWEST:
+            words = f"not done within {limit:g} s, though something came now and then"
+            return ProbeResult(probe.name, "fail", words, 0.0, "the far end does not get on")
+        words = (
+            f"not done within {limit:g} s; {amount(came)} came back as they went,"
+            f" {amount(int(came / limit))} a second: more --timeout, or less --max-size"
+        )
+        return ProbeResult(probe.name, "info", words, 0.0, facts={"bytes": came})
 
 
 async def _coroutine(probe: Probe, path: Path) -> Finding:
@@ -262,7 +223,7 @@ def _facts(failed: Failed) -> dict[str, Any]:
 
 
 class Asked(TypedDict, total=False):
-    """The fields of :class:`~echosvc.probe.path.Settings` but the prefix, as keyword arguments."""
+    """The fields of :class:`~echosvc.probe.settings.Settings` but the prefix, by keyword."""
 
     framing: str
     only: tuple[str, ...]
@@ -287,7 +248,7 @@ async def check(
     :param endpoint: one of Twisted's, or its string, such as ``tcp:192.0.2.7:8107``.
     :param reactor: what to run on; ``None`` = the global one.
     :param prefix: the server's, a template or bytes; ``None``: it is learned.
-    :param settings: the other fields of :class:`~echosvc.probe.path.Settings`.
+    :param settings: the other fields of :class:`~echosvc.probe.settings.Settings`.
     :raises EndpointError: the endpoint cannot be understood.
     :raises SettingsError: settings that make no sense.
     :raises TemplateError: a prefix that is no template.

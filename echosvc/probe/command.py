@@ -15,7 +15,7 @@ from echosvc.listeners import error_name
 from echosvc.talk import OutputError
 
 if TYPE_CHECKING:
-    from echosvc.probe.check import CheckResult, ProbeResult
+    from echosvc.probe.result import CheckResult, ProbeResult
 
 SUMMARY = "say what a path does to bytes: a table of probes"
 EPILOG = """\
@@ -259,7 +259,7 @@ def settings(words: argparse.Namespace) -> Any:
     :raises SettingsError: they make no sense together.
     """
     from echosvc.probe.check import validate
-    from echosvc.probe.path import Settings
+    from echosvc.probe.settings import Settings
 
     asked = Settings(
         prefix=words.prefix,

@@ -17,7 +17,8 @@ from twisted.internet.threads import deferToThread
 from echosvc.answer import prefix_pattern
 from echosvc.listeners import error_name
 from echosvc.probe.findings import Failed, Finding, Skipped, duration, shown
-from echosvc.probe.path import Line, Path, framed
+from echosvc.probe.line import Line, framed
+from echosvc.probe.path import Path
 from echosvc.probe.payload import Text
 from echosvc.probe.streams import gathered
 

@@ -11,8 +11,10 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 
 from echosvc.probe.findings import Failed, Finding, amount
-from echosvc.probe.path import MIB, Line, Path
+from echosvc.probe.line import Line
+from echosvc.probe.path import Path
 from echosvc.probe.payload import Source, Text
+from echosvc.probe.settings import MIB
 
 _Result = TypeVar("_Result")
 

@@ -17,8 +17,9 @@ from echosvc import EchoFactory, check
 from echosvc.certificates import ClientTLS
 from echosvc.endpoints import client_endpoint
 from echosvc.prefix import Template
-from echosvc.probe.check import Check, CheckResult, ProbeResult
-from echosvc.probe.path import MIB, Settings
+from echosvc.probe.check import Check
+from echosvc.probe.result import CheckResult, ProbeResult
+from echosvc.probe.settings import MIB, Settings
 from echosvc.relay import Mischief, Relay
 from tests.harness import serving, within
 from tests.test_certificates import issue
@@ -574,3 +575,30 @@ async def test_a_certificate_that_nobody_vouches_for(tmp_path):
     result = await tls_check(pem, ClientTLS(), "connect", "tls")
     assert [probe.result for probe in result.probes] == ["fail", "skip"]
     assert "TLS: certificate verify failed" in result.probes[0].finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_path_is_slow_and_not_broken():
+    """It carries 20 kB a second, and all of them right."""
+
+    class Slow:
+        def __init__(self, transport: Any) -> None:
+            self._transport, self._waiting = transport, b""
+            self._loop = LoopingCall(self._send)
+            self._loop.clock = reactor
+            transport.protocol.connectionLost = lambda reason: self._loop.stop()
+            transport.protocol.dataReceived = self._take
+            self._loop.start(0.05)
+
+        def _take(self, data: bytes) -> None:
+            self._waiting += data
+
+        def _send(self) -> None:
+            self._transport.write(self._waiting[:1000])
+            self._waiting = self._waiting[1000:]
+
+    result = await against(met=Slow, only=("order",), timeout=0.5)
+    probe = only(result)
+    assert probe.result == "info"
+    assert "came back as they went" in probe.finding
+    assert result.ok

@@ -1,0 +1,94 @@
+"""Prefix and greeting, as a first exchange tells them. No Twisted, no I/O."""
+
+from __future__ import annotations
+
+from echosvc.prefix import Template
+from echosvc.probe.findings import Failed, shown
+from echosvc.probe.marks import bound
+from echosvc.probe.settings import Settings
+
+#: How PROXY headers begin, of both versions.
+_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
+
+
+def without_header(before: bytes, framing: str) -> bytes:
+    """Give what came before a token, without the length that stands before a reply."""
+    return before[4:] if framing == "length" else before
+
+
+def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, bytes]:
+    """Give prefix and greeting, from what came before the first reply and before the second.
+
+    :raises Failed: the prefix changes, or is not of the form that was given.
+    """
+    if any(header in first for header in _HEADERS):
+        raise Failed(
+            f"the PROXY header came back like a message: {shown(first)}",
+            "the server, or what is before it, does not expect one",
+        )
+    header = 4 * (settings.framing == "length")
+    if settings.prefix is not None:
+        if bound(settings.prefix, second) is None:
+            raise Failed(
+                f"the prefix is {shown(second)}, which is not of the form that --prefix gives",
+                "another server answers, or --prefix is wrong",
+            )
+        for start in range(len(first) - header + 1):
+            if bound(settings.prefix, first[start + header :]) is not None:
+                return settings.prefix, first[:start]
+    if first.endswith(second):
+        return Template.literal(second), first[: len(first) - len(second) - header]
+    raise Failed(
+        f"the prefix changes from reply to reply: {shown(first)}, then {shown(second)}",
+        "give it with --prefix in the server's template syntax, such as '{message}: '; or several"
+        " servers answer on one connection",
+    )
+
+
+def recognized(
+    settings: Settings, known: Template, greeting: bytes, before: bytes
+) -> tuple[Template, bytes]:
+    """Give the prefix of one connection, from what came before its first reply.
+
+    :param known: the first connection's, as :func:`learned` gave it.
+    :raises Failed: it is not of the form that was given.
+    """
+    header = 4 * (settings.framing == "length")
+    prefix = before.removeprefix(greeting)[header:]
+    if settings.prefix is None:
+        constant = known.constant or b""
+        if greeting and not before.startswith(greeting) and before.endswith(constant):
+            prefix = constant  # behind another greeting
+        return Template.literal(prefix), prefix
+    template = bound(known, prefix)
+    starts = iter(range(len(before) - header + 1))
+    while template is None and (start := next(starts, None)) is not None:
+        prefix = before[start + header :]
+        template = bound(known, prefix)
+    if template is None:
+        raise Failed(
+            f"the prefix is {shown(prefix)} on another connection, not of the form that"
+            " --prefix gives",
+            "another server answers there",
+        )
+    return template, prefix
+
+
+def no_answer(how: str, came: bytes, token: bytes, settings: Settings) -> tuple[str, str]:
+    """Say that a token did not come back, and the likeliest cause."""
+    what = f"what came is {shown(came)}" if came else "nothing came back"
+    if how == "silence":
+        why = f"no answer to {shown(token)} within {settings.timeout:g} s: {what}"
+    else:
+        why = f"the connection ended by {how} before an answer to {shown(token)}: {what}"
+    return why, _cause(how, came)
+
+
+def _cause(how: str, came: bytes) -> str:
+    if came.startswith(b"HTTP/"):
+        return "something between speaks HTTP, or this is no echo server"
+    if came:
+        return "another framing (--framing), or no echo server"
+    if how == "silence":
+        return "the far end does not answer; or another framing (--framing); or TLS is expected"
+    return "something between has nobody to pass it to; or the server refuses; or TLS is expected"

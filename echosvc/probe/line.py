@@ -1,0 +1,206 @@
+"""One connection over a path: what goes out, what comes, and whether that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from echosvc.client import EchoClient
+from echosvc.prefix import Template
+from echosvc.probe.findings import Failed, shown, told
+from echosvc.probe.learning import learned, no_answer, recognized, without_header
+from echosvc.probe.marks import Mark
+from echosvc.probe.payload import Source
+from echosvc.probe.verify import Verifier
+
+if TYPE_CHECKING:
+    from echosvc.probe.path import Path
+
+#: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
+PIECE = 65536
+FRAME = 16384
+#: What the prefix is learned with: one byte, which no path can cut.
+TOKEN = b"~"
+#: Longest greeting and prefix that are waited for, bytes.
+_LONGEST = 65536
+
+
+class Ended(Exception):
+    """The connection ended; how: ``FIN``, ``RST`` or ``silence``."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
+
+
+class Line:
+    """One connection over the path.
+
+    :ivar mark: what stands before replies on it.
+    :ivar prefix: the first reply's.
+    :ivar heard: bytes that came.
+    :ivar said: bytes that went out before the stream that is verified.
+    :ivar trip: seconds that the last question and its answer took.
+    """
+
+    def __init__(self, path: Path, client: EchoClient) -> None:
+        self._path = path
+        self.client = client
+        self.mark = Mark(Template.literal(b""))
+        self.prefix = b""
+        self.template = Template.literal(b"")
+        self.heard = self.said = 0
+        self.trip = 0.0
+
+    # -- raw ------------------------------------------------------------------
+
+    async def receive(self, seconds: float | None = None) -> bytes:
+        """Give what comes next.
+
+        :raises Ended: nothing did for so long (default: the time-out), or an end came.
+        """
+        limit = self._path.settings.timeout if seconds is None else seconds
+        waiting = self.client.receive().addTimeout(limit, self._path.reactor)
+        try:
+            data = await waiting
+        except defer.TimeoutError:
+            raise Ended("silence") from None
+        except CancelledError:
+            raise
+        except Exception:
+            raise Ended("RST") from None
+        if not data:
+            raise Ended("FIN")
+        self.heard += len(data)
+        return data
+
+    def write(self, message: bytes) -> Deferred[None]:
+        """Send one message, framed; fires when more may be sent."""
+        return self.client.write(framed(self._path.settings.framing, message))
+
+    # -- learning -------------------------------------------------------------
+
+    async def ask(self, token: bytes = TOKEN) -> bytes:
+        """Send a token; give what comes before it.
+
+        :raises Failed: it does not come back.
+        """
+        token += b"\n" * (self._path.settings.framing == "line")
+        self.write(token).addErrback(_ignored)
+        self.said += len(framed(self._path.settings.framing, token))
+        came, began = b"", monotonic()
+        try:
+            while not came.endswith(token):
+                came += await self.receive()
+                if len(came) > _LONGEST:
+                    raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
+        except Ended as end:
+            raise Failed(*no_answer(end.how, came, token, self._path.settings)) from None
+        self.trip = monotonic() - began
+        return came[: -len(token)]
+
+    async def greet(self) -> None:
+        """Learn this connection's prefix.
+
+        :raises Failed: there is no answer, or it is not of the form that was given.
+        """
+        before = await self.ask()
+        path = self._path
+        if path.template is None:
+            again = without_header(await self.ask(), path.settings.framing)
+            path.template, path.greeting = learned(path.settings, before, again)
+        self.template, self.prefix = recognized(path.settings, path.template, path.greeting, before)
+        self.use(frozenset())
+
+    def use(self, sizes: frozenset[int]) -> None:
+        """Expect replies to messages of these sizes."""
+        headers = sizes if self._path.settings.framing == "length" else frozenset()
+        self.mark = Mark(self.template, headers)
+
+    # -- streams --------------------------------------------------------------
+
+    async def exchange(self, payload: Source, finish: bool = False) -> Verifier:
+        """Send a payload, and verify it as it comes back.
+
+        :param finish: send FIN right behind it.
+        :raises Failed: what came is wrong, or not all of it came.
+        """
+        verifier = self.verifier(payload)
+        sending = self.send(payload, finish)
+        try:
+            await self.verify(verifier)
+        finally:
+            sending.addErrback(_ignored)
+            sending.cancel()
+        return verifier
+
+    def verifier(self, payload: Source) -> Verifier:
+        """What verifies it, given how it is cut into messages."""
+        self.use(frozenset(map(len, pieces(payload, self._path.settings.framing, sample=True))))
+        return self._path.watch(Verifier(payload, self.mark))
+
+    def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
+        """Send it as fast as the path takes it."""
+        return Deferred.fromCoroutine(self._send(payload, finish))
+
+    async def _send(self, payload: Source, finish: bool) -> None:
+        for piece in pieces(payload, self._path.settings.framing):
+            await self.write(piece)
+        if finish:
+            self.client.finish()
+
+    async def verify(self, verifier: Verifier) -> None:
+        """Take what comes until all is there.
+
+        :raises Failed: something is wrong with it.
+        """
+        how = ""
+        while not (verifier.complete or verifier.fault):
+            try:
+                verifier.feed(await self.receive(1.0 if verifier.wrong else None))
+            except Ended as end:
+                how = end.how
+                verifier.end()
+        if verifier.fault is not None:
+            totals = self.heard, self.said + verifier.offset
+            words = told(verifier.fault, how, self.prefix, totals)
+            raise Failed(*words, fault=verifier.fault)
+
+    async def nothing_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
+        """Take note of what comes though everything has come already.
+
+        :raises Failed: something does.
+        """
+        try:
+            while True:
+                verifier.feed(await self.receive(seconds))
+                if verifier.wrong:
+                    break
+        except Ended:
+            pass
+        fault = verifier.end()
+        if fault is not None:
+            raise Failed(*told(fault, "", self.prefix), fault=fault)
+        self.said += verifier.offset
+
+
+def pieces(payload: Source, framing: str, sample: bool = False) -> Iterator[bytes]:
+    """Cut a payload into messages; ``sample``: only those of different sizes."""
+    size = FRAME if framing == "length" else PIECE
+    offsets = range(0, payload.size, size)
+    for offset in {0, offsets[-1]} if sample else offsets:
+        yield payload.at(offset, size)
+
+
+def framed(framing: str, message: bytes) -> bytes:
+    """Give a message as it is sent."""
+    return len(message).to_bytes(4, "big") + message if framing == "length" else message
+
+
+def _ignored(_: Failure) -> None:
+    """What receives tells of it."""
