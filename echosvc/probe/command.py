@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from echosvc.config import FRAMINGS, seconds_fault
@@ -15,6 +16,7 @@ from echosvc.listeners import error_name
 from echosvc.talk import OutputError
 
 if TYPE_CHECKING:
+    from echosvc.probe.check import Check
     from echosvc.probe.result import CheckResult, ProbeResult
 
 SUMMARY = "say what a path does to bytes: a table of probes"
@@ -247,10 +249,16 @@ async def run(words: argparse.Namespace, reactor: Any, target: Target) -> int:
     check = Check(
         reactor, target, settings(words), words.to, began=output.began, found=output.found
     )
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: output.over(check.result()))
+    reactor.addSystemEventTrigger("before", "shutdown", _say_the_rest, output, check)
     result = await check.run()
     output.over(result)
     return 0 if result.ok else 1
+
+
+def _say_the_rest(output: Output, check: Check) -> None:
+    """After Ctrl-C: what was found so far, if somebody takes it."""
+    with suppress(OutputError):
+        output.over(check.result())
 
 
 def settings(words: argparse.Namespace) -> Any:

@@ -26,6 +26,8 @@ PIECE = 65536
 FRAME = 16384
 #: What the prefix is learned with: one byte, which no path can cut.
 TOKEN = b"~"
+#: How long the other side's end is waited for, seconds.
+PARTING = 1.0
 #: Longest greeting and prefix that are waited for, bytes.
 _LONGEST = 65536
 
@@ -55,7 +57,21 @@ class Line:
         self.prefix = b""
         self.template = Template.literal(b"")
         self.heard = self.said = 0
+        self._settled = True  # what was sent has come back
         self.trip = 0.0
+
+    def close(self) -> None:
+        """End politely where nothing is due any more, so that the server has no reset to report.
+
+        Otherwise, and where the other side does not end for :data:`PARTING` seconds, at once.
+        """
+        client = self.client
+        if not self._settled:
+            client.abort()
+            return
+        client.finish()
+        limit = self._path.reactor.callLater(PARTING, client.abort)
+        client.when_closed().addCallback(lambda _: limit.active() and limit.cancel())
 
     # -- raw ------------------------------------------------------------------
 
@@ -90,6 +106,7 @@ class Line:
 
         :raises Failed: it does not come back.
         """
+        self._settled = False
         token += b"\n" * (self._path.settings.framing == "line")
         self.write(token).addErrback(_ignored)
         self.said += len(framed(self._path.settings.framing, token))
@@ -102,6 +119,7 @@ class Line:
         except Ended as end:
             raise Failed(*no_answer(end.how, came, token, self._path.settings)) from None
         self.trip = monotonic() - began
+        self._settled = True
         return came[: -len(token)]
 
     async def greet(self) -> None:
@@ -141,6 +159,7 @@ class Line:
 
     def verifier(self, payload: Source) -> Verifier:
         """What verifies it, given how it is cut into messages."""
+        self._settled = False
         self.use(frozenset(map(len, pieces(payload, self._path.settings.framing, sample=True))))
         return self._path.watch(Verifier(payload, self.mark))
 
@@ -170,6 +189,7 @@ class Line:
             totals = self.heard, self.said + verifier.offset
             words = told(verifier.fault, how, self.prefix, totals)
             raise Failed(*words, fault=verifier.fault)
+        self._settled = True
 
     async def nothing_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
         """Take note of what comes though everything has come already.

@@ -90,7 +90,7 @@ class Path:
         self._verifiers.clear()
         live, self._live = self._live, []
         for line in live:
-            line.client.abort()
+            line.close()
 
     def _unreachable(self, error: Exception) -> tuple[str, str]:
         where = self.target.name

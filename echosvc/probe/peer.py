@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 
@@ -21,6 +22,7 @@ from echosvc.probe.line import Line, framed
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Text
 from echosvc.probe.streams import gathered
+from echosvc.proxying import ProxyingEndpoint
 
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
@@ -35,11 +37,11 @@ _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
 
 async def connect(path: Path) -> Finding:
     """A connection can be made; to which addresses, and in what time."""
-    tried = await _addresses(path)
     began = monotonic()
     line = await path.connect()
     took = monotonic() - began
     path.encrypted = hasattr(line.client.transport, "tls_version")
+    tried = await _addresses(path)
     with_tls = ", TLS handshake included" if path.encrypted else ""
     text = f"to {line.client.remote} in {duration(took)}{with_tls}"
     failed = [
@@ -52,7 +54,12 @@ async def connect(path: Path) -> Finding:
 
 
 async def _addresses(path: Path) -> list[dict[str, Any]]:
-    """Connect to each address of the name, one after the other."""
+    """Connect to each address of the name, one after the other.
+
+    Not where TLS or a PROXY header is expected: there a bare connection is an error.
+    """
+    if path.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint):
+        return []
     host, colon, port = path.target.name.rpartition(":")
     if not colon or not port.isdecimal():
         return []
@@ -71,7 +78,7 @@ async def _address(path: Path, family: int, address: Any) -> dict[str, Any]:
     began, error = monotonic(), ""
     try:
         protocol = await endpoint.connect(Factory.forProtocol(Protocol))
-        cast(Protocol, protocol).transport.abortConnection()  # type: ignore[union-attr]
+        cast(ITransport, cast(Protocol, protocol).transport).loseConnection()
     except Exception as failure:
         error = error_name(failure)
     seconds = round(monotonic() - began, 6)

@@ -86,7 +86,7 @@ async def _streams(path: Path, wanted: list[int]) -> None:
             failed.finding = f"{amount(size)}: {failed.finding}"
             failed.facts["size"] = size
             raise
-        line.client.abort()
+        line.close()
 
 
 def _digest(payload: Source) -> str:
