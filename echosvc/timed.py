@@ -60,8 +60,11 @@ class Timed(Link):
 
     def stirred(self, now: float) -> None:
         """Bytes were read since the last look."""
-        self._idle_clock.active = now
-        self.due = min(self.due, self._idle_clock.next_look(now, self._interval))
+        clock = self._idle_clock
+        moves = self.due == clock.active + clock.timeout  # it was idleness that was due next
+        clock.active = now
+        due = clock.next_look(now, self._interval)
+        self.due = min(self._expires if moves else self.due, due)
 
     def _wake(self) -> None:
         self._resting = False
