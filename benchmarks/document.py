@@ -80,8 +80,8 @@ writes (4 % more), a clock read once for a batch (0.05 µs, at the price of idle
 early).
 
 What is left: about 0.15 µs a message between "Python (floor)" and echosvc (one call, two counters,
-and the looks at whether anything waits), which is 3 %. That floor is itself at 1.12 to 1.15 of C
-and 0.96 to 0.98 of uvloop here, run by run, so what is asked for beyond it cannot be had from
+and the looks at whether anything waits), which is 3 %. That floor is itself at 1.11 to 1.18 of C
+and 0.96 to 1.03 of uvloop here, run by run, so what is asked for beyond it cannot be had from
 CPython 3.11 on this kernel. Of a connection of one message, 8 of 35 µs are Python's, for some 60
 calls.
 

@@ -54,6 +54,26 @@ class Mischief:
     piece: int = 0
     reset: str = "rst"
 
+    def __post_init__(self) -> None:
+        """A typo must not make a relay that does nothing wrong."""
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} must be one of {', '.join(words)}")
+        for name in ("drop", "duplicate", "swap"):
+            value = getattr(self, name)
+            if value is not None and not (value[0] >= 0 and value[1] > 0):
+                raise ValueError(f"{name} must be an offset and a length, not {value!r}")
+        for name in ("flip", "cut", "idle", "delay", "piece"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative")
+
+
+_WORDS = {
+    "at_fin": ("pass", "close", "swallow"),
+    "idle_end": ("fin", "rst", "silence"),
+    "reset": ("rst", "fin", "swallow"),
+}
+
 
 class _Edit:
     """One direction's stream, and what is done to it."""

@@ -23,6 +23,7 @@ from echosvc.probe import command
 from echosvc.probe.check import NAMES, PROBES, SettingsError
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
+from echosvc.relay import Mischief
 from echosvc.talk import OutputError
 from tests.harness import LIMIT, Process, Server, environment, running
 
@@ -91,7 +92,8 @@ def test_what_makes_no_sense_together_is_said(words: str, why: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "--idle x", "--idle 0", "--idle 1,,2", "--idle inf", "--idle -1", "--find-idle 0",
+        "--idle x", "--idle 0", "--idle 1e9", "--find-idle 1e300", "--idle 1,,2", "--idle inf",
+        "--idle -1", "--find-idle 0",
         "--timeout 0", "--timeout nan", "--connections 0", "--connections x", "--connections 1e3",
         "--connections 10001", "--max-size 0", "--max-size x", "--max-size 5T", "--max-size -1",
         "--framing x", "--prefix {x}", "--send-proxy v3", "a b",
@@ -249,6 +251,7 @@ def test_standard_output_that_takes_nothing_is_said(to: str) -> None:
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("echosvc: standard output: ENOSPC")
+    assert done.stderr.count("\n") == 1
 
 
 def test_on_a_terminal_it_shows_what_goes_on(to: str) -> None:
@@ -362,3 +365,17 @@ def test_the_fixtures_work_as_they_are_described(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=2 * LIMIT, env=environment(), cwd=tmp_path,
     )  # fmt: skip
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"at_fin": "x"}, {"idle_end": "x"}, {"reset": "x"}, {"drop": (-1, 1)}, {"swap": (0, 0)},
+        {"duplicate": (1, 0)}, {"flip": -1}, {"cut": -1}, {"delay": -0.1}, {"idle": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_mischief_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        Mischief(**wrong)

@@ -211,6 +211,42 @@ def test_a_loss_across_a_prefix_is_a_loss():
         assert (fault.kind, fault.offset, fault.length) == (Kind.LOST, 100, 30)
 
 
+def test_a_mark_without_a_reply_is_foreign():
+    payload = Payload(500, without=SENDING.first)
+    mark = b"Sending: "
+    for came, offset in (
+        ([mark + payload.at(0, 100) + mark + mark + payload.at(100, 400)], 100),
+        ([mark, payload.at(0, 100), mark, mark, payload.at(100, 400)], 100),
+        ([mark + whole(payload) + mark], 500),
+    ):
+        fault = verified(payload, SENDING, came).end()
+        assert (fault.kind, fault.offset, fault.length) == (Kind.INSERTED, offset, 9)
+    fault = verified(payload, SENDING, [mark + whole(payload) + b"Send"]).end()
+    assert (fault.kind, fault.offset, fault.length) == (Kind.INSERTED, 500, 4)
+
+
+def test_a_block_of_other_bytes_is_a_change():
+    payload = Payload(100_000)
+    sent = whole(payload)
+    others = bytes(byte ^ 0xFF for byte in sent[5000:9096])
+    fault = verified(payload, NONE, [sent[:5000] + others + sent[9096:]]).end()
+    assert (fault.kind, fault.offset, fault.length) == (Kind.CHANGED, 5000, 4096)
+
+
+def test_a_stream_that_stops_in_a_mark_is_cut():
+    payload = Payload(500, without=SENDING.first)
+    fault = verified(payload, SENDING, [b"Sending: " + payload.at(0, 100) + b"Sendi"]).end()
+    assert (fault.kind, fault.offset, fault.length) == (Kind.CUT, 100, 400)
+
+
+def test_a_fault_can_be_judged_before_much_has_come():
+    payload = Payload(50_000)
+    verifier = verified(payload, NONE, [payload.at(0, 100) + payload.at(107, 1000)])
+    assert verifier.fault is None
+    verifier.judge()
+    assert (verifier.fault.kind, verifier.fault.offset) == (Kind.LOST, 100)
+
+
 def test_all_of_it_twice_is_a_repetition():
     payload = Payload(500)
     fault = verified(payload, NONE, [whole(payload) * 2]).end()

@@ -17,7 +17,7 @@ from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target, client_endpoint
 from echosvc.prefix import Template
 from echosvc.probe import ends, idleness, peer, streams
-from echosvc.probe.findings import Failed, Finding, Skipped, amount
+from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
@@ -195,10 +195,10 @@ class Check:
     def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.came_back()
         if came < limit * SLOWEST:
-            words = f"not done within {limit:g} s, though something came now and then"
+            words = f"not done within {duration(limit)}, though something came now and then"
             return ProbeResult(probe.name, "fail", words, 0.0, "the far end does not get on")
         words = (
-            f"not done within {limit:g} s; {amount(came)} came back as they went,"
+            f"not done within {duration(limit)}; {amount(came)} came back as they went,"
             f" {amount(int(came / limit))} a second: more --timeout, or less --max-size"
         )
         return ProbeResult(probe.name, "info", words, 0.0, facts={"bytes": came})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,6 +50,7 @@ examples:
 exit status: 0 nothing failed, 1 something did, 2 usage error, 130 interrupted
 """
 _WORDS = {"pass": "passed", "fail": "failed", "info": "for information", "skip": "skipped"}
+_LONGEST = 7 * 86400.0
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -131,8 +131,8 @@ def _time(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
     if fault := seconds_fault(seconds):
         raise argparse.ArgumentTypeError(fault)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"must be more than 0 seconds, not {text!r}")
+    if not 0 < seconds <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"must be more than 0, at most a week, not {text!r}")
     return seconds
 
 

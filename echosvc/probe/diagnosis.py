@@ -12,8 +12,10 @@ from enum import Enum
 
 #: So many bytes that agree are no accident, bytes.
 SURE = 24
-#: Longest change that is called one, bytes.
+#: Longest piece of which every possible length is tried, bytes.
 _CHANGE = 64
+#: Longest change that is called one, bytes.
+_LONGEST_CHANGE = 128 * 1024
 #: How far before the first wrong byte a swap may begin unseen, bytes.
 _UNSEEN = 16
 #: Bytes shown before and after the first wrong one.
@@ -184,9 +186,12 @@ def _inserted(due: bytes, seen: bytes, over: bool) -> Iterator[_Guess]:
 
 
 def _changed(due: bytes, seen: bytes) -> Iterator[_Guess]:
-    for size in range(2, min(_CHANGE, len(due), len(seen)) + 1):
+    most = min(_LONGEST_CHANGE, len(due), len(seen))
+    for size in range(2, most + 1):
         if due[size : size + SURE] == seen[size : size + SURE]:
             yield _Guess(Kind.CHANGED, seen[:size] + due[size:], size)
+            if size > _CHANGE:
+                return
 
 
 def agreeing(one: bytes, other: bytes) -> int:

@@ -60,6 +60,11 @@ def amount(size: int) -> str:
     return f"{size / (1 << 20):.1f} MiB" if size > 1 << 20 else _bytes(size)
 
 
+def counted(count: int, what: str) -> str:
+    """Name a number of things."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
 def duration(seconds: float) -> str:
     """Name a time."""
     if seconds < 0.001:
@@ -83,7 +88,8 @@ def told(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...] = ()) ->
             "FIN": ": then came FIN",
             "RST": ": then came RST",
             "silence": ": then nothing more came",
-        }.get(how, "")
+            "": "",
+        }.get(how, f": then {how}")
     else:
         after = f" after {shown(fault.before)}" if fault.before else ""
         what += f":{after} expected {shown(fault.expected)}, seen {shown(fault.seen)}"
@@ -107,7 +113,7 @@ _WORDS = {
 
 
 def _bytes(count: int) -> str:
-    return f"{count} byte" + "s" * (count != 1)
+    return counted(count, "byte")
 
 
 def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> str:
@@ -118,6 +124,8 @@ def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> st
         return "something between speaks HTTP"
     if fault.kind is Kind.INSERTED and _alike(seen[: fault.length], prefix):
         return "the prefix itself was damaged, or it changes: then give it with --prefix"
+    if how.startswith("TLS"):
+        return "what TLS protects was changed, lost or cut on the way"
     if fault.kind is Kind.CUT and how == "silence":
         return "something between stopped passing bytes on, or waits for more"
     if fault.kind is Kind.CUT:

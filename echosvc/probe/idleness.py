@@ -8,10 +8,11 @@ from time import monotonic
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
+from echosvc.probe.diagnosis import Kind
 from echosvc.probe.findings import Failed, Finding, Skipped, duration
 from echosvc.probe.line import Ended, Line
 from echosvc.probe.path import Path
-from echosvc.probe.streams import gathered
+from echosvc.probe.streams import gathered, opened
 
 #: How much later the next connection of a search is asked than the one before.
 STEP = 1.1
@@ -23,7 +24,7 @@ _SMALL = 100
 
 async def idle(path: Path) -> Finding:
     """Connections survive the idle times that were asked for."""
-    lines = await gathered([path.open() for _ in path.settings.idle])
+    lines = await opened(path, len(path.settings.idle))
     ends = await gathered(
         [
             _rest(path, line, seconds)
@@ -62,6 +63,8 @@ async def _rest(path: Path, line: Line, seconds: float) -> str:
     try:
         await line.exchange(path.payload(_SMALL, line))
     except Failed as failed:
+        if failed.fault is not None and failed.fault.kind is not Kind.CUT:
+            raise  # it was answered, but not rightly
         if failed.finding.endswith("RST"):
             return "RST when it was used again"
         if failed.finding.endswith("FIN"):
@@ -99,7 +102,7 @@ class _Search:
 
     async def run(self) -> Finding:
         """Search until it is found, or the longest time has passed."""
-        lines = await gathered([self._path.open() for _ in self._times])
+        lines = await opened(self._path, len(self._times))
         trials = [
             Deferred.fromCoroutine(self._try(line, seconds))
             for line, seconds in zip(lines, self._times, strict=True)
@@ -125,6 +128,8 @@ class _Search:
         try:
             await line.exchange(self._path.payload(_SMALL, line))
         except Failed as failed:
+            if failed.fault is not None and failed.fault.kind is not Kind.CUT:
+                raise
             how = next((how for how in ("FIN", "RST") if failed.finding.endswith(how)), "silence")
             self._finish(self._between(how, seconds))
         else:

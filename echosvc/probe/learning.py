@@ -7,8 +7,14 @@ from echosvc.probe.findings import Failed, shown
 from echosvc.probe.marks import bound
 from echosvc.probe.settings import Settings
 
+#: What the prefix is learned with: one byte, which no path can cut.
+TOKEN = b"~"
 #: How PROXY headers begin, of both versions.
 _HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
+
+
+#: Longest prefix that is looked for, bytes.
+LONGEST = 4096
 
 
 def without_header(before: bytes, framing: str) -> bytes:
@@ -27,6 +33,14 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
             "the server, or what is before it, does not expect one",
         )
     header = 4 * (settings.framing == "length")
+    if len(second) > LONGEST:
+        raise Failed(f"a prefix of {len(second)} bytes; no more than {LONGEST} are looked for")
+    parts = first.split(TOKEN)
+    if len(parts) > 1 and parts[0] and len(set(parts)) == 1:
+        raise Failed(
+            f"{shown(TOKEN)} was answered {len(parts)} times",
+            "several servers get the same bytes, or something between repeats them",
+        )
     if settings.prefix is not None:
         if bound(settings.prefix, second) is None:
             raise Failed(
@@ -36,6 +50,11 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
         for start in range(len(first) - header + 1):
             if bound(settings.prefix, first[start + header :]) is not None:
                 return settings.prefix, first[:start]
+        raise Failed(
+            f"the first prefix is {shown(first)}, which is not of the form that --prefix gives;"
+            f" the second is {shown(second)}",
+            "bytes were lost, added or changed at the beginning of the stream",
+        )
     if first.endswith(second):
         return Template.literal(second), first[: len(first) - len(second) - header]
     raise Failed(
@@ -74,13 +93,20 @@ def recognized(
     return template, prefix
 
 
-def no_answer(how: str, came: bytes, token: bytes, settings: Settings) -> tuple[str, str]:
-    """Say that a token did not come back, and the likeliest cause."""
+def no_answer(
+    how: str, came: bytes, token: bytes, settings: Settings, before: bool
+) -> tuple[str, str]:
+    """Say that a token did not come back, and the likeliest cause.
+
+    :param before: on another connection one did.
+    """
     what = f"what came is {shown(came)}" if came else "nothing came back"
     if how == "silence":
         why = f"no answer to {shown(token)} within {settings.timeout:g} s: {what}"
     else:
         why = f"the connection ended by {how} before an answer to {shown(token)}: {what}"
+    if before and not came:
+        return why, "a limit of connections, or one of several servers is dead"
     return why, _cause(how, came)
 
 

@@ -13,10 +13,11 @@ from twisted.python.failure import Failure
 from echosvc.client import EchoClient
 from echosvc.prefix import Template
 from echosvc.probe.findings import Failed, shown, told
-from echosvc.probe.learning import learned, no_answer, recognized, without_header
+from echosvc.probe.learning import TOKEN, learned, no_answer, recognized, without_header
 from echosvc.probe.marks import Mark
 from echosvc.probe.payload import Source
 from echosvc.probe.verify import Verifier
+from echosvc.report import TLSError
 
 if TYPE_CHECKING:
     from echosvc.probe.path import Path
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 #: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
 PIECE = 65536
 FRAME = 16384
-#: What the prefix is learned with: one byte, which no path can cut.
-TOKEN = b"~"
 #: How long the other side's end is waited for, seconds.
 PARTING = 1.0
+#: After a wrong byte, what comes in so many seconds must do to say what happened.
+ENOUGH = 2.0
 #: Longest greeting and prefix that are waited for, bytes.
 _LONGEST = 65536
 
 
 class Ended(Exception):
-    """The connection ended; how: ``FIN``, ``RST`` or ``silence``."""
+    """The connection ended; how: ``FIN``, ``RST``, ``silence``, or TLS's words."""
 
     def __init__(self, how: str) -> None:
         super().__init__(how)
@@ -88,6 +89,8 @@ class Line:
             raise Ended("silence") from None
         except CancelledError:
             raise
+        except TLSError as error:
+            raise Ended(str(error)) from None
         except Exception:
             raise Ended("RST") from None
         if not data:
@@ -117,7 +120,8 @@ class Line:
                 if len(came) > _LONGEST:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
-            raise Failed(*no_answer(end.how, came, token, self._path.settings)) from None
+            known = self._path.template is not None
+            raise Failed(*no_answer(end.how, came, token, self._path.settings, known)) from None
         self.trip = monotonic() - began
         self._settled = True
         return came[: -len(token)]
@@ -178,13 +182,17 @@ class Line:
 
         :raises Failed: something is wrong with it.
         """
-        how = ""
+        how, found = "", 0.0
         while not (verifier.complete or verifier.fault):
             try:
                 verifier.feed(await self.receive(1.0 if verifier.wrong else None))
             except Ended as end:
                 how = end.how
                 verifier.end()
+            if verifier.wrong:
+                found = found or monotonic()
+                if monotonic() > found + ENOUGH:
+                    verifier.judge()
         if verifier.fault is not None:
             totals = self.heard, self.said + verifier.offset
             words = told(verifier.fault, how, self.prefix, totals)

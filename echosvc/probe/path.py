@@ -18,6 +18,7 @@ from echosvc.probe.line import Line
 from echosvc.probe.payload import Payload
 from echosvc.probe.settings import Settings
 from echosvc.probe.verify import Verifier
+from echosvc.secure import TLSConnector
 
 #: Nothing that a client does may end a connection before the probe does.
 _FOR_EVER = 1e9
@@ -96,12 +97,19 @@ class Path:
         where = self.target.name
         if isinstance(error, defer.TimeoutError):
             seconds = f"{self.settings.timeout:g} s"
-            return (
-                f"no connection to {where} within {seconds}",
-                "a firewall that drops, or a full queue",
-            )
+            return f"no connection to {where} within {seconds}", self._silent()
         name = error_name(error)
-        return f"no connection to {where}: {name}", _REASONS.get(name, "")
+        if name.startswith("TLS"):
+            why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
+            return f"no connection to {where}: {name}", "" if "verify" in name else why
+        why = self._silent() if name == "ETIMEDOUT" else _REASONS.get(name, "")
+        return f"no connection to {where}: {name}", why
+
+    def _silent(self) -> str:
+        """Why no connection comes about."""
+        why = "a firewall that drops, or a full queue"
+        secure = isinstance(self.target.endpoint, TLSConnector)
+        return f"{why}, or nobody speaks TLS there" if secure else why
 
 
 _REASONS = {

@@ -32,6 +32,7 @@ class Payload:
         stamped: bool = False,
     ) -> None:
         self.size = size
+        self.without = without
         self._seed, self._lines, self._stamped = seed, lines, stamped
         self._table = _table(without + b"\n" * lines)
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
@@ -77,6 +78,8 @@ class Payload:
 
 class Text:
     """A payload of given bytes."""
+
+    without = b""
 
     def __init__(self, data: bytes) -> None:
         self.size, self._data = len(data), data

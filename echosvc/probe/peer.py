@@ -17,11 +17,11 @@ from twisted.internet.threads import deferToThread
 
 from echosvc.answer import prefix_pattern
 from echosvc.listeners import error_name
-from echosvc.probe.findings import Failed, Finding, Skipped, duration, shown
+from echosvc.probe.findings import Failed, Finding, Skipped, counted, duration, shown
 from echosvc.probe.line import Line, framed
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Text
-from echosvc.probe.streams import gathered
+from echosvc.probe.streams import opened
 from echosvc.proxying import ProxyingEndpoint
 
 if TYPE_CHECKING:
@@ -100,19 +100,20 @@ async def echo(path: Path) -> Finding:
 
 async def identity(path: Path) -> Finding:
     """Who answers, over several connections."""
-    lines = await gathered([path.open() for _ in range(path.settings.connections)])
+    lines = await opened(path, path.settings.connections)
     if not any(line.prefix for line in lines):
         raise Skipped("the server has no prefix that would say who it is")
     names = Counter(_name(path, line) for line in lines)
-    listed = ", ".join(f"{shown(name.encode())} {count}" for name, count in sorted(names.items()))
-    servers = f"{len(names)} server" + "s" * (len(names) != 1)
-    text = f"{servers} on {len(lines)} connections: {listed}"
-    facts = {"servers": {shown(name.encode())[1:-1]: count for name, count in names.items()}}
+    told = {shown(name.encode("utf-8", "surrogateescape")): names[name] for name in sorted(names)}
+    listed = ", ".join(f"{name} {count}" for name, count in told.items())
+    on = counted(len(lines), "connection")
+    text = f"{counted(len(names), 'server')} on {on}: {listed}"
+    facts = {"servers": {name[1:-1]: count for name, count in told.items()}}
     return Finding(text, info=True, facts=facts)
 
 
 def _name(path: Path, line: Line) -> str:
-    prefix = line.prefix.decode("utf-8", "backslashreplace")
+    prefix = line.prefix.decode("utf-8", "surrogateescape")
     if path.settings.identity is None:
         return _COUNTERS.sub("", prefix)
     found = re.search(path.settings.identity, prefix)
@@ -121,7 +122,7 @@ def _name(path: Path, line: Line) -> str:
             f"the prefix {shown(line.prefix)} does not match {path.settings.identity!r}",
             "another server answers, or --identity is wrong",
         )
-    return found[1] if found.re.groups else found[0]
+    return (found[1] if found.re.groups else found[0]) or ""
 
 
 async def round_trip(path: Path) -> Finding:

@@ -10,11 +10,13 @@ from typing import Any, TypeVar, cast
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 
-from echosvc.probe.findings import Failed, Finding, amount
+from echosvc.probe.diagnosis import Kind
+from echosvc.probe.findings import Failed, Finding, amount, counted
 from echosvc.probe.line import Line
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Source, Text
 from echosvc.probe.settings import MIB
+from echosvc.probe.translation import translated
 
 _Result = TypeVar("_Result")
 
@@ -37,8 +39,11 @@ async def values(path: Path) -> Finding:
     """All 256 values of a byte come back as they went."""
     line = await path.open()
     table, skipped = _table(line, path.settings.framing)
-    payload = Text(table)
-    await line.nothing_more(await line.exchange(payload))
+    try:
+        await line.nothing_more(await line.exchange(Text(table)))
+    except Failed as failed:
+        path.close()
+        raise await translated(path, failed) from None
     count = len(set(table))
     but = f" but {skipped}" if skipped else ""
     return Finding(f"all {count} values{but} come back as they went", facts={"values": count})
@@ -71,7 +76,7 @@ async def sizes(path: Path) -> Finding:
     line = await path.open()
     digest = _digest(path.payload(wanted[-1], line)) if wanted else ""
     return Finding(
-        f"{len(wanted)} streams of {amount(wanted[0])} to {amount(wanted[-1])} come back whole",
+        f"{counted(len(wanted), 'stream')}, {amount(wanted[0])} to {amount(wanted[-1])}: all whole",
         facts={"sizes": wanted, "sha256": digest},
     )
 
@@ -144,19 +149,33 @@ def _cut(data: bytes) -> list[bytes]:
 async def connections(path: Path) -> Finding:
     """Many connections at once, each with its own stream."""
     count = path.settings.connections
-    lines = await gathered([_counted(path, number) for number in range(count)])
-    await gathered([line.exchange(path.payload(EACH, line)) for line in lines])
+    lines = await opened(path, count)
+    payloads = [path.payload(EACH, line) for line in lines]
+    work = [line.exchange(payload) for line, payload in zip(lines, payloads, strict=True)]
+    try:
+        await gathered(work)
+    except Failed as failed:
+        seen = failed.fault.seen if failed.fault is not None else b""
+        others = [each for each in payloads if len(seen) >= 8 and seen in each.at(0, EACH)]
+        if others and failed.fault is not None and failed.fault.kind is not Kind.LOST:
+            failed.cause = "they are another connection's: something between mixes them up"
+        raise
     return Finding(
         f"{count} at once, each with {amount(EACH)} of its own, which came back to it",
         facts={"connections": count},
     )
 
 
-async def _counted(path: Path, number: int) -> Line:
+async def opened(path: Path, count: int) -> list[Line]:
+    """Open so many connections at once."""
+    return await gathered([_counted(path, number, count) for number in range(count)])
+
+
+async def _counted(path: Path, number: int, count: int) -> Line:
     try:
         return await path.open()
     except Failed as failed:
-        failed.finding = f"connection {number + 1} of {path.settings.connections}: {failed.finding}"
+        failed.finding = f"connection {number + 1} of {count}: {failed.finding}"
         raise
 
 

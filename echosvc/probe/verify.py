@@ -37,6 +37,9 @@ class Verifier:
         self._rest = b""  # may be the beginning of a mark
         self._tail = b""  # payload bytes since the last mark, that a mark may begin with
         self._strange: bytearray | None = None  # what came from the first wrong byte on
+        # In what contains no mark, a mark is one: then no two may stand together, nor one last.
+        self._certain = bool(mark.first) and set(mark.first) <= set(payload.without)
+        self._replying = False  # a mark has just ended
 
     @property
     def wrong(self) -> bool:
@@ -61,10 +64,23 @@ class Verifier:
     def end(self) -> Fault | None:
         """Nothing more will come; give what is wrong."""
         if self.fault is None and not self.complete:
-            if self._strange is None:
-                self._strange = bytearray(self._rest)
-            self._diagnose(over=True)
+            if self._strange is None and self.offset == self._payload.size:
+                self._put_in(self._rest)  # the beginning of a mark, and nothing is due
+            elif self._strange is None:
+                self._cut()
+            else:
+                self._diagnose(over=True)
         return self.fault
+
+    def judge(self) -> None:
+        """Name the fault by what came so far."""
+        if self._strange is not None and self.fault is None:
+            self._diagnose(over=False)
+
+    def _cut(self) -> None:
+        before = self._payload.at(self.offset - CONTEXT, min(CONTEXT, self.offset))
+        due, left = self._payload.at(self.offset, SHOWN), self._payload.size - self.offset
+        self.fault = Fault(Kind.CUT, self.offset, left, before=before, expected=due)
 
     def _compare(self, data: bytes) -> None:
         data, place = self._rest + data, 0
@@ -74,6 +90,7 @@ class Verifier:
             agreed = agreeing(due, data[place:] if place else data)
             self.offset += agreed
             place += agreed
+            self._replying = self._replying and not agreed
             if self._mark:
                 self._tail = (
                     self._tail + data[max(0, place - agreed, place - self._mark.longest) : place]
@@ -87,7 +104,27 @@ class Verifier:
             if end < 0:
                 self._rest = data[place:]
                 return
-            place = end
+            if self._certain and (self._replying or self.offset == self._payload.size):
+                self._strange = bytearray(data[place:])
+                return
+            place, self._replying = end, True
+
+    def _is_mark_alone(self, seen: bytes, due: bytes) -> bool:
+        """Whether all would be well without the mark that came."""
+        strange = bytes((self._strange or b"")[: self._mark.longest + 1])
+        if not self._certain or (self._mark.match(strange, 0) or -1) < 0:
+            return False
+        size = min(len(seen), len(due))
+        return seen[:size] == due[:size] if size else not seen
+
+    def _put_in(self, mark: bytes) -> None:
+        """A mark without a reply behind it."""
+        self._strange = self._strange or bytearray(mark)
+        before = self._payload.at(self.offset - CONTEXT, min(CONTEXT, self.offset))
+        due = self._payload.at(self.offset, SHOWN)
+        self.fault = Fault(
+            Kind.INSERTED, self.offset, len(mark), before=before, expected=due, seen=mark[:SHOWN]
+        )
 
     def _after_mark(self, data: bytes, place: int) -> int | None:
         """Find the mark that begins here, or a little before with bytes like the payload's."""
@@ -123,9 +160,11 @@ class Verifier:
         before = self._payload.at(self.offset - min(REACH, self.offset), min(REACH, self.offset))
         due = self._payload.at(self.offset, REACH + len(seen))
         left = self._payload.size - self.offset
+        if self._is_mark_alone(seen, due):
+            self._put_in(bytes(self._strange)[: self._mark.longest])
+            return
         if over and not seen:
-            near = before[-CONTEXT:], due[:SHOWN]
-            self.fault = Fault(Kind.CUT, self.offset, left, before=near[0], expected=near[1])
+            self._cut()
             return
         over = over and len(due) == left
         faults = [diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)]
@@ -137,7 +176,7 @@ class Verifier:
         """What came, and the same without a part of a mark at its beginning."""
         readings = [seen]
         literal = self._mark.literal or b""
-        for size in range(1, len(literal)):
+        for size in range(1, min(len(literal), 64)):
             readings += [
                 seen[len(part) :]
                 for part in (literal[:size], literal[size:])

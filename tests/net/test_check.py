@@ -312,6 +312,24 @@ async def test_an_identity_can_be_demanded():
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_group_that_takes_no_part_is_an_empty_name():
+    probe = only(await checked(None, "identity", identity="(Z)?S"))
+    assert probe.facts["servers"] == {"": 10}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_given_prefix_that_is_damaged_is_told_from_one_that_changes():
+    probe = await failure(Mischief(drop=(3, 1)), "echo", prefix="Sending: ")
+    assert probe.finding.startswith("the first prefix is 'Sening: ', which is not of the form")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reply_without_a_message_is_found():
+    probe = await failure(Mischief(insert=(100_000, b"Sending: Sending: ")), "order")
+    assert "nobody sent" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_relay_shows_its_own_address():
     prefix = "{peer} "
     probe = await failure(Mischief(), "proxy", servers=[{"prefix": prefix}], prefix=prefix)
@@ -495,18 +513,73 @@ async def test_7_bit_text_is_named():
     def heard(transport: Any, data: bytes) -> None:
         transport.write(bytes(byte & 0x7F for byte in data))
 
-    probe = first_failure(await against(heard=heard, only=("bytes",)))
+    probe = first_failure(await against(heard=heard, only=("order",)))
     assert "the eighth bit of each byte is taken off" in probe.cause
-    assert "rewritten from offset 128 on" in probe.finding
+    assert "rewritten from offset" in probe.finding
+
+
+@pytest.mark.parametrize(
+    ("change", "finding", "cause"),
+    [
+        (lambda data: bytes(byte & 0x7F for byte in data), "0x80 comes as 00, 0x81", "eighth bit"),
+        (lambda data: data.replace(b"\n", b"\r\n"), "0x0a comes as 0d 0a", "line ends"),
+        (lambda data: data.replace(b"\xff", b"\xff\xff"), "0xff comes as ff ff", "Telnet"),
+        (lambda data: data.replace(b"\0", b""), "0x00 comes as nothing", "NUL"),
+        (lambda data: data.translate(None, b"\x11\x13"), "0x11 comes as nothing", "XON"),
+        (lambda data: data.decode("latin-1").encode(), "0x80 comes as c2 80", "Latin-1"),
+        (lambda data: data.replace(b"\x1b", b"[ESC]"), "0x1b comes as 5b 45 53 43 5d", "commands"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_becomes_of_which_byte_is_told(change, finding, cause):
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(change(data))
+
+    probe = first_failure(await against(heard=heard, only=("bytes",)))
+    assert finding in probe.finding
+    assert cause in probe.cause
 
 
 @pytest_twisted.ensureDeferred
-async def test_line_ends_that_are_translated_are_named():
-    def heard(transport: Any, data: bytes) -> None:
-        transport.write(data.replace(b"\n", b"\r\n"))
+async def test_connections_that_are_mixed_up_are_named():
+    kept: dict[Any, bytes] = {}
 
-    probe = first_failure(await against(heard=heard, only=("bytes",)))
-    assert probe.cause == "line ends are translated on the way"
+    def heard(transport: Any, data: bytes) -> None:
+        others = [piece for other, piece in kept.items() if other is not transport]
+        if len(data) > 1000 and transport not in kept:
+            kept[transport] = data[:5000]
+            data = (others[0] if others else b"") + data
+        transport.write(data)
+
+    probe = first_failure(await against(heard=heard, only=("connections",)))
+    assert "another connection's" in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_answers_that_come_twice_are_named():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(b"S: " + data + b"S: " + data)
+
+    probe = first_failure(await against(heard=heard))
+    assert probe.finding == "'~' was answered 2 times"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_prefix_without_end_is_not_looked_for():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(b"P" * 60_000 + data)
+
+    probe = first_failure(await against(heard=heard))
+    assert probe.finding == "a prefix of 60000 bytes; no more than 4096 are looked for"
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_that_come_after_all_are_nobodys():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data + (b"!" if len(data) > 1 else b""))
+
+    probe = first_failure(await against(heard=heard, only=("echo",)))
+    assert "1 byte that nobody sent came in" in probe.finding
 
 
 @pytest_twisted.ensureDeferred

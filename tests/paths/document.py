@@ -40,7 +40,8 @@ What is sent never contains it. With `--framing line` or `length`, for servers t
 messages are lines, or have their length in front.
 
 Every probe is bounded in time: it fails after `--timeout` seconds (10) without progress, and after
-six times that in all, besides the time that it needs by its nature.
+six times that in all, besides the time that it needs by its nature; a slow path that carried
+everything right so far gets INFO then, and what it carried a second.
 
 `pip install 'echosvc[probe]'` adds round-trip percentiles (HdrHistogram) and, on a terminal, a line
 that says what goes on (rich); everything else works without.
@@ -180,7 +181,17 @@ for probe in result.probes:
 ```
 
 For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
-fixtures `echo_server` and `misbehaving_relay`; the relay breaks one thing at a time, as a
+fixtures `echo_server` and `misbehaving_relay` (for pytest-twisted):
+
+```python
+@pytest_twisted.ensureDeferred
+async def test_my_client_notices_loss(misbehaving_relay):
+    port = misbehaving_relay(Mischief(drop=(1000, 1)))  # from echosvc.testing
+    with pytest.raises(MyLossError):
+        await my_client("127.0.0.1", port)
+```
+
+The relay breaks one thing at a time, as a
 `Mischief` says: it loses, repeats, swaps, changes or inserts bytes, cuts, closes or swallows at
 FIN, buffers without bound, forgets idle connections, comes late.
 
@@ -188,6 +199,7 @@ FIN, buffers without bound, forgets idle connections, comes late.
 
 - A fault in the first bytes of every connection, while the prefix is learned, looks like another
   prefix. `--prefix` gives what is due there, too.
+- A reply that lost its whole prefix is two reads that were answered as one: no fault.
 - Whether the path or the server did it. Check the server without the path to know.
 - `reset`: whether the server has sent one, unless it was told to.
 """
