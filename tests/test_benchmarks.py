@@ -163,7 +163,7 @@ def test_in_a_stream_it_finds(built, name):
     with answering(BULK_FAULTS[name]) as address:
         status, report = load(built, "bulk", address, "--size=4000000", "--limit=2")
     assert status == 1
-    assert report["failures"] == 1
+    assert report["failures"] in (1, 2)  # reading and writing may both meet an end, in one event
 
 
 def test_nobody_listening_is_a_fault(built):
