@@ -120,7 +120,7 @@ def _guesses(before: bytes, due: bytes, seen: bytes, over: bool) -> Iterator[_Gu
     if over and not seen:
         yield _Guess(Kind.CUT, b"", len(due))
         return
-    if over and not due:
+    if not due:  # everything has come already
         yield from _repeated(before, due, seen, over)
         yield _Guess(Kind.INSERTED, seen, len(seen))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
+from zope.interface import directlyProvides
 
 from echosvc import EchoFactory, check
 from echosvc.certificates import ClientTLS
@@ -675,3 +678,60 @@ async def test_a_slow_path_is_slow_and_not_broken():
     assert probe.result == "info"
     assert "came back as they went" in probe.finding
     assert result.ok
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_changed_below_tls_is_said_in_its_words(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost").pem)
+    where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
+    async with serving(EchoFactory(log="quiet"), where) as address:
+        relay = Relay(reactor, [address], Mischief(flip=40_000))
+        endpoint = f"tls:localhost:{relay.listen()}:trustRoots={pem}"
+        try:
+            result = await within(Deferred.fromCoroutine(check(endpoint, only=("order",))))
+        finally:
+            await within(relay.stop())
+    probe = only(result)
+    assert "then TLS: " in probe.finding
+    assert probe.cause == "what TLS protects was changed, lost or cut on the way"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_wrong_is_no_silence():
+    """The prefix changes while the connection is idle."""
+    last: dict[Any, float] = {}
+
+    def heard(transport: Any, data: bytes) -> None:
+        rested = monotonic() - last.get(transport, monotonic()) > 0.15
+        last[transport] = monotonic()
+        transport.write((b"new> " if rested else b"old> ") + data)
+
+    probe = only(await against(heard=heard, only=("idle",), skip=(), idle=(0.2,)))
+    assert probe.result == "fail"
+    assert "silence" not in probe.finding
+    assert "new> " in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_goes_on_after_the_fin_is_no_slow_path():
+    class Talker:
+        def __init__(self, transport: Any) -> None:
+            self.loop = LoopingCall(transport.write, b"x" * 100)
+            self.loop.clock = reactor
+            directlyProvides(transport.protocol, IHalfCloseableProtocol)
+            transport.protocol.readConnectionLost = lambda: self.loop.start(0.05)
+            transport.protocol.writeConnectionLost = lambda: None
+            transport.protocol.connectionLost = self._stop
+
+        def _stop(self, reason: object) -> None:
+            if self.loop.running:
+                self.loop.stop()
+
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data)
+
+    probe = only(await against(met=Talker, heard=heard, only=("half-close",), timeout=2.0))
+    assert probe.result == "fail"
+    assert "nobody sent" in probe.finding or "more bytes came" in probe.finding
+    assert probe.seconds < 8
