@@ -79,11 +79,10 @@ of recv and send, edge-triggered events (5.35 for 5.30 µs), all reads of a turn
 writes (4 % more), a clock read once for a batch (0.05 µs, at the price of idle reports that may be
 early).
 
-What is left: about 0.15 µs a message between "Python (floor)" and echosvc (one call, two counters,
-and the looks at whether anything waits), which is 3 %. That floor is itself at 1.11 to 1.18 of C
-and 0.96 to 1.03 of uvloop here, run by run, so what is asked for beyond it cannot be had from
-CPython 3.11 on this kernel. Of a connection of one message, 8 of 35 µs are Python's, for some 60
-calls.
+What is left: some percent between "Python (floor)" and echosvc: one call a message, two counters,
+and the looks at whether anything waits. A server in CPython cannot cost less than that floor, whose
+ratio to C changes by some percent from run to run. Of a connection of one message, 8 of 35 µs are
+Python's, for some 60 calls.
 
 - Memory: three quarters of an idle connection are Twisted's transport and Python's socket ("plain
   Twisted" above has nothing else), so a third of Node's cannot be reached with them.

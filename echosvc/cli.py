@@ -17,14 +17,14 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from echosvc._version import __version__
-from echosvc.config import ENCODINGS, Config, seconds_fault
+from echosvc.config import ENCODINGS, Config
 from echosvc.endpoints import Target
 from echosvc.language import EndpointError
 from echosvc.listeners import error_name
 from echosvc.options import one_line
 from echosvc.prefix import Template, TemplateError
 from echosvc.probe import command
-from echosvc.reaching import INSECURE, ReachError, describe_reaching, reached
+from echosvc.reaching import INSECURE, ReachError, describe_reaching, duration, reached
 from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
 
 #: Gives the exit status, where it has one of its own.
@@ -54,16 +54,6 @@ def complain(line: str) -> None:
     """Put one line on stderr, if somebody listens there."""
     with suppress(OSError):
         os.write(2, one_line(line).encode("utf-8", "backslashreplace") + b"\n")
-
-
-def _duration(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if fault := seconds_fault(seconds):
-        raise argparse.ArgumentTypeError(fault)
-    return seconds
 
 
 def _prefix(text: str) -> Template:
@@ -143,14 +133,14 @@ def _describe_send(commands: Any) -> None:
     add(
         "--timeout",
         metavar="SECONDS",
-        type=_duration,
+        type=duration,
         default=manner.timeout,
         help="report when nothing came for so long; 0 = off (default: %(default)s)",
     )
     add(
         "--deadline",
         metavar="SECONDS",
-        type=_duration,
+        type=duration,
         default=manner.deadline,
         help="give up after so long without progress; 0 = never (default: %(default)s)",
     )

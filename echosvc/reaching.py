@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from echosvc.certificates import ClientTLS
+from echosvc.config import seconds_fault
 from echosvc.endpoints import Target, client_endpoint, is_host
 from echosvc.language import tokens
 from echosvc.listeners import PORT
@@ -19,6 +20,17 @@ _VERSIONS = {"v1": 1, "v2": 2}
 
 class ReachError(ValueError):
     """Options that do not go together; says which and why in one line."""
+
+
+def duration(text: str) -> float:
+    """Read a number of seconds, for ``argparse``."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
+    if fault := seconds_fault(seconds):
+        raise argparse.ArgumentTypeError(fault)
+    return seconds
 
 
 def _something(text: str) -> str:

@@ -32,7 +32,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from echosvc.factory import EchoFactory
 from echosvc.listeners import TCPListener
-from echosvc.relay import Mischief, Relay
+from echosvc.mischief import Mischief
+from echosvc.relay import Relay
 from echosvc.report import Outcome
 from echosvc.server import EchoProtocol
 
@@ -129,7 +130,7 @@ def echo_server() -> Iterator[EchoServer]:
 def misbehaving_relay(echo_server: EchoServer) -> Iterator[Callable[..., int]]:
     """Give a function that puts a relay before the ``echo_server``, and gives its port.
 
-    Its arguments: a :class:`~echosvc.relay.Mischief`, and host and port of each server
+    Its arguments: a :class:`~echosvc.mischief.Mischief`, and host and port of each server
     where it is not the fixture's.
     """
     from twisted.internet import reactor

@@ -130,6 +130,18 @@ class Process:
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
 
 
+@contextmanager
+def started(command: list[str], ready: Callable[[], object]) -> Iterator[Process]:
+    """A program, once it is ready; it is ended with the ``with``."""
+    process = Process(command)
+    try:
+        wait_until(lambda: process.popen.poll() is not None or ready())
+        assert process.popen.poll() is None, process.lines
+        yield process
+    finally:
+        process.close()
+
+
 class Server(Process):
     """``twistd -n echosvc`` on a free port of 127.0.0.1, listening once this is made.
 

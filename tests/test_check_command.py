@@ -19,11 +19,11 @@ import pytest
 
 from echosvc import cli
 from echosvc.listeners import PORT
+from echosvc.mischief import Mischief
 from echosvc.probe import command
 from echosvc.probe.check import NAMES, PROBES, SettingsError
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
-from echosvc.relay import Mischief
 from echosvc.talk import OutputError
 from tests.harness import LIMIT, Process, Server, environment, running
 

@@ -92,7 +92,16 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(graph, {})
 
     def test_what_is_no_io_imports_no_twisted(self) -> None:
-        for name in ("framing", "prefix", "answer", "config", "limits", "throttle", "proxy"):
+        for name in (
+            "framing",
+            "prefix",
+            "answer",
+            "config",
+            "limits",
+            "throttle",
+            "proxy",
+            "mischief",
+        ):
             text = (HOUSE / f"{name}.py").read_text("utf-8")
             self.assertNotIn("import twisted", text)
             self.assertNotIn("from twisted", text)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from echosvc.config import FRAMINGS, seconds_fault
+from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target
 from echosvc.listeners import error_name
+from echosvc.reaching import duration
 from echosvc.talk import OutputError
 
 if TYPE_CHECKING:
@@ -59,65 +60,15 @@ def describe(add: Callable[..., Any], template: Callable[[str], Any]) -> None:
 
     :param template: reads a prefix.
     """
-    add(
-        "-p",
-        "--prefix",
-        metavar="TEMPLATE",
-        type=template,
-        help="the server's prefix, in its template language (default: it is learned)",
-    )
-    add(
-        "--framing",
-        choices=FRAMINGS,
-        default=FRAMINGS[0],
-        help="the server's (default: %(default)s)",
-    )
+    help_of_prefix = "the server's prefix, in its template language (default: it is learned)"
+    add("-p", "--prefix", metavar="TEMPLATE", type=template, help=help_of_prefix)
+    add("--framing", choices=FRAMINGS, default=FRAMINGS[0], help="the server's (default: chunk)")
     add("--only", metavar="PROBE,...", type=_names, default=(), help="only these probes")
     add("--skip", metavar="PROBE,...", type=_names, default=(), help="not these")
-    add(
-        "--idle",
-        metavar="SECONDS,...",
-        type=_times,
-        default=(1.0, 5.0, 30.0),
-        help="idle times that a connection must survive (default: 1,5,30)",
-    )
-    add(
-        "--find-idle",
-        metavar="SECONDS",
-        type=_time,
-        default=0.0,
-        help="find after how long an idle connection is cut; search so far",
-    )
-    add(
-        "--connections",
-        metavar="N",
-        type=_count,
-        default=10,
-        help="so many at once (default: %(default)s)",
-    )
-    add(
-        "--timeout",
-        metavar="SECONDS",
-        type=_time,
-        default=10.0,
-        help="a probe has failed after so long without progress (default: %(default)g)",
-    )
-    add(
-        "--max-size",
-        metavar="BYTES",
-        type=_size,
-        default=64 << 20,
-        help="of the longest stream; k, M and G are understood (default: 64M)",
-    )
-    add(
-        "--identity",
-        metavar="REGEX",
-        help="what in the prefix says who answers; its first group, if it has one"
-        " (default: the prefix without the numbers that stand alone)",
-    )
-    add(
-        "--json", action="store_true", help="write one JSON object to standard output, nothing else"
-    )
+    for name, metavar, kind, default, words in _NUMBERS:
+        add(name, metavar=metavar, type=kind, default=default, help=words)
+    add("--identity", metavar="REGEX", help=_IDENTITY)
+    add("--json", action="store_true", help="write one JSON object to standard output, no more")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -125,12 +76,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _time(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if fault := seconds_fault(seconds):
-        raise argparse.ArgumentTypeError(fault)
+    seconds = duration(text)
     if not 0 < seconds <= _LONGEST:
         raise argparse.ArgumentTypeError(f"must be more than 0, at most a week, not {text!r}")
     return seconds
@@ -152,6 +98,23 @@ def _size(text: str) -> int:
     if not whole or not 0 < int(number) * _UNITS[unit] <= 1 << 40:
         raise argparse.ArgumentTypeError(f"must be a number of bytes such as 64M, not {text!r}")
     return int(number) * _UNITS[unit]
+
+
+_IDENTITY = (
+    "what in the prefix says who answers; its first group, if it has one"
+    " (default: the prefix without the numbers that stand alone)"
+)
+_NUMBERS: tuple[tuple[str, str, Callable[[str], Any], object, str], ...] = (
+    ("--idle", "SECONDS,...", _times, (1.0, 5.0, 30.0),
+     "idle times that a connection must survive (default: 1,5,30)"),
+    ("--find-idle", "SECONDS", _time, 0.0,
+     "find after how long an idle connection is cut; search so far"),
+    ("--connections", "N", _count, 10, "so many at once (default: %(default)s)"),
+    ("--timeout", "SECONDS", _time, 10.0,
+     "a probe has failed after so long without progress (default: %(default)g)"),
+    ("--max-size", "BYTES", _size, 64 << 20,
+     "of the longest stream; k, M and G are understood (default: 64M)"),
+)  # fmt: skip
 
 
 class Output:

@@ -6,8 +6,9 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from echosvc.probe.diagnosis import Kind
 from echosvc.probe.findings import Failed, Finding, Skipped, amount
-from echosvc.probe.line import PIECE, Ended, Line
+from echosvc.probe.line import FRAME, PIECE, Ended, Line
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Payload
 from echosvc.probe.settings import MIB
@@ -60,10 +61,12 @@ async def _finish(path: Path, line: Line, size: int) -> None:
             "something between never passed the FIN on",
             facts={"how": how},
         )
-    if how == "RST":
+    if how != "FIN":
         raise Failed(
-            f"after {amount(size)} and FIN all replies came, but then RST in place of FIN",
-            "something between ends by reset, which may destroy what is on its way",
+            f"after {amount(size)} and FIN all replies came, but then {how} in place of FIN",
+            "something between ends by reset, which may destroy what is on its way"
+            if how == "RST"
+            else "what TLS protects was changed, lost or cut on the way",
             facts={"how": how},
         )
 
@@ -79,7 +82,7 @@ async def _unread(path: Path, line: Line, sending: Deferred[None]) -> None:
 
 def _explained(failed: Failed, size: int, came: int) -> Failed:
     """A stream that was cut after our FIN has a reason of its own."""
-    if failed.fault is None or failed.fault.kind.value != "cut":
+    if failed.fault is None or failed.fault.kind is not Kind.CUT:
         return failed
     text = f"after {amount(size)} and FIN only {came} of {size} came back"
     if failed.finding.endswith("FIN"):
@@ -122,7 +125,7 @@ async def back_pressure(path: Path) -> Finding:
 
 async def _press(path: Path, line: Line, payload: Payload) -> int:
     """Send and read nothing until it stops; give how much was sent."""
-    size = 16384 if path.settings.framing == "length" else PIECE
+    size = FRAME if path.settings.framing == "length" else PIECE
     for offset in range(0, payload.size, size):
         try:
             if not await _drained(path, line, line.write(payload.at(offset, size))):

@@ -170,5 +170,5 @@ _CAUSES = {
     Kind.REORDERED: "something between writes one connection from two places",
     Kind.CHANGED: "something between rewrites what it carries, or memory is bad",
     Kind.INSERTED: "something between, or the server, adds bytes of its own",
-    Kind.GARBLED: "more than one thing is wrong; try --only sizes",
+    Kind.GARBLED: "more than one thing is done to the bytes",
 }

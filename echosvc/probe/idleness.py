@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred
 from echosvc.probe.diagnosis import Kind
 from echosvc.probe.findings import Failed, Finding, Skipped, duration
 from echosvc.probe.line import Ended, Line
-from echosvc.probe.path import Path
-from echosvc.probe.streams import gathered, opened
+from echosvc.probe.path import Path, gathered
 
 #: How much later the next connection of a search is asked than the one before.
 STEP = 1.1
@@ -24,26 +23,17 @@ _SMALL = 100
 
 async def idle(path: Path) -> Finding:
     """Connections survive the idle times that were asked for."""
-    lines = await opened(path, len(path.settings.idle))
-    ends = await gathered(
-        [
-            _rest(path, line, seconds)
-            for line, seconds in zip(lines, path.settings.idle, strict=True)
-        ]
-    )
-    survived = [
-        f"{seconds:g} s" for seconds, end in zip(path.settings.idle, ends, strict=True) if not end
-    ]
-    died = [
-        f"{seconds:g} s: {end}"
-        for seconds, end in zip(path.settings.idle, ends, strict=True)
-        if end
-    ]
-    alive = f"survived {', '.join(survived)}" if survived else "survived none"
-    facts = {"survived": [s for s, end in zip(path.settings.idle, ends, strict=True) if not end]}
+    times = path.settings.idle
+    lines = await path.open_many(len(times))
+    rests = [_rest(path, line, seconds) for line, seconds in zip(lines, times, strict=True)]
+    ends = list(zip(times, await gathered(rests), strict=True))
+    survived = [seconds for seconds, end in ends if not end]
+    died = "; ".join(f"{seconds:g} s: {end}" for seconds, end in ends if end)
+    alive = "survived " + (", ".join(f"{seconds:g} s" for seconds in survived) or "none")
+    facts = {"survived": survived}
     if died:
         raise Failed(
-            f"{alive}; not {'; '.join(died)}",
+            f"{alive}; not {died}",
             "an idle time-out of something between, or of the server; --find-idle finds it",
             facts=facts,
         )
@@ -102,7 +92,7 @@ class _Search:
 
     async def run(self) -> Finding:
         """Search until it is found, or the longest time has passed."""
-        lines = await opened(self._path, len(self._times))
+        lines = await self._path.open_many(len(self._times))
         trials = [
             Deferred.fromCoroutine(self._try(line, seconds))
             for line, seconds in zip(lines, self._times, strict=True)

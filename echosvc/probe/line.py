@@ -146,14 +146,13 @@ class Line:
 
     # -- streams --------------------------------------------------------------
 
-    async def exchange(self, payload: Source, finish: bool = False) -> Verifier:
+    async def exchange(self, payload: Source) -> Verifier:
         """Send a payload, and verify it as it comes back.
 
-        :param finish: send FIN right behind it.
         :raises Failed: what came is wrong, or not all of it came.
         """
         verifier = self.verifier(payload)
-        sending = self.send(payload, finish)
+        sending = self.send(payload)
         try:
             await self.verify(verifier)
         finally:
@@ -168,7 +167,7 @@ class Line:
         return self._path.watch(Verifier(payload, self.mark))
 
     def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
-        """Send it as fast as the path takes it."""
+        """Send it as fast as the path takes it; ``finish``: and FIN right behind it."""
         return Deferred.fromCoroutine(self._send(payload, finish))
 
     async def _send(self, payload: Source, finish: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.endpoints import Target
@@ -19,6 +20,8 @@ from echosvc.probe.payload import Payload
 from echosvc.probe.settings import Settings
 from echosvc.probe.verify import Verifier
 from echosvc.secure import TLSConnector
+
+_Result = TypeVar("_Result")
 
 #: Nothing that a client does may end a connection before the probe does.
 _FOR_EVER = 1e9
@@ -68,6 +71,17 @@ class Path:
         line = await self.connect(nagle)
         await line.greet()
         return line
+
+    async def open_many(self, count: int) -> list[Line]:
+        """Open so many connections at once."""
+        return await gathered([self._one_of(number, count) for number in range(1, count + 1)])
+
+    async def _one_of(self, number: int, count: int) -> Line:
+        try:
+            return await self.open()
+        except Failed as failed:
+            failed.finding = f"connection {number} of {count}: {failed.finding}"
+            raise
 
     def payload(self, size: int, line: Line, stamped: bool = False) -> Payload:
         """Make something new to send, in which no prefix occurs."""
@@ -119,3 +133,16 @@ _REASONS = {
     "ENETUNREACH": "no route to that network",
     "ENOTFOUND": "no such name",
 }
+
+
+async def gathered(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Do it all at once; where one fails, give up the others."""
+    waiting = [Deferred.fromCoroutine(each) for each in work]
+    try:
+        return cast(list[_Result], await gatherResults(waiting, consumeErrors=True))
+    except FirstError as first:
+        raise cast(Exception, first.subFailure.value) from None
+    finally:
+        for each in waiting:
+            each.addErrback(lambda _: None)
+            each.cancel()

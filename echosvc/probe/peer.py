@@ -21,7 +21,6 @@ from echosvc.probe.findings import Failed, Finding, Skipped, counted, duration, 
 from echosvc.probe.line import Line, framed
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Text
-from echosvc.probe.streams import opened
 from echosvc.proxying import ProxyingEndpoint
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ async def echo(path: Path) -> Finding:
 
 async def identity(path: Path) -> Finding:
     """Who answers, over several connections."""
-    lines = await opened(path, path.settings.connections)
+    lines = await path.open_many(path.settings.connections)
     if not any(line.prefix for line in lines):
         raise Skipped("the server has no prefix that would say who it is")
     names = Counter(_name(path, line) for line in lines)

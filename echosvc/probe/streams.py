@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 
 from echosvc.probe.diagnosis import Kind
 from echosvc.probe.findings import Failed, Finding, amount, counted
 from echosvc.probe.line import Line
-from echosvc.probe.path import Path
+from echosvc.probe.path import Path, gathered
 from echosvc.probe.payload import Source, Text
 from echosvc.probe.settings import MIB
 from echosvc.probe.translation import translated
-
-_Result = TypeVar("_Result")
 
 #: Around what cuts streams: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
 #: 1460, MTU 1500, jumbo frames), pages, TLS records (16 KiB), reads (64 KiB).
@@ -149,7 +144,7 @@ def _cut(data: bytes) -> list[bytes]:
 async def connections(path: Path) -> Finding:
     """Many connections at once, each with its own stream."""
     count = path.settings.connections
-    lines = await opened(path, count)
+    lines = await path.open_many(count)
     payloads = [path.payload(EACH, line) for line in lines]
     work = [line.exchange(payload) for line, payload in zip(lines, payloads, strict=True)]
     try:
@@ -164,29 +159,3 @@ async def connections(path: Path) -> Finding:
         f"{count} at once, each with {amount(EACH)} of its own, which came back to it",
         facts={"connections": count},
     )
-
-
-async def opened(path: Path, count: int) -> list[Line]:
-    """Open so many connections at once."""
-    return await gathered([_counted(path, number, count) for number in range(count)])
-
-
-async def _counted(path: Path, number: int, count: int) -> Line:
-    try:
-        return await path.open()
-    except Failed as failed:
-        failed.finding = f"connection {number + 1} of {count}: {failed.finding}"
-        raise
-
-
-async def gathered(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
-    """Do it all at once; where one fails, give up the others."""
-    waiting = [Deferred.fromCoroutine(each) for each in work]
-    try:
-        return cast(list[_Result], await gatherResults(waiting, consumeErrors=True))
-    except FirstError as first:
-        raise cast(Exception, first.subFailure.value) from None
-    finally:
-        for each in waiting:
-            each.addErrback(lambda _: None)
-            each.cancel()

@@ -24,6 +24,7 @@ from tests.harness import (
     receive_all,
     receive_exactly,
     running,
+    started,
     wait_until,
 )
 from tests.test_certificates import issue
@@ -52,13 +53,9 @@ def haproxy(config: str, port: int, ready: Callable[[int], bool] = answers) -> I
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "haproxy.cfg"
         path.write_text(textwrap.dedent(config))
-        process = Process([program("haproxy"), "-db", "-f", str(path)])
-        try:
-            wait_until(lambda: process.popen.poll() is not None or ready(port))
-            assert process.popen.poll() is None, process.lines
+        command = [program("haproxy"), "-db", "-f", str(path)]
+        with started(command, lambda: ready(port)) as process:
             yield process
-        finally:
-            process.close()
 
 
 _HAPROXY = """
@@ -272,10 +269,8 @@ def nginx_stream(long: bool) -> Finding:
             f"stream {{ server {{ listen 127.0.0.1:{port}; proxy_protocol on;"
             f" proxy_half_close on; proxy_pass 127.0.0.1:{server.port}; }} }}\n"
         )
-        process = Process([nginx, "-c", str(path), "-p", directory, "-e", f"{directory}/errors"])
-        stack.callback(process.close)
-        wait_until(lambda: process.popen.poll() is not None or answers(port))
-        assert process.popen.poll() is None, process.lines
+        command = [nginx, "-c", str(path), "-p", directory, "-e", f"{directory}/errors"]
+        stack.enter_context(started(command, lambda: answers(port)))
         wrong = sum(_wrong_through(port, 1000 * number) for number in range(times))
     return Finding(f"{times} times, up to {times} kB", wrong)
 

@@ -19,11 +19,12 @@ from zope.interface import directlyProvides
 from echosvc import EchoFactory, check
 from echosvc.certificates import ClientTLS
 from echosvc.endpoints import client_endpoint
+from echosvc.mischief import Mischief
 from echosvc.prefix import Template
 from echosvc.probe.check import Check
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
-from echosvc.relay import Mischief, Relay
+from echosvc.relay import Relay
 from tests.harness import serving, within
 from tests.test_certificates import issue
 
@@ -158,19 +159,15 @@ async def test_lost_bytes(upstream):
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("damage", "kind", "words"),
+    [("duplicate", "repeated", "came again"), ("swap", "reordered", "came before the")],
+)
 @pytest_twisted.ensureDeferred
-async def test_repeated_bytes(upstream):
-    probe = await failure(Mischief(upstream, duplicate=(100_000, 700)), "order")
-    assert probe.facts["fault"] == "repeated"
-    assert "came again" in probe.finding
-
-
-@BOTH
-@pytest_twisted.ensureDeferred
-async def test_reordered_bytes(upstream):
-    probe = await failure(Mischief(upstream, swap=(100_000, 700)), "order")
-    assert probe.facts["fault"] == "reordered"
-    assert "before" in probe.finding
+async def test_bytes_that_come_twice_or_in_the_wrong_order(damage, kind, words, upstream):
+    probe = await failure(Mischief(upstream, **{damage: (100_000, 700)}), "order")
+    assert probe.facts["fault"] == kind
+    assert words in probe.finding
 
 
 @BOTH
@@ -337,6 +334,41 @@ async def test_a_relay_shows_its_own_address():
     prefix = "{peer} "
     probe = await failure(Mischief(), "proxy", servers=[{"prefix": prefix}], prefix=prefix)
     assert "the server sees 127.0.0.1:" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_anything_between_the_server_sees_us():
+    async with serving(EchoFactory(log="quiet", prefix="{peer}> ")) as (host, port):
+        for prefix in (None, "{peer}> "):
+            run = check(f"tcp:{host}:{port}", prefix=prefix, only=("proxy",))
+            probe = only(await within(Deferred.fromCoroutine(run)))
+            assert (probe.result, "the server sees us as we are" in probe.finding) == ("pass", True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_prefix_nobody_says_who_it_is():
+    probe = only(await checked(None, "identity", servers=[{"prefix": ""}]))
+    assert (probe.result, "no prefix" in probe.finding) == ("skip", True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_address_of_a_name_is_tried():
+    """IPv4 alone is served: a client that takes the other address meets nobody."""
+    async with serving(EchoFactory(log="quiet")) as (_, port):
+        run = check(f"tcp:localhost:{port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    known = {each["address"]: each["error"] for each in probe.facts["addresses"]}
+    assert known["127.0.0.1"] == ""
+    assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
+    for address, error in known.items():
+        assert bool(error) == (f"{address} does not answer ({error})" in probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_sizes_and_a_digest_are_told():
+    probe = only(await checked(None, "sizes", max_size=5000))
+    assert (probe.facts["sizes"][0], probe.facts["sizes"][-1]) == (1, 4097)
+    assert len(bytes.fromhex(probe.facts["sha256"])) == 32
 
 
 @pytest_twisted.ensureDeferred

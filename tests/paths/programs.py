@@ -20,7 +20,7 @@ from tests.harness import (
     connect,
     environment,
     receive_exactly,
-    wait_until,
+    started,
 )
 
 #: As short as a user would set it.
@@ -62,7 +62,7 @@ def through_nginx(target: int, more: str = "") -> Iterator[int]:
             f" proxy_pass 127.0.0.1:{target}; }} }}\n"
         )
         command = [nginx, "-c", str(path), "-p", directory, "-e", f"{directory}/errors"]
-        with started(command, port):
+        with started(command, lambda: talks(port)):
             yield port
 
 
@@ -71,7 +71,8 @@ def through_socat(target: int) -> Iterator[int]:
     """socat, a process for each connection; gives its port."""
     port = free_port()
     listen = f"TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1,backlog=128"
-    with started([program("socat"), listen, f"TCP:127.0.0.1:{target}"], port):
+    command = [program("socat"), listen, f"TCP:127.0.0.1:{target}"]
+    with started(command, lambda: talks(port)):
         yield port
 
 
@@ -86,20 +87,8 @@ def talks(port: int) -> bool:
 
 
 @contextmanager
-def started(command: list[str], port: int) -> Iterator[Process]:
-    """A program, once what is sent to its port is answered."""
-    process = Process(command)
-    try:
-        wait_until(lambda: process.popen.poll() is not None or talks(port))
-        assert process.popen.poll() is None, process.lines
-        yield process
-    finally:
-        process.close()
-
-
-@contextmanager
 def through_relay(*targets: int, **mischief: Any) -> Iterator[int]:
-    """A relay with this :class:`~echosvc.relay.Mischief`; gives its port."""
+    """A relay with this :class:`~echosvc.mischief.Mischief`; gives its port."""
     words = [repr(mischief), *map(str, targets)]
     process = Process([sys.executable, "-m", "tests.paths.programs", *words], cwd=ROOT)
     try:
@@ -132,7 +121,8 @@ def _relay() -> None:
     """Be a relay: the mischief and the targets' ports are the arguments."""
     from twisted.internet import reactor
 
-    from echosvc.relay import Mischief, Relay
+    from echosvc.mischief import Mischief
+    from echosvc.relay import Relay
 
     mischief = Mischief(**ast.literal_eval(sys.argv[1]))
     relay = Relay(reactor, [("127.0.0.1", int(port)) for port in sys.argv[2:]], mischief)
