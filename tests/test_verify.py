@@ -88,6 +88,7 @@ cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
 
 
 @given(st.binary(min_size=1, max_size=3000), cuts)
+@settings(deadline=None)
 def test_what_comes_back_whole_is_complete(sent, places):
     verifier = verified(Text(sent), NONE, cut(sent, places))
     assert verifier.complete
@@ -96,7 +97,7 @@ def test_what_comes_back_whole_is_complete(sent, places):
 
 
 @given(st.binary(min_size=1, max_size=300), damages, cuts)
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_whatever_the_bytes_are_a_fault_is_found_and_explains_what_came(sent, damage, places):
     came = damage.do(sent)
     verifier = verified(Text(sent), NONE, cut(came, places))
@@ -152,7 +153,7 @@ short = st.lists(st.sampled_from(b"abc"), min_size=1, max_size=4).map(bytes)
 
 
 @given(few, short, cuts, cuts)
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_a_payload_that_looks_like_the_prefix_is_not_accused(sent, prefix, places, others):
     mark = Mark(Template.literal(prefix))
     if prefix in sent and len(prefix) > 1:

@@ -130,23 +130,19 @@ class Verifier:
         """Find the mark that begins here, or a little before with bytes like the payload's."""
         if not self._mark:
             return None
-        undecided = False
         for back in range(len(self._tail) + 1):
             joined = (
                 self._tail[len(self._tail) - back :] + data[place : place + self._mark.longest + 1]
             )
             end = self._mark.match(joined, 0)
-            if end is None:
-                continue
-            if end < 0:
-                undecided = True
-                continue
-            if end >= back and self._goes_on(joined[end:], back):
+            if end is not None and end < 0:
+                return -1  # a nearer one is to be preferred: wait for its rest
+            if end is not None and end >= back and self._goes_on(joined[end:], back):
                 self.offset -= back
                 self._tail = b""
                 self.marks += 1
                 return place + end - back
-        return -1 if undecided else None
+        return None
 
     def _goes_on(self, behind: bytes, back: int) -> bool:
         """Whether what stands behind a mark is what is due, as far as it is there."""
