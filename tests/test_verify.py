@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from echosvc.prefix import Template
 from echosvc.probe.diagnosis import Fault, Kind, agreeing
 from echosvc.probe.marks import Mark, bound
-from echosvc.probe.payload import Payload, Source, Text
+from echosvc.probe.payload import LINE, Payload, Source, Text
 from echosvc.probe.verify import WINDOW, Verifier
 
 NONE = Mark(Template.literal(b""))
@@ -19,8 +19,8 @@ SENDING = Mark(Template.literal(b"Sending: "))
 NUMBERED = Mark(Template.parse("#{message}> "))
 
 
-def verified(payload: Source, mark: Mark, pieces: list[bytes]) -> Verifier:
-    verifier = Verifier(payload, mark)
+def verified(payload: Source, mark: Mark, pieces: list[bytes], every: int = 0) -> Verifier:
+    verifier = Verifier(payload, mark, every)
     for piece in pieces:
         verifier.feed(piece)
     return verifier
@@ -172,9 +172,28 @@ def test_length_frames_are_marks_too(count, size, places, damage):
         (size + 2).to_bytes(4, "big") + b"> " + payload.at(number * size, size)
         for number in range(count)
     )
-    assert verified(payload, mark, cut(frames, places)).complete
+    assert verified(payload, mark, cut(frames, places), size).complete
     came = damage.do(frames)
-    assert (verified(payload, mark, cut(came, places)).end() is None) == (came == frames)
+    fault = verified(payload, mark, cut(came, places), size).end()
+    assert (fault is None) == (came == frames)
+
+
+@given(st.integers(1, 5), cuts, damages)
+@settings(deadline=None)
+def test_each_line_has_its_mark_and_no_other_place(count, places, damage):
+    payload = Payload(count * LINE - 100, without=SENDING.first, lines=True)
+    sent = whole(payload)
+    lines = b"".join(b"Sending: " + line + b"\n" for line in sent.split(b"\n")[:-1])
+    assert verified(payload, SENDING, cut(lines, places), LINE).complete
+    came = damage.do(lines)
+    fault = verified(payload, SENDING, cut(came, places), LINE).end()
+    assert (fault is None) == (came == lines)
+
+
+def test_a_reply_without_its_mark_is_named():
+    payload = Payload(500, without=SENDING.first)
+    fault = verified(payload, SENDING, [whole(payload)]).end()
+    assert (fault.kind, fault.offset, fault.length) == (Kind.UNMARKED, 0, 9)
 
 
 def test_a_long_stream_is_judged_before_its_end():
@@ -207,7 +226,9 @@ def test_a_prefix_that_was_damaged_is_foreign_bytes():
 def test_a_loss_across_a_prefix_is_a_loss():
     payload = Payload(500, without=SENDING.first)
     for left in (b"Send", b"ing: "):
-        verifier = verified(payload, SENDING, [payload.at(0, 100) + left + payload.at(130, 370)])
+        verifier = verified(
+            payload, SENDING, [b"Sending: " + payload.at(0, 100) + left + payload.at(130, 370)]
+        )
         fault = verifier.end()
         assert (fault.kind, fault.offset, fault.length) == (Kind.LOST, 100, 30)
 

@@ -31,6 +31,7 @@ class Kind(Enum):
     CHANGED = "changed"
     INSERTED = "inserted"
     CUT = "cut"
+    UNMARKED = "unmarked"
     GARBLED = "garbled"
 
 

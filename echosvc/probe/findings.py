@@ -108,6 +108,7 @@ _WORDS = {
     Kind.CHANGED: lambda f: f"{_bytes(f.length)} changed at offset {f.offset}",
     Kind.INSERTED: lambda f: f"{_bytes(f.length)} that nobody sent came in at offset {f.offset}",
     Kind.CUT: lambda f: f"the stream stopped at offset {f.offset}, {_bytes(f.length)} missing",
+    Kind.UNMARKED: lambda f: f"the reply at offset {f.offset} came without its prefix",
     Kind.GARBLED: lambda f: f"the stream is wrong from offset {f.offset} on",
 }
 
@@ -170,5 +171,6 @@ _CAUSES = {
     Kind.REORDERED: "something between writes one connection from two places",
     Kind.CHANGED: "something between rewrites what it carries, or memory is bad",
     Kind.INSERTED: "something between, or the server, adds bytes of its own",
+    Kind.UNMARKED: "something between lost the prefix, or the header, itself",
     Kind.GARBLED: "more than one thing is done to the bytes",
 }

@@ -163,8 +163,10 @@ class Line:
     def verifier(self, payload: Source) -> Verifier:
         """What verifies it, given how it is cut into messages."""
         self._settled = False
-        self.use(frozenset(map(len, pieces(payload, self._path.settings.framing, sample=True))))
-        return self._path.watch(Verifier(payload, self.mark))
+        framing = self._path.settings.framing
+        self.use(frozenset(map(len, pieces(payload, framing, sample=True))))
+        every = {"line": payload.line, "length": FRAME}.get(framing, 0)
+        return self._path.watch(Verifier(payload, self.mark, every))
 
     def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
         """Send it as fast as the path takes it; ``finish``: and FIN right behind it."""

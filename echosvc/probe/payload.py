@@ -21,6 +21,7 @@ class Payload:
     :param without: bytes that must not occur.
     :param lines: end each :data:`LINE` bytes, and the last, with a line feed.
     :param stamped: begin each 64 bytes with their number, eight digits.
+    :ivar line: bytes of a line.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Payload:
         lines: bool = False,
         stamped: bool = False,
     ) -> None:
-        self.size = size
+        self.size, self.line = size, LINE
         self.without = without
         self._seed, self._lines, self._stamped = seed, lines, stamped
         self._table = _table(without + b"\n" * lines)
@@ -77,12 +78,13 @@ class Payload:
 
 
 class Text:
-    """A payload of given bytes."""
+    """A payload of given bytes: one line, where lines are asked for."""
 
     without = b""
 
     def __init__(self, data: bytes) -> None:
-        self.size, self._data = len(data), data
+        self.size = self.line = len(data)
+        self._data = data
 
     def at(self, offset: int, size: int) -> bytes:
         """As :meth:`Payload.at`."""

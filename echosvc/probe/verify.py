@@ -24,13 +24,15 @@ class Verifier:
 
     :param payload: what is sent.
     :param mark: what the server puts before its replies.
+    :param every: bytes of a message, where the server knows messages: each has its mark, and
+        there is none elsewhere. 0: a mark must stand first, and may stand anywhere.
     :ivar offset: bytes of the payload that came, in order.
     :ivar marks: replies that began.
     :ivar received: bytes that came.
     """
 
-    def __init__(self, payload: Source, mark: Mark) -> None:
-        self._payload = payload
+    def __init__(self, payload: Source, mark: Mark, every: int = 0) -> None:
+        self._payload, self._every = payload, every
         self._mark = mark
         self.offset = self.marks = self.received = 0
         self.fault: Fault | None = None
@@ -38,7 +40,9 @@ class Verifier:
         self._tail = b""  # payload bytes since the last mark, that a mark may begin with
         self._strange: bytearray | None = None  # what came from the first wrong byte on
         # In what contains no mark, a mark is one: then no two may stand together, nor one last.
-        self._certain = bool(mark.first) and set(mark.first) <= set(payload.without)
+        self._certain = bool(every) or (
+            bool(mark.first) and set(mark.first) <= set(payload.without)
+        )
         self._replying = False  # a mark has just ended
 
     @property
@@ -67,7 +71,7 @@ class Verifier:
             if self._strange is None and self.offset == self._payload.size:
                 self._put_in(self._rest)  # the beginning of a mark, and nothing is due
             elif self._strange is None:
-                self._cut()
+                self._name()
             else:
                 self._diagnose(over=True)
         return self.fault
@@ -77,45 +81,68 @@ class Verifier:
         if self._strange is not None and self.fault is None:
             self._diagnose(over=False)
 
-    def _cut(self) -> None:
+    def _name(self, kind: Kind = Kind.CUT, seen: bytes = b"") -> None:
         before = self._payload.at(self.offset - CONTEXT, min(CONTEXT, self.offset))
         due, left = self._payload.at(self.offset, SHOWN), self._payload.size - self.offset
-        self.fault = Fault(Kind.CUT, self.offset, left, before=before, expected=due)
+        length = left if kind is Kind.CUT else self._mark.longest
+        self.fault = Fault(kind, self.offset, length, before=before, expected=due, seen=seen)
 
     def _compare(self, data: bytes) -> None:
         data, place = self._rest + data, 0
         self._rest = b""
-        while place < len(data):
-            due = self._payload.at(self.offset, len(data) - place)
-            agreed = agreeing(due, data[place:] if place else data)
-            self.offset += agreed
-            place += agreed
-            self._replying = self._replying and not agreed
-            if self._mark:
-                self._tail = (
-                    self._tail + data[max(0, place - agreed, place - self._mark.longest) : place]
-                )[-self._mark.longest :]
-            if place == len(data):
-                return
-            end = self._after_mark(data, place)
-            if end is None:
-                self._strange = bytearray(data[place:])
-                return
-            if end < 0:
-                self._rest = data[place:]
-                return
-            if self._certain and (self._replying or self.offset == self._payload.size):
-                self._strange = bytearray(data[place:])
-                return
-            place, self._replying = end, True
+        while place < len(data) and self._strange is None and not self._rest:
+            if self._mark_is_due():
+                place = self._took(data, place, self._mark.match(data, place))
+                continue
+            place = self._agree(data, place)
+            if place < len(data) and not self._mark_is_due():
+                place = self._took(data, place, self._after_mark(data, place))
 
-    def _is_mark_alone(self, seen: bytes, due: bytes) -> bool:
+    def _mark_is_due(self) -> bool:
+        """Whether a reply must begin here."""
+        if not self._mark or self._replying or self.offset == self._payload.size:
+            return False
+        return self.offset % self._every == 0 if self._every else self.offset == 0
+
+    def _agree(self, data: bytes, place: int) -> int:
+        """Take what is due, at most to the end of a message; give the place behind it."""
+        left = len(data) - place
+        if self._every:
+            left = min(left, self._every - self.offset % self._every)
+        agreed = agreeing(self._payload.at(self.offset, left), data[place:] if place else data)
+        self.offset += agreed
+        place += agreed
+        self._replying = self._replying and not agreed
+        if self._mark and not self._every:
+            new = data[max(0, place - agreed, place - self._mark.longest) : place]
+            self._tail = (self._tail + new)[-self._mark.longest :]
+        return place
+
+    def _took(self, data: bytes, place: int, end: int | None) -> int:
+        """Take note of the mark that ends at ``end``: -1: maybe later; ``None``: there is none."""
+        doubled = self._replying or self.offset == self._payload.size
+        if end is not None and end < 0:
+            self._rest = data[place:]
+        elif end is None or (doubled and self._certain):
+            self._strange = bytearray(data[place:])
+        else:
+            self.marks += 1
+            self._tail, self._replying = b"", True
+            return end
+        return len(data)
+
+    def _mark_alone(self, seen: bytes, due: bytes) -> bool:
         """Whether all would be well without the mark that came."""
         strange = bytes((self._strange or b"")[: self._mark.longest + 1])
         if not self._certain or (self._mark.match(strange, 0) or -1) < 0:
             return False
         size = min(len(seen), len(due))
         return seen[:size] == due[:size] if size else not seen
+
+    def _mark_missing(self, seen: bytes, due: bytes) -> bool:
+        """Whether all would be well, had the mark come that is due."""
+        size = min(len(seen), len(due))
+        return self._mark_is_due() and size > 0 and seen[:size] == due[:size]
 
     def _put_in(self, mark: bytes) -> None:
         """A mark without a reply behind it."""
@@ -128,7 +155,7 @@ class Verifier:
 
     def _after_mark(self, data: bytes, place: int) -> int | None:
         """Find the mark that begins here, or a little before with bytes like the payload's."""
-        if not self._mark:
+        if not self._mark or self._every:
             return None
         for back in range(len(self._tail) + 1):
             joined = (
@@ -139,8 +166,6 @@ class Verifier:
                 return -1  # a nearer one is to be preferred: wait for its rest
             if end is not None and end >= back and self._goes_on(joined[end:], back):
                 self.offset -= back
-                self._tail = b""
-                self.marks += 1
                 return place + end - back
         return None
 
@@ -156,11 +181,14 @@ class Verifier:
         before = self._payload.at(self.offset - min(REACH, self.offset), min(REACH, self.offset))
         due = self._payload.at(self.offset, REACH + len(seen))
         left = self._payload.size - self.offset
-        if self._is_mark_alone(seen, due):
+        if self._mark_alone(seen, due):
             self._put_in(bytes(self._strange)[: self._mark.longest])
             return
+        if self._mark_missing(seen, due):
+            self._name(Kind.UNMARKED, seen[:SHOWN])
+            return
         if over and not seen:
-            self._cut()
+            self._name()
             return
         over = over and len(due) == left
         faults = [diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)]
