@@ -46,7 +46,7 @@ class _Side(Protocol):
             self.pair.later(lambda: self._pass_on(self.edit.feed(data)))
 
     def _pass_on(self, data: bytes) -> None:
-        do, other = self._relay.mischief, self.other
+        do, other = self.pair.do, self.other
         if other is None or other.ended or self.pair.dead:
             return
         data = data[: max(0, self.cut - self.passed)]
@@ -65,7 +65,7 @@ class _Side(Protocol):
             self.pair.later(self._pass_fin)
 
     def _pass_fin(self) -> None:
-        how = self._relay.mischief.at_fin
+        how = self.pair.do.at_fin
         self.finished = True
         self._pass_on(self.edit.rest())
         if how == "close":
@@ -85,17 +85,20 @@ class _Side(Protocol):
 
 
 class _Pair:
-    """Two connections that belong together."""
+    """Two connections that belong together.
+
+    :ivar do: what is done to them, whatever the relay does to later ones.
+    """
 
     def __init__(self, relay: Relay, target: tuple[str, int]) -> None:
-        self._relay, self._reactor = relay, relay.reactor
+        self.do, self._reactor = relay.mischief, relay.reactor
         self.dead = False  # nothing is passed on any more
         self._idle: Any = None
         self.client, self.server = _Side(relay, self), _Side(relay, self)
-        chosen = self.client if relay.mischief.upstream else self.server
-        chosen.edit = Edit(relay.mischief)
-        if relay.mischief.cut is not None:
-            chosen.cut = relay.mischief.cut
+        chosen = self.client if self.do.upstream else self.server
+        chosen.edit = Edit(self.do)
+        if self.do.cut is not None:
+            chosen.cut = self.do.cut
         self._target = target
 
     def made(self, side: _Side) -> None:
@@ -107,15 +110,15 @@ class _Pair:
         self.client.other, self.server.other = self.server, self.client
         for one in (self.client, self.server):
             transport = cast(Any, one.transport)
-            if not self._relay.mischief.unbounded and not one.ended:
+            if not self.do.unbounded and not one.ended:
                 cast(Any, one.other).transport.registerProducer(_Valve(transport), True)
             transport.resumeProducing()
         self.stir()
 
     def later(self, do: Callable[[], None]) -> None:
         """Do it after the delay; in order."""
-        if self._relay.mischief.delay:
-            self._reactor.callLater(self._relay.mischief.delay, do)
+        if self.do.delay:
+            self._reactor.callLater(self.do.delay, do)
         else:
             do()
 
@@ -131,15 +134,15 @@ class _Pair:
 
     def stir(self) -> None:
         """Something came: the idle time begins anew."""
-        if not self._relay.mischief.idle:
+        if not self.do.idle:
             return
         if self._idle is not None and self._idle.active():
-            self._idle.reset(self._relay.mischief.idle)
+            self._idle.reset(self.do.idle)
         else:
-            self._idle = self._reactor.callLater(self._relay.mischief.idle, self._rested)
+            self._idle = self._reactor.callLater(self.do.idle, self._rested)
 
     def _rested(self) -> None:
-        how = self._relay.mischief.idle_end
+        how = self.do.idle_end
         if how == "silence":
             self.dead = True
         elif how == "rst":
@@ -173,7 +176,7 @@ class _Pair:
             self._idle.cancel()
         if other is None or other.ended or reason.check(ConnectionDone):
             return
-        how = self._relay.mischief.reset
+        how = self.do.reset
         if how == "rst":
             cast(Any, other.transport).abortConnection()
         elif how == "fin":

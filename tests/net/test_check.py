@@ -230,6 +230,30 @@ async def test_a_path_that_buffers_without_bound():
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_buffer_that_loses_bytes_while_nobody_reads():
+    probe = await failure(Mischief(drop=(3_000_000, 5000)), "back-pressure")
+    assert "the sender is stopped after" in probe.finding
+    assert "5000 bytes lost" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_that_ends_who_does_not_read():
+    probe = await failure(Mischief(upstream=True, cut=2_000_000), "back-pressure")
+    assert "of which nothing was read" in probe.finding or "the stream stopped" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_unasked_bytes_on_an_idle_connection():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data)
+        if data == b"~":
+            reactor.callLater(0.1, lambda: transport.connected and transport.write(b"hello?"))
+
+    probe = only(await against(heard=heard, only=("idle",), skip=(), idle=(1.0,)))
+    assert probe.finding == "6 bytes that nobody asked for came while idle"
+
+
+@pytest_twisted.ensureDeferred
 async def test_back_pressure_that_works_says_after_how_much():
     probe = only(await checked(Mischief(), "back-pressure"))
     assert probe.result == "pass"

@@ -1,0 +1,92 @@
+"""What a first exchange says of prefix and greeting."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.prefix import Template
+from echosvc.probe.findings import Failed, amount, duration
+from echosvc.probe.learning import LONGEST, learned, no_answer, recognized, without_header
+from echosvc.probe.settings import Settings
+
+PLAIN = Settings()
+GIVEN = Settings(prefix=Template.parse("{hostname} {message}: "))
+FRAMED = Settings(framing="length")
+
+
+class LearnedTests(SynchronousTestCase):
+    def test_what_stands_before_both_replies_is_the_prefix(self) -> None:
+        template, greeting = learned(PLAIN, b"Welcome! > ", b"> ")
+        self.assertEqual((template.constant, greeting), (b"> ", b"Welcome! "))
+        template, greeting = learned(PLAIN, b"Welcome!", b"")
+        self.assertEqual((template.constant, greeting), (b"", b"Welcome!"))
+
+    def test_a_length_before_a_reply_is_no_prefix(self) -> None:
+        template, greeting = learned(FRAMED, b"hi\0\0\0\3> ", b"> ")
+        self.assertEqual((template.constant, greeting), (b"> ", b"hi"))
+        self.assertEqual(without_header(b"\0\0\0\3> ", "length"), b"> ")
+        self.assertEqual(without_header(b"> ", "chunk"), b"> ")
+
+    def test_a_given_prefix_is_looked_for_behind_a_greeting(self) -> None:
+        template, greeting = learned(GIVEN, b"Welcome!\nblue 1: ", b"blue 2: ")
+        self.assertEqual((template, greeting), (GIVEN.prefix, b"Welcome!\n"))
+
+    def assert_fails(self, words: str, settings: Settings, first: bytes, second: bytes) -> None:
+        failed = self.assertRaises(Failed, learned, settings, first, second)
+        self.assertIn(words, failed.finding)
+
+    def test_what_cannot_be_is_said(self) -> None:
+        self.assert_fails("changes from reply to reply: '1: ', then '2: '", PLAIN, b"1: ", b"2: ")
+        self.assert_fails("'x: ', which is not of the form", GIVEN, b"x: ", b"x: ")
+        self.assert_fails("the first prefix is 'lue 1'", GIVEN, b"lue 1", b"blue 2: ")
+        self.assert_fails("a prefix of 4097 bytes", PLAIN, b"", b"x" * (LONGEST + 1))
+        self.assert_fails("'~' was answered 2 times", PLAIN, b"> ~> ", b"> ")
+        self.assert_fails("the PROXY header came back", PLAIN, b"> PROXY TCP4 1 2 3 4\r\n", b"> ")
+
+
+class RecognizedTests(SynchronousTestCase):
+    def test_each_backend_may_have_its_own(self) -> None:
+        known = Template.literal(b"blue: ")
+        for before, prefix in ((b"blue: ", b"blue: "), (b"green: ", b"green: "), (b"", b"")):
+            template, found = recognized(PLAIN, known, b"", before)
+            self.assertEqual((template.constant, found), (prefix, prefix))
+
+    def test_the_greeting_is_taken_off_though_it_changes(self) -> None:
+        known = Template.literal(b"> ")
+        for before in (b"you are 1\n> ", b"you are 22\n> "):
+            self.assertEqual(recognized(PLAIN, known, b"you are 1\n", before)[1], b"> ")
+
+    def test_fields_are_those_of_this_connection(self) -> None:
+        known = GIVEN.prefix
+        assert known is not None
+        for before in (b"blue 1: ", b"another greeting\nblue 1: "):
+            template, prefix = recognized(GIVEN, known, b"", before)
+            self.assertEqual(prefix, b"blue 1: ")
+            self.assertEqual(template.render(7), b"blue 7: ")
+        failed = self.assertRaises(Failed, recognized, GIVEN, known, b"", b"#")
+        self.assertIn("on another connection", failed.finding)
+
+
+class NoAnswerTests(SynchronousTestCase):
+    def assert_said(self, how: str, came: bytes, before: bool, words: str, cause: str) -> None:
+        finding, likely = no_answer(how, came, b"~", PLAIN, before)
+        self.assertIn(words, finding)
+        self.assertIn(cause, likely)
+
+    def test_the_cause_depends_on_what_came_and_how_it_ended(self) -> None:
+        self.assert_said("silence", b"", False, "within 10 s: nothing came", "does not answer")
+        self.assert_said("RST", b"", False, "ended by RST before", "nobody to pass it to")
+        self.assert_said("FIN", b"HTTP/1.1 400", False, "what came is 'HTTP", "speaks HTTP")
+        self.assert_said("silence", b"??", False, "what came is '??'", "another framing")
+        self.assert_said("FIN", b"", True, "ended by FIN", "a limit of connections")
+
+
+class WordsTests(SynchronousTestCase):
+    def test_amounts(self) -> None:
+        sizes = (1, 2, 1023, 1024, 65535, 65536, 1 << 20, 1_500_000)
+        words = "1 byte|2 bytes|1023 bytes|1 KiB|65535 bytes|64 KiB|1 MiB|1.4 MiB"
+        self.assertEqual("|".join(map(amount, sizes)), words)
+
+    def test_durations(self) -> None:
+        times = (0.00005, 0.0123, 1.234, 99.9, 350.4)
+        self.assertEqual("|".join(map(duration, times)), "50 µs|12.3 ms|1.23 s|99.9 s|350 s")
