@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from echosvc.connection import Connection
+from echosvc.flow import LARGE
 from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated, make_framer
 from echosvc.report import Outcome, Report, log
-from echosvc.stream import LARGE
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
@@ -120,7 +120,7 @@ class Answering(Connection):
         """Answer the short way, by the stream where it can; ``None``: the long way."""
         self._quick = head
         if type(self).dataReceived is Answering.dataReceived:
-            self._sender.answer_by_itself(head)
+            self._sender.answer_by_itself(None if head is None else self.factory.replies(head))
 
     def _go_on(self) -> None:
         self._answer()

@@ -37,10 +37,11 @@ class Batches:
 
     def _serve(self, events: Iterable[tuple[int, int]]) -> None:
         """Handle what the kernel has told of."""
-        find: Callable[[int], Any] = self._selectables.get
+        selectables = self._selectables
         for fd, event in events:
-            selectable = find(fd)
-            if selectable is None:  # closed by an event before this one
+            try:
+                selectable = selectables[fd]
+            except KeyError:  # closed by an event before this one
                 continue
             if event != EPOLLIN:
                 if not event & _BROKEN or _is_broken(fd):

@@ -15,6 +15,7 @@ from echosvc.admission import Admission
 from echosvc.config import Config, Settings
 from echosvc.prefix import Template
 from echosvc.proxied import Proxied, Successor
+from echosvc.replies import Replies
 from echosvc.report import Outcome, Report
 from echosvc.server import EchoProtocol
 from echosvc.sweep import Sweep
@@ -64,6 +65,7 @@ class EchoFactory(Factory):
         self._strangers: set[Proxied] = set()
         self._ended_in = self._ended_out = 0
         self._waiting: list[Deferred[None]] = []
+        self._replies: Replies | None = None  # made for the first who may use them
         self._echoing: tuple[type | None, bool] = None, False  # the last kind asked for
 
     @property
@@ -145,6 +147,14 @@ class EchoFactory(Factory):
         if self._echoing[0] is not kind:
             self._echoing = kind, self.config.plain and kind.echoes()
         return self._echoing[1]
+
+    def replies(self, head: bytes) -> Replies | None:
+        """Give where replies with this prefix are made, if it is that of all connections."""
+        if head != self.prefix.constant:
+            return None
+        if self._replies is None or self._replies.head != head:
+            self._replies = Replies(head)
+        return self._replies
 
     def _refuse_strangers(self) -> None:
         for stranger in tuple(self._strangers):

@@ -23,6 +23,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from echosvc.replies import Replies
 from echosvc.stream import Stream, TunedStream
 from echosvc.transport import Layer, Transport
 
@@ -34,6 +35,10 @@ HIGH_WATER = 65536
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
 _PLAIN = frozenset((Stream, TunedStream, tcp.Server, tcp.Client, unix.Server, unix.Client))
+
+#: From this size on, bytes, a message is not copied to be joined with its prefix: one
+#: system call for two pieces costs more, but less than that. Measured: 4 to 9 % of a stream.
+LARGE = 16384
 
 #: The kernel takes no longer TCP_USER_TIMEOUT, ms.
 _LONGEST_LIMIT = 2**31 - 1
@@ -143,13 +148,13 @@ class Sender:
         direct.write((head + data)[taken:])
         return False
 
-    def answer_by_itself(self, head: bytes | None) -> None:
-        """Have the stream answer what it reads with ``head`` before it; ``None``: no more.
+    def answer_by_itself(self, replies: Replies | None) -> None:
+        """Have the stream answer what it reads so; ``None``: no more.
 
         A transport that cannot do so hands what it reads to its protocol, as before.
         """
         if isinstance(self._direct, Stream) and self.plain:
-            self._direct.head = head
+            self._direct.replies = replies
 
     def queue(self, data: bytes) -> None:
         """Send after everything else, by the transport's queue."""

@@ -27,16 +27,8 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from echosvc.batch import Batches
+from echosvc.replies import KEPT, READ, Replies
 from echosvc.report import format_address
-
-#: The most that one read takes, bytes. With its prefix the reply still fits the largest
-#: segment (64 KiB with its headers): of a reply with four bytes more, these would go alone,
-#: at the price of a whole one. Measured: a stream costs 0.6 of what reads of 64 KiB cost.
-READ = 61440
-
-#: From this size on, bytes, a message is not copied to be joined with its prefix: one
-#: system call for two pieces costs more, but less than that. Measured: 4 to 9 % of a stream.
-LARGE = 16384
 
 _DONE = Failure(ConnectionDone())
 #: ``socket.close`` without the count of files made of it: there are none.
@@ -63,10 +55,10 @@ class Stream(tcp.Server):
     :param protocol: who is told.
     :param peer: the client's address.
     :param reactor: who tells of events; a :class:`~echosvc.group.Group` will do.
-    :ivar head: what is read is answered by the stream itself, with these bytes before it, and
-        counted in ``bytes_in`` and ``messages`` of its protocol, whose ``left_over`` gets what
-        the kernel did not take: one function for reading, answering and sending is 2 % of a
-        message. ``None``: the protocol does it; so it does, at any time, what is not simple.
+    :ivar replies: where the stream answers by itself what it reads. It is counted in
+        ``bytes_in`` and ``messages`` of its protocol, whose ``left_over`` gets what the kernel
+        did not take: one function for reading, answering and sending is 2 % of a message.
+        ``None``: the protocol does it; so it does, at any time, what is not simple.
     :ivar peer: the client's address; a proxy may say another.
     :ivar tuned: it has its socket's options from its listener.
     :ivar host: our own, where a proxy says another than the socket.
@@ -88,7 +80,7 @@ class Stream(tcp.Server):
         self._tempDataBuffer, self._tempDataLen = [], 0
         # What every message asks for: to find it in the class takes CPython 3.11 longer.
         self.TLS, self.dataBuffer, self.bufferSize = False, b"", READ
-        self.head: bytes | None = None
+        self.replies: Replies | None = None
         reactor.addReader(self)
 
     def __repr__(self) -> str:
@@ -103,6 +95,33 @@ class Stream(tcp.Server):
         return self.socket.fileno() if self.connected else -1
 
     def doRead(self) -> Any:
+        """Read once and answer, or have the protocol do it."""
+        replies = self.replies
+        if replies is None or self.dataBuffer or self._tempDataBuffer:
+            return self._read()
+        try:
+            size = self.socket.recv_into(replies.room)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not size:
+            return self._pass_on(b"")
+        reply = replies.kept[size] if size < KEPT else None
+        if reply is None:
+            reply = replies.to(size)
+        try:
+            taken = self.socket.send(reply)
+        except OSError:  # the protocol's sending will meet it again
+            return self._pass_on(bytes(replies.room[:size]))
+        protocol: Any = self.protocol
+        protocol.bytes_in += size
+        protocol.messages += 1
+        if taken < len(reply):
+            protocol.left_over(bytes(reply[taken:]))
+        return None
+
+    def _read(self) -> Any:
         """Read once; the peer's FIN is told at once."""
         try:
             data = self.socket.recv(self.bufferSize)
@@ -110,24 +129,10 @@ class Stream(tcp.Server):
             return None
         except OSError:
             return CONNECTION_LOST
-        head, size = self.head, len(data)
-        if head is None or not 0 < size < LARGE or self.dataBuffer or self._tempDataBuffer:
-            self._pass_on(data)
-            return None
-        reply = head + data
-        try:
-            taken = self.socket.send(reply)
-        except OSError:  # the protocol's sending will meet it again
-            self._pass_on(data)
-            return None
-        protocol: Any = self.protocol
-        protocol.bytes_in += size
-        protocol.messages += 1
-        if taken < len(reply):
-            protocol.left_over(reply[taken:])
-        return None
+        return self._pass_on(data)
 
     def _pass_on(self, data: bytes) -> None:
+        """Tell the protocol what came; ``b""`` is the peer's FIN."""
         if data:
             self.protocol.dataReceived(data)
             return
@@ -137,7 +142,7 @@ class Stream(tcp.Server):
 
     def startTLS(self, *arguments: Any, **named: Any) -> None:
         """As Twisted's. From here on only ciphertext is for the socket."""
-        self.head = None
+        self.replies = None
         cast(Any, super()).startTLS(*arguments, **named)
 
     def doWrite(self) -> Any:

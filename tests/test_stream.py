@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from zope.interface.verify import verifyObject
 
 from echosvc import EchoFactory
 from echosvc.reactor import LeanReactor
-from echosvc.stream import LARGE, READ, Stream, make_address
+from echosvc.replies import KEPT, READ, Replies
+from echosvc.stream import Stream, make_address
 
 LIMIT = 20
 
@@ -220,14 +222,14 @@ class TakesThree(socket.socket):
 
 
 class OwnAnswerTests(StreamTestCase):
-    """With a head, the stream answers what is simple, and passes on what is not."""
+    """With replies, the stream answers what is simple, and passes on what is not."""
 
     def answering(self) -> tuple[socket.socket, Stream, Counted]:
         client, stream = self.made(Counted)
-        stream.head = b"> "
+        stream.replies = Replies(b"> ")
         return client, stream, stream.protocol
 
-    def test_a_read_comes_back_behind_the_head_and_is_counted(self) -> None:
+    def test_a_read_comes_back_behind_the_prefix_and_is_counted(self) -> None:
         client, _, protocol = self.answering()
         for number in (1, 2):
             client.sendall(b"hello")
@@ -243,13 +245,40 @@ class OwnAnswerTests(StreamTestCase):
             self.until(lambda protocol=protocol: protocol.heard)
             self.assertEqual((protocol.heard, protocol.messages), (b"hello", 0))
 
-    def test_a_long_read_is_the_protocols(self) -> None:
+    def test_reads_of_every_size_come_back_whole(self) -> None:
+        """Of one size after another: nothing is left of the read before, nothing is cut."""
         client, stream, protocol = self.answering()
+        for size in (1, KEPT + 1, KEPT, KEPT - 1, KEPT - 1, READ, 2, READ - 1, 1):
+            data, before = os.urandom(size), protocol.messages
+            stream.pauseProducing()
+            client.sendall(data)
+            stream.resumeProducing()
+            self.until(lambda before=before: protocol.messages > before)
+            self.assertEqual(protocol.messages, before + 1)
+            self.assertEqual(client.recv(size + 2, socket.MSG_WAITALL), b"> " + data)
+
+    def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
+        client, stream, protocol = self.answering()
+        data = os.urandom(READ + 5)
         stream.pauseProducing()
-        client.sendall(bytes(LARGE))
+        client.sendall(data)
         stream.resumeProducing()
-        self.until(lambda: protocol.heard)
-        self.assertEqual(protocol.messages, 0)
+        self.until(lambda: protocol.messages == 2)
+        expected = b"> " + data[:READ] + b"> " + data[READ:]
+        with client.makefile("rb") as received:
+            self.assertEqual(received.read(READ + 9), expected)
+
+    def test_streams_that_share_their_replies_do_not_mix_them(self) -> None:
+        """Also where the kernel takes only a part, and the rest is sent later."""
+        (first, one, left), (second, two, _) = self.answering(), self.answering()
+        two.replies = one.replies
+        one.socket = TakesThree(fileno=one.socket.detach())
+        first.sendall(b"AAAA")
+        self.until(lambda: left.messages)
+        second.sendall(b"BBBB")
+        self.until(lambda: two.protocol.messages)
+        self.assertEqual(second.recv(99), b"> BBBB")
+        self.assertEqual((first.recv(99), left.rest), (b"> A", b"AAA"))
 
     def test_what_the_kernel_does_not_take_is_left_to_the_protocol(self) -> None:
         client, stream, protocol = self.answering()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 
 PREFIX = b"Sending: "
+READ = 65536
 
 host, port = sys.argv[1].split(":")
 listener = socket.create_server((host, int(port)), backlog=511)
@@ -21,8 +22,11 @@ listener.setblocking(False)
 poller = select.epoll()
 poller.register(listener, select.EPOLLIN)
 clients: dict[int, socket.socket] = {}
-receivers: dict[int, Callable[[int], bytes]] = {}
-senders: dict[int, Callable[[bytes], int]] = {}
+receivers: dict[int, Callable[[memoryview], int]] = {}
+senders: dict[int, Callable[[memoryview], int]] = {}
+whole = memoryview(bytearray(PREFIX + bytes(READ)))
+room = whole[len(PREFIX) :]
+replies = [whole[: len(PREFIX) + size] for size in range(READ + 1)]
 
 
 def accept() -> None:
@@ -31,7 +35,7 @@ def accept() -> None:
     client.setblocking(False)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     fd = client.fileno()
-    clients[fd], receivers[fd], senders[fd] = client, client.recv, client.send
+    clients[fd], receivers[fd], senders[fd] = client, client.recv_into, client.send
     poller.register(fd, select.EPOLLIN)
 
 
@@ -47,10 +51,10 @@ while True:
             accept()
             continue
         try:
-            data = receivers[fd](65536)
+            size = receivers[fd](room)
         except OSError:
-            data = b""
-        if data:
-            senders[fd](PREFIX + data)
+            size = 0
+        if size:
+            senders[fd](replies[size])
         else:
             leave(fd)
