@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -66,6 +66,8 @@ class Stream(tcp.Server):
 
     host: IAddress | None = None
     tuned = False
+    #: Upstream's list of what waits; most connections never need one of their own.
+    _tempDataBuffer: Any = ()
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Stream(tcp.Server):
         self.socket, self.protocol, self.reactor = handle, protocol, reactor
         self.peer = peer
         self.connected = 1
-        self._tempDataBuffer, self._tempDataLen = [], 0
+        self._tempDataLen = 0
         # What every message asks for: to find it in the class takes CPython 3.11 longer.
         self.TLS, self.dataBuffer, self.bufferSize = False, b"", READ
         self.replies: Replies | None = None
@@ -140,9 +142,19 @@ class Stream(tcp.Server):
         if self.connected:
             self.reactor.removeReader(self)
 
+    def write(self, data: bytes) -> None:
+        """Queue ``data``."""
+        self._tempDataBuffer = self._tempDataBuffer or []
+        tcp.Server.write(self, data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Queue all of them."""
+        self._tempDataBuffer = self._tempDataBuffer or []
+        tcp.Server.writeSequence(self, iovec)
+
     def startTLS(self, *arguments: Any, **named: Any) -> None:
         """As Twisted's. From here on only ciphertext is for the socket."""
-        self.replies = None
+        self.replies, self._tempDataBuffer = None, list(self._tempDataBuffer)
         cast(Any, super()).startTLS(*arguments, **named)
 
     def doWrite(self) -> Any:

@@ -179,6 +179,15 @@ class StreamTests(StreamTestCase):
         self.until(lambda: protocol.reason)
         self.assertEqual(client.recv(9) + client.recv(9), b"bye")
 
+    def test_what_waits_is_each_ones_own(self) -> None:
+        (first, one), (second, two) = self.made(), self.made()
+        one.write(b"on")
+        two.writeSequence([b"t", b"w"])
+        one.writeSequence([b"e"])
+        two.write(b"o")
+        self.reactor.iterate(0)
+        self.assertEqual((first.recv(9), second.recv(9)), (b"one", b"two"))
+
     def test_its_end_is_told_once_and_frees_everything(self) -> None:
         _, stream = self.made()
         protocol, handle = stream.protocol, stream.socket
