@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import chart, document, lineup, machine, profiling, programs, targets, workloads
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--svg", type=Path, metavar="FILE", help="draw them")
-    add("--profile", action="store_true", help="say where the time of a message goes")
+    add("--profile", action="store_true", help="say where time and memory go")
     add("--write-docs", action="store_true", help="write docs/performance.*, with a profile")
     return made
 
@@ -107,7 +108,9 @@ def measure(bench: Bench, options: argparse.Namespace) -> Results:
 def _profile(bench: Bench, results: Results, wanted: bool) -> profiling.Profile | None:
     """A profile of the lean server, or of the default one."""
     name = "ours" if "lean" in results.absent else "lean"
-    return profiling.watch(bench, name) if wanted else None
+    if not wanted:
+        return None
+    return replace(profiling.watch(bench, name), memory=profiling.weigh(bench, name))
 
 
 def _write(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,24 @@ def generate(load: Path, server: Server, workload: Workload, peer: Peer) -> dict
         if report["messages"]:
             return report
     raise Fault(f"{what}: no message came back while it was measured")
+
+
+@contextlib.contextmanager
+def holding(load: Path, server: Server, workload: Workload, peer: Peer) -> Iterator[int]:
+    """Connections, each idle after one message, while the context lasts; gives how many.
+
+    :raises Fault: one byte was wrong, or anything else.
+    """
+    command = command_for(load, server, workload, peer)
+    with subprocess.Popen(  # noqa: S603 (the load generator)
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 (it is a pipe)
+        first = process.stdout.readline()
+        if '"held"' in first:
+            yield int(json.loads(first)["held"])
+        said, _ = process.communicate("go on\n", timeout=LIMIT + 10)
+    understand(process.returncode, said or first, "", f"{workload.title}, {peer.title}")
 
 
 def read_report(report: dict[str, Any], mode: str) -> Sample:

@@ -1,4 +1,4 @@
-"""Where the time of a message goes in our own server: a profile by function."""
+"""Where time and memory go in our own server: by function, and by line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.lineup import BY_NAME, PROGRAMS, Peer, Place
-from benchmarks.measure import generate, read_report
+from benchmarks.measure import generate, holding, read_report
 from benchmarks.process import Fault
 from benchmarks.rounds import Bench
 from benchmarks.workloads import BY_NAME as WORKLOADS
 
 #: How long the server is watched, seconds.
 SECONDS = 5.0
+#: What a line holds for each connection at least, to be named, bytes.
+LIGHT = 8.0
 #: Functions named; the others are summed up.
 SHOWN = 12
 #: What was counted: a function, a line of it, its nanoseconds.
@@ -36,6 +38,7 @@ class Profile:
     :ivar seconds: of processor time that were watched.
     :ivar functions: the part of each function, 0 to 1, the largest first.
     :ivar lines: so for each line of source.
+    :ivar memory: bytes that an idle connection holds, for each line that asked for some.
     """
 
     server: str
@@ -44,6 +47,7 @@ class Profile:
     seconds: float
     functions: Shares
     lines: Shares
+    memory: Shares = ()
 
 
 def _shares(counts: Counter[str]) -> Shares:
@@ -80,12 +84,12 @@ def _wait_for(path: Path, limit: float = 10.0) -> Counts:
     return list(json.loads(path.read_text()))
 
 
-def _watched(peer: Peer, out: Path) -> Peer:
-    """The same server under the profiler, which writes to a file."""
+def _under(program: str, peer: Peer, out: Path) -> Peer:
+    """The same server under a profiler, which writes to a file."""
 
     def command(place: Place) -> list[str]:
         options = peer.command(place)[3:]  # what follows the way to start twistd
-        return [sys.executable, str(PROGRAMS / "profiled.py"), str(out), *options]
+        return [sys.executable, str(PROGRAMS / program), str(out), *options]
 
     return replace(peer, command=command)
 
@@ -98,7 +102,7 @@ def watch(bench: Bench, name: str) -> Profile:
     """
     out = bench.directory / "profile.json"
     workload = replace(WORKLOADS["pingpong-64x64"], seconds=SECONDS)
-    peer = _watched(BY_NAME[name], out)
+    peer = _under("profiled.py", BY_NAME[name], out)
     bench.say(f"a profile of {peer.title}")
     with bench.start(workload, peer) as server:
         os.kill(server.pid, signal.SIGUSR1)
@@ -110,3 +114,31 @@ def watch(bench: Bench, name: str) -> Profile:
     user, kernel = (late - early for early, late in zip(before, after, strict=True))
     cost = read_report(report, workload.mode).cost
     return summarize(peer.title, cost, kernel / max(1, user + kernel), counts)
+
+
+def by_line(counts: Counts, held: int) -> Shares:
+    """Bytes a connection, by line, the most first; those of little weight become one."""
+    lines = Counter[str]()
+    for module, line, size in counts:
+        lines[f"{module}: {line}"] += size
+    each = [(name, size / held) for name, size in lines.most_common()]
+    heavy = [(name, size) for name, size in each if size >= LIGHT]
+    return (*heavy, ("all others", sum(size for _, size in each[len(heavy) :])))
+
+
+def weigh(bench: Bench, name: str) -> Shares:
+    """Find what holds the memory of idle connections of one of our servers.
+
+    :param name: of the peer.
+    :raises Fault: what was found does not come.
+    """
+    out = bench.directory / "memory.json"
+    workload = WORKLOADS["idle"]
+    peer = _under("traced.py", BY_NAME[name], out)
+    bench.say(f"the memory of {peer.title}")
+    with bench.start(workload, peer) as server:
+        os.kill(server.pid, signal.SIGUSR1)
+        with holding(bench.programs.load, server, workload, peer) as held:
+            server.settled_memory()
+            os.kill(server.pid, signal.SIGUSR2)
+            return by_line(_wait_for(out), held)

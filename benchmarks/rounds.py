@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.lineup import Peer, free_place
-from benchmarks.measure import LIMIT, Sample, command_for, generate, read_report, understand
+from benchmarks.measure import LIMIT, Sample, generate, holding, read_report
 from benchmarks.process import Fault, Server, processors, run, serving
 from benchmarks.programs import Programs
 from benchmarks.quiet import DISTURBED, Watch, ended_children
@@ -95,16 +93,8 @@ class Bench:
         load = self.programs.load
         generate(load, server, replace(workload, mode="ping", connections=8, seconds=0.1), peer)
         before = server.settled_memory()
-        command = command_for(load, server, workload, peer)
-        with subprocess.Popen(  # noqa: S603 (the load generator)
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None  # noqa: S101 (it is a pipe)
-            held = process.stdout.readline()
-            after = server.settled_memory()
-            said, _ = process.communicate("go on\n", timeout=LIMIT + 10)
-        understand(process.returncode, said or held, "", f"{workload.title}, {peer.title}")
-        return Sample((after - before) / json.loads(held)["held"])
+        with holding(load, server, workload, peer) as held:
+            return Sample((server.settled_memory() - before) / held)
 
     def _starts(self, workload: Workload, peers: list[Peer]) -> Samples:
         """Wall time until each listens; and of importing the reactor alone."""

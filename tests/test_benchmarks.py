@@ -7,6 +7,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.cli import choose, parser, too_many
 from benchmarks.figures import ratio, summarize
 from benchmarks.measure import Sample, read_report, understand
 from benchmarks.process import Fault, serving
+from benchmarks.profiling import by_line
 from benchmarks.profiling import summarize as summarize_profile
 from benchmarks.quiet import busy
 from benchmarks.results import Results
@@ -444,14 +446,21 @@ def test_an_axis_ends_above_the_largest_value(most):
 def test_the_document_has_all_parts_and_no_paths():
     made = results(c=4.0, ours=10.0)
     profile = summarize_profile("echosvc", 10.0, 0.5, [("a.f", f"{n}", 9) for n in range(20)])
+    profile = replace(profile, memory=by_line([("a.f", "x = 1", 64000), ("a.f", "y = 2", 9)], 1000))
     text = document.write(made, targets.judge(made), profile, 300.0)
-    for part in ("## The machine", "## Results", "## Targets", "microseconds go", "all others"):
+    parts = ("## The machine", "## Results", "## Targets", "microseconds go", "connection holds")
+    for part in (*parts, "| `a.f: x = 1` | 64 |", "all others"):
         assert part in text
     assert "python -m benchmarks --quick" in text
     assert str(ROOT) not in text
     assert str(Path.home()) not in text
     assert profile.functions == (("a.f", 1.0),)
     assert sum(share for _, share in profile.lines) == pytest.approx(1.0)
+
+
+def test_memory_is_for_each_connection_by_line():
+    counts = [("a", "x", 9000), ("b", "y", 20_000), ("a", "x", 1000), ("c", "z", 100)]
+    assert by_line(counts, 1000) == (("b: y", 20.0), ("a: x", 10.0), ("all others", 0.1))
 
 
 def test_the_results_are_json():
