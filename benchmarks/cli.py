@@ -15,14 +15,12 @@ from benchmarks import chart, document, lineup, machine, profiling, programs, ta
 from benchmarks.figures import summarize
 from benchmarks.process import ROOT, Fault
 from benchmarks.results import Results
-from benchmarks.rounds import Bench
+from benchmarks.rounds import EXTRA, Bench
 from benchmarks.table import HEAD, VERDICTS, as_text, notes, rows, verdict_rows
 from benchmarks.workloads import Workload
 
 #: Descriptors that a process needs beyond one for each connection.
 MORE = 200
-#: Seconds for rounds in place of those that other programs disturbed.
-SPARE, SPARE_QUICK = 60.0, 0.0
 _EPILOG = f"""\
 workloads: {" ".join(workloads.BY_NAME)};
 servers: {"; ".join(f"{name}: {peer.title}" for name, peer in lineup.BY_NAME.items())}"""
@@ -152,8 +150,8 @@ def run(options: argparse.Namespace, words: list[str]) -> None:
         directory = Path(name)
         programs.prepare(directory)
         files = programs.make_certificate(directory)
-        spare = SPARE_QUICK if options.quick else SPARE
-        bench = Bench(programs.build(directory), directory, files, progress, spare)
+        extra = 0.0 if options.quick else EXTRA
+        bench = Bench(programs.build(directory), directory, files, progress, extra)
         results = measure(bench, options)
         profile = _profile(bench, results, options.profile or options.write_docs)
     results.options = " ".join(words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from benchmarks.profiling import Profile, Shares
 from benchmarks.quiet import DISTURBED
 from benchmarks.results import Results
-from benchmarks.rounds import EXTRA
 from benchmarks.table import HEAD, VERDICTS, as_markdown, as_text, notes, number, rows, verdict_rows
 from benchmarks.targets import Verdict
 
@@ -31,9 +30,10 @@ this service on its lean reactor and on Twisted's default one,
 also with idle connections closed, keep-alive, lifetimes, networks and places for each client
 ("guarded"; the limits that are on by default are so in all rows); asyncio and uvloop; Node's `net`
 and `tls`, also logging every message; and Twisted's own `Echo`. They run at the same time and are
-measured in turn, several rounds; a figure is the median of the rounds. A round in which other
-programs used more than {disturbed:.0%} of a processor is repeated, {extra} times at most while
-there is time; of all the rounds the least disturbed count, whatever they say.
+measured in turn, several rounds; a figure is the median of the rounds. A measurement during which
+others had more than {disturbed:.0%} of the processor is repeated, while there is time: other
+programs, or other virtual machines, which are seen by a short loop beside the server whose speed
+is known. Of all the rounds the least disturbed count, whatever they say.
 
 **Cost** is the processor time that the server's process used, in user space and in the kernel,
 divided by the messages. It is what the ranking is by: a rate depends on the client too. The client
@@ -166,7 +166,7 @@ def write(
     command = f"python -m benchmarks {results.options}".strip()
     minutes = max(1, round(seconds / 60))
     parts = [
-        _INTRODUCTION.format(command=command, minutes=minutes, disturbed=DISTURBED, extra=EXTRA),
+        _INTRODUCTION.format(command=command, minutes=minutes, disturbed=DISTURBED),
         f"## The machine\n\n{_machine(results)}",
         f"## Results\n\n{as_markdown(HEAD, rows(results))}",
         "".join(f"- {note}\n" for note in notes(results)),

@@ -19,7 +19,7 @@ class Figures:
     :ivar p50: median time of a message, µs; so the 99th and the 99.9th percentile.
     :ivar alone: the cost without idle connections beside; 0 = not measured.
     :ivar cpu: CPU time of a start, ms.
-    :ivar foreign: what other programs used meanwhile, in processors.
+    :ivar foreign: what others had of the processor meanwhile, as a part of it.
     :ivar limited: in most rounds the load generator was the bottleneck.
     """
 

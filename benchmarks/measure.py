@@ -36,6 +36,7 @@ class Sample:
     :ivar alone: the cost without idle connections beside, where they were the point.
     :ivar cpu: CPU time of a start, ms.
     :ivar foreign: what other programs used meanwhile, in processors.
+    :ivar pace: how long a fixed piece of work took the processor meanwhile, seconds.
     :ivar limited: the load generator was the bottleneck.
     """
 
@@ -47,6 +48,7 @@ class Sample:
     alone: float = 0.0
     cpu: float = 0.0
     foreign: float = 0.0
+    pace: float = 0.0
     limited: bool = False
 
 

@@ -1,17 +1,21 @@
-"""Whether the machine was quiet: how much of it other programs used meanwhile."""
+"""Whether the machine was quiet: what other programs and other machines used of it meanwhile."""
 
 from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 
-from benchmarks.process import Server
+from benchmarks.process import Server, processors
 
 #: More than this part of one processor used by others disturbs a measurement.
 DISTURBED = 0.08
+#: Seconds between two looks at how fast the processor is.
+PERIOD = 0.1
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _IDLE = (3, 4)  # the columns of /proc/stat for idle and for waiting
 
@@ -31,15 +35,43 @@ def ended_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def pace() -> float:
+    """Seconds of processor time that a fixed piece of work takes, here and now.
+
+    A core of the hardware may be two processors, of which another virtual machine has one:
+    whatever runs on ours is slower while it works, and nothing in /proc tells of it.
+    """
+    return min(_piece_of_work() for _ in range(3))  # the first has to fill the caches
+
+
+def _piece_of_work() -> float:
+    began = time.thread_time()
+    for number in range(2000):
+        number * number
+    return time.thread_time() - began
+
+
 class Watch:
     """For the length of a ``with``: what others than a server and its client used.
 
-    :ivar foreign: that, in processors; set at the end.
+    :ivar foreign: by other programs, in processors; set at the end.
+    :ivar pace: the mean of :func:`pace` on the server's processor, some 0.2 % of whose time
+        the looks at it take; set at the end.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.foreign = 0.0
+        self.foreign = self.pace = 0.0
+        self._over = threading.Event()
+        self._looking = threading.Thread(target=self._look)
+
+    def _look(self) -> None:
+        """Run beside the server until it is over."""
+        os.sched_setaffinity(0, processors()[1])  # this thread's
+        taken = [pace()]
+        while not self._over.wait(PERIOD):
+            taken.append(pace())
+        self.pace = fmean(taken)
 
     def _now(self) -> tuple[float, float]:
         """The time, and what others have used; both in seconds, of which only differences mean."""
@@ -48,6 +80,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._before = self._now()
+        self._looking.start()
         return self
 
     def __exit__(
@@ -56,6 +89,8 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
+        self._looking.join()
         if error is None:
             (began, early), (ended, late) = self._before, self._now()
             self.foreign = max(0.0, (late - early) / (ended - began))

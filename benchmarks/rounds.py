@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import sys
 import time
@@ -23,8 +24,11 @@ Running = tuple[Peer, Server]
 Item = TypeVar("Item")
 #: The samples of a workload, by the name of the peer.
 Samples = dict[str, list[Sample]]
-#: Rounds at most in place of those that other programs disturbed.
-EXTRA = 2
+#: Rounds that are added for those that others disturbed take at most this part of the time of
+#: all the others ...
+EXTRA = 0.6
+#: ... and are so many times as many at most.
+MOST = 2
 #: What starting is compared with: the name of its row, and the program.
 IMPORT = "import"
 IMPORTING = [sys.executable, "-c", "from twisted.internet import reactor"]
@@ -37,14 +41,16 @@ class Bench:
     :ivar directory: temporary; the servers' own ones are made in it.
     :ivar files: certificate and key.
     :ivar say: told of the progress.
-    :ivar spare: seconds left, in all, for additional rounds.
+    :ivar extra: how long additional rounds may take, as a part of the time of the others.
+    :ivar best: the least :attr:`Sample.pace` so far: that of an undisturbed processor.
     """
 
     programs: Programs
     directory: Path
     files: tuple[str, ...]
     say: Callable[[str], None]
-    spare: float
+    extra: float
+    best: float = math.inf
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def start(self, workload: Workload, peer: Peer) -> contextlib.AbstractContextManager[Server]:
@@ -60,19 +66,27 @@ class Bench:
         samples: Samples = {peer.name: [] for peer in peers}
         with contextlib.ExitStack() as stack:
             running = [(peer, stack.enter_context(self.start(workload, peer))) for peer in peers]
+            began = time.monotonic()
             for number in range(workload.rounds):
                 self._round(workload, _turned(running, number), samples)
-            began = time.monotonic()
-            for number in range(EXTRA):
-                if time.monotonic() - began < self.spare:
-                    self._round(workload, _turned(running, number), samples)
-            self.spare -= time.monotonic() - began
-        return {name: quietest(found, workload.rounds) for name, found in samples.items()}
+            now = time.monotonic()
+            end = now + self.extra * (now - began)
+            for number in range(MOST * workload.rounds):
+                self._round(workload, _turned(running, number), samples, end)
+        return {
+            name: quietest(found, workload.rounds, self.best) for name, found in samples.items()
+        }
 
-    def _round(self, workload: Workload, running: list[Running], samples: Samples) -> None:
-        """Measure each once that has not been measured often enough."""
+    def _round(
+        self,
+        workload: Workload,
+        running: list[Running],
+        samples: Samples,
+        end: float = math.inf,
+    ) -> None:
+        """Measure each once that has not been measured often enough, until the time ``end``."""
         for peer, server in running:
-            if wanting(samples[peer.name], workload):
+            if time.monotonic() < end and wanting(samples[peer.name], workload, self.best):
                 self.say(f"{workload.title}: {peer.title}")
                 samples[peer.name].append(self._sample(server, workload, peer))
 
@@ -86,7 +100,8 @@ class Bench:
                 fewer = replace(workload, idle=0)
                 alone = read_report(generate(load, server, fewer, peer), workload.mode).cost
             sample = read_report(generate(load, server, workload, peer), workload.mode)
-        return replace(sample, alone=alone, foreign=watch.foreign)
+        self.best = min(self.best, watch.pace)
+        return replace(sample, alone=alone, foreign=watch.foreign, pace=watch.pace)
 
     def _memory(self, server: Server, workload: Workload, peer: Peer) -> Sample:
         """Resident memory with all connections open less that with none, for each."""
@@ -121,15 +136,24 @@ def _import() -> Sample:
     return Sample((time.perf_counter() - began) * 1e3, cpu=(ended_children() - used) * 1e3)
 
 
-def wanting(samples: list[Sample], workload: Workload) -> bool:
+def disturbance(sample: Sample, best: float) -> float:
+    """What others had of the processor, as a part of it.
+
+    :param best: the pace of an undisturbed one.
+    """
+    return sample.foreign + (sample.pace / best - 1.0 if sample.pace else 0.0)
+
+
+def wanting(samples: list[Sample], workload: Workload, best: float) -> bool:
     """Whether another round is needed: there are too few that others did not disturb."""
-    undisturbed = [sample for sample in samples if sample.foreign <= DISTURBED]
+    undisturbed = [sample for sample in samples if disturbance(sample, best) <= DISTURBED]
     return len(undisturbed) < workload.rounds
 
 
-def quietest(samples: list[Sample], count: int) -> list[Sample]:
-    """So many samples, those least disturbed by others; whatever they cost."""
-    return sorted(samples, key=lambda sample: sample.foreign)[:count]
+def quietest(samples: list[Sample], count: int, best: float) -> list[Sample]:
+    """So many samples, those least disturbed by others, and how much; whatever they cost."""
+    told = [replace(sample, foreign=disturbance(sample, best)) for sample in samples]
+    return sorted(told, key=lambda sample: sample.foreign)[:count]
 
 
 def _turned(items: list[Item], number: int) -> list[Item]:

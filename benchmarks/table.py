@@ -96,7 +96,7 @@ def _starts(results: Results) -> list[str]:
 def _disturbed(results: Results) -> list[str]:
     """What others used while it was measured, if that was much."""
     most = max((f.foreign for found in results.figures.values() for f in found.values()), default=0)
-    said = f"other programs used up to {most:.0%} of a processor meanwhile: expect errors"
+    said = f"others had up to {most:.0%} of the processor meanwhile: expect errors"
     return [said] if most > DISTURBED else []
 
 

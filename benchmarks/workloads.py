@@ -39,7 +39,7 @@ class Workload:
     size: int = 64
     idle: int = 0
     rounds: int = 3
-    seconds: float = 0.6
+    seconds: float = 0.35
     quick: bool = False
 
 

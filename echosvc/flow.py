@@ -122,7 +122,7 @@ class Sender:
         direct = self._direct
         if direct is None:
             return self._send_through(data, later)
-        if not (later or direct._tempDataBuffer or direct.dataBuffer or direct.TLS):
+        if not (later or direct._tempDataLen or direct.dataBuffer or direct.TLS):
             try:
                 taken = direct.socket.send(data)
             except OSError as error:
@@ -137,7 +137,7 @@ class Sender:
     def send_both(self, head: bytes, data: bytes) -> bool:
         """As :meth:`send` of ``head + data``, without the copy that joining them is."""
         direct = self._direct
-        if direct is None or direct._tempDataBuffer or direct.dataBuffer or direct.TLS:
+        if direct is None or direct._tempDataLen or direct.dataBuffer or direct.TLS:
             return self.send(head + data)
         try:
             taken = direct.socket.sendmsg((head, data))

@@ -127,7 +127,7 @@ class _Pair:
         transport = cast(Any, side.transport)
         for place in range(0, len(data), size):
             piece = data[place : place + size]
-            if transport.dataBuffer or transport._tempDataBuffer:
+            if transport.dataBuffer or transport._tempDataLen:
                 transport.write(piece)
             elif (taken := transport.writeSomeData(piece)) != len(piece):
                 transport.write(piece[taken:] if isinstance(taken, int) else piece)

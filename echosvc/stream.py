@@ -99,7 +99,7 @@ class Stream(tcp.Server):
     def doRead(self) -> Any:
         """Read once and answer, or have the protocol do it."""
         replies = self.replies
-        if replies is None or self.dataBuffer or self._tempDataBuffer:
+        if replies is None or self.dataBuffer or self._tempDataLen:
             return self._read()
         try:
             size = self.socket.recv_into(replies.room)

@@ -19,7 +19,7 @@ from benchmarks.measure import Sample, read_report, understand
 from benchmarks.process import Fault, serving
 from benchmarks.profiling import by_line
 from benchmarks.profiling import summarize as summarize_profile
-from benchmarks.quiet import busy
+from benchmarks.quiet import Watch, busy
 from benchmarks.results import Results
 from benchmarks.rounds import IMPORT, quietest, wanting
 
@@ -345,11 +345,27 @@ def test_figures_are_medians():
 
 def test_the_least_disturbed_rounds_count_whatever_they_cost():
     workload = workloads.Workload("w", "w", rounds=2)
-    samples = [Sample(1.0, foreign=0.5), Sample(9.0, foreign=0.01)]
-    assert wanting(samples, workload)
-    samples.append(Sample(8.0, foreign=0.02))
-    assert not wanting(samples, workload)
-    assert [sample.cost for sample in quietest(samples, 2)] == [9.0, 8.0]
+    samples = [Sample(1.0, foreign=0.5, pace=2.0), Sample(9.0, foreign=0.01, pace=2.0)]
+    samples.append(Sample(1.0, foreign=0.01, pace=3.0))  # on a processor that was slower
+    assert wanting(samples, workload, 2.0)
+    samples.append(Sample(8.0, foreign=0.02, pace=2.0))
+    assert not wanting(samples, workload, 2.0)
+    assert [sample.cost for sample in quietest(samples, 2, 2.0)] == [9.0, 8.0]
+    assert quietest(samples, 4, 2.0)[-1].foreign == pytest.approx(0.51)  # both, together
+
+
+def test_a_watch_tells_how_fast_the_processor_is(floor):
+    with Watch(floor) as watch:
+        pass
+    assert 0 < watch.pace < 0.1
+    assert watch.foreign >= 0
+
+
+def test_a_watch_ends_with_what_it_watches(floor):
+    before = threading.active_count()
+    with pytest.raises(Fault), Watch(floor):
+        raise Fault("a wrong byte")
+    assert threading.active_count() == before
 
 
 def test_busy_time_is_all_but_idle_and_waiting():

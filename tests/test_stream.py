@@ -247,9 +247,14 @@ class OwnAnswerTests(StreamTestCase):
         self.assertEqual((protocol.bytes_in, protocol.heard), (10, b""))
 
     def test_behind_what_waits_the_protocol_answers(self) -> None:
-        for queued in (("dataBuffer", b"x"), ("_tempDataBuffer", [b"x"])):
+        for queue in (
+            lambda stream: setattr(stream, "dataBuffer", b"x"),  # the kernel has not taken
+            lambda stream: stream.write(b"x"),
+            lambda stream: stream.writeSequence([b"x"]),
+        ):
             client, stream, protocol = self.answering()
-            setattr(stream, *queued)
+            stream.startWriting = lambda: None  # as if the kernel never had room
+            queue(stream)
             client.sendall(b"hello")
             self.until(lambda protocol=protocol: protocol.heard)
             self.assertEqual((protocol.heard, protocol.messages), (b"hello", 0))
