@@ -77,10 +77,11 @@ What made it short:
   closes in one call of the kernel; at the client's FIN an answered connection closes in the same
   turn: 47 -> 37 µs.
 
-What did not help: smaller reads for small messages (no difference from 512 bytes on), os.read,
-os.readv and os.write in place of recv and send, edge-triggered events (5.35 for 5.30 µs), all reads
-of a turn before all of its writes (4 % more), a clock read once for a batch (0.05 µs, at the price
-of idle reports that may be early).
+What did not help: smaller reads for small messages (no difference from 512 bytes on); os.read,
+os.readv, os.write and io.FileIO in place of recv_into and send (what CPython saves with their
+arguments the kernel needs for read and write on a socket); edge-triggered events (5.35 for 5.30
+µs); all reads of a turn before all of its writes (4 % more); a clock read once for a batch (0.05
+µs, at the price of idle reports that may be early).
 
 What is left: some percent between "Python (floor)" and echosvc: one call a message, two counters,
 and the looks at whether anything waits. Three quarters of a message are the kernel's send, which on

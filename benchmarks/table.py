@@ -10,8 +10,8 @@ from benchmarks.rounds import IMPORT
 from benchmarks.targets import Verdict
 from benchmarks.workloads import Workload
 
-#: The peers whose ratios are given, and those that they are given to.
-OWN = ("lean", "ours", "lean-guarded", "guarded")
+#: The peers whose ratios are given: ours, and the floor under them. To whom they are given.
+RATED = ("bare", "lean", "ours", "lean-guarded", "guarded")
 OTHERS = ("c", "uvloop", "node", "plain")
 HEAD = ["workload", "server", "cost", "unit", "rate /s", "p50 µs", "p99 µs", "p99.9 µs"]
 HEAD += ["/ C", "/ uvloop", "/ Node", "/ plain"]
@@ -43,7 +43,7 @@ def _row(results: Results, workload: Workload, peer: str, figures: Figures) -> l
     shown = ("", "", "") if workload.mode in ("bulk", "idle", "start") else map(number, times)
     ratios = [
         number(ratio(figures.cost, results.cost(workload.name, other) or 0.0))
-        if peer in OWN
+        if peer in RATED
         else ""
         for other in OTHERS
     ]

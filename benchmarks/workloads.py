@@ -39,7 +39,7 @@ class Workload:
     size: int = 64
     idle: int = 0
     rounds: int = 3
-    seconds: float = 0.35
+    seconds: float = 0.3
     quick: bool = False
 
 
@@ -68,7 +68,7 @@ WORKLOADS = (
              connections=32, rounds=5, quick=True),
     Workload("idle", "idle connections", "bytes/connection", "idle", connections=10_000,
              rounds=1, quick=True),
-    Workload("beside", "64 B x 64 beside 10,000 idle", idle=10_000, rounds=2),
+    Workload("beside", "64 B x 64 beside 10,000 idle", idle=10_000),
     Workload("tls-64", "TLS, 64 B x 64", kind="tls", peers=SECURE, rounds=5, quick=True),
     Workload("tls-16ki", "TLS, 16 KiB x 64", kind="tls", peers=SECURE, size=16384),
     Workload("unix-64", "UNIX socket, 64 B x 64", kind="unix", quick=True),
