@@ -81,7 +81,7 @@ class Answering(Connection):
         if not sent:
             self._wait_for_room()
 
-    def left_over(self, data: bytes) -> None:
+    def send_rest(self, data: bytes) -> None:
         """The rest of a reply that the stream began to send."""
         self._sender.queue(data)
         self._wait_for_room()
@@ -119,8 +119,9 @@ class Answering(Connection):
     def _shorten(self, head: bytes | None) -> None:
         """Answer the short way, by the stream where it can; ``None``: the long way."""
         self._quick = head
-        if type(self).dataReceived is Answering.dataReceived:
-            self._sender.answer_by_itself(None if head is None else self.factory.replies(head))
+        replies = None if head is None else self.factory.replies_behind(head)
+        overridden = getattr(self.dataReceived, "__func__", None) is not Answering.dataReceived
+        self._sender.answer_by_itself(self, None if overridden else replies)
 
     def _go_on(self) -> None:
         self._answer()

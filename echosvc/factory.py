@@ -148,7 +148,7 @@ class EchoFactory(Factory):
             self._echoing = kind, self.config.plain and kind.echoes()
         return self._echoing[1]
 
-    def replies(self, head: bytes) -> Replies | None:
+    def replies_behind(self, head: bytes) -> Replies | None:
         """Give where replies with this prefix are made, if it is that of all connections."""
         if head != self.prefix.constant:
             return None

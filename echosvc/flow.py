@@ -19,6 +19,7 @@ from typing import cast
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -148,13 +149,14 @@ class Sender:
         direct.write((head + data)[taken:])
         return False
 
-    def answer_by_itself(self, replies: Replies | None) -> None:
-        """Have the stream answer what it reads so; ``None``: no more.
+    def answer_by_itself(self, protocol: IProtocol, replies: Replies | None) -> None:
+        """Have the stream answer so what it would tell ``protocol``; ``None``: no more.
 
-        A transport that cannot do so hands what it reads to its protocol, as before.
+        A transport that cannot do so, or tells somebody else, hands on what it reads, as before.
         """
-        if isinstance(self._direct, Stream) and self.plain:
-            self._direct.replies = replies
+        direct = self._direct
+        if isinstance(direct, Stream) and self.plain and direct.protocol is protocol:
+            direct.replies = replies
 
     def queue(self, data: bytes) -> None:
         """Send after everything else, by the transport's queue."""

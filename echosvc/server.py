@@ -109,7 +109,6 @@ class EchoProtocol(Answering):
         if self.factory.echoes(type(self)) and self._sender.half_closes:
             self._head = self._prefix.constant
             self._constant = self._head or b""
-            self._shorten(self._head)
         if self._head is None:
             self._take_apart()
         if self._report.connections:
@@ -119,9 +118,14 @@ class EchoProtocol(Answering):
         if self.factory.greeting is not None:
             self._send(self.factory.bound(self.factory.greeting, self).render(0))
         self._guarded(self.opened)
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        """Answer the short way, unless the application has given this connection its own one."""
         own = getattr(self.reply, "__func__", None) is not EchoProtocol.reply
-        if own and self._head is not None:  # this connection alone has it
+        if own and self._head is not None:
             self._take_apart()
+        self._changed()
 
     def _ended_by_peer(self, at_fin: bool = False) -> None:
         """Answer the rest, then end; unless our side is to stay open."""

@@ -56,7 +56,7 @@ class Stream(tcp.Server):
     :param peer: the client's address.
     :param reactor: who tells of events; a :class:`~echosvc.group.Group` will do.
     :ivar replies: where the stream answers by itself what it reads. It is counted in
-        ``bytes_in`` and ``messages`` of its protocol, whose ``left_over`` gets what the kernel
+        ``bytes_in`` and ``messages`` of its protocol, whose ``send_rest`` gets what the kernel
         did not take: one function for reading, answering and sending is 2 % of a message.
         ``None``: the protocol does it; so it does, at any time, what is not simple.
     :ivar peer: the client's address; a proxy may say another.
@@ -76,17 +76,27 @@ class Stream(tcp.Server):
         peer: IAddress,
         reactor: IReactorFDSet,
     ) -> None:
-        self.socket, self.protocol, self.reactor = handle, protocol, reactor
+        self.socket, self.reactor = handle, reactor
+        self.protocol = protocol
         self.peer = peer
         self.connected = 1
         self._tempDataLen = 0
         # What every message asks for: to find it in the class takes CPython 3.11 longer.
         self.TLS, self.dataBuffer, self.bufferSize = False, b"", READ
-        self.replies: Replies | None = None
         reactor.addReader(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {format_address(self.peer)}>"
+
+    @property
+    def protocol(self) -> Any:
+        """Who is told. Another one is told of everything, until it has its own replies made."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: IProtocol) -> None:
+        self._protocol: Any = protocol
+        self.replies: Replies | None = None
 
     def logPrefix(self) -> str:
         """What Twisted's log calls it."""
@@ -116,11 +126,11 @@ class Stream(tcp.Server):
             taken = self.socket.send(reply)
         except OSError:  # the protocol's sending will meet it again
             return self._pass_on(bytes(replies.room[:size]))
-        protocol: Any = self.protocol
+        protocol = self._protocol
         protocol.bytes_in += size
         protocol.messages += 1
         if taken < len(reply):
-            protocol.left_over(bytes(reply[taken:]))
+            protocol.send_rest(bytes(reply[taken:]))
         return None
 
     def _read(self) -> Any:
@@ -136,7 +146,7 @@ class Stream(tcp.Server):
     def _pass_on(self, data: bytes) -> None:
         """Tell the protocol what came; ``b""`` is the peer's FIN."""
         if data:
-            self.protocol.dataReceived(data)
+            self._protocol.dataReceived(data)
             return
         self.readConnectionLost(_DONE)
         if self.connected:
@@ -172,10 +182,11 @@ class Stream(tcp.Server):
         """Close, and say so. An aborted connection is reset."""
         if not self.connected:
             return
-        handle, protocol, producer = self.socket, self.protocol, self.producer
+        handle, protocol, producer = self.socket, self._protocol, self.producer
         self._leave()
         self.connected, self.disconnected = 0, 1
-        del self.socket, self.protocol
+        self._protocol = None
+        del self.socket
         if producer is not None:
             self.producer = None
             producer.stopProducing()

@@ -35,10 +35,10 @@ def test_not_more_is_kept_than_short_replies() -> None:
 
 def test_all_connections_of_a_factory_share_one() -> None:
     factory = EchoFactory(prefix="> ", log="quiet")
-    assert factory.replies(b"> ") is factory.replies(b"> ")
+    assert factory.replies_behind(b"> ") is factory.replies_behind(b"> ")
 
 
 def test_a_prefix_of_its_own_does_not_get_a_buffer_of_its_own() -> None:
     """A buffer for each connection would be 60 KiB for each."""
     factory = EchoFactory(prefix="{connection}", log="quiet")
-    assert factory.replies(b"1") is None
+    assert factory.replies_behind(b"1") is None

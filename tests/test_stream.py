@@ -19,10 +19,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from echosvc import EchoFactory
+from echosvc import EchoFactory, EchoProtocol
 from echosvc.reactor import LeanReactor
 from echosvc.replies import KEPT, READ, Replies
 from echosvc.stream import Stream, make_address
+from tests.harness import receive_exactly
 
 LIMIT = 20
 
@@ -219,7 +220,7 @@ class Counted(Listening):
         self.bytes_in = self.messages = 0
         self.rest = b""
 
-    def left_over(self, data: bytes) -> None:
+    def send_rest(self, data: bytes) -> None:
         self.rest += data
 
 
@@ -269,7 +270,7 @@ class OwnAnswerTests(StreamTestCase):
             stream.resumeProducing()
             self.until(lambda before=before: protocol.messages > before)
             self.assertEqual(protocol.messages, before + 1)
-            self.assertEqual(client.recv(size + 2, socket.MSG_WAITALL), b"> " + data)
+            self.assertEqual(receive_exactly(client, size + 2), b"> " + data)
 
     def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
         client, stream, protocol = self.answering()
@@ -307,7 +308,7 @@ class OwnAnswerTests(StreamTestCase):
         stream.socket = TakesThree(fileno=stream.socket.detach())
         client.sendall(b"hello")
         self.until(lambda: stream.protocol.bytes_out == 14 and not stream.protocol.queued)
-        self.assertEqual(client.recv(14, socket.MSG_WAITALL), b"Sending: hello")
+        self.assertEqual(receive_exactly(client, 14), b"Sending: hello")
 
     def test_an_error_of_the_send_is_met_again_by_the_protocol(self) -> None:
         client, stream, protocol = self.answering()
@@ -321,6 +322,38 @@ class OwnAnswerTests(StreamTestCase):
         client.shutdown(socket.SHUT_WR)
         self.until(lambda: protocol.reason)
         self.assertEqual(protocol.messages, 0)
+
+    def test_another_protocol_is_told_all(self) -> None:
+        client, stream, before = self.answering()
+        stream.protocol = after = Listening()
+        client.sendall(b"hello")
+        self.until(lambda: after.heard)
+        self.assertEqual((after.heard, before.messages), (b"hello", 0))
+
+    def test_an_echo_that_is_no_more_told_answers_no_more(self) -> None:
+        client, stream = self.made(lambda: EchoFactory(log="quiet").buildProtocol(None))
+        echo = stream.protocol
+        self.assertIsNotNone(stream.replies)
+        stream.protocol = after = Listening()
+        echo.pause()
+        echo.resume()  # which opens its short way again
+        client.sendall(b"hello")
+        self.until(lambda: after.heard)
+        self.assertEqual((after.heard, echo.messages), (b"hello", 0))
+
+    def test_a_hook_may_put_its_own_in_place_of_what_is_told_of_data(self) -> None:
+        heard: list[bytes] = []
+
+        def spy(connection: EchoProtocol) -> None:
+            echo = connection.dataReceived
+            connection.dataReceived = lambda data: (heard.append(data), echo(data))
+
+        factory = EchoFactory(log="quiet", on_connect=spy)
+        client, _ = self.made(lambda: factory.buildProtocol(None))
+        client.sendall(b"hello")
+        self.until(lambda: heard)
+        self.assertEqual(heard, [b"hello"])
+        self.assertEqual(client.recv(99), b"Sending: hello")
 
     def test_once_tls_starts_nothing_is_answered_in_plain_text(self) -> None:
         client, stream, _ = self.answering()
