@@ -58,13 +58,13 @@ class Connection(Timed):
         self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
         self.outcome = self._close_clock = None
         self._sender = Sender(self.transport)
-        sweep = self.factory.sweep
+        sweep, config = self.factory.sweep, self._config
         self._now = sweep.now
         self._opened_at = now = sweep.now()
-        self._idle_clock = IdleClock(self._config.idle_timeout, now)
-        if self._config.max_lifetime:
-            self._expires = now + self._config.max_lifetime
-        if self._config.idle_timeout or self._config.max_lifetime:
+        self._idle_clock = IdleClock(config.idle_timeout, now)
+        if config.max_lifetime:
+            self._expires = now + config.max_lifetime
+        if config.idle_timeout or config.max_lifetime:
             self.due = min(self._expires, self._idle_clock.next_look(now, sweep.interval))
             sweep.watch(self)
         else:

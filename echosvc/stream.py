@@ -77,7 +77,8 @@ class Stream(tcp.Server):
         reactor: IReactorFDSet,
     ) -> None:
         self.socket, self.reactor = handle, reactor
-        self.protocol = protocol
+        self._protocol: Any = protocol
+        self.replies: Replies | None = None
         self.peer = peer
         self.connected = 1
         self._tempDataLen = 0
@@ -95,8 +96,7 @@ class Stream(tcp.Server):
 
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
-        self._protocol: Any = protocol
-        self.replies: Replies | None = None
+        self._protocol, self.replies = protocol, None
 
     def logPrefix(self) -> str:
         """What Twisted's log calls it."""
@@ -173,8 +173,8 @@ class Stream(tcp.Server):
 
     def readConnectionLost(self, reason: Failure) -> None:
         """Tell of the peer's FIN, or where nobody wants to know end."""
-        if IHalfCloseableProtocol.providedBy(self.protocol):
-            self.protocol.readConnectionLost()
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.readConnectionLost()
         else:
             self.connectionLost(reason)
 

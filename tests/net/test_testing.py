@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from echosvc.mischief import Mischief
 from echosvc.relay import Relay
+from tests.harness import receive_exactly
 
 pytest_plugins = ["echosvc.testing"]
 
@@ -66,7 +67,7 @@ async def test_a_relay_keeps_what_it_does_to_a_connection(echo_server):
     port = relay.listen()
     with socket.create_connection(("127.0.0.1", port), 10) as client:
         client.sendall(b"hello")
-        assert await deferToThread(client.recv, 14, socket.MSG_WAITALL) == b"Sending: hello"
+        assert await deferToThread(receive_exactly, client, 14) == b"Sending: hello"
         relay.mischief = Mischief()
         client.shutdown(socket.SHUT_WR)
         assert await deferToThread(exchange, port, b"later") == b"Sending: later"
