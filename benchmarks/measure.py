@@ -18,8 +18,6 @@ from benchmarks.workloads import GIB, Workload
 LIMIT = 30.0
 #: How often it is run where the machine was so busy that no message came back in time.
 TRIES = 3
-#: Before what is measured, seconds.
-WARM = 0.15
 #: The load generator was the bottleneck when it used this much of a core ...
 BUSY = 0.95
 #: ... and the server no more than this.
@@ -59,7 +57,7 @@ def command_for(load: Path, server: Server, workload: Workload, peer: Peer) -> l
         "size": workload.size,
         "idle": workload.idle,
         "seconds": workload.seconds,
-        "warm": WARM,
+        "warm": workload.warm,
         "pid": server.pid,
         "limit": LIMIT,
     }

@@ -18,7 +18,7 @@ from benchmarks.measure import LIMIT, Sample, generate, holding, read_report
 from benchmarks.process import Fault, Server, processors, run, serving
 from benchmarks.programs import Programs
 from benchmarks.quiet import DISTURBED, Watch, ended_children
-from benchmarks.workloads import Workload
+from benchmarks.workloads import WARM, Workload
 
 Running = tuple[Peer, Server]
 Item = TypeVar("Item")
@@ -97,7 +97,7 @@ class Bench:
         load, alone = self.programs.load, 0.0
         with Watch(server) as watch:
             if workload.idle:
-                fewer = replace(workload, idle=0)
+                fewer = replace(workload, idle=0, warm=WARM)
                 alone = read_report(generate(load, server, fewer, peer), workload.mode).cost
             sample = read_report(generate(load, server, workload, peer), workload.mode)
         self.best = min(self.best, watch.pace)

@@ -119,9 +119,12 @@ class Answering(Connection):
     def _shorten(self, head: bytes | None) -> None:
         """Answer the short way, by the stream where it can; ``None``: the long way."""
         self._quick = head
-        replies = None if head is None else self.factory.replies_behind(head)
-        overridden = getattr(self.dataReceived, "__func__", None) is not Answering.dataReceived
-        self._sender.answer_by_itself(self, None if overridden else replies)
+        replies = None
+        if head is not None:
+            told = getattr(self.dataReceived, "__func__", None)
+            if told is Answering.dataReceived:
+                replies = self.factory.replies_behind(head)
+        self._sender.answer_by_itself(self, replies)
 
     def _go_on(self) -> None:
         self._answer()
