@@ -32,8 +32,8 @@ also with idle connections closed, keep-alive, lifetimes, networks and places fo
 and `tls`, also logging every message; and Twisted's own `Echo`. They run at the same time and are
 measured in turn, several rounds; a figure is the median of the rounds. A measurement during which
 others had more than {disturbed:.0%} of the processor is repeated, while there is time: other
-programs, or other virtual machines, which are seen by a short loop beside the server whose speed
-is known. Of all the rounds the least disturbed count, whatever they say.
+programs, or other virtual machines, which are seen by short loops beside server and client whose
+speed is known. Of all the rounds the least disturbed count, whatever they say.
 
 **Cost** is the processor time that the server's process used, in user space and in the kernel,
 divided by the messages. It is what the ranking is by: a rate depends on the client too. The client

@@ -55,23 +55,25 @@ class Watch:
     """For the length of a ``with``: what others than a server and its client used.
 
     :ivar foreign: by other programs, in processors; set at the end.
-    :ivar pace: the mean of :func:`pace` on the server's processor, some 0.2 % of whose time
-        the looks at it take; set at the end.
+    :ivar pace: the mean of :func:`pace` on the servers' processors and that on the client's,
+        together: a server whose client is slow has less to do at once, so that it costs more.
+        The looks take some 0.2 % of the time of each. Set at the end.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self.foreign = self.pace = 0.0
         self._over = threading.Event()
-        self._looking = threading.Thread(target=self._look)
+        self._paces: list[float] = []
+        self._looking = [threading.Thread(target=self._look, args=[on]) for on in processors()]
 
-    def _look(self) -> None:
-        """Run beside the server until it is over."""
-        os.sched_setaffinity(0, processors()[1])  # this thread's
+    def _look(self, on: set[int]) -> None:
+        """Run beside the server, or its client, until it is over."""
+        os.sched_setaffinity(0, on)  # this thread's
         taken = [pace()]
         while not self._over.wait(PERIOD):
             taken.append(pace())
-        self.pace = fmean(taken)
+        self._paces.append(fmean(taken))
 
     def _now(self) -> tuple[float, float]:
         """The time, and what others have used; both in seconds, of which only differences mean."""
@@ -80,7 +82,8 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._before = self._now()
-        self._looking.start()
+        for thread in self._looking:
+            thread.start()
         return self
 
     def __exit__(
@@ -90,7 +93,9 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._looking.join()
+        for thread in self._looking:
+            thread.join()
+        self.pace = sum(self._paces)
         if error is None:
             (began, early), (ended, late) = self._before, self._now()
             self.foreign = max(0.0, (late - early) / (ended - began))
