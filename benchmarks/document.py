@@ -45,8 +45,8 @@ missing or additional byte is refused. It runs on one processor and the servers 
   own `Echo` is sent its FIN after the last byte is back, since it would lose what is on its way.
 - *one-message connections*: connect, one message of 64 B, half-close, wait for the end; 32 at once.
 - *beside 10,000 idle*: those have sent one message each, and nothing more for a second, which is
-  longer than the time-out of those servers that have one. Noting that a connection has become idle
-  costs echosvc up to 20 µs, once.
+  longer than the time-out of those servers that have one. What it costs to note that a connection
+  has become idle, once, is before that, and not in the figure.
 - *idle connections*: resident memory with all connections open less that with none, each after one
   message.
 - *start to listening*: from the start of the process until it accepts.
@@ -89,13 +89,13 @@ arguments the kernel needs for read and write on a socket); edge-triggered event
 What is left: some percent between "Python (floor)" and echosvc: one call a message, two counters,
 and the looks at whether anything waits. Three quarters of a message are the kernel's send, which on
 loopback delivers to the client's socket and wakes the client; the ratio to other servers changes by
-some percent from run to run. Of a connection of one message, 8 of 32 µs are Python's, for some 60
-calls.
+some percent from run to run. Of a connection of one message, C needs all but 7 or 8 µs; these are
+Python's, for some 100 calls.
 
 - Memory: the table above. Half of it is Python's socket, Twisted's transport with its address, and
   what the reactor notes of each, which "plain Twisted" has, too; the protocol, its clock and its
-  sending are a third. With all of ours left out it would be what plain Twisted needs, and that is
-  not a third of Node's either.
+  sending are two fifths. With all of ours left out it would be what plain Twisted needs, and that
+  is not a third of Node's either.
 - TLS: pyOpenSSL's conversions take about 5 µs a message, more than OpenSSL itself. Of its calls,
   the second one that only learns that there is nothing more is left out, and the buffer for the
   ciphertext is no larger than needed (together 4 µs).

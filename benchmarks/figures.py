@@ -19,7 +19,7 @@ class Figures:
     :ivar p50: median time of a message, µs; so the 99th and the 99.9th percentile.
     :ivar alone: the cost without idle connections beside; 0 = not measured.
     :ivar cpu: CPU time of a start, ms.
-    :ivar foreign: what others had of the processor meanwhile, as a part of it.
+    :ivar disturbed: what others had of the processor meanwhile, as a part of it.
     :ivar limited: in most rounds the load generator was the bottleneck.
     """
 
@@ -32,7 +32,7 @@ class Figures:
     p999: float
     alone: float
     cpu: float
-    foreign: float
+    disturbed: float
     limited: bool
     rounds: int
 
@@ -54,7 +54,7 @@ def summarize(samples: list[Sample]) -> Figures:
         p999=middle("p999"),
         alone=middle("alone"),
         cpu=middle("cpu"),
-        foreign=middle("foreign"),
+        disturbed=middle("disturbed"),
         limited=middle("limited") > 0.5,
         rounds=len(samples),
     )

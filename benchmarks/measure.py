@@ -35,6 +35,7 @@ class Sample:
     :ivar cpu: CPU time of a start, ms.
     :ivar foreign: what other programs used meanwhile, in processors.
     :ivar pace: how long a fixed piece of work took the processor meanwhile, seconds.
+    :ivar disturbed: what others had of the processor, as a part of it; known once all rounds are.
     :ivar limited: the load generator was the bottleneck.
     """
 
@@ -47,6 +48,7 @@ class Sample:
     cpu: float = 0.0
     foreign: float = 0.0
     pace: float = 0.0
+    disturbed: float = 0.0
     limited: bool = False
 
 

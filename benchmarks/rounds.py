@@ -152,8 +152,8 @@ def wanting(samples: list[Sample], workload: Workload, best: float) -> bool:
 
 def quietest(samples: list[Sample], count: int, best: float) -> list[Sample]:
     """So many samples, those least disturbed by others, and how much; whatever they cost."""
-    told = [replace(sample, foreign=disturbance(sample, best)) for sample in samples]
-    return sorted(told, key=lambda sample: sample.foreign)[:count]
+    told = [replace(sample, disturbed=disturbance(sample, best)) for sample in samples]
+    return sorted(told, key=lambda sample: sample.disturbed)[:count]
 
 
 def _turned(items: list[Item], number: int) -> list[Item]:

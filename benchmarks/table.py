@@ -10,7 +10,7 @@ from benchmarks.rounds import IMPORT
 from benchmarks.targets import Verdict
 from benchmarks.workloads import Workload
 
-#: The peers whose ratios are given: ours, and the floor under them. To whom they are given.
+#: The peers whose ratios are given, ours and the floor under them; and those to whom.
 RATED = ("bare", "lean", "ours", "lean-guarded", "guarded")
 OTHERS = ("c", "uvloop", "node", "plain")
 HEAD = ["workload", "server", "cost", "unit", "rate /s", "p50 µs", "p99 µs", "p99.9 µs"]
@@ -95,7 +95,9 @@ def _starts(results: Results) -> list[str]:
 
 def _disturbed(results: Results) -> list[str]:
     """What others used while it was measured, if that was much."""
-    most = max((f.foreign for found in results.figures.values() for f in found.values()), default=0)
+    most = max(
+        (f.disturbed for found in results.figures.values() for f in found.values()), default=0
+    )
     said = f"others had up to {most:.0%} of the processor meanwhile: expect errors"
     return [said] if most > DISTURBED else []
 

@@ -1,27 +1,29 @@
 """The load generator finds every fault; figures, tables and targets are right."""
 
 import json
+import math
+import os
 import socket
 import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ET
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import chart, document, lineup, programs, table, targets, workloads
+from benchmarks import chart, document, lineup, programs, quiet, table, targets, workloads
 from benchmarks.cli import choose, parser, too_many
 from benchmarks.figures import ratio, summarize
 from benchmarks.measure import Sample, read_report, understand
-from benchmarks.process import Fault, serving
+from benchmarks.process import Fault, processors, serving
 from benchmarks.profiling import by_line
 from benchmarks.profiling import summarize as summarize_profile
-from benchmarks.quiet import Watch, busy
+from benchmarks.quiet import Watch, busy, pace
 from benchmarks.results import Results
-from benchmarks.rounds import IMPORT, quietest, wanting
+from benchmarks.rounds import IMPORT, Bench, quietest, wanting
 
 from .harness import LIMIT, ROOT, need, receive_exactly
 
@@ -351,14 +353,56 @@ def test_the_least_disturbed_rounds_count_whatever_they_cost():
     samples.append(Sample(8.0, foreign=0.02, pace=2.0))
     assert not wanting(samples, workload, 2.0)
     assert [sample.cost for sample in quietest(samples, 2, 2.0)] == [9.0, 8.0]
-    assert quietest(samples, 4, 2.0)[-1].foreign == pytest.approx(0.51)  # both, together
+    assert quietest(samples, 4, 2.0)[-1].disturbed == pytest.approx(0.51)  # both, together
 
 
-def test_a_watch_tells_how_fast_the_processor_is(floor):
+def test_a_watch_tells_how_fast_the_processors_are(floor, monkeypatch):
+    seen = []
+
+    def watched():
+        seen.append(os.sched_getaffinity(0))
+        return pace()
+
+    monkeypatch.setattr(quiet, "pace", watched)
+    ours = os.sched_getaffinity(0)
     with Watch(floor) as watch:
         pass
+    assert [on for on in processors() if on not in seen] == []  # the client's, the servers'
     assert 0 < watch.pace < 0.1
     assert watch.foreign >= 0
+    assert os.sched_getaffinity(0) == ours
+
+
+def bench_of(monkeypatch, paces, extra):
+    """A bench whose samples have these paces, one after the other."""
+    left = iter(paces)
+
+    def sample(self, *_):
+        taken = Sample(1.0, pace=next(left))
+        self.best = min(self.best, taken.pace)
+        return taken
+
+    monkeypatch.setattr(Bench, "start", lambda *_: nullcontext())
+    monkeypatch.setattr(Bench, "_sample", sample)
+    return Bench(None, None, (), lambda words: None, extra), left
+
+
+def test_a_disturbed_round_is_repeated(monkeypatch):
+    bench, left = bench_of(monkeypatch, [3.0, 2.0, 3.0, 2.0, 9.0], math.inf)
+    workload = workloads.Workload("w", "w", rounds=2)
+    found = bench.measure(workload, [lineup.BY_NAME["c"]])
+    assert [sample.disturbed for sample in found["c"]] == [0.0, 0.0]
+    assert list(left) == [9.0]  # no more than needed
+
+
+def test_there_is_an_end_to_repeating(monkeypatch):
+    workload, peers = workloads.Workload("w", "w", rounds=2), [lineup.BY_NAME["c"]]
+    bench, left = bench_of(monkeypatch, [2.0, *[3.0] * 9], math.inf)
+    assert [sample.pace for sample in bench.measure(workload, peers)["c"]] == [2.0, 3.0]
+    assert len(list(left)) == 4  # of ten, two rounds and twice as many more were taken
+    bench, left = bench_of(monkeypatch, [2.0, 3.0, 2.0], 0.0)
+    bench.measure(workload, peers)
+    assert list(left) == [2.0]
 
 
 def test_a_watch_ends_with_what_it_watches(floor):

@@ -355,6 +355,15 @@ class OwnAnswerTests(StreamTestCase):
         self.assertEqual(heard, [b"hello"])
         self.assertEqual(client.recv(99), b"Sending: hello")
 
+    def test_behind_a_proxy_header_the_stream_answers_too(self) -> None:
+        factory = EchoFactory(log="quiet", proxy_protocol="require", proxy_from=("127.0.0.0/8",))
+        proxy = IPv4Address("TCP", "127.0.0.1", 7)
+        client, stream = self.made(lambda: factory.buildProtocol(proxy))
+        client.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello")
+        self.until(lambda: isinstance(stream.protocol, EchoProtocol))
+        self.assertEqual(client.recv(99), b"Sending: hello")
+        self.assertIs(stream.replies, factory.replies_behind(b"Sending: "))
+
     def test_once_tls_starts_nothing_is_answered_in_plain_text(self) -> None:
         client, stream, _ = self.answering()
         stream.startTLS(CertificateOptions())
