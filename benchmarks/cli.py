@@ -38,6 +38,14 @@ def _names(known: dict[str, object]) -> Callable[[str], list[str]]:
     return split
 
 
+def _file(text: str) -> Path:
+    """A file to be written, refused before minutes were spent for it."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"no file can be written there: {text}")
+    return path
+
+
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser("python -m benchmarks", description=__doc__, epilog=_EPILOG)
@@ -57,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="only these, by their names below",
     )
-    add("--json", type=Path, metavar="FILE", help="write all figures")
-    add("--svg", type=Path, metavar="FILE", help="draw them")
+    add("--json", type=_file, metavar="FILE", help="write all figures")
+    add("--svg", type=_file, metavar="FILE", help="draw them")
     add("--profile", action="store_true", help="say where time and memory go")
     add("--write-docs", action="store_true", help="write docs/performance.*, with a profile")
     return made

@@ -284,6 +284,14 @@ def test_names_that_are_not_known_are_refused(capsys):
     assert "not known: nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--json", "--svg"])
+@pytest.mark.parametrize("where", ["", "nowhere/file"])
+def test_a_file_that_cannot_be_written_is_refused_at_once(capsys, tmp_path, option, where):
+    with pytest.raises(SystemExit):
+        parser().parse_args([option, str(tmp_path / where)])
+    assert "no file can be written there" in capsys.readouterr().err
+
+
 def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Fault, match=r"there is no C compiler"):
