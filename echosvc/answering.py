@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from echosvc.connection import Connection
-from echosvc.flow import LARGE
 from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated, make_framer
 from echosvc.report import Outcome, Report, log
+from echosvc.sending import LARGE
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory

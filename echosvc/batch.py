@@ -56,6 +56,12 @@ class Batches:
                 if why:
                     _guarded(self._disconnectSelectable, selectable, why, True)
 
+    def enter(self, fd: int, reader: Any) -> None:
+        """Tell ``reader`` when there is something to read from a new descriptor of its own."""
+        self._poller.register(fd, EPOLLIN)
+        self._selectables[fd] = reader
+        self._reads.add(fd)
+
     def leave(self, fd: int) -> None:
         """Tell no more of a descriptor that is closed next; as removing its reader and writer."""
         if self._selectables.pop(fd, None) is not None:

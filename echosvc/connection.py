@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.deadlines import IdleClock
-from echosvc.flow import Sender
 from echosvc.report import Outcome, final_outcome
+from echosvc.sending import make_sender
 from echosvc.timed import Timed
 
 
@@ -57,7 +57,7 @@ class Connection(Timed):
         self.bytes_in = self._sent = self.bytes_seen = 0
         self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
         self.outcome = self._close_clock = None
-        self._sender = Sender(self.transport)
+        self._sender = make_sender(self.transport)
         sweep, config = self.factory.sweep, self._config
         self._now = sweep.now
         self._opened_at = now = sweep.now()
@@ -71,7 +71,7 @@ class Connection(Timed):
             self.due = math.inf
         if self._sender.half_closes:
             self._register()
-        if self._sender.layer is None or self._sender.layer.ready:
+        if self._sender.ready:
             self._started()
         else:
             self._wait(now)

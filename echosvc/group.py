@@ -78,6 +78,12 @@ class Group(Batches):
             self._remove(member, self._writes)
         return members
 
+    def enter(self, fd: int, reader: Any) -> None:
+        """Tell a new member when it can read."""
+        if not self._selectables:
+            self._reactor.addReader(self)
+        super().enter(fd, reader)
+
     def leave(self, fd: int) -> None:
         """Tell no more of a member that closes next."""
         super().leave(fd)

@@ -17,7 +17,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.flow import Sender
+from echosvc.sending import make_sender
 from echosvc.transport import Layer, Transport
 
 _GONE = Protocol()
@@ -53,7 +53,7 @@ class LayerTransport(Protocol, Layer):
 
     def _begin(self) -> None:
         self._below = cast(Transport, self.transport)
-        self._sender = Sender(self._below)
+        self._sender = make_sender(self._below)
 
     def _completed(self) -> None:
         """Tell the inner protocol that bytes can be exchanged."""

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, cast
 
 from twisted.internet import tcp
@@ -21,7 +22,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IProtocol,
-    IReactorFDSet,
 )
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
@@ -31,9 +31,12 @@ from echosvc.replies import KEPT, READ, Replies
 from echosvc.report import format_address
 
 _DONE = Failure(ConnectionDone())
-#: ``socket.close`` without the count of files made of it: there are none.
-_close: Callable[[socket.socket], None] = socket.SocketType.close
 _RESET = struct.pack("ii", 1, 0)  # linger, for no time: a close is then a reset
+
+
+#: The text of an address, one for all that are the same: most connections come from a few
+#: balancers and proxies, and each would keep its own of 64 bytes.
+_one: Callable[[str], str] = lru_cache(64)(str)
 
 
 def make_address(name: Any) -> IAddress:
@@ -41,11 +44,12 @@ def make_address(name: Any) -> IAddress:
     if not isinstance(name, tuple):  # of a UNIX socket: text, or bytes where it is abstract
         return cast(IAddress, UNIXAddress(name or None))
     if len(name) == 2:
-        return IPv4Address("TCP", *name)
+        host, port = name
+        return IPv4Address("TCP", _one(host), port)
     host, port, flow, scope = name
     if scope:  # the one part of the address that only the resolver can write
         host = socket.getnameinfo(name, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
-    return IPv6Address("TCP", host, port, flow, scope)
+    return IPv6Address("TCP", _one(host), port, flow, scope)
 
 
 class Stream(tcp.Server):
@@ -54,7 +58,7 @@ class Stream(tcp.Server):
     :param handle: its socket, non-blocking.
     :param protocol: who is told.
     :param peer: the client's address.
-    :param reactor: who tells of events; a :class:`~echosvc.group.Group` will do.
+    :param reactor: who tells of events: a lean reactor or a :class:`~echosvc.group.Group`.
     :ivar replies: where the stream answers by itself what it reads. It is counted in
         ``bytes_in`` and ``messages`` of its protocol, whose ``send_rest`` gets what the kernel
         did not take: one function for reading, answering and sending is 2 % of a message.
@@ -71,12 +75,13 @@ class Stream(tcp.Server):
 
     def __init__(
         self,
-        handle: socket.socket,
+        handle: socket.SocketType,
         protocol: IProtocol,
         peer: IAddress,
-        reactor: IReactorFDSet,
+        reactor: Batches,
     ) -> None:
-        self.socket, self.reactor = handle, reactor
+        self.socket: Any = handle
+        self.reactor: Any = reactor
         self._protocol: Any = protocol
         self.replies: Replies | None = None
         self.peer = peer
@@ -84,7 +89,7 @@ class Stream(tcp.Server):
         self._tempDataLen = 0
         # What every message asks for: to find it in the class takes CPython 3.11 longer.
         self.TLS, self.dataBuffer, self.bufferSize = False, b"", READ
-        reactor.addReader(self)
+        reactor.enter(handle.fileno(), self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {format_address(self.peer)}>"
@@ -183,7 +188,7 @@ class Stream(tcp.Server):
         if not self.connected:
             return
         handle, protocol, producer = self.socket, self._protocol, self.producer
-        self._leave()
+        self.reactor.leave(handle.fileno())
         self.connected, self.disconnected = 0, 1
         self._protocol = None
         del self.socket
@@ -193,16 +198,8 @@ class Stream(tcp.Server):
         if isinstance(reason.value, ConnectionAborted):
             with suppress(OSError):
                 handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        _close(handle)  # which is its FIN: no child has the descriptor, too
+        handle.close()  # which is its FIN: no child has the descriptor, too
         protocol.connectionLost(reason)
-
-    def _leave(self) -> None:
-        reactor = self.reactor
-        if isinstance(reactor, Batches):
-            reactor.leave(self.socket.fileno())
-        else:
-            reactor.removeReader(self)
-            reactor.removeWriter(self)
 
     def getHost(self) -> IAddress:
         """Our address."""

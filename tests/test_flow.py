@@ -18,7 +18,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.flow import HIGH_WATER, Sender
+from echosvc.flow import HIGH_WATER
+from echosvc.sending import make_sender
 
 
 class _ManualReactor(SelectReactor):
@@ -123,7 +124,7 @@ class PlainSocketTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.line = Line(Protocol(), send_buffer=4096)
         self.addCleanup(self.line.close)
-        self.sender = Sender(self.line.transport)
+        self.sender = make_sender(self.line.transport)
 
     def test_what_the_kernel_takes_is_gone_at_once(self) -> None:
         self.assertTrue(self.sender.send(b"now"))
@@ -184,7 +185,7 @@ class PlainSocketTests(SynchronousTestCase):
         for close in ("loseConnection", "loseWriteConnection"):
             line = Line(Protocol(), send_buffer=4096)
             self.addCleanup(line.close)
-            sender = Sender(line.transport)
+            sender = make_sender(line.transport)
             sender.send(b"x" * 200_000)
             getattr(line.transport, close)()
             self.assertFalse(sender.send(b"y"))
@@ -256,7 +257,7 @@ class WrappedSocketTests(SynchronousTestCase):
         self.line = Line(Protocol(), send_buffer=4096)
         self.addCleanup(self.line.close)
         self.wrapper = Wrapper(self.line.transport)
-        self.sender = Sender(self.wrapper)
+        self.sender = make_sender(self.wrapper)
 
     def test_nothing_goes_past_the_wrapper(self) -> None:
         """Or it would be on the wire in plain text."""
@@ -278,7 +279,7 @@ class WrappedSocketTests(SynchronousTestCase):
             """May do anything in ``write``."""
 
         self.line.transport.__class__ = Filtering
-        sender = Sender(self.line.transport)
+        sender = make_sender(self.line.transport)
         self.assertFalse(sender.plain)
         self.assertFalse(sender.send(b"x"))
 
@@ -291,7 +292,7 @@ class TCPSocketTests(SynchronousTestCase):
         line = Line(Protocol())
         self.addCleanup(line.close)
         line.transport.socket = ours
-        Sender(line.transport).tune(**options)
+        make_sender(line.transport).tune(**options)
         return ours
 
     def test_nagles_algorithm_is_off_unless_wanted(self) -> None:
@@ -312,7 +313,7 @@ class TCPSocketTests(SynchronousTestCase):
 class OtherTransportTests(SynchronousTestCase):
     def test_a_transport_without_a_socket_is_written_to(self) -> None:
         transport = StringTransport()
-        sender = Sender(transport)
+        sender = make_sender(transport)
         self.assertFalse(sender.send(b"abc"))
         self.assertFalse(sender.send(b"def", later=True))
         self.assertEqual(transport.value(), b"abcdef")
