@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
 
 from echosvc.admission import Admission
@@ -54,7 +54,8 @@ class Accepting(tcp.Port):
 
     def _begin(self, handle: socket.SocketType, peer: IAddress) -> None:
         """Give the connection to a protocol, if the factory wants it."""
-        protocol = cast(IProtocolFactory, self.factory).buildProtocol(peer)
+        factory: Any = self.factory
+        protocol = factory.buildProtocol(peer)
         if protocol is None:
             handle.close()
             return
@@ -86,11 +87,7 @@ class Accepting(tcp.Port):
     def _accepted(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
         """Give each new connection's socket, non-blocking, and its peer's address."""
         family, kind = self.addressFamily, socket.SOCK_STREAM
-        home = getattr(self.factory, "home", None)
-        for _ in range(AT_ONCE):
-            if home is not None and home.admission.full and home.admission.waits:
-                self._wait_for_room(home.admission)
-                return
+        for _ in range(self._room()):
             try:
                 # socket.accept() asks for family and kind anew, and makes Python's own kind of
                 # socket: 2 of the 30 µs of a connection, and 40 bytes.
@@ -105,6 +102,16 @@ class Accepting(tcp.Port):
             handle = socket.SocketType(family, kind, 0, fd)
             handle.setblocking(False)
             yield handle, name
+
+    def _room(self) -> int:
+        """How many to accept now; with no place for anybody, wait for one."""
+        home = getattr(self.factory, "home", None)
+        if home is None or not home.admission.waits:
+            return AT_ONCE
+        room = int(min(AT_ONCE, home.admission.left))
+        if not room:
+            self._wait_for_room(home.admission)
+        return room
 
     def _wait_for_room(self, admission: Admission) -> None:
         """Accept nobody while no place is left: the kernel's queue holds who comes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Callable
@@ -60,6 +61,11 @@ class Admission:
         self._per_peer, self._peers = config.max_per_peer, PeerCount(config.max_per_peer)
         self._waiting: list[Callable[[], None]] = []
         self._anybody = not (self._allow or self._deny or self._per_peer)
+
+    @property
+    def left(self) -> float:
+        """How many places are left; ``math.inf``: any number."""
+        return max(0, self.limit - self.live) if self.limit else math.inf
 
     @property
     def full(self) -> bool:

@@ -58,17 +58,18 @@ class Connection(Timed):
         self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
         self.outcome = self._close_clock = None
         self._sender = make_sender(self.transport)
-        sweep, config = self.factory.sweep, self._config
+        factory = self.factory
+        sweep, config = factory.sweep, factory.config
         self._now = sweep.now
         self._opened_at = now = sweep.now()
         self._idle_clock = IdleClock(config.idle_timeout, now)
+        self.due = math.inf
+        if config.idle_timeout:
+            self.due = now + config.idle_timeout
         if config.max_lifetime:
             self._expires = now + config.max_lifetime
-        if config.idle_timeout or config.max_lifetime:
-            self.due = min(self._expires, self._idle_clock.next_look(now, sweep.interval))
-            sweep.watch(self)
-        else:
-            self.due = math.inf
+            self.due = min(self.due, self._expires)
+        sweep.watch(self)
         if self._sender.half_closes:
             self._register()
         if self._sender.ready:
@@ -97,9 +98,10 @@ class Connection(Timed):
             self._sender.lose()
             return
         self.peer_finished = True
-        self._touch()
         if not self.closing:
             self._ended_by_peer(at_fin=True)
+            if not self.closing:
+                self._touch()
         elif not self._sender.close():
             self.transport.loseConnection()
 

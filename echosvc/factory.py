@@ -55,14 +55,13 @@ class EchoFactory(Factory):
         self.config = config or Config(**settings)
         self.prefix = self.config.prefix_template()
         self.greeting = self.config.greeting_template()
-        self.sweep = Sweep(clock, self.config.timeouts())
+        self.sweep: Sweep[EchoProtocol] = Sweep(clock, self.config.timeouts())
+        self._strangers: Sweep[Proxied] = Sweep(clock, [self.config.handshake_timeout])
         self.report = Report(self.config.log, self.sweep.later)
         self.admission = Admission(self.config, self.report)
         self._direct = self.config.proxy_protocol == "off"
         self.on_connect = on_connect
         self.made = 0
-        self._live: dict[EchoProtocol, None] = {}  # half the room of a set
-        self._strangers: set[Proxied] = set()
         self._ended_in = self._ended_out = 0
         self._waiting: list[Deferred[None]] = []
         self._replies: Replies | None = None  # made for the first who may use them
@@ -92,36 +91,37 @@ class EchoFactory(Factory):
         return protocol
 
     def meet(self, stranger: Proxied) -> None:
-        """Count in a connection that has no header yet."""
-        self._strangers.add(stranger)
+        """Count in a connection that has no header yet, and wait for that, not for ever."""
+        if limit := self.config.handshake_timeout:
+            stranger.due = self._strangers.now() + limit
+        self._strangers.watch(stranger)
         self.admission.live += 1
 
     def part(self, stranger: Proxied) -> None:
         """Count it out, if it is in; who waits for a place is not told."""
-        if stranger in self._strangers:
-            self._strangers.discard(stranger)
+        if stranger in self._strangers.watched:
+            self._strangers.forget(stranger)
             self.admission.live -= 1
-            self.sweep.forget(stranger)
 
     @property
     def connections(self) -> tuple[EchoProtocol, ...]:
         """The live connections, the oldest first."""
-        return tuple(self._live)
+        return tuple(self.sweep.watched)
 
     @property
     def count(self) -> int:
         """How many connections live (Node's ``getConnections``)."""
-        return len(self._live)
+        return len(self.sweep.watched)
 
     @property
     def bytes_in(self) -> int:
         """Bytes read on all connections, ended ones included."""
-        return self._ended_in + sum(each.bytes_in for each in self._live)
+        return self._ended_in + sum(each.bytes_in for each in self.sweep.watched)
 
     @property
     def bytes_out(self) -> int:
         """Bytes accepted for sending on all connections, ended ones included."""
-        return self._ended_out + sum(each.bytes_out for each in self._live)
+        return self._ended_out + sum(each.bytes_out for each in self.sweep.watched)
 
     def when_idle(self) -> Deferred[None]:
         """Fire when no connection lives. Cancelling it stops the waiting only."""
@@ -157,7 +157,7 @@ class EchoFactory(Factory):
         return self._replies
 
     def _refuse_strangers(self) -> None:
-        for stranger in tuple(self._strangers):
+        for stranger in tuple(self._strangers.watched):
             stranger.refuse("the service stops")
 
     def bound(self, template: Template, connection: EchoProtocol) -> Template:
@@ -172,19 +172,17 @@ class EchoFactory(Factory):
     def enter(self, connection: EchoProtocol) -> int:
         """Count a connection in; give its ordinal."""
         self.made += 1
-        self._live[connection] = None
         self.admission.enter(connection)
         return self.made
 
     def leave(self, connection: EchoProtocol) -> int:
         """Count a connection out; give how many are left."""
-        self._live.pop(connection, None)
         self._ended_in += connection.bytes_in
         self._ended_out += connection.bytes_out
         self.admission.leave(connection)
-        return len(self._live)
+        return self.count
 
     def tell_idle(self) -> None:
         """Tell those who wait, if no connection lives and the last has said its end."""
-        while self._waiting and not (self._live or self._strangers):
+        while self._waiting and not (self.sweep.watched or self._strangers.watched):
             self._waiting.pop(0).callback(None)

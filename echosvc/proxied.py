@@ -61,11 +61,6 @@ class Proxied(Protocol):
         self._home.meet(self)
         if not isinstance(self.transport, Stream):  # whose protocol and addresses we can change
             self.refuse("PROXY headers are for listeners of echosvc.endpoints.server_endpoint()")
-            return
-        limit = self._home.config.handshake_timeout
-        if limit:
-            self.due = self._home.sweep.now() + limit
-            self._home.sweep.watch(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Read the header, and hand over what comes behind it."""
@@ -118,9 +113,5 @@ class Proxied(Protocol):
         self.due = math.inf
         self.refuse(f"no PROXY header within {self._home.config.handshake_timeout:g} s")
 
-    def resting(self) -> bool:
-        """Never: there is always something due."""
-        return False
-
     def rest(self) -> None:
-        """It does not."""
+        """It is refused already."""

@@ -9,7 +9,7 @@ to the transport only what the kernel does not take, with its back-pressure.
 from __future__ import annotations
 
 import errno
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
@@ -37,10 +37,10 @@ LARGE = 16384
 _FULL = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS))
 
 
-def make_sender(transport: Transport) -> Sender:
+def make_sender(transport: Any) -> Sender:
     """Give the sending side of any Twisted stream transport."""
     if type(transport) in _PLAIN:
-        return Direct(cast(tcp.Connection, transport))
+        return Direct(transport)
     return Layered(transport) if isinstance(transport, Layer) else Foreign(transport)
 
 

@@ -8,9 +8,10 @@ A connection to which nothing can become due is not looked at; it says when it s
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.runtime import seconds as wall_seconds
@@ -29,7 +30,8 @@ AT_ONCE = 500
 class Watched(Protocol):
     """What a sweep looks at.
 
-    :ivar due: when to look at it next, on the sweep's clock; ``math.inf`` = never.
+    :ivar due: when to look at it next, on the sweep's clock; ``math.inf``: not before it
+        says so, not even at what it has read.
     :ivar bytes_in: that it changes is activity.
     :ivar bytes_seen: what it was at the last look.
     """
@@ -44,14 +46,14 @@ class Watched(Protocol):
     def tick(self, now: float) -> None:
         """Do what is due and set :attr:`due` anew."""
 
-    def resting(self) -> bool:
-        """Whether nothing is due before it stirs."""
-
     def rest(self) -> None:
-        """It is not looked at any more, until it is watched again."""
+        """A look has found that nothing is due: there is no other until it is watched again."""
 
 
-class Sweep:
+Item = TypeVar("Item", bound=Watched)
+
+
+class Sweep(Generic[Item]):
     """Looks at everything watched, regularly and at exact deadlines.
 
     A new deadline must lie at least one :attr:`interval` ahead, or up to that much
@@ -62,28 +64,32 @@ class Sweep:
     :param timeouts: the time-outs in use, seconds; those of 0 do not count.
     :ivar interval: seconds between two looks, a tenth of the shortest time-out, from
         :data:`SHORTEST` to :data:`LONGEST`.
+    :ivar watched: all of them, the oldest first. A dictionary has half the room of a set.
     """
 
     def __init__(self, clock: IReactorTime | None, timeouts: list[float]) -> None:
         self._clock = clock
         #: Give the time, seconds, from an arbitrary start.
         self.now = _monotonic(clock)
-        self._watched: dict[Watched, None] = {}  # half the room of a set
+        self.watched: dict[Item, None] = {}
         self._call: IDelayedCall | None = None
         self._looking = False
+        self._woken = False  # somebody has become due since the look began
         shortest = min((seconds for seconds in timeouts if seconds > 0), default=LONGEST)
         self.interval = min(LONGEST, max(SHORTEST, shortest / 10))
 
-    def watch(self, item: Watched) -> None:
-        """Look at ``item`` from now on, within an :attr:`interval`."""
-        self._watched[item] = None
-        if self._call is None and not self._looking:
-            self._look_in(self.interval)
+    def watch(self, item: Item) -> None:
+        """Look at ``item`` from now on, within an :attr:`interval`, if it is ever due."""
+        self.watched[item] = None
+        if item.due < math.inf:
+            self._woken = True
+            if self._call is None and not self._looking:
+                self._look_in(self.interval)
 
-    def forget(self, item: Watched) -> None:
+    def forget(self, item: Item) -> None:
         """Look at ``item`` no more. With nothing left to look at, no timer remains."""
-        self._watched.pop(item, None)
-        if not self._watched and self._call is not None:
+        self.watched.pop(item, None)
+        if not self.watched and self._call is not None:
             self._call.cancel()
             self._call = None
 
@@ -99,15 +105,18 @@ class Sweep:
         self._call = self.later(seconds, self._look)
 
     def _look(self) -> None:
-        began = self.now()
-        self._look_on(tuple(self._watched), began, began + self.interval)
+        self._woken = False
+        self._look_on(tuple(self.watched), self.now(), math.inf)
 
-    def _look_on(self, items: tuple[Watched, ...], began: float, soonest: float) -> None:
-        """Look at the first of them, and at the others in the reactor's next turn."""
+    def _look_on(self, items: tuple[Item, ...], began: float, soonest: float) -> None:
+        """Look at the first of them, and at the others in the reactor's next turn.
+
+        :param soonest: when the next of those that were looked at is due.
+        """
         self._call, self._looking = None, True
-        now, watched = self.now(), self._watched
+        now, watched = self.now(), self.watched
         for item in items[:AT_ONCE]:  # no calls where nothing is to be done: 0.1 µs less each
-            if item in watched:
+            if item.due < math.inf and item in watched:
                 if item.bytes_in != item.bytes_seen:
                     item.bytes_seen = item.bytes_in
                     item.stirred(now)
@@ -116,22 +125,21 @@ class Sweep:
                 if item.due < soonest:
                     soonest = item.due
         self._looking, items = False, items[AT_ONCE:]
-        if not self._watched:
-            self._watched = {}  # one that was emptied keeps its room
+        if not watched:
+            self.watched = {}  # one that was emptied keeps its room
         elif items:
             self._call = self.later(0.0, lambda: self._look_on(items, began, soonest))
-        else:
-            self._look_in(max(SOONEST, soonest - began))
+        elif soonest < math.inf or self._woken:
+            self._look_in(max(SOONEST, min(soonest - began, self.interval)))
 
-    def _tick(self, item: Watched, now: float) -> None:
+    def _tick(self, item: Item, now: float) -> None:
         """One item's fault must not stop the clock of all."""
         try:
             item.tick(now)
         except Exception:
             item.due = now + self.interval
             log.failure("Server Error: a deadline could not be handled")
-        if item in self._watched and item.resting():
-            self._watched.pop(item, None)
+        if item.due == math.inf:
             item.rest()
 
 

@@ -72,10 +72,6 @@ class Timed(Link):
             self.factory.sweep.watch(self)
             self._changed()
 
-    def resting(self) -> bool:
-        """Whether nothing is due before the next activity."""
-        return self.due == math.inf and self._idle_clock.settled
-
     def rest(self) -> None:
         """Nobody looks at us from now on; with a time-out, the next activity says so."""
         self._resting = self._idle_clock.timeout > 0

@@ -28,8 +28,8 @@ class Item:
         self.ticks.append(now)
         self.due = now + self.again
 
-    def resting(self) -> bool:
-        return False
+    def rest(self) -> None:
+        pass
 
 
 class Broken(Item):
@@ -86,9 +86,6 @@ class Sleeper(Item):
         else:
             self.reports.append(now)
             self.due = math.inf
-
-    def resting(self) -> bool:
-        return self.due == math.inf
 
     def rest(self) -> None:
         self.asleep = True
@@ -210,7 +207,7 @@ class SweepTests(SynchronousTestCase):
         for item in items:
             sweep.forget(item)
         self.assertEqual(clock.getDelayedCalls(), [])
-        sweep.watch(late := Item(0.0))
+        sweep.watch(late := Item(0.0, 1.0))
         self.assertEqual(len(clock.getDelayedCalls()), 1)
         clock.advance(sweep.interval)
         self.assertEqual(sum(len(item.ticks) for item in items), AT_ONCE)
@@ -231,7 +228,7 @@ class SweepTests(SynchronousTestCase):
 
     def test_a_deadline_moved_to_now_is_met_within_one_interval(self) -> None:
         sweep = self.sweep(1.0)
-        item = Item(math.inf)
+        item = Item(60.0)
         sweep.watch(item)
         run(self.clock, 5.03)
         item.due = 0.0
@@ -269,6 +266,30 @@ class SweepTests(SynchronousTestCase):
         sweep.forget(items[1])
         sweep.watch(items[1])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_no_timer_is_left_once_nothing_is_ever_due(self) -> None:
+        sweep = self.sweep(0.5)
+        items = [Item(0.5), Item(math.inf)]
+        for item in items:
+            sweep.watch(item)
+        run(self.clock, 1.0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        items[1].due = 2.0
+        sweep.watch(items[1])
+        run(self.clock, 2.0 + sweep.interval)
+        self.assertEqual([len(item.ticks) for item in items], [1, 1])
+
+    def test_who_wakes_between_the_looks_at_others_is_not_missed(self) -> None:
+        clock = Clock()
+        sweep = Sweep(clock, [1.0])
+        woken, *others = [Item(math.inf), *(Item(0.0) for _ in range(2 * AT_ONCE))]
+        for item in (woken, *others):
+            sweep.watch(item)
+        one_turn(clock)
+        woken.due = clock.seconds() + 0.5
+        sweep.watch(woken)
+        run(clock, clock.seconds() + 0.5 + sweep.interval)
+        self.assertEqual(len(woken.ticks), 1)
 
     def test_who_is_forgotten_in_a_look_leaves_no_timer(self) -> None:
         sweep = self.sweep(0.5)

@@ -337,7 +337,7 @@ async def test_who_goes_before_its_header_leaves_nothing_behind():
                 client = connect(address)
                 client.sendall(b"PROXY"[: number % 5])
                 (reset if number % 2 else socket.socket.close)(client)
-            await until(lambda: not factory._strangers)
+            await until(lambda: not factory._strangers.watched)
             answer = await in_thread(exchange, address, build(2, SOURCE, DESTINATION) + b"x")
             assert answer == b"Sending: x"
     assert factory.admission.live == 0
@@ -349,7 +349,7 @@ async def test_a_stop_ends_those_that_wait_for_their_header():
     factory = Recording(**PROXIES)
     async with serving(factory) as address:
         with connect(address) as client:
-            await until(lambda: factory._strangers)
+            await until(lambda: factory._strangers.watched)
             idle = factory.when_idle()
             assert not idle.called
             factory.end_all()
