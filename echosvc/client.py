@@ -272,7 +272,9 @@ class EchoClientFactory(ClientFactory):
     ) -> None:
         self.config = ClientConfig(**settings)
         idle_timeout = self.config.idle_timeout
-        self.sweep: Sweep[EchoClient] = Sweep(clock, [idle_timeout, self.config.linger])
+        self.sweep: Sweep[EchoClient] = Sweep(
+            clock, [idle_timeout, self.config.linger], idle_timeout
+        )
 
 
 def connect(

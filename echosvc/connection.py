@@ -153,7 +153,7 @@ class Connection(Timed):
     def _hold(self) -> None:
         self._held = True
         self._changed()
-        self._look_at(0.0)  # from now on it is our look that finds a reset
+        self._look_soon()  # from now on it is our look that finds a reset
         if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
             self.transport.pauseProducing()
 
@@ -194,7 +194,7 @@ class Connection(Timed):
     def _wait_for_room(self) -> None:
         """Take note that bytes wait: from now on their progress is looked at."""
         if self._idle_clock.queue(self.bytes_out, self._sender.waiting()):
-            self._look_at(0.0)
+            self._look_soon()
 
     # -- ending ---------------------------------------------------------------
 

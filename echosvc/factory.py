@@ -55,7 +55,9 @@ class EchoFactory(Factory):
         self.config = config or Config(**settings)
         self.prefix = self.config.prefix_template()
         self.greeting = self.config.greeting_template()
-        self.sweep: Sweep[EchoProtocol] = Sweep(clock, self.config.timeouts())
+        self.sweep: Sweep[EchoProtocol] = Sweep(
+            clock, self.config.timeouts(), self.config.idle_timeout
+        )
         self._strangers: Sweep[Proxied] = Sweep(clock, [self.config.handshake_timeout])
         self.report = Report(self.config.log, self.sweep.later)
         self.admission = Admission(self.config, self.report)

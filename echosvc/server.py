@@ -157,7 +157,7 @@ class EchoProtocol(Answering):
         limit = self.factory.config.half_open_timeout
         if limit is not None and not self.closing:
             self._half_open_until = self._now() + limit
-            self._look_at(0.0)
+            self._look_at(min(self.due, self._half_open_until))
 
     def _tick_open(self, now: float) -> None:
         if now >= self._half_open_until:

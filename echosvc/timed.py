@@ -46,6 +46,10 @@ class Timed(Link):
         self.due = due
         self._wake()
 
+    def _look_soon(self) -> None:
+        """Look at them within an interval: something must be seen to go on."""
+        self._look_at(min(self.due, self._now() + self._interval))
+
     @property
     def _interval(self) -> float:
         return cast(float, self.factory.sweep.interval)

@@ -18,7 +18,7 @@ from echosvc.config import Config
 from echosvc.connection import Connection
 from echosvc.deadlines import GRACE, PATIENCE
 from echosvc.report import Outcome
-from echosvc.sweep import SOONEST, Sweep
+from echosvc.sweep import IN_IDLE, SOONEST, Sweep
 from tests.test_flow import Line
 
 
@@ -29,7 +29,7 @@ class Talker(Connection):
         self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0, **more: float
     ) -> None:
         config = Config(idle_timeout=idle_timeout, linger=linger, **more)
-        sweep = Sweep(clock, config.timeouts())
+        sweep = Sweep(clock, config.timeouts(), config.idle_timeout)
         self.factory = SimpleNamespace(config=config, sweep=sweep)
         self.events: list[object] = []
         self.idles: list[float] = []
@@ -112,7 +112,8 @@ class IdleTests(ConnectionTestCase):
         line.wait(0.39)
         self.assert_reported(talker)
         line.wait(5)
-        self.assert_reported(talker, 1.0)
+        self.assertEqual(len(talker.idles), 1)
+        self.assertTrue(1.0 <= talker.idles[0] <= 1.0 + 0.4 / IN_IDLE + SOONEST, talker.idles)
         line.send(b"x")
         line.wait(5)
         self.assertEqual(len(talker.idles), 2)
