@@ -113,7 +113,7 @@ class Answering(Connection):
         self._framer = make_framer(config.framing, config.encoding, config.max_message)
 
     def _changed(self) -> None:
-        hindered = self._held or self._resting or self.closing
+        hindered = self._held or self._resting or self.outcome is not None
         self._shorten(None if hindered else self._head)
 
     def _shorten(self, head: bytes | None) -> None:

@@ -57,7 +57,7 @@ class Connection(Timed):
         self.bytes_in = self._sent = self.bytes_seen = 0
         self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
         self.outcome = self._close_clock = None
-        self._sender = make_sender(self.transport)
+        self._sender = sender = make_sender(self.transport)
         factory = self.factory
         sweep, config = factory.sweep, factory.config
         self._now = sweep.now
@@ -70,9 +70,9 @@ class Connection(Timed):
             self._expires = now + config.max_lifetime
             self.due = min(self.due, self._expires)
         sweep.watch(self)
-        if self._sender.half_closes:
+        if sender.half_closes:
             self._register()
-        if self._sender.ready:
+        if sender.ready:
             self._started()
         else:
             self._wait(now)
@@ -98,9 +98,9 @@ class Connection(Timed):
             self._sender.lose()
             return
         self.peer_finished = True
-        if not self.closing:
+        if self.outcome is None:
             self._ended_by_peer(at_fin=True)
-            if not self.closing:
+            if self.outcome is None:
                 self._touch()
         elif not self._sender.close():
             self.transport.loseConnection()
@@ -226,7 +226,7 @@ class Connection(Timed):
 
     def _end_at_fin(self, outcome: Outcome) -> None:
         """End where the peer has finished just now: at once, if nothing waits."""
-        if self.closing:
+        if self.outcome is not None:
             return
         self.outcome = outcome
         if not self._sender.close():

@@ -177,12 +177,11 @@ class EchoFactory(Factory):
         self.admission.enter(connection)
         return self.made
 
-    def leave(self, connection: EchoProtocol) -> int:
-        """Count a connection out; give how many are left."""
+    def leave(self, connection: EchoProtocol) -> None:
+        """Count a connection out."""
         self._ended_in += connection.bytes_in
         self._ended_out += connection.bytes_out
         self.admission.leave(connection)
-        return self.count
 
     def tell_idle(self) -> None:
         """Tell those who wait, if no connection lives and the last has said its end."""

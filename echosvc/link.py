@@ -79,7 +79,7 @@ class Link(Protocol):
     @property
     def closing(self) -> bool:
         """Whether our side has begun to end; nothing more can be sent."""
-        return self.outcome is not None or self._gone
+        return self.outcome is not None
 
     @property
     def age(self) -> float:

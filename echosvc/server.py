@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionAborted
@@ -100,24 +99,28 @@ class EchoProtocol(Answering):
         super().connectionMade()
 
     def _started(self) -> None:
-        config = self.factory.config
-        if not self._sender.tuned:
-            self._sender.tune(config.nagle, config.keep_alive, config.stall_timeout)
+        factory, sender = self.factory, self._sender
+        config = factory.config
+        if not sender.tuned:
+            sender.tune(config.nagle, config.keep_alive, config.stall_timeout)
         if config.encoding == "utf-8":
-            self._sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
-        self._prefix = self.factory.bound(self.factory.prefix, self)
-        if self.factory.echoes(type(self)) and self._sender.half_closes:
-            self._head = self._prefix.constant
-            self._constant = self._head or b""
+            sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
+        self._prefix = prefix = factory.bound(factory.prefix, self)
+        if factory.echoes(type(self)) and sender.half_closes:
+            self._head = prefix.constant
+            self._constant = prefix.constant or b""
         if self._head is None:
             self._take_apart()
-        if self._report.connections:
-            self._report.connected(self.local, self.remote, self.tls_version, self.tls_peer)
+        if factory.report.connections:
+            factory.report.connected(self.local, self.remote, self.tls_version, self.tls_peer)
         if config.pause_on_connect:
             self.pause()
-        if self.factory.greeting is not None:
-            self._send(self.factory.bound(self.factory.greeting, self).render(0))
-        self._guarded(self.opened)
+        if factory.greeting is not None:
+            self._send(factory.bound(factory.greeting, self).render(0))
+        try:
+            self.opened()
+        except Exception:
+            self._failed()
         self._choose_way()
 
     def _choose_way(self) -> None:
@@ -129,12 +132,15 @@ class EchoProtocol(Answering):
 
     def _ended_by_peer(self, at_fin: bool = False) -> None:
         """Answer the rest, then end; unless our side is to stay open."""
-        if self._blocked or self._held or self.closing or self._end_told:
+        if self._blocked or self._held or self._end_told or self.outcome is not None:
             return  # with messages left: we come back when they may be answered
         self._end_told = True
         if self._head is None:  # a plain echo holds nothing
             self._in_batch(self._collect_rest)
-        self._guarded(self.peer_ended)
+        try:
+            self.peer_ended()
+        except Exception:
+            self._failed()
         if self.factory.config.allow_half_open:
             self._stay_half_open()
         elif at_fin:
@@ -145,13 +151,10 @@ class EchoProtocol(Answering):
     def _word_of_peer(self) -> Outcome:
         return Outcome.TRUNCATED if self._sender.cut else Outcome.FINISHED
 
-    def _guarded(self, hook: Callable[[], None]) -> None:
-        """Run the application's code; its fault ends this connection only."""
-        try:
-            hook()
-        except Exception:
-            log.failure("Server Error: the application failed")
-            self.end_with(Outcome.FAILED)
+    def _failed(self) -> None:
+        """The application's code has raised something: that ends this connection only."""
+        log.failure("Server Error: the application failed")
+        self.end_with(Outcome.FAILED)
 
     def _stay_half_open(self) -> None:
         limit = self.factory.config.half_open_timeout
@@ -175,7 +178,10 @@ class EchoProtocol(Answering):
             self.end_with(Outcome.TIMED_OUT)
         elif action == "reset":
             self.abort_with(Outcome.TIMED_OUT)
-        self._guarded(lambda: self.idle(seconds))
+        try:
+            self.idle(seconds)
+        except Exception:
+            self._failed()
 
     def _end_untold(self) -> Outcome:
         """The word where only the end was told, not the peer's FIN: Twisted's own TLS."""
@@ -184,13 +190,14 @@ class EchoProtocol(Answering):
     def _over(self, outcome: Outcome, reason: Failure) -> None:
         if outcome is Outcome.FINISHED and not self.peer_finished:
             outcome = self.outcome = self._end_untold()
-        remaining = self.factory.leave(self)
-        if self._report.connections:
+        self.factory.leave(self)
+        if self.factory.report.connections:
             if outcome is Outcome.RESET or (self._waiting and reason.check(TLSError)):
                 self._report.socket_error(self.remote, reason.getErrorMessage())
             elif outcome is Outcome.HANDSHAKE and reason.check(ConnectionAborted):
                 limit = f"TLS: no handshake within {self._config.handshake_timeout:g} s"
                 self._report.socket_error(self.remote, limit)
+            remaining = self.factory.count
             self._report.disconnected(
                 self.remote, outcome, self.bytes_in, self.bytes_out, self.age, remaining
             )
