@@ -116,7 +116,8 @@ def _profile(bench: Bench, results: Results, wanted: bool) -> profiling.Profile 
     name = "ours" if "lean" in results.absent else "lean"
     if not wanted:
         return None
-    return replace(profiling.watch(bench, name), memory=profiling.weigh(bench, name))
+    memory, idle = profiling.weigh(bench, name), profiling.rest(bench, name)
+    return replace(profiling.watch(bench, name), memory=memory, idle=idle)
 
 
 def _write(

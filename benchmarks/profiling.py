@@ -19,6 +19,8 @@ from benchmarks.workloads import BY_NAME as WORKLOADS
 
 #: How long the server is watched, seconds.
 SECONDS = 5.0
+#: The time-out of connections whose idleness is watched, and for how long it is, seconds.
+IDLE, IDLE_SECONDS = 60, 10.0
 #: What a line holds for each connection at least, to be named, bytes.
 LIGHT = 8.0
 #: Functions named; the others are summed up.
@@ -39,6 +41,7 @@ class Profile:
     :ivar functions: the part of each function, 0 to 1, the largest first.
     :ivar lines: so for each line of source.
     :ivar memory: bytes that an idle connection holds, for each line that asked for some.
+    :ivar idle: the part of a processor that idle connections need whose time-out runs, 0 to 1.
     """
 
     server: str
@@ -48,6 +51,7 @@ class Profile:
     functions: Shares
     lines: Shares
     memory: Shares = ()
+    idle: float = 0.0
 
 
 def _shares(counts: Counter[str]) -> Shares:
@@ -142,3 +146,25 @@ def weigh(bench: Bench, name: str) -> Shares:
             server.settled_memory()
             os.kill(server.pid, signal.SIGUSR2)
             return by_line(_wait_for(out), held)
+
+
+def rest(bench: Bench, name: str) -> float:
+    """Find what idle connections cost one of our servers while their time-out runs.
+
+    :param name: of the peer.
+    :return: the part of a processor.
+    """
+    workload, base = WORKLOADS["idle"], BY_NAME[name]
+
+    def command(place: Place) -> list[str]:
+        return [*base.command(place), "--idle-timeout", str(IDLE)]
+
+    bench.say(f"idle connections of {base.title}")
+    with (
+        bench.start(workload, replace(base, command=command)) as server,
+        holding(bench.programs.load, server, workload, base),
+    ):
+        server.settled_memory()
+        began, used = time.monotonic(), server.cpu()
+        time.sleep(IDLE_SECONDS)
+        return (server.cpu() - used) / (time.monotonic() - began)

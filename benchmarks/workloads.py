@@ -31,7 +31,7 @@ class Workload:
     :ivar idle: silent connections.
     :ivar rounds: how often each server is measured.
     :ivar seconds: how long, each time.
-    :ivar warm: seconds before that, with the same load.
+    :ivar warm: seconds before that, with the same load; in the mode idle, of messages.
     :ivar quick: part of ``--quick``.
     """
 
@@ -74,7 +74,9 @@ WORKLOADS = (
     Workload("connect", "one-message connections", "CPU µs/connection", "connect",
              connections=32, rounds=7, quick=True),
     Workload("idle", "idle connections", "bytes/connection", "idle", connections=10_000,
-             rounds=1, quick=True),
+             rounds=1, warm=0.0, quick=True),
+    Workload("idle-used", "idle connections, after messages", "bytes/connection", "idle",
+             connections=10_000, rounds=1, warm=0.1),
     Workload("beside", "64 B x 64 beside 10,000 idle", idle=10_000, warm=WARM_IDLE),
     Workload("tls-64", "TLS, 64 B x 64", kind="tls", peers=SECURE, rounds=5, quick=True),
     Workload("tls-16ki", "TLS, 16 KiB x 64", kind="tls", peers=SECURE, size=16384),

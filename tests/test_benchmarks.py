@@ -515,9 +515,10 @@ def test_the_document_has_all_parts_and_no_paths():
     made = results(c=4.0, ours=10.0)
     profile = summarize_profile("echosvc", 10.0, 0.5, [("a.f", f"{n}", 9) for n in range(20)])
     profile = replace(profile, memory=by_line([("a.f", "x = 1", 64000), ("a.f", "y = 2", 9)], 1000))
+    profile = replace(profile, idle=0.0007)
     text = document.write(made, targets.judge(made), profile, 300.0)
     parts = ("## The machine", "## Results", "## Targets", "microseconds go", "connection holds")
-    for part in (*parts, "| `a.f: x = 1` | 64 |", "all others"):
+    for part in (*parts, "| `a.f: x = 1` | 64 |", "all others", "0.07% of a processor"):
         assert part in text
     assert "python -m benchmarks --quick" in text
     assert str(ROOT) not in text
