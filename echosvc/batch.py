@@ -11,12 +11,62 @@ from collections.abc import Callable, Iterable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll, poll
 from typing import Any
 
-from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python import log
+from twisted.python.failure import Failure
 
 #: Events taken from the kernel at once.
 EVENTS = 512
 _BROKEN = EPOLLHUP | EPOLLERR
+
+
+class Member:
+    """A descriptor that knows what it waits for: the reactor's sets of all who read, and of all
+    who write, would need 52 bytes for each, and as much again while they grow.
+
+    :ivar interest: the events that it waits for, of ``EPOLLIN`` and ``EPOLLOUT``.
+    """
+
+    interest: int
+    connected: Any
+    reactor: Any
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        raise NotImplementedError
+
+    def startReading(self) -> None:
+        """Be told when there is something to read."""
+        self._wait_for(self.interest | EPOLLIN)
+
+    def stopReading(self) -> None:
+        """Be told so no more."""
+        self._wait_for(self.interest & ~EPOLLIN)
+
+    def startWriting(self) -> None:
+        """Be told when there is room to write."""
+        self._wait_for(self.interest | EPOLLOUT)
+
+    def stopWriting(self) -> None:
+        """Be told so no more."""
+        self._wait_for(self.interest & ~EPOLLOUT)
+
+    def _wait_for(self, interest: int) -> None:
+        if interest != self.interest and self.connected:
+            self.reactor.change(self.fileno(), self.interest, interest)
+            self.interest = interest
+
+    def doRead(self) -> Any:
+        """Read; give why it is to be closed, if it is."""
+
+    def doWrite(self) -> Any:
+        """Write; give why it is to be closed, if it is."""
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """There is nothing more to read."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is to be closed."""
 
 
 class Batches:
@@ -27,13 +77,39 @@ class Batches:
 
     _poller: epoll
     _selectables: dict[int, Any]
-    _reads: set[int]
-    _writes: set[int]
 
-    # What is rare is upstream's own, which has no types.
-    _POLL_DISCONNECTED, _POLL_IN, _POLL_OUT = _BROKEN, EPOLLIN, EPOLLOUT
-    _upstream_serve: Any = EPollReactor._doReadOrWrite
-    _disconnectSelectable: Any = EPollReactor._disconnectSelectable
+    def enter(self, fd: int, member: Member) -> None:
+        """Tell a new member of the events that it waits for."""
+        self._poller.register(fd, member.interest)
+        self._selectables[fd] = member
+
+    def change(self, fd: int, before: int, interest: int) -> None:
+        """Tell a member of other events than ``before``."""
+        if fd not in self._selectables:
+            return
+        if not before:
+            self._poller.register(fd, interest)
+        elif interest:
+            self._poller.modify(fd, interest)
+        else:
+            self._poller.unregister(fd)
+
+    def leave(self, fd: int, interest: int) -> None:
+        """Tell no more of a member that closes its descriptor next."""
+        if self._selectables.pop(fd, None) is not None and interest:
+            self._poller.unregister(fd)
+
+    @property
+    def members(self) -> list[Member]:
+        """Who has entered and not left."""
+        return [each for each in self._selectables.values() if isinstance(each, Member)]
+
+    def remove_members(self) -> list[Member]:
+        """Have all leave; give them."""
+        members = self.members
+        for member in members:
+            self.leave(member.fileno(), member.interest)
+        return members
 
     def _serve(self, events: Iterable[tuple[int, int]]) -> None:
         """Handle what the kernel has told of."""
@@ -45,29 +121,39 @@ class Batches:
                 continue
             if event != EPOLLIN:
                 if not event & _BROKEN or _is_broken(fd):
-                    _guarded(self._upstream_serve, selectable, fd, event)
+                    _guarded(self._serve_rare, selectable, fd, event)
                 continue
             try:
                 why = selectable.doRead()
             except BaseException as error:
                 log.err()
-                _guarded(self._disconnectSelectable, selectable, error, False)
+                _guarded(self._end, selectable, error, False)
             else:
                 if why:
-                    _guarded(self._disconnectSelectable, selectable, why, True)
+                    _guarded(self._end, selectable, why, True)
 
-    def enter(self, fd: int, reader: Any) -> None:
-        """Tell ``reader`` when there is something to read from a new descriptor of its own."""
-        self._poller.register(fd, EPOLLIN)
-        self._selectables[fd] = reader
-        self._reads.add(fd)
+    def _serve_rare(self, member: Any, fd: int, event: int) -> None:  # noqa: ARG002
+        """Handle an event that is not just that there is something to read."""
+        if event & _BROKEN and not event & EPOLLIN:
+            if member.interest & EPOLLIN:
+                member.stopReading()
+                member.readConnectionLost(Failure(CONNECTION_DONE))
+            else:
+                member.connectionLost(Failure(CONNECTION_LOST))
+            return
+        try:
+            why = member.doRead() if event & EPOLLIN else None
+            if not why and event & EPOLLOUT:
+                why = member.doWrite()
+        except BaseException as error:
+            log.err()
+            why = error
+        if why:
+            self._end(member, why, False)
 
-    def leave(self, fd: int) -> None:
-        """Tell no more of a descriptor that is closed next; as removing its reader and writer."""
-        if self._selectables.pop(fd, None) is not None:
-            self._reads.discard(fd)
-            self._writes.discard(fd)
-            self._poller.unregister(fd)
+    def _end(self, member: Any, why: BaseException, at_read: bool) -> None:  # noqa: ARG002
+        """Close what cannot go on."""
+        member.connectionLost(Failure(why))
 
 
 def _is_broken(fd: int) -> bool:

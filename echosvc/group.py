@@ -8,23 +8,18 @@ for each.
 
 from __future__ import annotations
 
-from select import EPOLLIN, EPOLLOUT, epoll
+from select import epoll
 from typing import Any, cast
 
-from twisted.internet.interfaces import (
-    IReactorFDSet,
-    IReactorTime,
-    IReadDescriptor,
-    IWriteDescriptor,
-)
+from twisted.internet.interfaces import IReactorTime, IReadDescriptor
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.batch import EVENTS, Batches
+from echosvc.batch import EVENTS, Batches, Member
 
 
-@implementer(IReactorFDSet, IReadDescriptor)
+@implementer(IReadDescriptor)
 class Group(Batches):
     """The reactor of its members, as far as they need one.
 
@@ -37,8 +32,6 @@ class Group(Batches):
         self._reactor = reactor
         self._poller = epoll()
         self._selectables: dict[int, Any] = {}
-        self._reads: set[int] = set()
-        self._writes: set[int] = set()
 
     # -- as the members see it ------------------------------------------------
 
@@ -46,81 +39,17 @@ class Group(Batches):
         """The real reactor's."""
         return cast(IReactorTime, self._reactor).callLater(*call, **named)
 
-    def addReader(self, reader: IReadDescriptor) -> None:
-        """Tell ``reader`` when it can read."""
-        self._add(reader, self._reads)
-
-    def addWriter(self, writer: IWriteDescriptor) -> None:
-        """Tell ``writer`` when it can write."""
-        self._add(writer, self._writes)
-
-    def removeReader(self, reader: IReadDescriptor) -> None:
-        """Tell ``reader`` no more."""
-        self._remove(reader, self._reads)
-
-    def removeWriter(self, writer: IWriteDescriptor) -> None:
-        """Tell ``writer`` no more."""
-        self._remove(writer, self._writes)
-
-    def getReaders(self) -> list[IReadDescriptor]:
-        """Those who want to know when they can read."""
-        return [self._selectables[fd] for fd in self._reads]
-
-    def getWriters(self) -> list[IWriteDescriptor]:
-        """Those who want to know when they can write."""
-        return [self._selectables[fd] for fd in self._writes]
-
-    def removeAll(self) -> list[Any]:
-        """Forget all members; give them."""
-        members = list(self._selectables.values())
-        for member in members:
-            self._remove(member, self._reads)
-            self._remove(member, self._writes)
-        return members
-
-    def enter(self, fd: int, reader: Any) -> None:
-        """Tell a new member when it can read."""
+    def enter(self, fd: int, member: Member) -> None:
+        """Tell a new member of the events that it waits for."""
         if not self._selectables:
             self._reactor.addReader(self)
-        super().enter(fd, reader)
+        super().enter(fd, member)
 
-    def leave(self, fd: int) -> None:
-        """Tell no more of a member that closes next."""
-        super().leave(fd)
-        self._rest()
-
-    def _add(self, member: Any, to: set[int]) -> None:
-        fd = member.fileno()
-        if fd in to:
-            return
-        to.add(fd)
-        if fd in self._selectables:
-            self._poller.modify(fd, self._interest(fd))
-            return
-        if not self._selectables:
-            self._reactor.addReader(self)
-        self._selectables[fd] = member
-        self._poller.register(fd, self._interest(fd))
-
-    def _remove(self, member: Any, out_of: set[int]) -> None:
-        fd = member.fileno()
-        if fd not in out_of:
-            return
-        out_of.discard(fd)
-        if interest := self._interest(fd):
-            self._poller.modify(fd, interest)
-            return
-        self._poller.unregister(fd)
-        del self._selectables[fd]
-        self._rest()
-
-    def _rest(self) -> None:
-        """Without members there is nothing to be told."""
-        if not self._selectables:
+    def leave(self, fd: int, interest: int) -> None:
+        """Tell no more of a member that closes its descriptor next."""
+        super().leave(fd, interest)
+        if not self._selectables:  # and so nothing to be told
             self._reactor.removeReader(self)
-
-    def _interest(self, fd: int) -> int:
-        return EPOLLIN * (fd in self._reads) | EPOLLOUT * (fd in self._writes)
 
     # -- as the real reactor sees it ------------------------------------------
 
@@ -134,7 +63,7 @@ class Group(Batches):
 
     def connectionLost(self, reason: Failure) -> None:
         """The real reactor ends: end all members."""
-        for member in self.removeAll():
+        for member in self.remove_members():
             try:
                 member.connectionLost(reason)
             except BaseException:

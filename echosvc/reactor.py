@@ -6,6 +6,8 @@
 - ``doPoll``: handlers are called directly, as :mod:`echosvc.batch` says.
 - ``doIteration``: upstream goes through its main loop after every poll. Here polling
   goes on until something else is due: a timer, a call from a thread, the end.
+- ``removeAll``, ``getReaders``, ``getWriters``: of a connection of ours only itself knows what
+  it waits for.
 - ``seconds``: upstream's is the wall clock, which somebody may set; this one is
   ``time.monotonic``, so no timer fires early or freezes. Code that takes
   ``reactor.seconds()`` for the time of day, as ``twisted.web``'s log does, is wrong here.
@@ -15,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from select import EPOLLIN, EPOLLOUT
 from time import monotonic
+from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 
-from echosvc.batch import EVENTS, Batches
+from echosvc.batch import EVENTS, Batches, Member
 
 
 class LeanReactor(Batches, EPollReactor):
@@ -58,6 +62,39 @@ class LeanReactor(Batches, EPollReactor):
                 wait = end - monotonic()
                 if wait <= 0:
                     return
+
+    # What is rare is upstream's own, which has no types.
+    _upstream_serve: Any = EPollReactor._doReadOrWrite
+    _upstream_end: Any = EPollReactor._disconnectSelectable
+
+    def _serve_rare(self, member: Any, fd: int, event: int) -> None:
+        if isinstance(member, Member):
+            super()._serve_rare(member, fd, event)
+        else:
+            self._upstream_serve(member, fd, event)
+
+    def _end(self, member: Any, why: BaseException, at_read: bool) -> None:
+        if isinstance(member, Member):
+            super()._end(member, why, at_read)
+        else:
+            self._upstream_end(member, why, at_read)
+
+    def getReaders(self) -> list[Any]:
+        """Those who want to know when they can read."""
+        members = [member for member in self.members if member.interest & EPOLLIN]
+        upstream: Any = super()
+        return [*members, *upstream.getReaders()]
+
+    def getWriters(self) -> list[Any]:
+        """Those who want to know when they can write."""
+        members = [member for member in self.members if member.interest & EPOLLOUT]
+        upstream: Any = super()
+        return [*members, *upstream.getWriters()]
+
+    def removeAll(self) -> list[Any]:
+        """Forget all; give them."""
+        upstream: Any = super()
+        return [*self.remove_members(), *upstream.removeAll()]
 
     def iterate(self, delay: float = 0.0) -> None:
         """As upstream's: one turn."""

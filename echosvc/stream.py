@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
+from select import EPOLLIN
 from typing import Any, cast
 
 from twisted.internet import tcp
@@ -26,7 +27,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from echosvc.batch import Batches
+from echosvc.batch import Batches, Member
 from echosvc.replies import KEPT, READ, Replies
 from echosvc.report import format_address
 
@@ -52,7 +53,7 @@ def make_address(name: Any) -> IAddress:
     return IPv6Address("TCP", _one(host), port, flow, scope)
 
 
-class Stream(tcp.Server):
+class Stream(Member, tcp.Server):
     """An accepted connection.
 
     :param handle: its socket, non-blocking.
@@ -85,7 +86,7 @@ class Stream(tcp.Server):
         self._protocol: Any = protocol
         self.replies: Replies | None = None
         self.peer = peer
-        self.connected = 1
+        self.connected, self.interest = 1, EPOLLIN
         self._tempDataLen = 0
         # What every message asks for: to find it in the class takes CPython 3.11 longer.
         self.TLS, self.dataBuffer, self.bufferSize = False, b"", READ
@@ -155,7 +156,7 @@ class Stream(tcp.Server):
             return
         self.readConnectionLost(_DONE)
         if self.connected:
-            self.reactor.removeReader(self)
+            self.stopReading()
 
     def write(self, data: bytes) -> None:
         """Queue ``data``."""
@@ -188,7 +189,7 @@ class Stream(tcp.Server):
         if not self.connected:
             return
         handle, protocol, producer = self.socket, self._protocol, self.producer
-        self.reactor.leave(handle.fileno())
+        self.reactor.leave(handle.fileno(), self.interest)
         self.connected, self.disconnected = 0, 1
         self._protocol = None
         del self.socket
