@@ -125,14 +125,16 @@ class Sweep(Generic[Item]):
             self._soon[item] = None
         else:
             self._woken = True
-        if not self._looking and (self._call is None or item.due < self._call_at):
+        if not self._looking:
             self._look_at(min(item.due, self._all_at), now)
 
     def _look_at(self, due: float, now: float) -> None:
-        """Set the timer for ``due``, but not for too soon."""
-        if self._call is not None:
-            self._call.cancel()
+        """Look at ``due``, if no look comes before; but not too soon."""
         wait = max(SOONEST, min(self.interval / 4, len(self._soon) * FOR_EACH), due - now)
+        if self._call is not None:
+            if now + wait >= self._call_at:
+                return
+            self._call.cancel()
         self._call, self._call_at = self.later(wait, self._look), now + wait
 
     def _look(self) -> None:
@@ -155,10 +157,10 @@ class Sweep(Generic[Item]):
                     item.stirred(now)
                 if item.due <= now:
                     self._tick(item, now)
-                if item.due < all_at:
+                if item.due >= all_at:
+                    self._woken = self._woken or item.due < math.inf
+                elif item in watched:  # still
                     soon[item] = None
-                elif item.due < math.inf:
-                    self._woken = True
         self._looking = False
         if items[AT_ONCE:]:
             self._call = self.later(0.0, lambda: self._look_on(items[AT_ONCE:]))

@@ -315,6 +315,27 @@ class SweepTests(SynchronousTestCase):
         run(self.clock, 2)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_who_is_forgotten_in_a_look_leaves_no_timer_even_if_it_says_when_next(self) -> None:
+        sweep = self.sweep(0.5)
+
+        class Leaving(Item):
+            def tick(self, now: float) -> None:
+                super().tick(now)
+                sweep.forget(self)
+
+        sweep.watch(Leaving(0.5, again=1.0))
+        run(self.clock, 0.6)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_comes_does_not_put_off_the_next_look(self) -> None:
+        sweep = self.sweep(2.0)
+        first = Item(0.0)
+        sweep.watch(first)
+        for _ in range(300):
+            sweep.watch(Item(0.0))
+            self.clock.advance(0.001)
+        self.assertEqual(len(first.ticks), 1)
+
     def test_who_is_watched_from_in_a_look_adds_no_second_timer(self) -> None:
         sweep = self.sweep(0.5)
         late = Item(1.2)
