@@ -72,7 +72,8 @@ class Sweep(Generic[Item]):
     :param idle: that which begins with what was read last; 0 = none.
     :ivar interval: seconds between two looks that must see progress, a tenth of the
         shortest time-out, from :data:`SHORTEST` to :data:`LONGEST`.
-    :ivar watched: all of them, the oldest first. A dictionary has half the room of a set.
+    :ivar watched: all of them, the oldest first, and whether they are ever due: to ask each
+        would take ten times as long.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Sweep(Generic[Item]):
         self._clock = clock
         #: Give the time, seconds, from an arbitrary start.
         self.now = _monotonic(clock)
-        self.watched: dict[Item, None] = {}
+        self.watched: dict[Item, bool] = {}
         self._soon: dict[Item, None] = {}  # those that are due before the next look at all
         self._all_at = math.inf  # when that is; never, where nobody is ever due
         self._woken = False  # somebody has become due since the last one began
@@ -94,7 +95,7 @@ class Sweep(Generic[Item]):
 
     def watch(self, item: Item) -> None:
         """Look at ``item`` from now on, if it is ever due; also where that has become sooner."""
-        self.watched[item] = None
+        self.watched[item] = item.due < math.inf
         if item.due < self._all_at:
             self._hurry(item)
         elif item.due < math.inf:
@@ -142,7 +143,7 @@ class Sweep(Generic[Item]):
         if now < self._all_at:
             items, self._soon = tuple(self._soon), {}
         else:
-            items, self._soon = tuple(self.watched), {}
+            items, self._soon = tuple([each for each, due in self.watched.items() if due]), {}
             self._all_at, self._woken = now + self._period, False
         self._look_on(items)
 
@@ -157,10 +158,14 @@ class Sweep(Generic[Item]):
                     item.stirred(now)
                 if item.due <= now:
                     self._tick(item, now)
-                if item.due >= all_at:
-                    self._woken = self._woken or item.due < math.inf
-                elif item in watched:  # still
+                if item not in watched:  # any more
+                    continue
+                if item.due < all_at:
                     soon[item] = None
+                elif item.due < math.inf:
+                    self._woken = True
+                else:
+                    watched[item] = False
         self._looking = False
         if items[AT_ONCE:]:
             self._call = self.later(0.0, lambda: self._look_on(items[AT_ONCE:]))

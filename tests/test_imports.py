@@ -18,7 +18,7 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 #: Rooms of the house from the ground up: each may import what stands before it.
 LOWER = (
     "_version", "framing", "prefix", "report", "config", "sweep", "deadlines", "transport",
-    "replies", "stream", "batch", "group", "accepting", "flow", "layer",
+    "replies", "batch", "stream", "group", "accepting", "flow", "sending", "layer",
     "records", "tls", "link", "connection", "answering",
 )  # fmt: skip
 UPPER = ("server", "factory", "client", "service", "options", "cli")

@@ -122,6 +122,31 @@ class RestTests(SynchronousTestCase):
         self.assertEqual([len(item.ticks) for item in items], [1] * 10)
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_who_rests_is_not_even_asked_while_others_are_looked_at(self) -> None:
+        class Asked(Sleeper):
+            asked = 0
+
+            @property
+            def due(self) -> float:
+                self.asked += 1
+                return self._due
+
+            @due.setter
+            def due(self, due: float) -> None:
+                self._due = due
+
+        clock = Clock()
+        sweep = Sweep(clock, [0.5], 0.5)
+        item, busy = Asked(clock, sweep, 0.5), Item(0.1, again=0.1)
+        sweep.watch(item)
+        sweep.watch(busy)
+        run(clock, 1.0)
+        self.assertTrue(item.asleep)
+        asked, ticks = item.asked, len(busy.ticks)
+        run(clock, 10.0)
+        self.assertEqual(item.asked, asked)
+        self.assertGreater(len(busy.ticks), ticks + 50)
+
     def test_who_stirs_is_met_within_an_interval(self) -> None:
         clock = Clock()
         sweep = Sweep(clock, [60.0], 60.0)
