@@ -18,6 +18,8 @@ class Figures:
     :ivar rate: messages, connections or GiB a second.
     :ivar p50: median time of a message, µs; so the 99th and the 99.9th percentile.
     :ivar alone: the cost without idle connections beside; 0 = not measured.
+    :ivar beside: the cost with them over that without, each over the one measured right before
+        it, since a machine's pace changes from minute to minute; 0 = not measured.
     :ivar cpu: CPU time of a start, ms.
     :ivar disturbed: what others had of the processor meanwhile, as a part of it.
     :ivar limited: in most rounds the load generator was the bottleneck.
@@ -31,6 +33,7 @@ class Figures:
     p99: float
     p999: float
     alone: float
+    beside: float
     cpu: float
     disturbed: float
     limited: bool
@@ -53,6 +56,7 @@ def summarize(samples: list[Sample]) -> Figures:
         p99=middle("p99"),
         p999=middle("p999"),
         alone=middle("alone"),
+        beside=float(median(each.cost / each.alone if each.alone else 0.0 for each in samples)),
         cpu=middle("cpu"),
         disturbed=middle("disturbed"),
         limited=middle("limited") > 0.5,

@@ -93,7 +93,7 @@ def _value(results: Results, target: Target) -> float | None:
     if target.against == NUMBER:
         return found.cost
     if target.against == ALONE:
-        return found.cost / found.alone if found.alone else None
+        return found.beside or None
     other = results.cost(target.workload, target.against)
     return found.cost / other if other else None
 

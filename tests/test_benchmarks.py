@@ -448,7 +448,8 @@ def test_targets_are_judged_by_ratios():
 def test_a_target_may_be_a_number_or_the_same_server():
     made = Results()
     made.add(workloads.BY_NAME["idle"], {"ours": summarize([Sample(1800.0)])})
-    made.add(workloads.BY_NAME["beside"], {"ours": summarize([Sample(12.0, alone=10.0)])})
+    slow_and_fast = [Sample(12.0, alone=10.0), Sample(6.0, alone=5.0), Sample(13.0, alone=10.0)]
+    made.add(workloads.BY_NAME["beside"], {"ours": summarize(slow_and_fast)})
     made.add(
         workloads.BY_NAME["start"],
         {"ours": summarize([Sample(130.0)]), IMPORT: summarize([Sample(100.0)])},
