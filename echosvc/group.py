@@ -41,9 +41,9 @@ class Group(Batches):
 
     def enter(self, fd: int, member: Member) -> None:
         """Tell a new member of the events that it waits for."""
-        if not self._selectables:
-            self._reactor.addReader(self)
         super().enter(fd, member)
+        if len(self._selectables) == 1:
+            self._reactor.addReader(self)
 
     def leave(self, fd: int, interest: int) -> None:
         """Tell no more of a member that closes its descriptor next."""

@@ -67,7 +67,7 @@ class Timed(Link):
         clock = self._idle_clock
         moves = self.due == clock.active + clock.timeout  # it was idleness that was due next
         clock.active = now
-        due = clock.next_look(now, self._interval)
+        due = clock.next_look(now, self._interval, closely=self._held)
         self.due = min(self._expires if moves else self.due, due)
 
     def _wake(self) -> None:

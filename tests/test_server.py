@@ -703,6 +703,16 @@ class PauseTests(ServerTestCase):
         self.assertEqual(transport.value(), b"Sending: early")
         self.assertEqual(transport.producerState, "producing")
 
+    def test_a_reset_while_paused_is_seen_soon_whatever_was_due_before(self) -> None:
+        """Also where the pause comes right before the end of an idle time-out."""
+        line, connection = self.line(idle_timeout=4.0)
+        line.wait(3.93)
+        line.send(b"x")
+        connection.pause()
+        line.peer.close()  # with the reply unread
+        line.wait(0.5)
+        self.assertIs(connection.outcome, Outcome.RESET)
+
     def test_a_paused_connection_can_be_finished_and_aborted(self) -> None:
         for end, outcome in (("finish", Outcome.CLOSED), ("abort", Outcome.ABORTED)):
             line, connection = self.line(pause_on_connect=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 import time
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.runtime import seconds as wall_seconds
 from twisted.trial.unittest import SynchronousTestCase
 
+from echosvc import sweep as sweep_module
 from echosvc.sweep import AT_ONCE, IN_IDLE, LONGEST, SHORTEST, SOONEST, Sweep
 
 
@@ -415,6 +418,61 @@ class SweepTests(SynchronousTestCase):
         sweep.watch(item)
         run(self.clock, 50)
         self.assertEqual(item.ticks, [])
+
+
+class Restless(Item):
+    """At its looks it does anything to itself and to others."""
+
+    act: Callable[[], None]
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        self.act()
+
+    def stirred(self, now: float) -> None:
+        pass
+
+
+class AnyOrderTests(SynchronousTestCase):
+    @given(st.integers(0, 2**32))
+    @settings(deadline=None, max_examples=200)
+    def test_whatever_they_do_nobody_who_is_due_is_forgotten(self, seed: int) -> None:
+        self.patch(sweep_module, "AT_ONCE", 3)
+        rng, clock = random.Random(seed), Clock()
+        idle = rng.choice([0.0, 0.5, 20.0])
+        sweep = Sweep(clock, [idle, 1.0], idle)
+        late = sweep.interval  # the looks at others between, three at a time, take turns of 1 ms
+        items: list[Restless] = []
+
+        def act() -> None:
+            """Come, go, be due sooner, later or never, as a connection may: see Watched.due."""
+            item = rng.choice(items) if items else None
+            what = rng.random()
+            if item is None or (what < 0.3 and len(items) < 15):
+                item = Restless(clock.seconds() + rng.choice([0.05, 1, 30]), rng.choice([0.3, 9]))
+                item.act = lambda: act() if rng.random() < 0.5 else None
+                items.append(item)
+                sweep.watch(item)
+            elif what < 0.5:
+                items.remove(item)
+                sweep.forget(item)
+            elif what < 0.7:
+                item.due = min(item.due, clock.seconds() + rng.random())
+                sweep.watch(item)
+            else:
+                item.due = math.inf if what < 0.85 else item.due + 100.0
+
+        for _ in range(100):
+            act()
+            end = clock.seconds() + rng.choice([0.0, 0.02, 0.3, 5.0])
+            while (calls := clock.getDelayedCalls()) and calls[0].getTime() <= end:
+                one_turn(clock)
+                clock.rightNow += 0.001
+            clock.rightNow = max(clock.rightNow, end)
+            self.assertLessEqual(clock.seconds(), min((i.due for i in items), default=end) + late)
+            self.assertLessEqual(len(calls), 1)
+            self.assertTrue(items or not calls)
+            self.assertEqual(list(sweep.watched), items)
 
 
 class Counted(Item):
