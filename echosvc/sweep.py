@@ -207,7 +207,9 @@ class Sweep(Generic[Item]):
             self.watched = {}  # one that was emptied keeps its room
         if self._soon:
             self._look_at(self._next(), now, len(self._soon[min(self._soon)]))
-        elif self._woken and self.watched:
+            return
+        self._places = {}
+        if self._woken and self.watched:
             self._look_at(self._all_at, now)
         else:
             self._all_at = math.inf
