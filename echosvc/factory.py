@@ -69,6 +69,10 @@ class EchoFactory(Factory):
         self._replies: Replies | None = None  # made for the first who may use them
         self._echoing: tuple[type | None, bool] = None, False  # the last kind asked for
 
+    def stopFactory(self) -> None:
+        """No listener is left."""
+        self.report.settle()
+
     @property
     def home(self) -> EchoFactory:
         """Itself: what is put around a factory passes this on."""

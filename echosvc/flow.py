@@ -153,7 +153,7 @@ class Sender:
 
     def _handle(self) -> socket.SocketType | None:
         """The socket below, through TLS too; ``None`` where there is none."""
-        return None if self._bottom is None else self._bottom.getHandle()
+        return getattr(self._bottom, "socket", None)
 
     # -- what waits -----------------------------------------------------------
 

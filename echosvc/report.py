@@ -151,9 +151,13 @@ class Report:
         """A listener is open; ``address`` has the real port."""
         log.info("Server listening: {address}", address=format_listener(address))
 
+    def settle(self) -> None:
+        """Say what was left out; no timer is left."""
+        self._throttle.flush()
+
     def terminated(self) -> None:
         """The service has stopped and no connection is left."""
-        self._throttle.flush()
+        self.settle()
         log.info("Server Terminated")
 
     def reloaded(self, where: str) -> None:

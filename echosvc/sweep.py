@@ -197,6 +197,7 @@ class Sweep(Generic[Item]):
                     watched[item] = False
         self._looking = False
         if items[AT_ONCE:] and watched:
+            self._call_at = -math.inf  # nobody is sooner, also where a set clock let us come early
             self._call = self.later(0.0, lambda: self._look_on(items[AT_ONCE:]))
         else:
             self._go_on(now)
@@ -224,11 +225,13 @@ class Sweep(Generic[Item]):
         """One item's fault must not stop the clock of all."""
         try:
             item.tick(now)
-        except Exception:
+        except BaseException:
             item.due = now + self.interval
             log.failure("Server Error: a deadline could not be handled")
         if item.due == math.inf:
             item.rest()
+        elif item in self.watched:  # its own watch() may have come before its due
+            self.watched[item] = True
 
 
 def _monotonic(clock: IReactorTime | None) -> Callable[[], float]:

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.admission import MOST, RESERVE, Admission, default_places
 from echosvc.config import Config
+from echosvc.factory import EchoFactory
 from echosvc.report import Report
 
 
@@ -34,6 +35,15 @@ class AdmissionTests(SynchronousTestCase):
             admitted = getattr(door, ask)(address)
         self.assertEqual(admitted, not events)
         return formatEvent(events[0]) if events else ""
+
+    def test_who_was_refused_leaves_no_timer_once_nobody_listens(self) -> None:
+        clock = Clock()
+        factory = EchoFactory(clock=clock, deny=("0.0.0.0/0",), log="quiet")
+        factory.doStart()
+        self.assertIsNone(factory.buildProtocol(v4("192.0.2.1")))
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        factory.doStop()
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_by_default_everybody_may_come_in(self) -> None:
         door = self.door()

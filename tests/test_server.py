@@ -703,6 +703,14 @@ class PauseTests(ServerTestCase):
         self.assertEqual(transport.value(), b"Sending: early")
         self.assertEqual(transport.producerState, "producing")
 
+    def test_tls_started_on_a_paused_connection_stops_no_deadline(self) -> None:
+        """Twisted's ``getHandle`` gives OpenSSL's connection then, not the socket."""
+        line, connection = self.line(idle_timeout=0.5, idle_action="close")
+        line.transport.getHandle = object
+        connection.pause()
+        line.wait(1.0)
+        self.assertIs(connection.outcome, Outcome.TIMED_OUT)
+
     def test_a_reset_while_paused_is_seen_soon_whatever_was_due_before(self) -> None:
         """Also where the pause comes right before the end of an idle time-out."""
         line, connection = self.line(idle_timeout=4.0)

@@ -331,6 +331,49 @@ class SweepTests(SynchronousTestCase):
         clock.advance(0.0)
         self.assertEqual([len(item.ticks) for item in items], [1] * len(items))
 
+    def test_nobody_supplants_those_whose_turn_it_is_where_the_timer_came_early(self) -> None:
+        """As it does where somebody sets the time of day, on which the timers of Twisted run."""
+        clock = Clock()
+        sweep = Sweep(clock, [3.0])
+        sweep.now = lambda: now
+        now, items = 0.0, [Item(0.15) for _ in range(2 * AT_ONCE)]
+        for item in items:
+            sweep.watch(item)
+        one_turn(clock)
+        sweep.watch(Item(0.02))
+        now = 1.0
+        run(clock, 2.0)
+        self.assertEqual([len(item.ticks) for item in items], [1] * len(items))
+
+    def test_who_is_watched_before_it_says_when_is_looked_at_again(self) -> None:
+        sweep = self.sweep(0.5)
+
+        class Late(Item):
+            def tick(self, now: float) -> None:
+                self.due = math.inf
+                sweep.watch(self)
+                super().tick(now)
+
+        item = Late(0.5, again=70.0)
+        sweep.watch(item)
+        run(self.clock, 300.0)
+        self.assertEqual(len(item.ticks), 5)
+
+    def test_no_fault_of_any_kind_stops_the_clock(self) -> None:
+        sweep = self.sweep(0.5)
+
+        class Exiting(Item):
+            def tick(self, now: float) -> None:
+                super().tick(now)
+                raise SystemExit("on purpose")
+
+        other = Item(0.7)
+        for item in (Exiting(0.5), other):
+            sweep.watch(item)
+        run(self.clock, 1.0)
+        self.assertEqual(len(other.ticks), 1)
+        self.assertTrue(self.flushLoggedErrors(SystemExit))
+
     def test_who_is_forgotten_in_a_look_leaves_no_timer(self) -> None:
         sweep = self.sweep(0.5)
 
