@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Samples = dict[str, list[Sample]]
 #: Rounds that are added for those that others disturbed take at most this part of the time of
 #: all the others ...
-EXTRA = 0.6
+EXTRA = 0.4
 #: ... and are so many times as many at most.
 MOST = 2
 #: Connections that come and go before memory is measured.

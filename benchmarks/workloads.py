@@ -77,7 +77,7 @@ WORKLOADS = (
              rounds=1, warm=0.0, quick=True),
     Workload("idle-used", "idle connections, after messages", "bytes/connection", "idle",
              connections=10_000, rounds=1, warm=0.1),
-    Workload("beside", "64 B x 64 beside 10,000 idle", idle=10_000, rounds=5, warm=WARM_IDLE),
+    Workload("beside", "64 B x 64 beside 10,000 idle", idle=10_000, warm=WARM_IDLE),
     Workload("tls-64", "TLS, 64 B x 64", kind="tls", peers=SECURE, rounds=5, quick=True),
     Workload("tls-16ki", "TLS, 16 KiB x 64", kind="tls", peers=SECURE, size=16384),
     Workload("unix-64", "UNIX socket, 64 B x 64", kind="unix", quick=True),
