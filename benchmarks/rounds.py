@@ -108,14 +108,15 @@ class Bench:
     def _memory(self, server: Server, workload: Workload, peer: Peer) -> Sample:
         """Resident memory with all connections open less that with none, for each.
 
-        A few have come and gone before: what a server loads for the first is not counted.
-        Where many messages have, too, these leave garbage whose room the connections fill.
+        A few were there before: what a server loads for the first is not counted. With many
+        messages, they leave garbage whose room the connections then fill.
         """
         load, few = self.programs.load, replace(workload, connections=FEW)
-        with holding(load, server, few, peer):
-            pass
         if workload.warm:
             generate(load, server, replace(few, mode="ping", seconds=workload.warm), peer)
+        else:
+            with holding(load, server, few, peer):
+                pass
         before = server.settled_memory()
         with holding(load, server, workload, peer) as held:
             return Sample((server.settled_memory() - before) / held)

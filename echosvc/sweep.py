@@ -24,7 +24,8 @@ from echosvc.report import log
 #: Shortest and longest time between two looks that must see progress, seconds.
 SHORTEST, LONGEST = 0.05, 1.0
 #: Looks at all in an idle time-out; so much too late may a read be seen. Seconds from one to the
-#: next at least, and where there is no such time-out.
+#: next at least, so that with what a crowd adds it is not above 50 ms; and where there is no such
+#: time-out.
 IN_IDLE, QUICK, SELDOM = 10, 0.025, 60.0
 #: Shortest time until a look at a deadline, seconds; and for each of those that may be due then,
 #: or a crowd of them would be looked at for the sake of each.
@@ -63,7 +64,7 @@ Item = TypeVar("Item", bound=Watched)
 class Sweep(Generic[Item]):
     """Looks at everything watched, regularly and at its deadlines.
 
-    A deadline is met within a fortieth of the shortest time-out, at most: exactly, but for
+    A deadline is met within a fortieth of the shortest time-out, or 12.5 ms: exactly, but for
     a crowd of them. Ages are measured by a clock that nobody can set: where the reactor
     keeps wall time, by ``time.monotonic``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +45,11 @@ class Broken(Item):
 def allowed(seconds: float) -> float:
     """How late a look may be."""
     return max(0.05, seconds / 5)
+
+
+def watch_all(sweep: Sweep, items: Iterable[Item]) -> None:
+    for item in items:
+        sweep.watch(item)
 
 
 def run(clock: Clock, until: float) -> None:
@@ -119,8 +124,7 @@ class RestTests(SynchronousTestCase):
         clock = Clock()
         sweep = Sweep(clock, [0.5], 0.5)
         items = [Sleeper(clock, sweep, 0.5) for _ in range(10)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(clock, 0.6)
         self.assertEqual([len(item.ticks) for item in items], [1] * 10)
         self.assertEqual(clock.getDelayedCalls(), [])
@@ -205,8 +209,7 @@ class SweepTests(SynchronousTestCase):
         sweep = self.sweep(1.0)
         items = [Item(0.2 + number / 7) for number in range(20)]
         dues = [item.due for item in items]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(self.clock, 5)
         for item, due in zip(items, dues, strict=True):
             self.assertEqual(len(item.ticks), 1)
@@ -216,8 +219,7 @@ class SweepTests(SynchronousTestCase):
         clock = Clock()
         sweep = Sweep(clock, [1.0])
         items = [Item(0.0) for _ in range(2 * AT_ONCE + 1)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         looked = []
         for _ in range(3):
             one_turn(clock)
@@ -229,8 +231,7 @@ class SweepTests(SynchronousTestCase):
         clock = Clock()
         sweep = Sweep(clock, [1.0])
         items = [Item(0.0) for _ in range(2 * AT_ONCE)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         one_turn(clock)
         for item in items:
             sweep.forget(item)
@@ -267,8 +268,7 @@ class SweepTests(SynchronousTestCase):
     def test_one_fault_does_not_stop_the_others(self) -> None:
         sweep = self.sweep(0.5)
         items = [Broken(0.5), *(Item(0.5, 1.0) for _ in range(3)), Broken(0.5)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(self.clock, 3.6)
         for item in items[1:4]:
             self.assertEqual(len(item.ticks), 4)
@@ -285,8 +285,7 @@ class SweepTests(SynchronousTestCase):
     def test_no_timer_is_left_once_nothing_is_watched(self) -> None:
         sweep = self.sweep(0.5)
         items = [Item(0.5), Item(0.7)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(self.clock, 0.6)
         sweep.forget(items[0])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -299,8 +298,7 @@ class SweepTests(SynchronousTestCase):
     def test_no_timer_is_left_once_nothing_is_ever_due(self) -> None:
         sweep = self.sweep(0.5)
         items = [Item(0.5), Item(math.inf)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(self.clock, 1.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         items[1].due = 2.0
@@ -312,8 +310,7 @@ class SweepTests(SynchronousTestCase):
         clock = Clock()
         sweep = Sweep(clock, [1.0])
         woken, *others = [Item(math.inf), *(Item(0.0) for _ in range(2 * AT_ONCE))]
-        for item in (woken, *others):
-            sweep.watch(item)
+        watch_all(sweep, (woken, *others))
         one_turn(clock)
         woken.due = clock.seconds() + 0.5
         sweep.watch(woken)
@@ -324,8 +321,7 @@ class SweepTests(SynchronousTestCase):
         clock = Clock()
         sweep = Sweep(clock, [1.0])
         items = [Item(0.0) for _ in range(2 * AT_ONCE)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         one_turn(clock)
         sweep.watch(Item(-1.0))
         clock.advance(0.0)
@@ -337,8 +333,7 @@ class SweepTests(SynchronousTestCase):
         sweep = Sweep(clock, [3.0])
         sweep.now = lambda: now
         now, items = 0.0, [Item(0.15) for _ in range(2 * AT_ONCE)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         one_turn(clock)
         sweep.watch(Item(0.02))
         now = 1.0
@@ -368,8 +363,7 @@ class SweepTests(SynchronousTestCase):
                 raise SystemExit("on purpose")
 
         other = Item(0.7)
-        for item in (Exiting(0.5), other):
-            sweep.watch(item)
+        watch_all(sweep, (Exiting(0.5), other))
         run(self.clock, 1.0)
         self.assertEqual(len(other.ticks), 1)
         self.assertTrue(self.flushLoggedErrors(SystemExit))
@@ -536,8 +530,7 @@ class CrowdTests(SynchronousTestCase):
     def test_who_is_due_much_later_is_not_looked_at_for_the_sake_of_others(self) -> None:
         sweep = Sweep(self.clock, [60.0, 0.5], 60.0)
         calm = [Counted(60.0) for _ in range(10)]
-        for item in (*calm, Item(0.05, again=0.05)):
-            sweep.watch(item)
+        watch_all(sweep, (*calm, Item(0.05, again=0.05)))
         run(self.clock, 59.0)
         for item in calm:
             self.assertTrue(0 < item.looks <= IN_IDLE, item.looks)
@@ -546,8 +539,7 @@ class CrowdTests(SynchronousTestCase):
         """Not all are looked at whenever one is due."""
         sweep = Sweep(self.clock, [12.0], 12.0)
         items = [Counted(12.0 + number / 1000) for number in range(2000)]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(self.clock, 20.0)
         self.assertEqual([len(item.ticks) for item in items], [1] * len(items))
         self.assertLess(sum(item.looks for item in items), 20 * len(items))
@@ -561,8 +553,7 @@ class CrowdTests(SynchronousTestCase):
         sweep = Sweep(clock, [timeout], timeout)
         dues = [timeout * (1 + spread * number / count) for number in range(count)]
         items = [Item(due) for due in dues]
-        for item in items:
-            sweep.watch(item)
+        watch_all(sweep, items)
         run(clock, 3 * timeout)
         for item, due in zip(items, dues, strict=True):
             self.assertEqual(len(item.ticks), 1)
