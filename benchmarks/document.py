@@ -30,7 +30,10 @@ this service on its lean reactor and on Twisted's default one,
 also with idle connections closed, keep-alive, lifetimes, networks and places for each client
 ("guarded"; the limits that are on by default are so in all rows); asyncio and uvloop; Node's `net`
 and `tls`, also logging every message; and Twisted's own `Echo`. They run at the same time and are
-measured in turn, several rounds; a figure is the median of the rounds. A measurement during which
+measured in turn, several rounds. The cost is the least of the rounds, everything else their median:
+the machine has a state that comes and goes, in which the kernel takes a quarter more for every
+message of every server, so that a median would compare one server in one state with one in the
+other. The JSON file has the medians, too. A measurement during which
 others had more than {disturbed:.0%} of the processor is repeated, while there is time: other
 programs, or other virtual machines, which are seen by short loops beside server and client whose
 speed is known. Of all the rounds the least disturbed count, whatever they say.

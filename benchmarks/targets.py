@@ -78,6 +78,7 @@ TARGETS = (
     Target("connect", "ours", "node", 1.0),
     *_both("idle", NUMBER, 1800),
     *_both("idle", "node", 1 / 3),
+    *_both("idle-new", "node", 1 / 3),
     *_both("beside", ALONE, 1.15),
     Target("tls-64", "lean", "node", 1.5),
     Target("tls-64", "ours", "node", 1.7),
