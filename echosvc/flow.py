@@ -39,11 +39,6 @@ class Sender:
     # -- what it is -----------------------------------------------------------
 
     @property
-    def plain(self) -> bool:
-        """Whether this is a TCP or UNIX socket without TLS, with nothing between."""
-        return False
-
-    @property
     def half_closes(self) -> bool:
         """Whether one direction can end alone; not so on Twisted's own TLS."""
         return False

@@ -51,13 +51,8 @@ class Direct(Sender):
     _bottom: tcp.Connection
 
     @property
-    def plain(self) -> bool:
-        """Whether no TLS was started on it."""
-        return not self._bottom.TLS
-
-    @property
     def half_closes(self) -> bool:
-        """The same: Twisted's TLS does not."""
+        """Unless TLS was started on it: Twisted's does not."""
         return not self._bottom.TLS
 
     def send(self, data: bytes, later: bool = False) -> bool:

@@ -19,7 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.flow import HIGH_WATER
-from echosvc.sending import make_sender
+from echosvc.sending import Direct, make_sender
 
 
 class _ManualReactor(SelectReactor):
@@ -229,9 +229,9 @@ class PlainSocketTests(SynchronousTestCase):
     def test_it_is_plain_until_tls_is_started_on_it(self) -> None:
         """From then on the transport's protocol encrypts what is written."""
         encrypting = StringTransport()
-        self.assertTrue(self.sender.plain)
+        self.assertTrue(self.sender.half_closes)
         self.line.transport.TLS, self.line.transport.protocol = True, encrypting
-        self.assertFalse(self.sender.plain)
+        self.assertFalse(self.sender.half_closes)
         self.assertFalse(self.sender.send(b"secret"))
         self.line.turn()
         self.assertEqual(self.line.receive(), b"")
@@ -265,7 +265,7 @@ class WrappedSocketTests(SynchronousTestCase):
         self.line.turn()
         self.assertEqual(self.line.receive(), b"")
         self.assertEqual(self.wrapper.value(), b"secret")
-        self.assertFalse(self.sender.plain)
+        self.assertNotIsInstance(self.sender, Direct)
 
     def test_the_socket_below_is_known(self) -> None:
         self.line.transport.write(b"x" * 77)
@@ -280,7 +280,7 @@ class WrappedSocketTests(SynchronousTestCase):
 
         self.line.transport.__class__ = Filtering
         sender = make_sender(self.line.transport)
-        self.assertFalse(sender.plain)
+        self.assertNotIsInstance(sender, Direct)
         self.assertFalse(sender.send(b"x"))
 
 
@@ -317,7 +317,7 @@ class OtherTransportTests(SynchronousTestCase):
         self.assertFalse(sender.send(b"abc"))
         self.assertFalse(sender.send(b"def", later=True))
         self.assertEqual(transport.value(), b"abcdef")
-        self.assertFalse(sender.plain)
+        self.assertNotIsInstance(sender, Direct)
         self.assertEqual((sender.queued(), sender.unacknowledged(), sender.unsent()), (0, 0, 0))
         self.assertFalse(sender.broken())
         sender.tune(nagle=False, keep_alive=5)
