@@ -17,7 +17,7 @@ from echosvc.batch import Batches
 from echosvc.flow import tune
 from echosvc.group import Group
 from echosvc.report import log
-from echosvc.stream import Stream, TunedStream, make_address
+from echosvc.stream import Stream, TunedStream, make_address, reset_at_close
 
 #: Connections accepted in one go; then others have their turn.
 AT_ONCE = 100
@@ -48,8 +48,9 @@ class Accepting(tcp.Port):
         for handle, name in self._accepted(self.socket):
             try:
                 self._begin(handle, make_address(name))
-            except Exception:
+            except BaseException:  # asyncio's CancelledError, too, ends this connection alone
                 log.failure("Server Error: the application failed")
+                reset_at_close(handle)
                 handle.close()
 
     def _begin(self, handle: socket.SocketType, peer: IAddress) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from echosvc.connection import Connection
 from echosvc.framing import ChunkFramer, Framer, MessageTooLong, MessageTruncated, make_framer
 from echosvc.report import Outcome, Report, log
 from echosvc.sending import LARGE
+from echosvc.timed import BY_APPLICATION, BY_REPLY
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
@@ -18,9 +23,15 @@ _OUR_OWN = (Outcome.DRAINED, Outcome.TIMED_OUT, Outcome.EXPIRED, Outcome.CLOSED)
 
 _NOTHING = ChunkFramer()  # is never fed: the framer where none is needed
 
+#: What :meth:`Answering.reply` may return for an answer that is not there yet.
+LaterReply = Deferred[Any] | Coroutine[Any, Any, Any]
+
 
 class Answering(Connection):
     """A connection on which every message is answered.
+
+    Replies leave in the order of their messages. While a reply is not there yet, the messages
+    behind it wait, and at most one more read is taken: then the client has to wait, too.
 
     :ivar messages: messages read so far.
     """
@@ -38,6 +49,7 @@ class Answering(Connection):
     _batch: list[bytes] | None = None  # replies that are being collected
     _ending: Outcome | None = None  # to end with once they are sent
     _last: Outcome | None = None  # to end with once everything read is answered
+    _awaited: Deferred[None] | None = None  # the reply that is not there yet
 
     def connectionMade(self) -> None:
         """Begin."""
@@ -58,8 +70,11 @@ class Answering(Connection):
     def _report(self) -> Report:
         return self.factory.report
 
-    def reply(self, message: bytes) -> bytes | None:
-        """Give the answer to one message; ``None`` for no answer."""
+    def reply(self, message: bytes) -> bytes | LaterReply | None:
+        """Return the answer to one message; ``None`` for no answer.
+
+        A Deferred or a coroutine stands for one that comes later.
+        """
         raise NotImplementedError
 
     @property
@@ -101,7 +116,7 @@ class Answering(Connection):
             self._take_apart()
         self._register()
         self._framer.feed(data)
-        if self._held:  # Twisted's own TLS hands over what it had read already
+        if self._held:  # a reply is awaited; or Twisted's TLS hands over what it had read
             self.transport.pauseProducing()
         self._answer()
 
@@ -127,10 +142,12 @@ class Answering(Connection):
         self._sender.answer_by_itself(self, replies)
 
     def _go_on(self) -> None:
+        if self._batch is not None:  # within reply(): who collects the replies goes on
+            return
         self._answer()
         if self.peer_finished:
             self._ended_by_peer()
-        if self._last is not None and not self._blocked:
+        if self._last is not None and not self._blocked and self._awaited is None:
             self.end_with(self._last)
 
     def _answer(self) -> None:
@@ -152,18 +169,21 @@ class Answering(Connection):
             more = self._end_after(Outcome.TOO_LONG)
         except MessageTruncated:
             more = self._end_after(Outcome.TRUNCATED)
-        except Exception:
+        except BaseException:  # asyncio's CancelledError, too, ends this connection alone
             log.failure("Server Error: the reply to a message failed")
             more = self._end_after(Outcome.FAILED)
         self._batch = None
-        if batch and not self._gone:
+        if batch and self.outcome is None:  # neither aborted nor lost meanwhile
             self._send(batch[0] if len(batch) == 1 else b"".join(batch), later=more)
-        if self._ending is not None:
+        if self._ending is Outcome.FAILED:
+            self.reset_with(Outcome.FAILED)
+        elif self._ending is not None:
             super().end_with(self._ending)
         return more
 
     def _end_after(self, outcome: Outcome) -> bool:
-        self._ending = self._ending or outcome
+        if self._ending is None or outcome is Outcome.FAILED:
+            self._ending = outcome
         return False  # nothing more is to be collected
 
     def _collect(self, batch: list[bytes]) -> bool:
@@ -187,6 +207,12 @@ class Answering(Connection):
         self.messages += 1
         self._taken += 1
         answer = None if self._config.discard else self.reply(message)
+        if not (answer is None or isinstance(answer, bytes)):
+            return self._await_reply(answer, message, batch, before)
+        return self._add_reply(answer, message, batch, before)
+
+    def _add_reply(self, answer: object, message: bytes, batch: list[bytes], before: int) -> int:
+        """Add a reply that is there, and report it; return its size in bytes."""
         size = 0
         if answer is None:
             self._silent += 1
@@ -200,6 +226,53 @@ class Answering(Connection):
             self._report.received(port, message, self.bytes_in, self.bytes_out + before + size)
         return size
 
+    def _await_reply(
+        self, answer: LaterReply, message: bytes, batch: list[bytes], before: int
+    ) -> int:
+        """Add a reply that may come later; return its size, 0 where it is not there yet."""
+        if iscoroutine(answer):
+            answer = Deferred.fromCoroutine(answer)
+        if not isinstance(answer, Deferred):
+            return self._add_reply(answer, message, batch, before)  # which refuses it
+        came: list[object] = []
+
+        def arrived(result: object) -> None:
+            if self._awaited is answer:
+                self._reply_came(result, message)
+            else:
+                came.append(result)
+
+        answer.addBoth(arrived)
+        if came:
+            return self._add_reply(_raised(came[0]), message, batch, before)
+        self._awaited = answer
+        self._held |= BY_REPLY
+        self._look_soon()  # a read in between may stop the reading, which then hides a reset
+        return 0
+
+    def _reply_came(self, result: object, message: bytes) -> None:
+        """Send a reply that was awaited, then go on with the messages behind it."""
+        self._awaited = None
+        if self.outcome is not None:
+            return
+        self._held &= ~BY_REPLY
+
+        def add(batch: list[bytes]) -> bool:
+            self._add_reply(_raised(result), message, batch, 0)
+            return False
+
+        self._touch()
+        self._in_batch(add)
+        if not self.closing:
+            self._go_on()
+            self._read_on()
+
+    def _drop_awaited(self) -> None:
+        """Cancel the reply that is awaited: nobody is there to take it."""
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.cancel()
+
     def _collect_rest(self, batch: list[bytes]) -> bool:
         """Answer what the end of the stream makes a message."""
         message = self._framer.end()
@@ -212,15 +285,18 @@ class Answering(Connection):
         if self._batch is not None:
             self._end_after(outcome)
             return
-        if outcome in _OUR_OWN and not (self.closing or self._waiting):
-            self._held = False
+        if self.closing or self._waiting:
+            super().end_with(outcome)
+            return
+        if outcome in _OUR_OWN:
+            self._held &= ~BY_APPLICATION
             self._answer()
-            if not self._blocked:
+            if not (self._blocked or self._held):
                 self._sender.deliver()
-            more = self._framer.pending or self._sender.holding
-            if self._blocked and more and not self.closing:
-                self._end_once_answered(outcome)
-                return
+        more = outcome in _OUR_OWN and (self._framer.pending or self._sender.holding)
+        if self._awaited is not None or (self._blocked and more and not self.closing):
+            self._end_once_answered(outcome)
+            return
         super().end_with(outcome)
 
     def _end_once_answered(self, outcome: Outcome) -> None:
@@ -228,3 +304,10 @@ class Answering(Connection):
         if self._last is None:
             self._last = outcome
             self._close_slowly(outcome)
+
+
+def _raised(result: object) -> object:
+    """Return a result, or raise the exception that it is."""
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result

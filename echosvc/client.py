@@ -28,6 +28,7 @@ from echosvc.deadlines import CloseClock
 from echosvc.flow import HIGH_WATER
 from echosvc.report import Outcome
 from echosvc.sweep import Sweep
+from echosvc.timed import BY_APPLICATION
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -204,7 +205,7 @@ class EchoClient(Connection):
             return
         self._unread.append(data)
         if self._size() >= HIGH_WATER:
-            self._hold()
+            self._hold(BY_APPLICATION)
 
     def _size(self) -> int:
         return sum(map(len, self._unread))

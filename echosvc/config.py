@@ -101,7 +101,7 @@ class Config:
     proxy_from: tuple[str, ...] = ()
     allow_half_open: bool = False
     half_open_timeout: float | None = None
-    keep_alive: int = 0
+    keep_alive: int = 60
     nagle: bool = False
     drain: float = 5.0
     log: str = "connections"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,7 +21,8 @@ from zope.interface import implementer
 from echosvc.deadlines import IdleClock
 from echosvc.report import Outcome, final_outcome
 from echosvc.sending import make_sender
-from echosvc.timed import Timed
+from echosvc.timed import BY_APPLICATION, Timed
+from echosvc.transport import completed
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -55,7 +56,8 @@ class Connection(Timed):
         # All that changes, from the start: CPython shares attributes' names among
         # instances only while the first thirty are made. Later they cost 800 bytes each.
         self.bytes_in = self._sent = self.bytes_seen = 0
-        self.peer_finished = self._gone = self._blocked = self._held = self._resting = False
+        self.peer_finished = self._gone = self._blocked = self._resting = False
+        self._held = 0
         self.outcome = self._close_clock = None
         self._sender = sender = make_sender(self.transport)
         factory = self.factory
@@ -72,6 +74,8 @@ class Connection(Timed):
         sweep.watch(self)
         if sender.half_closes:
             self._register()
+        else:
+            self.transport = completed(self.transport)
         if sender.ready:
             self._started()
         else:
@@ -102,6 +106,8 @@ class Connection(Timed):
             self._ended_by_peer(at_fin=True)
             if self.outcome is None:
                 self._touch()
+        elif self._resets_at_end:
+            return  # nothing but the reset is to be seen
         elif not self._sender.close():
             self.transport.loseConnection()
 
@@ -112,7 +118,7 @@ class Connection(Timed):
         if self._close_clock is not None:
             self._close_clock.fin(now)
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure | None = Failure(ConnectionDone())) -> None:  # noqa: B008
         """Record how it ended."""
         if self._gone:
             return
@@ -123,7 +129,7 @@ class Connection(Timed):
         if self._waiting:
             self.outcome = self.outcome or Outcome.HANDSHAKE
         self.outcome = final_outcome(self.outcome, reason, complete)
-        self._over(self.outcome, reason)
+        self._over(self.outcome, reason or Failure(ConnectionDone()))
 
     def pauseProducing(self) -> None:
         """Stop reading: the transport's queue is above its high-water mark."""
@@ -148,10 +154,10 @@ class Connection(Timed):
     def pause(self) -> None:
         """Read nothing, not even the peer's FIN, until :meth:`resume`. Idleness counts on."""
         if not self.closing:
-            self._hold()
+            self._hold(BY_APPLICATION)
 
-    def _hold(self) -> None:
-        self._held = True
+    def _hold(self, why: int) -> None:
+        self._held |= why
         self._changed()
         self._look_soon()  # from now on it is our look that finds a reset
         if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
@@ -159,7 +165,7 @@ class Connection(Timed):
 
     def resume(self) -> None:
         """Read again, unless replies wait to be sent."""
-        self._held = False
+        self._held &= ~BY_APPLICATION
         self._changed()
         if not self.closing:
             self._go_on()
@@ -167,7 +173,7 @@ class Connection(Timed):
 
     def _read_to_end(self) -> None:
         """Our FIN is due: read on until the peer's, whatever held us up."""
-        self._blocked = self._held = False
+        self._blocked, self._held = False, 0
         self.transport.resumeProducing()
 
     def _read_on(self) -> None:
@@ -224,6 +230,27 @@ class Connection(Timed):
         else:
             self.transport.loseWriteConnection()
 
+    def reset_with(self, outcome: Outcome) -> None:
+        """End by a reset, once the peer has taken what was sent, bounded in time.
+
+        For where more was due than was sent: a FIN would tell the peer that it has everything.
+        """
+        if self.closing:
+            return
+        self.outcome = outcome
+        self._changed()
+        if self._registered:
+            self.transport.unregisterProducer()
+        self._close_slowly(outcome, resets=True)
+        if self._waiting or not self._sender.unsent():
+            self.abort_with(outcome)
+        elif not self.peer_finished:
+            self._read_to_end()
+
+    @property
+    def _resets_at_end(self) -> bool:
+        return self._close_clock is not None and self._close_clock.resets
+
     def _end_at_fin(self, outcome: Outcome) -> None:
         """End where the peer has finished just now: at once, if nothing waits."""
         if self.outcome is not None:
@@ -236,11 +263,15 @@ class Connection(Timed):
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
 
-        A close that is under way keeps its own word.
+        Where a polite end was under way, its outcome holds if the peer had taken everything, our
+        FIN too; else it did not come about. A second abort changes nothing.
         """
-        if self._gone:
+        if self._gone or (self.closing and self._close_clock is None):
             return
-        self.outcome = self.outcome or outcome
+        clock, self._close_clock = self._close_clock, None
+        if clock is None or not clock.fin_sent or self._sender.unsent():
+            self.outcome = outcome
         self._changed()
         self.due = math.inf
-        self.transport.abortConnection()
+        if not self._sender.abort():
+            self.connectionLost(Failure(ConnectionAborted()))

@@ -89,6 +89,9 @@ class CloseClock:
     """When to give up on a peer while the connection closes.
 
     :ivar outcome: the word for the end that is under way.
+    :ivar resets: it is to be a reset, once nothing is left to be taken.
+    :ivar fin_sent: our FIN is out.
+    :ivar unsent: bytes that the peer had not taken at the last look.
     :param linger: seconds from our FIN to the abort, if nothing is left to be taken.
     :param unsent: bytes that the peer has not taken yet, ours and the kernel's.
     :param patience: seconds without progress for a peer that finished properly.
@@ -107,8 +110,9 @@ class CloseClock:
         self._patient = outcome in _PATIENT
         self._linger = linger
         self._since = now
-        self._unsent = unsent
-        self._fin_sent = False
+        self.unsent = unsent
+        self.resets = False
+        self.fin_sent = False
 
     def touch(self, now: float) -> None:
         """The peer gets on, or need not."""
@@ -116,23 +120,23 @@ class CloseClock:
 
     def fin(self, now: float) -> None:
         """Our FIN is out."""
-        self._fin_sent = True
+        self.fin_sent = True
         self._since = now
 
     def deadline(self, now: float, unsent: int) -> float:
         """Give when to give up, from what the peer has taken since the last look."""
-        if unsent < self._unsent:
+        if unsent < self.unsent:
             self._since = now
-        self._unsent = unsent
+        self.unsent = unsent
         return self._since + self._seconds()
 
     @property
     def stalled(self) -> bool:
         """Whether a peer that had all our patience leaves bytes that it never took."""
-        return self._patient and self._unsent > 0
+        return self._patient and self.unsent > 0
 
     def _seconds(self) -> float:
         if self.stalled:
             return self._patience
-        done = self._fin_sent and not self._unsent
+        done = self.fin_sent and not self.unsent
         return self._linger if done else max(self._linger, GRACE)

@@ -64,13 +64,19 @@ class EchoFactory(Factory):
         self._direct = self.config.proxy_protocol == "off"
         self.on_connect = on_connect
         self.made = 0
+        self._stopped = False  # all listeners have closed
         self._ended_in = self._ended_out = 0
         self._waiting: list[Deferred[None]] = []
         self._replies: Replies | None = None  # made for the first who may use them
         self._echoing: tuple[type | None, bool] = None, False  # the last kind asked for
 
+    def startFactory(self) -> None:
+        """The first listener has opened."""
+        self._stopped = False
+
     def stopFactory(self) -> None:
-        """No listener is left."""
+        """No listener is left. Connections may be: the last of them leaves no timer."""
+        self._stopped = True
         self.report.settle()
 
     @property
@@ -189,5 +195,9 @@ class EchoFactory(Factory):
 
     def tell_idle(self) -> None:
         """Tell those who wait, if no connection lives and the last has said its end."""
+        if self.sweep.watched or self._strangers.watched:
+            return
+        if self._stopped:
+            self.report.settle()
         while self._waiting and not (self.sweep.watched or self._strangers.watched):
             self._waiting.pop(0).callback(None)

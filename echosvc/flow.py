@@ -99,6 +99,13 @@ class Sender:
     def lose(self) -> None:
         """End the transport as the reactor does where a write finds it broken."""
 
+    def abort(self) -> bool:
+        """End now: what is queued is dropped, the peer sees a reset where there is one.
+
+        :return: whether the transport will tell its protocol that the connection is lost.
+        """
+        raise NotImplementedError
+
     # -- the socket below -----------------------------------------------------
 
     @property

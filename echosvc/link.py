@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
@@ -27,7 +28,7 @@ class Link(Protocol):
 
     factory: Any  # which has config and sweep
     transport: Transport  # type: ignore[assignment]
-    _gone = False
+    _gone = True  # until it is made, and when it is lost
     _sent = 0
     _local_address: IAddress | None = None
     _now: Callable[[], float]
@@ -43,17 +44,21 @@ class Link(Protocol):
     def local_address(self) -> IAddress | None:
         """Our side's address; once the connection is gone, only if asked before."""
         if self._local_address is None and not self._gone:
-            self._local_address = self.transport.getHost()
+            with suppress(AttributeError, NotImplementedError):  # a pipe, or a process
+                self._local_address = self.transport.getHost()
         return self._local_address
 
     @property
-    def remote_address(self) -> IAddress:
-        """The peer's address."""
-        return self.transport.getPeer()
+    def remote_address(self) -> IAddress | None:
+        """The peer's address; ``None`` where the transport has none, such as a process."""
+        try:
+            return self.transport.getPeer()
+        except (AttributeError, NotImplementedError):
+            return None
 
     @property
     def local(self) -> str:
-        """Our side's address as ``HOST:PORT``."""
+        """Our side's address as ``HOST:PORT``; ``-`` where there is none."""
         return format_address(self.local_address)
 
     @property

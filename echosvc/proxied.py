@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -14,6 +15,7 @@ from twisted.python.failure import Failure
 
 from echosvc.proxy import Address, Header, HeaderParser, ProxyError
 from echosvc.stream import Stream
+from echosvc.transport import abort_transport
 
 if TYPE_CHECKING:
     from echosvc.factory import EchoFactory
@@ -92,13 +94,20 @@ class Proxied(Protocol):
     def refuse(self, why: str) -> None:
         """Close, and say why."""
         self._done = True
-        self._home.admission.refuse(self.transport.getPeer(), why)
-        self.transport.abortConnection()
+        self._home.admission.refuse(self._peer(), why)
+        if not abort_transport(self.transport):
+            self.connectionLost()
+
+    def _peer(self) -> IAddress | None:
+        """Return the proxy's address; ``None`` where the transport has none."""
+        with suppress(AttributeError, NotImplementedError):
+            return cast(IAddress, self.transport.getPeer())
+        return None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """It went before its header was there; without a word, some health checks do."""
         if self._parser.held and not self._done:
-            self._home.admission.refuse(self.transport.getPeer(), "its PROXY header was cut short")
+            self._home.admission.refuse(self._peer(), "its PROXY header was cut short")
         self._home.part(self)
         self._home.admission.tell()
         self._home.tell_idle()

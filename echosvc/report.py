@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -65,18 +65,33 @@ class Outcome(str, Enum):
     __str__ = str.__str__
 
 
-def final_outcome(outcome: Outcome | None, reason: Failure, complete: bool) -> Outcome:
+def final_outcome(outcome: Outcome | None, reason: Failure | None, complete: bool) -> Outcome:
     """The word for a connection that is gone, from its own and the reactor's reason.
 
+    :param reason: ``None``: the transport has given none, which is a clean end.
     :param complete: both sides had finished, and nothing waited to be sent.
     """
-    if isinstance(reason.value, ConnectionDone) or (complete and outcome is Outcome.FINISHED):
+    why = None if reason is None else reason.value
+    if why is None or isinstance(why, ConnectionDone):
         return outcome or Outcome.FINISHED
-    if isinstance(reason.value, ConnectionAborted):
+    if complete and outcome is Outcome.FINISHED:
+        return outcome
+    if isinstance(why, ConnectionAborted):
         return outcome or Outcome.ABORTED
+    if _is_application_error(why):
+        return Outcome.FAILED
     # Broken while it ended well: what was queued may be lost.
     broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
     return Outcome.RESET if outcome is None or broken else outcome
+
+
+def _is_application_error(why: BaseException) -> bool:
+    """Whether a connection was lost by an exception that is none of the network's or TLS's.
+
+    A reactor ends a connection so whose protocol has raised it.
+    """
+    from_network = isinstance(why, (ConnectionClosed, OSError, TLSError))
+    return not from_network and type(why).__module__ != "OpenSSL.SSL"
 
 
 def escaped(data: bytes | str, limit: int = SHOWN) -> str:
@@ -103,13 +118,19 @@ def unix_path(address: UNIXAddress) -> str:
 
 
 def format_address(address: IAddress | None) -> str:
-    """Give ``HOST:PORT``, ``[HOST]:PORT`` for IPv6, ``unix:PATH`` for a UNIX socket."""
+    """Give ``HOST:PORT``, ``[HOST]:PORT`` for IPv6, ``unix:PATH`` for a UNIX socket.
+
+    ``-`` where there is none: of pipes and processes.
+    """
     if isinstance(address, (IPv4Address, IPv6Address)):
         host = plain_ip(address.host)
         return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     if isinstance(address, UNIXAddress):
         path = unix_path(address)
         return f"unix:{path if path.isprintable() else escaped(path)[1:-1]}"
+    kind = type(address)
+    if address is None or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__):
+        return "-"
     return escaped(str(address))[1:-1]
 
 

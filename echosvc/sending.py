@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from echosvc.flow import Sender
 from echosvc.replies import Replies
 from echosvc.stream import Stream, TunedStream
-from echosvc.transport import Layer, Transport
+from echosvc.transport import Layer, Transport, abort_transport
 
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
@@ -106,6 +106,11 @@ class Direct(Sender):
         """End the transport as the reactor does where a write finds it broken."""
         self._bottom.connectionLost(Failure(ConnectionLost()))
 
+    def abort(self) -> bool:
+        """Reset the connection."""
+        self._bottom.abortConnection()
+        return True
+
 
 class Layered(Sender):
     """Through a transport of ours over another one, such as TLS."""
@@ -148,6 +153,11 @@ class Layered(Sender):
         """Never: such a layer tells of the peer's end."""
         return False
 
+    def abort(self) -> bool:
+        """Reset the connection below."""
+        self._layer.abortConnection()
+        return True
+
 
 class Foreign(Sender):
     """Through any other transport."""
@@ -170,6 +180,10 @@ class Foreign(Sender):
         else:
             over.write(data)
         return False
+
+    def abort(self) -> bool:
+        """End the transport by the strongest means that it has."""
+        return abort_transport(self._over)
 
 
 def _bottom(transport: object) -> tcp.Connection | None:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -51,6 +51,12 @@ def make_address(name: Any) -> IAddress:
     if scope:  # the one part of the address that only the resolver can write
         host = socket.getnameinfo(name, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
     return IPv6Address("TCP", _one(host), port, flow, scope)
+
+
+def reset_at_close(handle: socket.SocketType) -> None:
+    """Have a socket reset its connection when it is closed (socket(7), SO_LINGER)."""
+    with suppress(OSError):
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 class Stream(Member, tcp.Server):
@@ -185,7 +191,11 @@ class Stream(Member, tcp.Server):
             self.connectionLost(reason)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close, and say so. An aborted connection is reset."""
+        """Close, and say so.
+
+        An aborted connection is reset, and so is one that an error ends: a FIN would tell
+        the peer that it has everything.
+        """
         if not self.connected:
             return
         handle, protocol, producer = self.socket, self._protocol, self.producer
@@ -196,9 +206,8 @@ class Stream(Member, tcp.Server):
         if producer is not None:
             self.producer = None
             producer.stopProducing()
-        if isinstance(reason.value, ConnectionAborted):
-            with suppress(OSError):
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if not isinstance(reason.value, ConnectionDone):
+            reset_at_close(handle)
         handle.close()  # which is its FIN: no child has the descriptor, too
         protocol.connectionLost(reason)
 

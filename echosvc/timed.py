@@ -9,6 +9,10 @@ from echosvc.deadlines import PATIENCE, CloseClock, IdleClock
 from echosvc.link import Link
 from echosvc.report import Outcome
 
+#: Reasons for which nothing more is read: the application has paused the connection, or a reply
+#: is not there yet.
+BY_APPLICATION, BY_REPLY = 1, 2
+
 
 class Timed(Link):
     """A connection as the sweep sees it (:class:`~echosvc.sweep.Watched`)."""
@@ -20,7 +24,7 @@ class Timed(Link):
     _close_clock: CloseClock | None = None
     _expires = math.inf  # when its life is over
     _waiting = False  # for the handshake
-    _held = False  # the application wants no more
+    _held = 0  # who wants no more: a set of the bits below
     _resting = False  # the sweep looks at us no more; our next activity must wake it
 
     # -- what a subclass does -------------------------------------------------
@@ -67,7 +71,7 @@ class Timed(Link):
         clock = self._idle_clock
         moves = self.due == clock.active + clock.timeout  # it was idleness that was due next
         clock.active = now
-        due = clock.next_look(now, self._interval, closely=self._held)
+        due = clock.next_look(now, self._interval, closely=self._held > 0)
         self.due = min(self._expires if moves else self.due, due)
 
     def _wake(self) -> None:
@@ -83,12 +87,16 @@ class Timed(Link):
 
     # -- deadlines ------------------------------------------------------------
 
-    def _close_slowly(self, outcome: Outcome) -> None:
-        """From now on the end has a deadline."""
+    def _close_slowly(self, outcome: Outcome, resets: bool = False) -> None:
+        """Give the end a deadline.
+
+        :param resets: it is a reset, once the peer has taken everything.
+        """
         now = self._now()
         linger, unsent = self._config.linger, self._sender.unsent()
         patience = self._config.stall_timeout or PATIENCE
         self._close_clock = CloseClock(outcome, linger, now, unsent, patience)
+        self._close_clock.resets = resets
         self._look_at(now + self._interval)
 
     def tick(self, now: float) -> None:
@@ -108,8 +116,10 @@ class Timed(Link):
 
     def _tick_open(self, now: float) -> None:
         clock, stall = self._idle_clock, self._config.stall_timeout
+        if self._held & BY_REPLY:
+            clock.active = now  # it is us who make the client wait
         idle = clock.look(now, self.bytes_out, self._sender.waiting())
-        self.due = min(self._expires, clock.next_look(now, self._interval, closely=self._held))
+        self.due = min(self._expires, clock.next_look(now, self._interval, closely=self._held > 0))
         if now >= self._expires:
             self.end_with(Outcome.EXPIRED)
         elif stall and clock.stalled(now) >= stall:
@@ -121,7 +131,13 @@ class Timed(Link):
         """Give up once the peer has neither taken anything nor finished for too long."""
         deadline = clock.deadline(now, self._sender.unsent())
         self.due = min(deadline, now + self._interval)
-        if now >= deadline:
-            if clock.stalled:
-                self.outcome = Outcome.STALLED
+        if clock.resets and not clock.unsent:
             self.abort_with(clock.outcome)
+        elif now >= deadline:
+            self.abort_with(self._word_of_deadline(clock))
+
+    def _word_of_deadline(self, clock: CloseClock) -> Outcome:
+        """Return the outcome of a close that has taken too long."""
+        if self._held & BY_REPLY:
+            return Outcome.FAILED
+        return Outcome.STALLED if clock.stalled else clock.outcome

@@ -1,10 +1,13 @@
-"""What this package asks of a transport."""
+"""What this package asks of a transport, and what it does where one lacks it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
+from twisted.internet.error import ConnectionAborted, ProcessExitedAlready
 from twisted.internet.interfaces import IAddress, IProducer
+from twisted.python.failure import Failure
 
 
 class Transport(Protocol):
@@ -57,6 +60,63 @@ class Layer:
     def deliver(self) -> None:
         """Deliver what was read already, and read no more."""
 
+    def abortConnection(self) -> None:
+        """Reset the connection below."""
+        raise NotImplementedError
+
     def send(self, data: bytes, later: bool = False) -> bool:
         """As :meth:`echosvc.flow.Sender.send`."""
         raise NotImplementedError
+
+
+#: What ``ITransport`` does not ask for, and can be left out where it is missing.
+_OPTIONAL = ("pauseProducing", "resumeProducing", "registerProducer", "unregisterProducer")
+
+
+class _CompletedTransport:
+    """A transport that lacks some of the methods that :class:`Transport` lists.
+
+    Without them there is no flow control: the methods do nothing.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OPTIONAL:
+            return getattr(self._transport, name, _do_nothing)
+        return getattr(self._transport, name)
+
+
+def _do_nothing(*_: object) -> None:
+    """Stand for a method that a transport lacks."""
+
+
+def completed(transport: Any) -> Any:
+    """Return ``transport``, with methods for flow control where it has none."""
+    has_all = all(hasattr(transport, name) for name in _OPTIONAL)
+    return transport if has_all else _CompletedTransport(transport)
+
+
+def abort_transport(transport: Any) -> bool:
+    """End any transport now.
+
+    Only TCP, UNIX and TLS transports have ``abortConnection`` (``ITCPTransport``). Of others
+    what is queued is dropped where that is possible: a process is killed, and the descriptors
+    of standard input and output are closed.
+
+    :return: whether the transport will tell its protocol that the connection is lost. Where
+        not, it may have done so already, or never do it: the caller counts it as lost.
+    """
+    if hasattr(transport, "abortConnection"):
+        transport.abortConnection()
+        return True
+    if hasattr(transport, "unregisterProducer"):  # one that is paused would keep it open
+        transport.unregisterProducer()
+    transport.loseConnection()
+    if hasattr(transport, "signalProcess"):
+        with suppress(ProcessExitedAlready):
+            transport.signalProcess("KILL")
+    elif hasattr(transport, "childConnectionLost"):  # StandardIO
+        transport.connectionLost(Failure(ConnectionAborted()))
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import resource
 import socket
@@ -96,33 +97,38 @@ class AcceptingTests(SynchronousTestCase):
         port.doRead()
         self.assertEqual(client.recv(1), b"")
 
-    def test_a_factory_that_fails_ends_that_connection_alone(self) -> None:
+    def test_a_factory_that_fails_resets_that_connection_alone(self) -> None:
         port = self.listen()
+        for error in (ValueError, asyncio.CancelledError):
 
-        def fail() -> None:
-            self.factory.answer = Listening
-            raise ValueError("on purpose")
+            def fail(error: type[BaseException] = error) -> None:
+                self.factory.answer = Listening
+                raise error("on purpose")
 
-        self.factory.answer = fail
-        bad, _ = self.client(port), self.client(port)
-        port.doRead()
-        self.assertEqual((bad.recv(1), len(self.factory.made)), (b"", 1))
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+            self.factory.answer = fail
+            bad, _ = self.client(port), self.client(port)
+            before = len(self.factory.made)
+            port.doRead()
+            self.assertRaises(ConnectionResetError, bad.recv, 1)
+            self.assertEqual(len(self.factory.made), before + 1)
+            self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+            self.assertIn(port, self.reactor.getReaders())
 
-    def test_a_protocol_that_fails_at_its_start_is_ended_alone(self) -> None:
+    def test_a_protocol_that_fails_at_its_start_is_reset_alone(self) -> None:
         port = self.listen()
+        for error in (ValueError, asyncio.CancelledError):
 
-        class Failing(Listening):
-            def connectionMade(self) -> None:
-                raise ValueError("on purpose")
+            class Failing(Listening):
+                def connectionMade(self, error: type[BaseException] = error) -> None:
+                    raise error("on purpose")
 
-        self.factory.answer = Failing
-        client = self.client(port)
-        port.doRead()
-        self.assertEqual(client.recv(1), b"")
-        self.assertTrue(self.factory.made[0].reason.check(ValueError))
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        self.assertIn(port, self.reactor.getReaders())
+            self.factory.answer = Failing
+            client = self.client(port)
+            port.doRead()
+            self.assertRaises(ConnectionResetError, client.recv, 1)
+            self.assertTrue(self.factory.made[-1].reason.check(error))
+            self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+            self.assertIn(port, self.reactor.getReaders())
 
     def test_without_descriptors_it_waits_and_loses_nobody(self) -> None:
         port = self.listen()

@@ -115,7 +115,7 @@ class ConfigTests(SynchronousTestCase):
         )
         self.assertEqual(
             (config.idle_action, config.linger, config.keep_alive, config.drain, config.log),
-            ("log", 2, 0, 5, "connections"),
+            ("log", 2, 60, 5, "connections"),
         )
         flags = config.discard, config.allow_half_open, config.nagle, config.pause_on_connect
         self.assertEqual(flags, (False,) * 4)

@@ -454,6 +454,8 @@ class EndTests(ConnectionTestCase):
         line, talker = self.line()
         talker.end_with(Outcome.TOO_LONG)
         talker.end_with(Outcome.CLOSED)
+        line.turn(2)
+        self.assertTrue(line.at_end())  # everything is sent, our FIN too
         talker.abort_with(Outcome.ABORTED)
         line.turn()
         talker.connectionLost(Failure(ConnectionLost()))
@@ -468,6 +470,16 @@ class EndTests(ConnectionTestCase):
         self.assertLess(len(line.receive()), 400_000)
         talker.abort_with(Outcome.RESET)
         self.assertEqual(talker.outcome, Outcome.ABORTED)
+
+    def test_an_abort_of_a_polite_end_that_is_not_done_has_its_own_word(self) -> None:
+        for size in (1, 400_000):  # what the peer has not read, and what waits here
+            line, talker = self.line()
+            talker._send(b"x" * size)
+            talker.end_with(Outcome.CLOSED)
+            line.turn(2)
+            talker.abort_with(Outcome.ABORTED)
+            line.turn()
+            self.assertEqual(talker.events[-1], Outcome.ABORTED)
 
     def test_what_is_sent_after_an_abort_harms_nobody(self) -> None:
         talker = Talker(clock := Clock())

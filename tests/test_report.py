@@ -8,7 +8,9 @@ from string import Formatter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet._posixstdio import PipeAddress
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.endpoints import _ProcessAddress
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -107,7 +109,10 @@ class AddressTests(SynchronousTestCase):
 
     def test_an_unknown_kind_of_address_is_shown_harmless(self) -> None:
         self.assertEqual(format_address("a\nb"), r"a\nb")
-        self.assertEqual(format_address(None), "None")
+
+    def test_what_has_no_address_is_shown_as_a_dash(self) -> None:
+        for address in (None, PipeAddress(), _ProcessAddress()):
+            self.assertEqual(format_address(address), "-")
 
     @given(st.binary(min_size=1, max_size=108))
     def test_no_path_can_harm_a_log(self, name: bytes) -> None:

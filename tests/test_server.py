@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import re
 import socket
@@ -288,22 +290,38 @@ class OverrideTests(ServerTestCase):
             self.exchange(framed(b"abc"), protocol=Empty, framing="length"), framed(b"")
         )
 
-    def test_a_fault_ends_the_connection_after_the_replies_due(self) -> None:
+    def test_a_fault_ends_the_connection_once_earlier_replies_are_taken(self) -> None:
         class Faulty(EchoProtocol):
             def reply(self, message: bytes) -> bytes | None:
                 if message == b"bad\n":
-                    raise Broken
+                    raise error
                 return message
 
-        for ending in (b"", b"\nnever answered\n"):
-            line, connection = self.line(Faulty, framing="line")
-            line.send(b"a\nb\nbad\n" + ending)
-            line.turn()
-            self.assertEqual(line.receive(), b"a\nb\n")
-            self.assertTrue(line.at_end())
-            line.finish()
-            self.assertIs(connection.outcome, Outcome.FAILED)
-            self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
+        for error in (Broken, asyncio.CancelledError, SystemExit, KeyboardInterrupt):
+            for ending in (b"", b"\nnever answered\n"):
+                line, connection = self.line(Faulty, framing="line")
+                line.send(b"a\nb\nbad\n" + ending)
+                line.wait(0.9)
+                self.assertFalse(line.transport.disconnected)
+                self.assertEqual(line.receive(), b"a\nb\n")
+                line.wait(0.1)
+                self.assertTrue(line.transport.disconnected)
+                self.assertIs(connection.outcome, Outcome.FAILED)
+                self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+
+    def test_a_client_that_does_not_take_them_is_not_waited_for(self) -> None:
+        class Faulty(EchoProtocol):
+            def reply(self, message: bytes) -> bytes | None:
+                raise Broken
+
+        line, connection = self.line(Faulty, greeting="hello", linger=3)
+        line.send(b"x")
+        line.wait(2.9)
+        self.assertFalse(line.transport.disconnected)
+        line.wait(0.2)
+        self.assertTrue(line.transport.disconnected)
+        self.assertIs(connection.outcome, Outcome.FAILED)
+        self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
 
     def test_a_fault_in_the_last_message_ends_it_the_same(self) -> None:
         class Faulty(EchoProtocol):
@@ -437,10 +455,11 @@ class HookTests(ServerTestCase):
         self.assertEqual(found, b"> no lfbye")
 
     def test_a_fault_in_a_hook_ends_that_connection_alone(self) -> None:
-        for name in ("opened", "peer_ended", "idle", "ended"):
+        hooks = ("opened", "peer_ended", "idle", "ended")
+        for name, error in itertools.product(hooks, (Broken, asyncio.CancelledError)):
 
-            def fault(*_: object) -> None:
-                raise Broken
+            def fault(*_: object, error: type[BaseException] = error) -> None:
+                raise error
 
             faulty = type("Faulty", (EchoProtocol,), {name: fault})
             factory = self.factory(faulty, idle_timeout=0.5)
@@ -453,7 +472,7 @@ class HookTests(ServerTestCase):
             line.turn(3)
             expected = Outcome.FINISHED if name == "ended" else Outcome.FAILED
             self.assertIs(connection.outcome, expected, name)
-            self.assertEqual(len(self.flushLoggedErrors(Broken)), 1, name)
+            self.assertEqual(len(self.flushLoggedErrors(error)), 1, name)
             other.send(b"x")
             self.assertEqual(other.receive(), b"Sending: x")
             self.assertEqual(factory.count, 1)
@@ -465,7 +484,7 @@ class HookTests(ServerTestCase):
         line, connection = self.line(on_connect=fault, greeting="hi")
         line.turn()
         self.assertEqual(line.receive(), b"hi")
-        line.finish()
+        line.wait(0.1)
         self.assertIs(connection.outcome, Outcome.FAILED)
         self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
 

@@ -1,0 +1,139 @@
+"""Every public method of a connection, called from within every hook of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from echosvc import EchoFactory, EchoProtocol, Outcome
+from tests.test_server import ServerTestCase
+
+HOOKS = ("opened", "reply", "prefix", "peer_ended", "idle", "ended")
+
+#: What the hook calls, and how the connection then ends; ``None``: as without the call.
+CALLS: dict[str, tuple[Callable[[EchoProtocol], object], Outcome | None]] = {
+    "write": (lambda each: each.write(b"+"), None),
+    "pause and resume": (lambda each: (each.pause(), each.resume()), None),
+    "resume": (lambda each: each.resume(), None),
+    "resume twice": (lambda each: (each.resume(), each.resume()), None),
+    "finish": (lambda each: each.finish(), Outcome.CLOSED),
+    "finish twice": (lambda each: (each.finish(), each.finish()), Outcome.CLOSED),
+    "finish and resume": (lambda each: (each.finish(), each.resume()), Outcome.CLOSED),
+    "abort": (lambda each: each.abort(), Outcome.ABORTED),
+    "abort and finish": (lambda each: (each.abort(), each.finish()), Outcome.ABORTED),
+    "end all": (lambda each: each.factory.end_all(), Outcome.DRAINED),
+    "abort all": (lambda each: each.factory.abort_all(), Outcome.ABORTED),
+    "ask everything": (
+        lambda each: (
+            each.local, each.remote, each.queued, each.age, each.closing, each.bytes_out,
+            each.messages, each.replies, each.factory.count, each.factory.bytes_out, repr(each),
+        ),
+        None,
+    ),
+}  # fmt: skip
+
+#: Messages that stand alone, come together, and are cut by the end of the stream.
+PIECES = (b"a\n", b"b\nc\nd\n", b"e")
+REPLIES = b"> a\n> b\n> c\n> d\n> e"
+
+
+def calling(hook: str, call: Callable[[EchoProtocol], object]) -> type[EchoProtocol]:
+    """A protocol that makes the call each time when the hook is called."""
+
+    class Calling(EchoProtocol):
+        calls = 0
+
+        def _call(self) -> None:
+            self.calls += 1
+            call(self)
+
+        def reply(self, message: bytes) -> bytes | None:
+            if hook == "reply":
+                self._call()
+            return self.prefix + message
+
+        @property
+        def prefix(self) -> bytes:
+            if hook == "prefix":
+                self._call()
+            return b"> "
+
+        def opened(self) -> None:
+            if hook == "opened":
+                self._call()
+
+        def peer_ended(self) -> None:
+            if hook == "peer_ended":
+                self._call()
+
+        def idle(self, seconds: float) -> None:
+            if hook == "idle":
+                self._call()
+
+        def ended(self, outcome: Outcome) -> None:
+            told.append(outcome)
+            if hook == "ended":
+                self._call()
+
+    told: list[Outcome] = []
+    Calling.told = told  # type: ignore[attr-defined]
+    return Calling
+
+
+class ReentranceTests(ServerTestCase):
+    def converse(self, kind: type[EchoProtocol]) -> tuple[bytes, EchoProtocol]:
+        """Send the pieces, idle, and finish, while the connection lives."""
+        line, connection = self.line(kind, framing="line", idle_timeout=0.5)
+        received = b""
+        for piece in PIECES:
+            if not connection.closing:
+                line.send(piece)
+                received += line.receive()
+        line.wait(0.7)
+        received += line.receive()
+        if not line.transport.disconnected:
+            line.finish()
+        received += line.receive_all()
+        line.wait(3)
+        return received, connection
+
+    def test_the_connection_goes_on_or_ends_as_it_is_told(self) -> None:
+        for hook, (name, (call, outcome)) in itertools.product(HOOKS, CALLS.items()):
+            where = f"{name} in {hook}"
+            kind: Any = calling(hook, call)
+            received, connection = self.converse(kind)
+            self.assertEqual(self.flushLoggedErrors(), [], where)
+            self.assertGreater(connection.calls, 0, where)  # type: ignore[attr-defined]
+            expected = Outcome.FINISHED if outcome is None or hook == "ended" else outcome
+            self.assertEqual(kind.told, [expected], where)
+            self.assertEqual(connection.factory.count, 0, where)
+            if outcome is None or hook == "ended":
+                self.assertEqual(received.replace(b"+", b""), REPLIES, where)
+                pluses = connection.calls * (name == "write" and hook != "ended")
+                self.assertEqual(received.count(b"+"), pluses, where)
+            else:
+                self.assertTrue(REPLIES.startswith(received), where)
+
+    def test_messages_that_waited_are_answered_once_and_in_order(self) -> None:
+        """The client's FIN is known, and so are messages, while the application pauses."""
+        for hook, (name, (call, outcome)) in itertools.product(("reply", "prefix"), CALLS.items()):
+            where = f"{name} in {hook}"
+            kind: Any = calling(hook, call)
+            factory = EchoFactory(clock=Clock(), framing="line", log="quiet")
+            factory.protocol = kind
+            connection, transport = factory.buildProtocol(None), StringTransport()
+            connection.makeConnection(transport)
+            connection.pause()
+            connection.dataReceived(b"".join(PIECES))
+            connection.readConnectionLost()
+            connection.resume()
+            received = transport.value()
+            if outcome is None:
+                self.assertEqual(received.replace(b"+", b""), REPLIES, where)
+            else:
+                self.assertTrue(REPLIES.startswith(received), where)
+            self.assertEqual(self.flushLoggedErrors(), [], where)
