@@ -72,7 +72,8 @@ class Config:
     :ivar allow_half_open: keep our side open after the peer's FIN.
     :ivar half_open_timeout: seconds until such a connection is ended; ``None`` = never,
         the application ends it.
-    :ivar keep_alive: whole seconds until the first keep-alive probe; 0 = off.
+    :ivar keep_alive: whole seconds until the first keep-alive probe, which is how a client that
+        has vanished is noticed; 0 = off.
     :ivar nagle: leave Nagle's algorithm on.
     :ivar drain: seconds that live connections may go on when the service stops.
     :ivar log: ``quiet``, ``connections`` or ``messages``.

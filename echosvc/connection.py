@@ -35,7 +35,6 @@ class Connection(Timed):
     """
 
     _registered = False
-    _blocked = False  # the transport has enough waiting
 
     # -- what a subclass does -------------------------------------------------
 
@@ -76,6 +75,8 @@ class Connection(Timed):
             self._register()
         else:
             self.transport = completed(self.transport)
+            if not sender.handshakes:
+                self._register()
         if sender.ready:
             self._started()
         else:

@@ -44,6 +44,11 @@ class Sender:
         return False
 
     @property
+    def handshakes(self) -> bool:
+        """Whether Twisted's own TLS is below, whose handshake a pause would stop."""
+        return True
+
+    @property
     def ready(self) -> bool:
         """Whether bytes can be exchanged, now."""
         return True

@@ -134,7 +134,8 @@ class Options(usage.Options):
          "File with the authorities of client certificates: TLS clients without one of"
          " theirs get nothing."],
         ["keep-alive", None, _DEFAULT.keep_alive,
-         "Whole seconds until the first TCP keep-alive probe; 0 = off."],
+         "Whole seconds without traffic until the first TCP keep-alive probe, by which a client"
+         " that has vanished is noticed; 0 = off."],
         ["drain", None, _DEFAULT.drain,
          "Seconds that live connections may go on after SIGTERM or SIGINT; a second"
          " signal ends them now."],

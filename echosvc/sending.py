@@ -9,6 +9,7 @@ to the transport only what the kernel does not take, with its back-pressure.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -168,6 +169,11 @@ class Foreign(Sender):
         super().__init__(_bottom(over))
         self._over = over
 
+    @property
+    def handshakes(self) -> bool:
+        """Whether Twisted's own TLS is somewhere below."""
+        return any(isinstance(each, TLSMemoryBIOProtocol) for each in _below(self._over))
+
     def send(self, data: bytes, later: bool = False) -> bool:  # noqa: ARG002
         """Write ``data``; on Twisted's own TLS so that it is encrypted at once.
 
@@ -188,7 +194,14 @@ class Foreign(Sender):
 
 def _bottom(transport: object) -> tcp.Connection | None:
     """The socket under a transport and its wrappers."""
-    below: object = transport
+    *_, last = _below(transport)
+    return last if isinstance(last, tcp.Connection) else None
+
+
+def _below(transport: object) -> Iterator[object]:
+    """Yield a transport, and what it wraps, down to the descriptor."""
+    below = transport
+    yield below
     while not isinstance(below, FileDescriptor) and hasattr(below, "transport"):
         below = below.transport
-    return below if isinstance(below, tcp.Connection) else None
+        yield below

@@ -24,6 +24,7 @@ class Timed(Link):
     _close_clock: CloseClock | None = None
     _expires = math.inf  # when its life is over
     _waiting = False  # for the handshake
+    _blocked = False  # the transport has enough waiting
     _held = 0  # who wants no more: a set of the bits below
     _resting = False  # the sweep looks at us no more; our next activity must wake it
 
@@ -118,7 +119,9 @@ class Timed(Link):
         clock, stall = self._idle_clock, self._config.stall_timeout
         if self._held & BY_REPLY:
             clock.active = now  # it is us who make the client wait
-        idle = clock.look(now, self.bytes_out, self._sender.waiting())
+        # A transport that tells no figures tells at least that bytes wait.
+        waiting = self._sender.waiting() or int(self._blocked)
+        idle = clock.look(now, self.bytes_out, waiting)
         self.due = min(self._expires, clock.next_look(now, self._interval, closely=self._held > 0))
         if now >= self._expires:
             self.end_with(Outcome.EXPIRED)

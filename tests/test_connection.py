@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import ClientContextFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -75,11 +79,23 @@ class StartTests(ConnectionTestCase):
         self.assertEqual(talker.events, ["started"])
         self.assertFalse(talker.closing)
 
-    def test_behind_tls_it_is_no_producer_before_the_handshake(self) -> None:
+    def test_behind_twisteds_tls_it_is_no_producer_before_the_handshake(self) -> None:
+        for wrapped in (False, True):
+            talker = Talker(Clock())
+            inner = ProtocolWrapper(WrappingFactory(Factory()), talker) if wrapped else talker
+            building = Factory()
+            building.buildProtocol = lambda _, inner=inner: inner
+            factory = TLSMemoryBIOFactory(ClientContextFactory(), True, building)
+            transport = StringTransport()
+            factory.buildProtocol(None).makeConnection(transport)
+            self.assertEqual(talker.events, ["started"])
+            self.assertIsNone(transport.producer)
+
+    def test_elsewhere_it_is_one_from_the_start(self) -> None:
         transport = StringTransport()
         talker = Talker(Clock())
         talker.makeConnection(transport)
-        self.assertIsNone(transport.producer)
+        self.assertIs(transport.producer, talker)
 
     def test_addresses_and_age(self) -> None:
         clock = Clock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -41,51 +40,48 @@ PIECES = (b"a\n", b"b\nc\nd\n", b"e")
 REPLIES = b"> a\n> b\n> c\n> d\n> e"
 
 
-def calling(hook: str, call: Callable[[EchoProtocol], object]) -> type[EchoProtocol]:
-    """A protocol that makes the call each time when the hook is called."""
+class Calling(EchoProtocol):
+    """Makes a call each time when one of its hooks is called."""
 
-    class Calling(EchoProtocol):
-        calls = 0
+    hook = ""
+    call: Callable[[EchoProtocol], object]
+    told: list[Outcome]
+    calls = 0
 
-        def _call(self) -> None:
+    def _called(self, hook: str) -> None:
+        if hook == self.hook:
             self.calls += 1
-            call(self)
+            type(self).call(self)
 
-        def reply(self, message: bytes) -> bytes | None:
-            if hook == "reply":
-                self._call()
-            return self.prefix + message
+    def reply(self, message: bytes) -> bytes | None:
+        self._called("reply")
+        return self.prefix + message
 
-        @property
-        def prefix(self) -> bytes:
-            if hook == "prefix":
-                self._call()
-            return b"> "
+    @property
+    def prefix(self) -> bytes:
+        self._called("prefix")
+        return b"> "
 
-        def opened(self) -> None:
-            if hook == "opened":
-                self._call()
+    def opened(self) -> None:
+        self._called("opened")
 
-        def peer_ended(self) -> None:
-            if hook == "peer_ended":
-                self._call()
+    def peer_ended(self) -> None:
+        self._called("peer_ended")
 
-        def idle(self, seconds: float) -> None:
-            if hook == "idle":
-                self._call()
+    def idle(self, seconds: float) -> None:
+        self._called("idle")
 
-        def ended(self, outcome: Outcome) -> None:
-            told.append(outcome)
-            if hook == "ended":
-                self._call()
+    def ended(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+        self._called("ended")
 
-    told: list[Outcome] = []
-    Calling.told = told  # type: ignore[attr-defined]
-    return Calling
+
+def calling(hook: str, call: Callable[[EchoProtocol], object]) -> type[Calling]:
+    return type("Calling", (Calling,), {"hook": hook, "call": staticmethod(call), "told": []})
 
 
 class ReentranceTests(ServerTestCase):
-    def converse(self, kind: type[EchoProtocol]) -> tuple[bytes, EchoProtocol]:
+    def converse(self, kind: type[Calling]) -> tuple[bytes, Calling]:
         """Send the pieces, idle, and finish, while the connection lives."""
         line, connection = self.line(kind, framing="line", idle_timeout=0.5)
         received = b""
@@ -104,10 +100,10 @@ class ReentranceTests(ServerTestCase):
     def test_the_connection_goes_on_or_ends_as_it_is_told(self) -> None:
         for hook, (name, (call, outcome)) in itertools.product(HOOKS, CALLS.items()):
             where = f"{name} in {hook}"
-            kind: Any = calling(hook, call)
+            kind = calling(hook, call)
             received, connection = self.converse(kind)
             self.assertEqual(self.flushLoggedErrors(), [], where)
-            self.assertGreater(connection.calls, 0, where)  # type: ignore[attr-defined]
+            self.assertGreater(connection.calls, 0, where)
             expected = Outcome.FINISHED if outcome is None or hook == "ended" else outcome
             self.assertEqual(kind.told, [expected], where)
             self.assertEqual(connection.factory.count, 0, where)
@@ -122,7 +118,7 @@ class ReentranceTests(ServerTestCase):
         """The client's FIN is known, and so are messages, while the application pauses."""
         for hook, (name, (call, outcome)) in itertools.product(("reply", "prefix"), CALLS.items()):
             where = f"{name} in {hook}"
-            kind: Any = calling(hook, call)
+            kind = calling(hook, call)
             factory = EchoFactory(clock=Clock(), framing="line", log="quiet")
             factory.protocol = kind
             connection, transport = factory.buildProtocol(None), StringTransport()

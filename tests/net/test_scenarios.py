@@ -597,9 +597,9 @@ def test_23_keep_alive(peer: Peer) -> None:
         assert 3 <= keep_alive_timer(server.port) <= 5.1
 
 
-def test_23_no_keep_alive_unasked(peer: Peer) -> None:
+def test_23_no_keep_alive_where_it_is_off(peer: Peer) -> None:
     need("ss")
-    server = peer.start()
+    server = peer.start("--keep-alive", "0")
     with server.connect() as client:
         client.sendall(b"hello")
         assert receive_exactly(client, 14) == b"Sending: hello"

@@ -1085,14 +1085,25 @@ async def test_keep_alive_sets_the_delay_an_interval_of_a_second_and_10_probes()
 
 @pytest.mark.parametrize("nagle", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_nagle_is_off_unless_asked_for_and_keep_alive_is_off(nagle):
-    factory = Recording(nagle=nagle)
+async def test_nagle_and_keep_alive_are_off_where_they_are_to_be(nagle):
+    factory = Recording(nagle=nagle, keep_alive=0)
     async with serving(factory) as address:
         with connect(address):
             await until(lambda: factory.count)
             handle = factory.only.transport.getHandle()
             assert bool(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is not nagle
             assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_keep_alive_begins_after_a_minute_by_default():
+    factory = Recording()
+    async with serving(factory) as address:
+        with connect(address):
+            await until(lambda: factory.count)
+            handle = factory.only.transport.getHandle()
+            assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 @pytest_twisted.ensureDeferred
