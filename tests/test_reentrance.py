@@ -114,6 +114,22 @@ class ReentranceTests(ServerTestCase):
             else:
                 self.assertTrue(REPLIES.startswith(received), where)
 
+    def test_an_end_that_waits_for_the_client_waits_for_all_replies(self) -> None:
+        class Resuming(EchoProtocol):
+            def reply(self, message: bytes) -> bytes | None:
+                self.resume()
+                return b">" * 1000 + message
+
+        line, connection = self.line(Resuming, framing="line", send_buffer=4096, linger=30)
+        count = 500
+        line.offer(b"a\n" * count)
+        connection.factory.end_all()
+        self.assertIsNone(connection.outcome)  # the client has to read first
+        received = line.receive_all()
+        self.assertEqual(received.count(b"a\n"), connection.messages)
+        self.assertEqual(connection.bytes_in, 2 * connection.messages)
+        self.assertTrue(line.at_end())
+
     def test_messages_that_waited_are_answered_once_and_in_order(self) -> None:
         """The client's FIN is known, and so are messages, while the application pauses."""
         for hook, (name, (call, outcome)) in itertools.product(("reply", "prefix"), CALLS.items()):

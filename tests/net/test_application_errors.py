@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,16 @@ from twisted.internet.defer import Deferred
 
 from echosvc import EchoProtocol, Outcome
 from echosvc.endpoints import server_endpoint
-from tests.harness import connect, in_thread, no_faults, receive_exactly, serving, until, within
+from tests.harness import (
+    LIMIT,
+    connect,
+    in_thread,
+    no_faults,
+    receive_exactly,
+    serving,
+    until,
+    within,
+)
 from tests.net.test_stream import Recorded, Recording
 from tests.net.test_tls import context
 from tests.test_certificates import issue
@@ -79,12 +89,16 @@ async def erring(factory: Recording, where: str) -> AsyncIterator[tuple[Any, lis
             faults.clear()
 
 
-def converse(address: Any, kind: str, data: bytes, size: int) -> tuple[bytes, str]:
+def converse(
+    address: Any, kind: str, data: bytes, size: int, finishes: bool = False
+) -> tuple[bytes, str]:
     """Send, and receive so many bytes; then give also how the connection ends, if it does."""
     received = bytearray()
     try:
         with client_of(address, kind) as client:
             client.sendall(data)
+            if finishes and kind == "tcp":
+                client.shutdown(socket.SHUT_WR)
             while piece := client.recv(1 << 16):
                 received += piece
                 if len(received) == size:
@@ -150,8 +164,11 @@ async def test_a_protocol_that_cannot_be_made_or_begun_is_a_reset(where):
 
 
 @pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("finishes", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_what_was_answered_before_an_error_arrives_before_the_reset(where, kind, later):
+async def test_what_was_answered_before_an_error_arrives_before_the_reset(
+    where, kind, finishes, later
+):
     class Failing(Recorded):
         def reply(self, message: bytes) -> Any:
             if message == b"bad\n":
@@ -163,7 +180,7 @@ async def test_what_was_answered_before_an_error_arrives_before_the_reset(where,
     factory = Recording(framing="line")
     factory.protocol = Failing
     async with erring(factory, where) as (address, _):
-        found = await in_thread(converse, address, kind, b"good\nbad\n", MUCH + 1)
+        found = await in_thread(converse, address, kind, b"good\nbad\n", MUCH + 1, finishes)
         await within(factory.when_idle())
     assert (len(found[0]), found[1]) == (MUCH, "reset")
     assert factory.outcomes == [Outcome.FAILED]
@@ -224,6 +241,43 @@ async def test_a_client_that_resets_while_its_reply_is_awaited_is_noticed(where,
         await within(factory.when_idle())
     assert factory.outcomes == [Outcome.RESET]
     assert len(cancelled) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_resume_from_within_a_reply_changes_nothing_for_a_client_that_reads_late(where, kind):
+    """Messages wait here, more of them and the client's end in the layer below."""
+
+    class Resuming(Recorded):
+        def reply(self, message: bytes) -> Any:
+            self.resume()
+            return b"%d " % self.replies + b"x" * 5000 + b"\n"
+
+    count = 2000
+    factory = Recording(framing="line")
+    factory.protocol = Resuming
+
+    def talk(address: Any) -> bytes:
+        with client_of(address, kind, 4096) as client:
+            client.sendall(b"a\n" * count)
+            if kind == "tcp":
+                client.shutdown(socket.SHUT_WR)
+            stuck.wait(LIMIT)
+            return b"".join(receive_lines(client, count))
+
+    stuck = threading.Event()
+    async with serving(factory, where) as address:
+        talking = in_thread(talk, address)
+        await until(lambda: factory.stuck)
+        stuck.set()
+        received = await talking
+    assert received == b"".join(b"%d " % n + b"x" * 5000 + b"\n" for n in range(1, count + 1))
+
+
+def receive_lines(client: socket.socket, count: int) -> Iterator[bytes]:
+    """So many lines, as they come."""
+    while count > 0 and (piece := client.recv(1 << 16)):
+        count -= piece.count(b"\n")
+        yield piece
 
 
 @pytest_twisted.ensureDeferred
