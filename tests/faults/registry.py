@@ -74,6 +74,6 @@ def program(name: str) -> str:
 
 def load() -> dict[str, Fault]:
     """All faults, in the order of the document."""
-    from tests.faults import crowds, inputs, programs, soak, system  # noqa: F401 (they enter themselves)
+    from tests.faults import crowds, hostile, inputs, programs, soak, system  # noqa: F401 (they enter themselves)
 
     return FAULTS
