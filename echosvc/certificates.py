@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,12 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from echosvc.pems import CertificateError, Pems, read_pair
+from echosvc.identity import Identity, Verifying, ascii_host
+from echosvc.pems import CertificateError, Pems, keys_of_openssl, read_pair
 from echosvc.report import log
 
 #: Versions of TLS that may be asked for as the least.
 TLS_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
-
-
-#: For TLS 1.2: forward secrecy and authenticated encryption, nothing else.
-_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ class ServerTLS:
         self._load = load
         self._pems = Pems()
         self._demands = Demands()
+        self._tried: frozenset[x509.Certificate] = frozenset()
         self.reload()
 
     def demand(self, demands: Demands) -> None:
@@ -86,7 +84,7 @@ class ServerTLS:
         :raises OSError: a file cannot be read.
         :raises CertificateError: something in one does not fit.
         """
-        self._read(demands)
+        self._read(replace(demands, client_ca=_absolute(demands.client_ca)))
 
     def reload(self) -> None:
         """Read all files again, for connections that come; where one is wrong, keep the old.
@@ -102,12 +100,19 @@ class ServerTLS:
         pems = Pems(self._pems.texts)
         contexts = self._load(pems)
         for context in contexts.values():
-            context.set_cipher_list(_CIPHERS)
             demands.put_on(context)
+        self._try(pems, contexts)
         pems.known = {}  # a key that is not there any more is not kept
         self._pems, self._demands = pems, demands
         self._context = next(iter(contexts.values()))
         return contexts
+
+    def _try(self, pems: Pems, leaves: Iterable[x509.Certificate]) -> None:
+        """Try each certificate that is new with its key, before a client does."""
+        for leaf in leaves:
+            if leaf not in self._tried and not pems.try_pair(leaf):
+                log.warn("no client of TLS 1.2 can be served with {name}", name=pems.name_of(leaf))
+        self._tried = frozenset(leaves)
 
     def getContext(self) -> SSL.Context:
         """The context of a client that asks for no name."""
@@ -131,6 +136,8 @@ def server_certificate(
     :raises OSError: a file cannot be read.
     :raises CertificateError: something is missing in them, or does not fit.
     """
+    key, certificate = _absolute(key), _absolute(certificate)
+    chain, parameters = _absolute(chain), _absolute(parameters)
 
     def load(pems: Pems) -> _Contexts:
         leaf = read_pair(pems, key, certificate, chain)
@@ -148,7 +155,13 @@ def certificates_by_name(directory: str) -> ServerTLS:
     :raises OSError: it cannot be read.
     :raises CertificateError: no certificate with its key is in it.
     """
-    return ServerTLS(lambda pems: _by_name(pems, directory))
+    where = _absolute(directory)
+    return ServerTLS(lambda pems: _by_name(pems, where))
+
+
+def _absolute(path: str) -> str:
+    """Give a path that is read again later: a daemon changes its directory meanwhile."""
+    return os.path.abspath(path) if path else ""
 
 
 def _by_name(pems: Pems, directory: str) -> _Contexts:
@@ -218,13 +231,15 @@ class Unverified:
     """What a client speaks TLS with that believes whoever answers.
 
     :param host: whom to ask for (SNI); an address cannot be asked for.
-    :param own: the client's certificate, as Twisted's ``CertificateOptions`` take it.
+    :param options: of Twisted's ``CertificateOptions``.
+    :raises OpenSSL.SSL.Error: OpenSSL does not take them.
     """
 
-    def __init__(self, host: str, own: dict[str, Any]) -> None:
-        self._context = ssl.CertificateOptions(**own).getContext()
+    def __init__(self, host: str, options: dict[str, Any]) -> None:
+        with keys_of_openssl():
+            self._context = ssl.CertificateOptions(**options).getContext()
         is_address = isIPAddress(host) or isIPv6Address(host)
-        self._name = b"" if is_address else host.encode("idna")
+        self._name = b"" if is_address else ascii_host(host).encode("ascii")
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
         """Make OpenSSL's side of one connection."""
@@ -240,11 +255,18 @@ def client_options(
     """Give what a client that verifies ``host`` is set up with; files as :class:`ClientTLS`.
 
     :raises OSError: a file cannot be read.
-    :raises CertificateError: something is missing in them.
+    :raises CertificateError: something is missing in them, or no certificate can be for
+        this host.
     """
-    own = _own(certificate, key)
-    trust = None if not roots else ssl.trustRootFromCertificates(_for_twisted(roots))
-    return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
+    options = _own(certificate, key)
+    options["trustRoot"] = (
+        ssl.trustRootFromCertificates(_for_twisted(roots)) if roots else ssl.platformTrust()
+    )
+    try:
+        identity = Identity(host)
+    except ValueError as error:
+        raise CertificateError(str(error)) from None
+    return Verifying(Unverified(host, options), identity)
 
 
 def _own(certificate: str, key: str) -> dict[str, Any]:
@@ -253,8 +275,9 @@ def _own(certificate: str, key: str) -> dict[str, Any]:
         return {}
     pems = Pems()
     leaf = read_pair(pems, key or certificate, certificate, "")
+    pems.try_pair(leaf)  # a client signs as a server does
     # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
-    own = {"certificate": leaf, "privateKey": pems.key_of(leaf)}
+    own = {"certificate": leaf, "privateKey": pems.openssl_key_of(leaf)}
     return {**own, "extraCertChain": pems.chain_of(leaf)}
 
 

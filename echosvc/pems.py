@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,10 +14,15 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from OpenSSL import SSL
+from cryptography.x509.oid import PublicKeyAlgorithmOID
+from OpenSSL import SSL, crypto
+
+from echosvc.handshake import try_handshake
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
+#: For TLS 1.2: forward secrecy and authenticated encryption, nothing else.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 
 
 class CertificateError(ValueError):
@@ -41,6 +47,7 @@ class Pems:
     texts: dict[bytes, Any] = field(default_factory=dict)
     certificates: list[x509.Certificate] = field(default_factory=list)
     _keys: dict[bytes, Any] = field(default_factory=dict)  # by their public halves
+    _key_texts: dict[bytes, bytes] = field(default_factory=dict)  # by the same
     _files: dict[x509.Certificate, str] = field(default_factory=dict)
     _named: dict[x509.Name, list[x509.Certificate]] = field(default_factory=dict)
 
@@ -54,16 +61,18 @@ class Pems:
             with _blamed(str(path)):
                 thing = self.known.get(block[0]) or _parsed(block[1], block[0])
                 self.texts[block[0]] = thing
-                self._add(thing, str(path))
+                self._add(thing, block[0], str(path))
 
-    def _add(self, thing: Any, path: str) -> None:
+    def _add(self, thing: Any, text: bytes, path: str) -> None:
         if isinstance(thing, x509.Certificate):
             self.certificates.append(thing)
             self._files.setdefault(thing, path)
             with suppress(*_FAULTS):  # OpenSSL takes names that are not as they should be
                 self._named.setdefault(thing.subject, []).append(thing)
         elif thing is not None:
-            self._keys.setdefault(_spki(thing.public_key()), thing)
+            public = _spki(thing.public_key())
+            self._keys.setdefault(public, thing)
+            self._key_texts.setdefault(public, text)
 
     def name_of(self, certificate: x509.Certificate) -> str:
         """Give its subject, or its file where that cannot be read."""
@@ -86,6 +95,17 @@ class Pems:
         with suppress(*_FAULTS):  # an authority's may be of a kind that is not known
             return self._keys.get(_spki(certificate.public_key()))
         return None
+
+    def openssl_key_of(self, certificate: x509.Certificate) -> Any:
+        """Give its private key as pyOpenSSL is to get it, which may be ``None``.
+
+        ``cryptography`` reads an RSASSA-PSS key as one of plain RSA, which does not go with
+        the certificate: OpenSSL itself has to read that.
+        """
+        if certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS:
+            return self.key_of(certificate)
+        text = self._key_texts[_spki(certificate.public_key())]
+        return crypto.load_privatekey(crypto.FILETYPE_PEM, text)
 
     def chain_of(self, certificate: x509.Certificate) -> list[Any]:
         """Give the certificates that lead from ``certificate`` to its root."""
@@ -114,6 +134,7 @@ class Pems:
         """
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_options(_OPTIONS)
+        context.set_cipher_list(_CIPHERS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_session_id(b"echosvc")  # or clients with certificates cannot resume
@@ -121,12 +142,37 @@ class Pems:
             context.use_certificate(leaf)
             for each in self.chain_of(leaf):
                 context.add_extra_chain_cert(each)
-            context.use_privatekey(self.key_of(leaf))
+            with keys_of_openssl():
+                context.use_privatekey(self.openssl_key_of(leaf))
+            context.check_privatekey()
         if parameters:
             Path(parameters).open().close()  # OpenSSL's error does not name the file
             with _blamed(parameters):
                 context.load_tmp_dh(os.fsencode(parameters))
         return context
+
+    def try_pair(self, leaf: x509.Certificate) -> bool:
+        """Try whether OpenSSL can use a certificate with its key.
+
+        :return: whether it can by TLS 1.2, too.
+        :raises CertificateError: it cannot.
+        """
+        context = self.context(leaf)
+        with self.blamed(leaf):
+            try_handshake(context)
+        try:
+            try_handshake(context, SSL.TLS1_2_VERSION)
+        except SSL.Error:  # some curves are of TLS 1.3 alone
+            return False
+        return True
+
+
+@contextmanager
+def keys_of_openssl() -> Iterator[None]:
+    """Let pyOpenSSL take a key that OpenSSL has read; it would rather have others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _parsed(kind: bytes, block: bytes) -> Any:

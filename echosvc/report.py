@@ -34,6 +34,19 @@ class TLSError(Exception):
     """TLS failed; the message says why in OpenSSL's words."""
 
 
+class VerificationError(TLSError):
+    """The server's certificate was refused.
+
+    :param why: what is wrong with it.
+    :param advice: what can be done; ``""`` = nothing is known.
+    """
+
+    def __init__(self, why: str, advice: str = "") -> None:
+        super().__init__(f"TLS: {why}" + (f" ({advice})" if advice else ""))
+        self.why = f"TLS: {why}"
+        self.advice = advice
+
+
 class Outcome(str, Enum):
     """How a connection ended: one word each, the same in logs and elsewhere."""
 

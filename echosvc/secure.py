@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ClientFactory
 from zope.interface import implementer
 
+from echosvc.identity import verify_readable, verifying
 from echosvc.tls import TLSTransport
 
 
@@ -36,7 +37,7 @@ class TLSFactory(ClientFactory):
     def __init__(self, factory: IProtocolFactory, creator: object, is_client: bool) -> None:
         self.wrappedFactory = factory
         self.is_client = is_client
-        self._creator: Any = creator
+        self._creator: Any = verifying(creator) if is_client else creator
 
     def begin(self, transport: TLSTransport) -> SSL.Connection:
         """Make OpenSSL's side of one connection."""
@@ -48,10 +49,25 @@ class TLSFactory(ClientFactory):
             connection.set_accept_state()
         return connection
 
+    def verify(self, connection: SSL.Connection) -> None:
+        """Return if the other end of a completed handshake is who it should be.
+
+        A client's creator may decide by a method ``verify_server(connection)``. A server's
+        demands were met in the handshake.
+
+        :raises Exception: it is not.
+        """
+        if self.is_client:
+            getattr(self._creator, "verify_server", verify_readable)(connection)
+
     @property
     def home(self) -> Any:
         """The factory whose limits hold; ``None`` where it is none of ours."""
         return getattr(self.wrappedFactory, "home", None)
+
+    def admitted(self, addr: IAddress | None) -> Any:
+        """Build what comes behind the PROXY header, if the client may come in."""
+        return self._build(addr)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Build what stands on the socket: TLS, or what reads the PROXY header before it."""
@@ -59,8 +75,9 @@ class TLSFactory(ClientFactory):
 
     def _build(self, addr: IAddress | None) -> Any:
         """Build the inner protocol and its transport."""
-        build = self.wrappedFactory.buildProtocol if self.home is None else self.home.admitted
-        inner = build(cast(IPv4Address, addr))
+        # Of one of ours, what comes behind the PROXY header; that may be TLS again.
+        factory = self.wrappedFactory
+        inner = getattr(factory, "admitted", factory.buildProtocol)(cast(IPv4Address, addr))
         if inner is None:
             return None
         transport = TLSTransport(inner)
@@ -78,7 +95,7 @@ class TLSFactory(ClientFactory):
 
 @implementer(IStreamServerEndpoint)
 class TLSListener:
-    """Listen for TLS over any other endpoint.
+    """Listen for TLS over any other endpoint, which may speak TLS itself.
 
     :param creator: the certificate, e.g. ``twisted.internet.ssl.CertificateOptions``.
     """
@@ -97,6 +114,11 @@ class TLSListener:
         """What it was made with."""
         return self._creator
 
+    @property
+    def creators(self) -> tuple[Any, ...]:
+        """The same, and those of what is below it, where that is TLS again."""
+        return (self._creator, *getattr(self._endpoint, "creators", ()))
+
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; fails as the endpoint below does."""
         return self._endpoint.listen(TLSFactory(protocolFactory, self._creator, is_client=False))
@@ -104,10 +126,15 @@ class TLSListener:
 
 @implementer(IStreamClientEndpoint)
 class TLSConnector:
-    """Connect by TLS over any other endpoint.
+    """Connect by TLS over any other endpoint, which may speak TLS itself.
+
+    Whatever ``creator`` is, the name that it was made for is verified before a byte of the
+    application is exchanged. A creator that wraps one of Twisted's may say whom it believes
+    by a method ``verify_server(connection)``, which raises to refuse.
 
     :param creator: whom to trust, e.g. ``optionsForClientTLS("example.com")``.
     :param timeout: seconds that the handshake may take.
+    :raises ValueError: it is for a host that no certificate can be for.
     """
 
     def __init__(
@@ -119,7 +146,7 @@ class TLSConnector:
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        self._creator = creator
+        self._creator = verifying(creator)
         self._timeout = timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:

@@ -139,8 +139,8 @@ class Layered(Sender):
 
     @property
     def holding(self) -> bool:
-        """Whether bytes were read that are not delivered yet."""
-        return self._layer.holding
+        """Whether bytes were read that are not delivered yet, by it or by one below it."""
+        return any(each.holding for each in _layers(self._layer))
 
     def deliver(self) -> None:
         """Deliver what was read already, and read no more."""
@@ -190,6 +190,13 @@ class Foreign(Sender):
     def abort(self) -> bool:
         """End the transport by the strongest means that it has."""
         return abort_transport(self._over)
+
+
+def _layers(top: object) -> Iterator[Layer]:
+    """Give the layers over a socket, such as TLS over TLS, the topmost first."""
+    while isinstance(top, Layer):
+        yield top
+        top = getattr(top, "transport", None)
 
 
 def _bottom(transport: object) -> tcp.Connection | None:

@@ -108,9 +108,9 @@ class EchoService(Service):
         Where a file is wrong, that is said, and its listener keeps the old ones.
         """
         for endpoint in self._endpoints:
-            creator = getattr(endpoint, "creator", None)
-            if isinstance(creator, ServerTLS):
-                self._reload(creator, str(endpoint))
+            for creator in getattr(endpoint, "creators", ()):
+                if isinstance(creator, ServerTLS):
+                    self._reload(creator, str(endpoint))
 
     def _reload(self, creator: ServerTLS, where: str) -> None:
         try:

@@ -9,7 +9,7 @@ encrypted goes to the kernel at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
@@ -18,13 +18,14 @@ from twisted.internet.interfaces import (
     IProtocol,
     ITransport,
 )
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.layer import LayerTransport
 from echosvc.records import RECORD, Records, whole_record
 from echosvc.report import TLSError
+from echosvc.transport import Layer
 
 if TYPE_CHECKING:
     from echosvc.secure import TLSFactory
@@ -53,7 +54,7 @@ class TLSTransport(LayerTransport):
     _paused = False
     _pumping = False
     _reason: Failure | None = None
-    _tls: SSL.Connection
+    _tls: Any = None  # OpenSSL's connection, from the start on
 
     def __init__(self, inner: IProtocol) -> None:
         super().__init__(inner)
@@ -65,10 +66,25 @@ class TLSTransport(LayerTransport):
     def connectionMade(self) -> None:
         """Begin the handshake."""
         self._begin()
-        self._tls = self.factory.begin(self)
+        try:
+            self._tls = self.factory.begin(self)
+        except Exception as error:
+            self._never_began(error)
+            return
         self._tls.set_app_data(self)
         self.wrappedProtocol.makeConnection(self)
         self._handshake()
+
+    def _never_began(self, error: Exception) -> None:
+        """There is no TLS to be had; the inner protocol does not hear of the connection.
+
+        :raises Exception: the same, on a server: nobody waits for the reason there.
+        """
+        self.wrappedProtocol = Protocol()
+        self._reason = Failure(TLSError(_words(error)))
+        self.abortConnection()
+        if not self.factory.is_client:
+            raise error
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt, unless the inner protocol has paused."""
@@ -97,12 +113,15 @@ class TLSTransport(LayerTransport):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, for TLS's reason where there is one."""
         self._read_over = self._write_over = True
-        self._tls.set_app_data(None)
+        if self._tls is not None:
+            self._tls.set_app_data(None)
         self._over(self._reason or reason)
 
-    def failVerification(self, reason: Failure) -> None:  # noqa: ARG002
-        """The server's certificate is not its own; the handshake fails next."""
-        self._reason = Failure(TLSError("TLS: the certificate is for another name or address"))
+    def failVerification(self, reason: Failure) -> None:
+        """The server's certificate is refused; the handshake fails next."""
+        if not reason.check(TLSError):
+            reason = Failure(TLSError("TLS: the certificate is for another name or address"))
+        self._reason = reason
 
     def _handshake(self) -> None:
         if self._read_over:  # the inner protocol has aborted already
@@ -112,10 +131,28 @@ class TLSTransport(LayerTransport):
         except SSL.WantReadError:
             self._flush()
             return
-        except SSL.Error as error:
+        except Exception as error:  # a creator's callbacks may raise anything
             self._fail(error)
             return
-        self._flush()
+        if self._verified():
+            self._flush()
+            self._open()
+
+    def _verified(self) -> bool:
+        """Whether the other end is who it should be; if not, it gets nothing more from us."""
+        try:
+            self.factory.verify(self._tls)
+        except TLSError as error:
+            self._reason = Failure(error)
+        except Exception as error:
+            self._reason = Failure(TLSError(_words(error)))
+        else:
+            return True
+        self.abortConnection()
+        return False
+
+    def _open(self) -> None:
+        """Let the inner protocol exchange bytes."""
         if self._paused:
             self._below.pauseProducing()
         self.ready = True
@@ -220,6 +257,8 @@ class TLSTransport(LayerTransport):
         self._paused = False
         if self.ready:
             self._pump()
+        if isinstance(self._below, Layer) and not self._paused:
+            self._below.deliver()
 
     def resumeProducing(self) -> None:
         """Deliver again, first what was read already."""
@@ -262,7 +301,7 @@ class TLSTransport(LayerTransport):
     @property
     def tls_version(self) -> str:
         """The protocol's version, e.g. ``TLSv1.3``."""
-        return self._tls.get_protocol_version_name()
+        return str(self._tls.get_protocol_version_name())
 
     @property
     def tls_peer(self) -> str:
@@ -281,7 +320,7 @@ class TLSTransport(LayerTransport):
 
     def getHandle(self) -> SSL.Connection:
         """OpenSSL's connection."""
-        return self._tls
+        return cast(SSL.Connection, self._tls)
 
 
 def _words(error: BaseException) -> str:

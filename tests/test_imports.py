@@ -19,7 +19,7 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 LOWER = (
     "_version", "framing", "prefix", "report", "config", "sweep", "deadlines", "transport",
     "replies", "batch", "stream", "group", "accepting", "flow", "sending", "layer",
-    "records", "tls", "link", "connection", "answering",
+    "records", "handshake", "identity", "tls", "link", "connection", "answering",
 )  # fmt: skip
 UPPER = ("server", "factory", "client", "service", "options", "cli")
 

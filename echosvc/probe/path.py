@@ -19,6 +19,7 @@ from echosvc.probe.line import Line
 from echosvc.probe.payload import Payload
 from echosvc.probe.settings import Settings
 from echosvc.probe.verify import Verifier
+from echosvc.report import VerificationError
 from echosvc.secure import TLSConnector
 
 _Result = TypeVar("_Result")
@@ -112,10 +113,12 @@ class Path:
         if isinstance(error, defer.TimeoutError):
             seconds = f"{self.settings.timeout:g} s"
             return f"no connection to {where} within {seconds}", self._silent()
+        if isinstance(error, VerificationError):
+            return f"no connection to {where}: {error.why}", error.advice
         name = error_name(error)
         if name.startswith("TLS"):
             why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
-            return f"no connection to {where}: {name}", "" if "verify" in name else why
+            return f"no connection to {where}: {name}", why
         why = self._silent() if name == "ETIMEDOUT" else _REASONS.get(name, "")
         return f"no connection to {where}: {name}", why
 
