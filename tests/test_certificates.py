@@ -6,8 +6,11 @@ import gc
 import ipaddress
 import os
 import shutil
+import subprocess
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +19,7 @@ from unittest import mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 from twisted.internet.testing import MemoryReactorClock
@@ -33,6 +36,7 @@ from echosvc.certificates import (
 from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
 from echosvc.options import one_line
 from echosvc.secure import TLSConnector, TLSListener
+from tests.harness import LIMIT, need
 
 PEM = serialization.Encoding.PEM
 
@@ -74,10 +78,14 @@ def issue(
     key: Any = None,
     authority: bool = False,
     purposes: tuple[x509.ObjectIdentifier, ...] = (),
+    begins: float = -1,
+    alternatives: bytes | None = None,
 ) -> Issued:
     """A fresh certificate for host names and addresses; without an issuer it signs itself.
 
     :param purposes: what alone it may be used for; none = for all.
+    :param begins: days from now on until it is valid.
+    :param alternatives: the subjectAltName as it is to stand there, DER.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     common = subject or (names[0] if names else "somebody")
@@ -86,17 +94,24 @@ def issue(
     above = name if issuer is None else issuer.certificate.subject
     builder = (
         x509.CertificateBuilder(above, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
+        .not_valid_before(now + timedelta(days=begins))
         .not_valid_after(now + timedelta(days=days))
     )
-    if names:
-        alternatives = x509.SubjectAlternativeName([_general(each) for each in names])
-        builder = builder.add_extension(alternatives, critical=False)
+    extension: x509.ExtensionType | None = None
+    if alternatives is not None:
+        oid = x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+        extension = x509.UnrecognizedExtension(oid, alternatives)
+    elif names:
+        extension = x509.SubjectAlternativeName([_general(each) for each in names])
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=False)
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     if authority:
         builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-    return Issued(builder.sign(key if issuer is None else issuer.key, hashes.SHA256()), key)
+    signer = key if issuer is None else issuer.key
+    edwards = isinstance(signer, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
+    return Issued(builder.sign(signer, None if edwards else hashes.SHA256()), key)
 
 
 def _general(name: str) -> x509.GeneralName:
@@ -169,11 +184,14 @@ def _carry(end: SSL.Connection, other: SSL.Connection) -> None:
 class Asking:
     """A client that verifies nothing, to see what it is shown."""
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, newest: int = 0) -> None:
         self._name = name
+        self._newest = newest
 
     def clientConnectionForTLS(self, _: object) -> SSL.Connection:
-        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_max_proto_version(self._newest)
+        connection = SSL.Connection(context, None)
         if self._name is not None:
             connection.set_tlsext_host_name(self._name.encode())
         return connection
@@ -185,6 +203,31 @@ def shown(server: Any, name: str | None = None) -> list[x509.Certificate]:
     chain = client.get_peer_cert_chain(as_cryptography=True)
     assert chain is not None
     return chain
+
+
+@contextmanager
+def said() -> Iterator[list[str]]:
+    """What is logged meanwhile."""
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield lines
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
+def _openssl(*words: str) -> bytes:
+    command = [need("openssl"), *words]
+    return subprocess.run(command, check=True, capture_output=True, timeout=LIMIT).stdout
+
+
+def ffdhe2048() -> bytes:
+    """Diffie-Hellman parameters (RFC 7919), PEM."""
+    return _openssl("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048")
 
 
 class CertificateTestCase(SynchronousTestCase):
@@ -260,6 +303,137 @@ class ServerTests(CertificateTestCase):
                 own = one.locked(None, traditional), one.certificate_pem
                 options = server_certificate(self.file("one.pem", *own))
                 self.assertEqual(shown(options), [one.certificate])
+
+    def pss(self, *parameters: str) -> tuple[str, str]:
+        """Files with an RSASSA-PSS key and its certificate, made by OpenSSL."""
+        key, own = self.file("pss.key"), self.file("pss.crt")
+        words = ["genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]
+        _openssl(*words, *parameters, "-out", key)
+        subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+        _openssl("req", "-x509", "-new", "-key", key, *subject, "-days", "9", "-out", own)
+        return key, own
+
+    def test_an_rsassa_pss_key_is_served_by_tls_1_2_and_1_3(self) -> None:
+        """As OpenSSL's own server does (RFC 8446, 4.2.3)."""
+        only_sha256 = ["-pkeyopt", "rsa_pss_keygen_md:sha256"]
+        only_sha256 += ["-pkeyopt", "rsa_pss_keygen_mgf1_md:sha256"]
+        for parameters in ((), (*only_sha256, "-pkeyopt", "rsa_pss_keygen_saltlen:32")):
+            key, own = self.pss(*parameters)
+            both = self.file("both.pem", Path(key).read_bytes(), Path(own).read_bytes())
+            self.file("names/a.pem", Path(both).read_bytes())
+            names = certificates_by_name(str(self.directory / "names"))
+            for server in (server_certificate(key, own), server_certificate(both), names):
+                found = x509.load_pem_x509_certificate(Path(own).read_bytes())
+                self.assertEqual(shown(server), [found])
+                meet(server, client_options("localhost", roots=own))
+                end, _ = meet(server, Asking(newest=SSL.TLS1_2_VERSION))
+                self.assertEqual(end.get_protocol_version_name(), "TLSv1.2")
+                server.reload()
+                meet(server, client_options("localhost", roots=own))
+
+    def test_a_client_may_have_one_too(self) -> None:
+        key, own = self.pss()
+        tree = Hierarchy("localhost")
+        server = server_certificate(self.file("s.pem", tree.leaf.pem, tree.middle.certificate_pem))
+        server.demand(Demands(client_ca=own))
+        roots = self.file("root.pem", tree.root.certificate_pem)
+        end, _ = meet(server, client_options("localhost", own, key, roots))
+        self.assertIsNotNone(end.get_peer_certificate())
+
+    def test_keys_of_tls_are_served_by_the_versions_that_have_them(self) -> None:
+        old = SSL.TLS1_2_VERSION
+        for key in (
+            ed25519.Ed25519PrivateKey.generate(),
+            ed448.Ed448PrivateKey.generate(),
+            ec.generate_private_key(ec.SECP521R1()),
+        ):
+            path = self.file("one.pem", issue("one.example", key=key).pem)
+            with said() as lines:
+                server = server_certificate(path)
+            self.assertEqual(lines, [])
+            self.assertEqual(meet(server, Asking())[0].get_protocol_version_name(), "TLSv1.3")
+            end, _ = meet(server, Asking(newest=old))
+            self.assertEqual(end.get_protocol_version_name(), "TLSv1.2")
+
+    def test_a_curve_of_tls_1_3_alone_is_served_and_that_is_said(self) -> None:
+        key = ec.generate_private_key(ec.BrainpoolP256R1())
+        path = self.file("one.pem", issue("one.example", key=key).pem)
+        with said() as lines:
+            server = server_certificate(path)
+        self.assertEqual(lines, ["no client of TLS 1.2 can be served with CN=one.example"])
+        meet(server, Asking())
+        with said() as lines:
+            server.reload()
+        self.assertEqual(lines, [])  # it is the same one
+
+    def test_a_key_that_tls_does_not_have_is_refused_at_once(self) -> None:
+        for key in (dsa.generate_private_key(2048), ec.generate_private_key(ec.SECP256K1())):
+            path = self.file("one.pem", issue("one.example", key=key).pem)
+            self.refused(f"{path}: OpenSSL cannot use it: no shared cipher", path)
+            self.file("names/a.pem", issue("a.example").pem)
+            named = self.file("names/one.pem", Path(path).read_bytes())
+            pattern = f"{named}: OpenSSL cannot use it: no shared cipher"
+            self.refused_string(f"tls:{self.directory}/names:0", pattern)
+            words = f"tls:localhost:8107:certificate={path}"
+            self.refused_string(words, f"{path}: OpenSSL cannot use it", client_endpoint)
+
+    def test_a_plain_rsa_key_for_an_rsassa_pss_certificate_is_refused(self) -> None:
+        """They are the same number, and OpenSSL takes them for two."""
+        key, own = self.pss()
+        plain = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+        one = Issued(issue("one.example").certificate, plain)
+        other = self.file("plain.key", one.key_pem)
+        self.refused(f"{own}: OpenSSL cannot use it", other, own)
+
+    def test_whatever_the_demands_every_pair_can_be_tried(self) -> None:
+        server = server_certificate(self.file("one.pem", issue("one.example").pem))
+        authority = self.file("ca.pem", issue(subject="authority", authority=True).certificate_pem)
+        server.demand(Demands("1.3", authority))
+        self.file("one.pem", issue("one.example").pem)
+        server.reload()
+
+    def test_a_pair_that_has_become_unusable_is_refused_and_the_old_one_stays(self) -> None:
+        old = issue("one.example")
+        path = self.file("one.pem", old.pem)
+        server = server_certificate(path)
+        self.file("one.pem", issue("one.example", key=dsa.generate_private_key(2048)).pem)
+        for _ in range(2):
+            with self.assertRaisesRegex(CertificateError, f"{path}: OpenSSL cannot use it"):
+                server.reload()
+            self.assertEqual(shown(server), [old.certificate])
+
+    def test_files_are_found_again_from_another_directory(self) -> None:
+        """A daemon changes its directory after the start."""
+        self.addCleanup(os.chdir, Path.cwd())
+        other = self.directory / "other" / "names"
+        other.mkdir(parents=True)
+        tree, parameters = Hierarchy("localhost"), ffdhe2048()
+        self.file("names/a.pem", tree.leaf.pem)
+        self.file("key.pem", tree.leaf.key_pem)
+        self.file("own.pem", tree.leaf.certificate_pem)
+        self.file("chain.pem", tree.middle.certificate_pem)
+        self.file("dh.pem", parameters)
+        authority = issue(subject="clients' authority", authority=True)
+        self.file("ca.pem", authority.certificate_pem)
+        os.chdir(self.directory)
+        servers = (
+            server_certificate("key.pem", "own.pem", "chain.pem", "dh.pem"),
+            certificates_by_name("names"),
+        )
+        for server in servers:
+            server.demand(Demands(client_ca="ca.pem"))
+        for name in ("key.pem", "own.pem", "ca.pem", "names/a.pem"):  # what an intruder may write
+            (other.parent / name).write_bytes(issue("intruder", authority=True).pem)
+        os.chdir(other.parent)
+        client = self.file("client.pem", issue(subject="client", issuer=authority).pem)
+        for server in servers:
+            server.reload()
+            _, end = meet(server, client_options("localhost", client, roots=self.roots_of(tree)))
+            self.assertEqual(end.get_peer_certificate(as_cryptography=True), tree.leaf.certificate)
+
+    def roots_of(self, tree: Hierarchy) -> str:
+        both = tree.root.certificate_pem, tree.middle.certificate_pem
+        return self.file("roots.pem", *both)
 
     def test_the_chain_is_sent_from_the_leaf_to_the_root_however_the_file_has_it(self) -> None:
         tree = Hierarchy("a.example")
@@ -664,17 +838,12 @@ class DemandTests(CertificateTestCase):
 
     def test_that_one_has_expired_is_said_once_at_each_reading(self) -> None:
         self.file("s.pem", issue("old.example", days=-0.5).pem)
-        lines: list[str] = []
-
-        def observe(event: Any) -> None:
-            lines.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
-        server = self.demanding()
+        with said() as lines:
+            server = self.demanding()
         self.assertEqual(lines, ["a certificate has expired: CN=old.example"])
-        server.reload()
-        self.assertEqual(len(lines), 2)
+        with said() as lines:
+            server.reload()
+        self.assertEqual(len(lines), 1)
 
     def test_nothing_is_left_of_what_was_replaced(self) -> None:
         self.file("names/a.pem", self.tree.leaf.pem)
