@@ -241,13 +241,13 @@ _FAULTS = {
     7: "its signature is wrong",
     22: "its chain is too long",
     23: "it is revoked",
-    24: "its issuer is no authority",
+    24: "it has signed another, and is no authority",
     26: "it is not for servers",
     28: "it is rejected",
     66: "its key is too weak",
     67: "the key of its authority is too weak",
     68: "the hash of its signature is too weak",
-    79: "its issuer is no authority",
+    79: "it has signed another, and is no authority",
 }
 
 
@@ -264,7 +264,7 @@ def _chain_refusal(fault: int, certificate: x509.Certificate) -> VerificationErr
     elif fault == _SELF_SIGNED:
         why, advice = "it is signed by itself, by no authority that is trusted", _TRUST
     elif fault == _ROOT:
-        why, advice = "its authority is not trusted", _TRUST
+        why, advice = "it is an authority that is not trusted", _TRUST
     elif fault in _UNKNOWN:
         why = f"its issuer {_name(lambda: certificate.issuer)} is unknown"
         advice = f"{_TRUST}; or the server does not send its whole chain"
