@@ -25,7 +25,7 @@ from echosvc.tls import TLSError
 from tests.harness import LIMIT, in_thread, no_faults, turn, until, within
 from tests.harness import connect as dial
 from tests.net.test_stream import HIGH_WATER, MARK, MIB, Recording, all_gone, payload, unmarked
-from tests.net.test_tls import ANY, ENCRYPTION, Peer, context, receive_to_end
+from tests.net.test_tls import ANY, ENCRYPTION, Peer, context, receive_to_end, unread
 from tests.test_certificates import Issued, issue
 
 AUTHORITY = issue(subject="clients' authority", authority=True)
@@ -249,6 +249,29 @@ async def test_our_own_end_answers_all_that_either_layer_has_read(end, files):
         await all_gone(factory, 10)
     assert heard == (b"P" * 1000 + b"a\n") * (connection.bytes_in // 2)
     assert connection.bytes_in > 3 * 16384  # more than one layer holds of a record
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_own_end_answers_what_the_lower_layer_alone_has_read(files):
+    """Each write is one record in both, so that the upper layer has none in stock."""
+    prefix, messages = b"P" * 70_000, [b"%100d" % number for number in range(200)]
+    factory = Recording(prefix=prefix, linger=LIMIT, pause_on_connect=True)
+    async with serving(factory, nested(files)) as address:
+        client = await within(connect(to_nested(address, files)))
+        await until(lambda: factory.count and not factory.only._waiting)
+        connection = factory.only
+        for message in messages:
+            client.write(message)
+        await until(lambda: unread(connection) >= 200 * (100 + 2 * 22))
+        client.pause()
+        connection.resume()  # one read takes it all
+        await until(lambda: factory.stuck)
+        factory.end_all()
+        client.resume()
+        heard = await receive_to_end(client)
+        await all_gone(factory, 10)
+    assert heard == b"".join(prefix + message for message in messages)
+    assert factory.outcomes == [Outcome.DRAINED]
 
 
 @pytest_twisted.ensureDeferred
