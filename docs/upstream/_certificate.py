@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import ssl
@@ -17,3 +17,9 @@ def server_options():
     builder = builder.public_key(key.public_key()).serial_number(1)
     builder = builder.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
     return ssl.CertificateOptions(privateKey=key, certificate=builder.sign(key, hashes.SHA256()))
+
+
+def trusting(options):
+    """Give what a client is set up with that trusts the certificate of such options."""
+    pem = options.certificate.public_bytes(serialization.Encoding.PEM)
+    return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem)])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from echosvc.proxy import build
@@ -23,6 +23,7 @@ from tests.harness import (
     Server,
     connect,
     environment,
+    need,
     receive_all,
     receive_exactly,
     running,
@@ -579,3 +580,97 @@ def test_wrong_words_are_one_line_and_status_1(
     )  # fmt: skip
     assert done.stderr == f"echosvc: {complaint.replace('EMPTY', str(empty))}\n"
     assert (done.returncode, done.stdout) == (1, "")
+
+
+# -- certificates that cannot be served ----------------------------------------------------
+
+
+def refused(*words: str, **how: Any) -> str:
+    """What a server says that does not start."""
+    done = subprocess.run(
+        [*TWISTD, "echosvc", *words],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, env=environment(),
+        **how,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_key_that_tls_does_not_have_is_told_at_the_start(own: Files) -> None:
+    own.server.write_bytes(issue("localhost", key=dsa.generate_private_key(2048)).pem)
+    said = f"{own.server}: OpenSSL cannot use it: no shared cipher"
+    assert refused("--listen", own.listen) == f"echosvc: --listen {own.listen!r}: {said}\n"
+
+
+def test_and_at_a_reload_where_the_old_one_stays(own: Files) -> None:
+    with running("--listen", own.listen) as server:
+        before = shown(server)
+        own.server.write_bytes(issue("localhost", key=dsa.generate_private_key(2048)).pem)
+        server.signal(signal.SIGHUP)
+        line = server.wait_line("Server Error")
+        said = f"{own.server}: OpenSSL cannot use it: no shared cipher"
+        assert line.endswith(f"127.0.0.1:0 keeps its certificate: {said}")
+        assert shown(server) == before
+
+
+def test_an_rsassa_pss_key_is_served(own: Files, version: ssl.TLSVersion) -> None:
+    key, certificate = own.place / "pss.key", own.place / "pss.crt"
+    kind = ["-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    for words in (
+        ["genpkey", *kind, "-out", str(key)],
+        [
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            str(key),
+            "-days",
+            "9",
+            *subject,
+            "-out",
+            str(certificate),
+        ],
+    ):
+        subprocess.run([need("openssl"), *words], check=True, capture_output=True, timeout=LIMIT)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    settings = ssl.create_default_context(cafile=certificate)
+    settings.minimum_version = settings.maximum_version = version
+    with running("--listen", listen) as server:
+        for count in range(2):
+            with tls(server, settings, "localhost") as client:
+                assert ask(client) == b"Sending: x"
+            reload(server, count + 1)
+
+
+# -- files that are named from where it was started ------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ssl", "tls"])
+def test_a_reload_reads_the_files_of_the_start_whatever_the_directory_is_then(
+    kind: str, own: Files
+) -> None:
+    elsewhere = own.place / "elsewhere"
+    own.write("names/a.pem", own.of_server())
+    for name in ("server.pem", "names/a.pem"):
+        (elsewhere / name).parent.mkdir(exist_ok=True, parents=True)
+        (elsewhere / name).write_bytes(issue("intruder").pem)
+    (elsewhere / "ca.pem").write_bytes(own.root.certificate_pem)
+    listen = {"ssl": "ssl:0:privateKey=server.pem", "tls": "tls:names:0"}[kind]
+    words = "--listen", f"{listen}:interface=127.0.0.1", "--tls-client-ca", "ca.pem"
+    with running(*words, twistd=("--rundir", str(elsewhere)), cwd=own.place) as server:
+        client = context(own.client)
+        for name in ("server.pem", "names/a.pem"):
+            renewed = own.of_server()
+            own.write(name, renewed)
+            reload(server, 1 + (name != "server.pem"))
+        with tls(server, client) as end:
+            assert ask(end) == b"Sending: x"
+            if kind == "tls":
+                assert end.getpeercert(True) == der(renewed)
+        nothing(server, context())
+        own.server.unlink()
+        (own.place / "names" / "a.pem").unlink()
+        server.signal(signal.SIGHUP)
+        assert str(own.place) in server.wait_line("Server Error")
