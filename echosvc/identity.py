@@ -68,15 +68,14 @@ class Identity:
         try:
             verify_service_identity(extract_patterns(certificate), [self._id], [])
         except NameMismatch:
-            raise self._refusal(f"it names {_listed(certificate)}") from None
+            why = f"it names {_listed(certificate)}, not {escaped(self._host)}"
+            raise _refusal(why, "--server-name NAME asks for another name") from None
         except Exception as error:
-            raise self._refusal(_unreadable(certificate, error)) from None
+            raise _refusal(_unreadable(certificate, error)) from None
 
-    def _refusal(self, why: str) -> VerificationError:
-        return VerificationError(
-            f"the certificate is for another name or address: {why}, not {escaped(self._host)}",
-            "--server-name NAME asks for another name",
-        )
+
+def _refusal(why: str, advice: str = "the server needs one that names it") -> VerificationError:
+    return VerificationError(f"the certificate is for another name or address: {why}", advice)
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -165,15 +164,13 @@ def verify_readable(connection: SSL.Connection) -> None:
     shared = getattr(connection.get_context(), "_verify_helper", None)
     if own is shared or not connection.get_verify_mode() & SSL.VERIFY_PEER:
         return
-    certificate = _shown_by(connection)
+    certificate, error = _shown_by(connection), Exception()
     try:
-        readable = bool(extract_patterns(certificate))
-    except Exception as error:
-        why = _unreadable(certificate, error)
-    else:
-        why = "" if readable else _unreadable(certificate, ValueError())
-    if why:
-        raise VerificationError(f"the certificate is for another name or address: {why}")
+        if extract_patterns(certificate):
+            return
+    except Exception as raised:
+        error = raised
+    raise _refusal(_unreadable(certificate, error))
 
 
 def _shown_by(connection: SSL.Connection) -> x509.Certificate:
