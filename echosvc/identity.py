@@ -101,7 +101,7 @@ def _unreadable(certificate: x509.Certificate, error: Exception) -> str:
     """Say why the names in a certificate could not be compared."""
     try:
         if not _names(certificate):
-            return "it names no host (no subjectAltName; the common name does not count)"
+            return "it names no host: it has no subjectAltName, and its common name does not count"
         return f"it names {_listed(certificate)}, which cannot be read"
     except Exception:
         return f"its names cannot be read ({escaped(str(error), 100)})"

@@ -261,7 +261,7 @@ async def test_an_exception_of_a_creator_is_the_failure_of_the_attempt(creator, 
 STRANGER = issue(subject="stranger", authority=True)
 #: Kind -> the certificate, what is said of it, what to do.
 SAID: dict[str, tuple[Issued, str, str]] = {
-    "no names": (of_root(), ANOTHER + "it names no host (no subjectAltName", "names it"),
+    "no names": (of_root(), ANOTHER + "it names no host: it has no subjectAltName", "names it"),
     "star": (of_root("*"), ANOTHER + "it names '*', which cannot be read", "names it"),
     "another name": (
         of_root("a.example", "192.0.2.7"),
