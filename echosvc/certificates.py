@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from echosvc.hosts import server_name
 from echosvc.identity import Identity, Verifying, ascii_host
 from echosvc.pems import CertificateError, Pems, keys_of_openssl, read_pair
 from echosvc.report import log
@@ -220,7 +221,7 @@ class ClientTLS:
         :raises OSError: a file cannot be read.
         :raises CertificateError: something is missing in them.
         """
-        name = self.server_name or host
+        name = server_name(self.server_name or host)
         if self.insecure:
             return Unverified(name, _own(self.certificate, self.key))
         return client_options(name, self.certificate, self.key, self.roots)

@@ -1,0 +1,145 @@
+"""Names and addresses of hosts: what the resolver, the kernel and TLS are given. No Twisted.
+
+Which names exist is the resolver's business: /etc/hosts, Docker's and other resolvers know
+names that are no host names by RFC 952, such as ``my_echo``. What is refused here is what
+no resolver can be asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+#: Longest label and longest name without its final dot, bytes (RFC 1035, 2.3.4).
+_LONGEST_LABEL, _LONGEST_NAME = 63, 253
+#: Characters with which a URL or an endpoint string was taken for a name.
+_NEVER = frozenset(' "/\\@?#[]:<>')
+
+
+class HostError(ValueError):
+    """What is neither a name that a resolver can be asked for nor an address."""
+
+
+class ZoneError(OSError):
+    """An IPv6 zone that this machine has not."""
+
+
+def ascii_host(host: str) -> str:
+    """Return a name as the resolver is asked for it, or an address as it is.
+
+    A name in ASCII stays as it is; of another one each label is encoded by IDNA after the
+    mapping of UTS 46, which turns upper case into lower. Labels that IDNA 2008 does not
+    allow (``i❤``) are encoded all the same, as browsers do.
+
+    :raises HostError: it is neither a name nor an address.
+    """
+    name = host if host.isascii() else ".".join(map(_ascii_label, _mapped(host).split(".")))
+    if not is_address(name) and not _is_name(name):
+        raise HostError(f"{host!r} is no host name and no address")
+    return name
+
+
+def _mapped(host: str) -> str:
+    import idna  # late: its tables are large, and few names need them
+
+    try:
+        return idna.uts46_remap(host, std3_rules=False)
+    except UnicodeError:
+        raise HostError(f"{host!r} is no host name and no address") from None
+
+
+def _ascii_label(label: str) -> str:
+    if label.isascii():
+        return label
+    import idna
+
+    try:
+        return idna.alabel(label).decode("ascii")
+    except UnicodeError:
+        return f"xn--{label.encode('punycode').decode('ascii')}"
+
+
+def _is_name(name: str) -> bool:
+    whole = name.removesuffix(".")
+    labels = whole.split(".")
+    readable = name.isprintable() and not _NEVER & set(name)
+    fits = len(whole) <= _LONGEST_NAME and all(0 < len(each) <= _LONGEST_LABEL for each in labels)
+    return readable and fits
+
+
+def is_host(host: str) -> bool:
+    """Return whether a resolver can be asked for this, or it is an address."""
+    try:
+        ascii_host(host)
+    except HostError:
+        return False
+    return True
+
+
+def is_address(text: str) -> bool:
+    """Return whether this is an IPv4 address or an IPv6 address, which may have a zone."""
+    return is_ipv6(text) or _is_numeric(text, 4)
+
+
+def is_ipv6(text: str) -> bool:
+    """Return whether this is an IPv6 address; it may have a zone (RFC 4007, 11)."""
+    address, percent, zone = text.partition("%")
+    return _is_numeric(address, 6) and (_is_zone(zone) or not percent)
+
+
+def _is_zone(text: str) -> bool:
+    return bool(text) and text.isprintable() and not (_NEVER | {"%"}) & set(text)
+
+
+def _is_numeric(text: str, version: int) -> bool:
+    try:
+        return "%" not in text and ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
+
+
+def without_zone(address: str) -> str:
+    """Return an address as certificates have it."""
+    return address.partition("%")[0]
+
+
+def server_name(host: str) -> str:
+    """Return whom a TLS client of ``host`` asks for (SNI) and verifies.
+
+    A name goes without its final dot (RFC 6066, 3), encoded where it is not ASCII; an
+    address without its zone, which is this machine's own.
+
+    :raises HostError: it is neither a name nor an address.
+    """
+    name = ascii_host(host)
+    return without_zone(name) if is_address(name) else name.removesuffix(".")
+
+
+def numbered(address: str) -> str:
+    """Return an address whose zone, if it has one, is the interface's number.
+
+    getaddrinfo() knows names of zones for link-local addresses alone.
+
+    :raises ZoneError: there is no such interface.
+    """
+    host, percent, zone = address.partition("%")
+    return f"{host}%{_index(zone)}" if percent else address
+
+
+def _index(zone: str) -> int:
+    try:
+        return socket.if_nametoindex(zone)
+    except (OSError, ValueError):
+        pass
+    try:
+        index = int(zone)
+        socket.if_indextoname(index)
+    except (OSError, ValueError, OverflowError):
+        raise ZoneError(errno.ENODEV, f"there is no network interface {zone!r}") from None
+    return index
+
+
+def with_port(host: str, port: int) -> str:
+    """Return host and port as people write them: ``[::1]:80``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
