@@ -71,7 +71,7 @@ examples:
   echosvc send --to unix:/run/echo.sock --prefix "" hello
   echosvc send --to tls:localhost:9443 --ca ca.pem --cert me.pem --key me.key hello
   echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
-  echosvc check tcp:192.0.2.7:9000             what the path to it does to bytes
+  echosvc check 192.0.2.7:9000                 what the path to it does to bytes
   echosvc demo                                 the tutorial's three clients at once
 
 exit status: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted

@@ -1,22 +1,31 @@
-"""Endpoint strings to endpoints: Twisted's language, with our own TCP and UNIX sockets."""
+"""Endpoint strings to endpoints: Twisted's language, with our own TCP and UNIX sockets.
+
+Short forms and URLs are described in :mod:`echosvc.language`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
 from twisted.internet import endpoints
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import getPlugins
 
 from echosvc.certificates import ClientTLS, certificates_by_name, server_certificate
+from echosvc.connecting import TCPConnector, attempted_address
+from echosvc.hosts import ascii_host, is_address, is_ipv6, with_port
 from echosvc.inherited import InheritedListener, find
-from echosvc.language import EndpointError, built, number, tokens
+from echosvc.language import EndpointError, Forms, Tokens, built, number, short_form, tokens
 from echosvc.listeners import BACKLOG, TCPListener, UNIXListener, error_name, file_fault, unix_name
 from echosvc.proxying import ProxyingEndpoint
 from echosvc.secure import TLSConnector, TLSListener
@@ -25,25 +34,43 @@ from echosvc.secure import TLSConnector, TLSListener
 LONGEST_PATH = 107
 
 
+#: Kinds that are not asked of Twisted; each is for clients, listeners, or both.
+_KINDS = frozenset(("tcp", "tcp6", "unix", "ssl", "tls", "systemd", "stdio", "haproxy"))
+
+
+def _is_kind(interface: Any, kind: str) -> bool:
+    """Return whether this is a kind of endpoint, of Twisted's or of a plugin."""
+    if kind in _KINDS:
+        return True
+    is_word = re.fullmatch(r"[\w-]+", kind)  # to read the plugins takes a while
+    return bool(is_word) and any(each.prefix == kind for each in getPlugins(interface))
+
+
+_LISTENERS = Forms(
+    partial(_is_kind, IStreamServerEndpointStringParser),
+    ("tcp", "tcp6", "ssl", "tls"),
+    "PORT, HOST:PORT, [IPV6]:PORT, tcp:PORT, ssl:PORT:privateKey=FILE:certKey=FILE,"
+    " tls:DIRECTORY:PORT or unix:PATH",
+)
+_CONNECTORS = Forms(
+    partial(_is_kind, IStreamClientEndpointStringParserWithReactor),
+    ("tcp", "ssl", "tls"),
+    "PORT, HOST:PORT, [IPV6]:PORT, tcp:HOST:PORT, tls:HOST:PORT or unix:PATH",
+)
+
+
 def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
-    """Read a Twisted server endpoint string.
+    """Read a server endpoint string: Twisted's, a short form or a URL.
 
     :raises EndpointError: it cannot be understood, or a file that it names not read.
     """
-    kind, words, options = tokens(description)
+    kind, words, options = _server_tokens(description)
     try:
-        if kind in ("tcp", "tcp6"):
-            return built(_TCP[kind], reactor, words, options)
-        if kind == "unix":
-            return built(_unix, reactor, words, options)
-        if kind != kind.lower():
-            raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
+        if kind in _SERVERS:
+            build, form = _SERVERS[kind]
+            return built(build, reactor, words, options, form)
         if kind == "stdio":
             raise EndpointError("standard input and output are one stream, not a listener")
-        if kind == "systemd":
-            return built(_systemd, reactor, words, options)
-        if kind in _TLS:
-            return built(_TLS[kind], reactor, words, options)
         if kind == "haproxy":  # Twisted's wrapper hides the client's half-close
             raise EndpointError("haproxy: loses what is due when a client ends; not supported")
         return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
@@ -53,17 +80,39 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
         raise EndpointError(_why(error)) from None
 
 
+def _server_tokens(description: str) -> Tokens:
+    short = short_form(description, _LISTENERS)
+    if short is None:
+        return tokens(description)
+    kind, host, port = short
+    if kind in ("ssl", "tls"):
+        raise EndpointError(
+            f"a listener for TLS needs certificates: write ssl:{port}:privateKey=FILE:certKey=FILE"
+            f" or tls:DIRECTORY:{port}{_interface(host)}"
+        )
+    return kind, [port], {} if host in ("", "*") else {"interface": host}
+
+
+def _interface(host: str) -> str:
+    if host in ("", "*"):
+        return ""
+    return f", and :interface={f'[{host}]' if is_ipv6(host) else host}"
+
+
 def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPListener:
+    if re.fullmatch("[0-9]+", interface) and not re.fullmatch("[0-9]+", port):
+        host = f"[{port}]" if is_ipv6(port) else port
+        raise EndpointError(f"the port comes first: write tcp:{interface}:interface={host}")
     numbers = number("port", port, 0, 65535), number("backlog", backlog, 1)
-    return TCPListener(reactor, interface, *numbers)
+    return TCPListener(reactor, ascii_host(interface) if interface else None, *numbers)
 
 
 def _tcp6(
     reactor: Any, port: str, interface: str = "::", backlog: str = str(BACKLOG)
 ) -> TCPListener:
-    if ":" not in interface:
-        raise EndpointError(f"interface must be an IPv6 address, not {interface!r}")
-    return _tcp(reactor, port, interface, backlog)
+    if is_address(interface) and not is_ipv6(interface):
+        raise EndpointError(f"interface must be an IPv6 address or a name, not {interface!r}")
+    return replace(_tcp(reactor, port, interface or "::", backlog), only_ipv6=True)
 
 
 def _ssl(
@@ -86,16 +135,10 @@ def _tls(
     path: str,
     port: str = "443",
     backlog: str = str(BACKLOG),
-    interface: str = "::",
+    interface: str = "",
 ) -> TLSListener:
-    if not path:
-        raise EndpointError("the directory's path is empty")
     below = _tcp(reactor, port, interface, backlog)
     return TLSListener(below, certificates_by_name(path))
-
-
-_TLS: dict[str, Callable[..., TLSListener]] = {"ssl": _ssl, "tls": _tls}
-_TCP = {"tcp": _tcp, "tcp6": _tcp6}
 
 
 def _unix(
@@ -106,11 +149,28 @@ def _unix(
     lockfile: str = "",  # noqa: ARG001
 ) -> UNIXListener:
     """``lockfile`` is understood and needless: a path's state is found by connecting."""
-    if address in ("", "@"):
-        raise EndpointError("the path is empty")
+    address = _unix_path(address)
     if not re.fullmatch("[0-7]{3,4}", mode):
         raise EndpointError(f"mode must be octal permission bits such as 660, not {mode!r}")
     return UNIXListener(reactor, address, int(mode, 8), number("backlog", backlog, 1))
+
+
+def _unix_path(text: str) -> str:
+    """Check a path; of a URL such as ``unix:///run/echo.sock`` it is what follows ``//``.
+
+    :raises EndpointError: no socket can have it.
+    """
+    path = text[2:] if text.startswith("//") else text
+    if path is not text and not path.startswith(("/", "@")):
+        raise EndpointError(f"a URL's path begins with a third slash: unix:///{path}")
+    if path in ("", "@"):
+        raise EndpointError("the path is empty")
+    name = os.fsencode(unix_name(path))
+    if b"\0" in name[1:] or path.startswith("\0"):
+        raise EndpointError("the path holds a NUL; an abstract name is written @NAME")
+    if len(name) > LONGEST_PATH:
+        raise EndpointError(f"the path is longer than {LONGEST_PATH} bytes")
+    return path
 
 
 def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") -> InheritedListener:
@@ -119,12 +179,38 @@ def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") ->
     return InheritedListener(reactor, find(index, name))
 
 
+_SERVERS: dict[str, tuple[Callable[..., IStreamServerEndpoint], str]] = {
+    "tcp": (_tcp, "tcp:PORT or tcp:PORT:interface=ADDRESS"),
+    "tcp6": (_tcp6, "tcp6:PORT or tcp6:PORT:interface=ADDRESS"),
+    "unix": (_unix, "unix:PATH or unix:PATH:mode=660"),
+    "ssl": (_ssl, "ssl:PORT:privateKey=FILE:certKey=FILE"),
+    "tls": (_tls, "tls:DIRECTORY:PORT"),
+    "systemd": (_systemd, "systemd:name=NAME or systemd:index=NUMBER"),
+}
+
+
 def _why(error: Exception) -> str:
+    """Say what is wrong in words, also where Python's own speak of calls and codecs."""
     if isinstance(error, OSError) and error.filename is not None:
         return file_fault(error)
-    if isinstance(error, TypeError):  # a call with wrong arguments, of Twisted's
-        return re.sub(r"^[\w.<>]+\(\) (got )?", "", str(error))
-    return error_name(error)
+    if isinstance(error, UnicodeError) or "null byte" in str(error):
+        return "it has a character that no name of a file or host has"
+    if isinstance(error, TypeError):  # a call with wrong arguments, of a plugin's
+        return _wrong_call(str(error))
+    if found := re.search(r"invalid literal for \w+\(\).*: (.*)", str(error)):
+        return f"{found[1]} is no number"
+    if isinstance(error, (ValueError, OSError)) and str(error):
+        return error_name(error)
+    return "its kind cannot use it"
+
+
+def _wrong_call(text: str) -> str:
+    named = " and ".join(re.findall(r"'([^']*)'", text))
+    if "missing" in text and named:
+        return f"missing: {named}"
+    if "unexpected" in text:
+        return f"unknown argument {named!r}"
+    return f"{named} is given twice" if "multiple" in text else "it has a word too many"
 
 
 @dataclass(frozen=True)
@@ -133,25 +219,20 @@ class Target:
 
     :ivar endpoint: how.
     :ivar name: the address for people, e.g. ``127.0.0.1:8107``.
+    :ivar tcp: what makes the TCP connections below TLS and PROXY headers, if anything does.
     """
 
     endpoint: IStreamClientEndpoint
     name: str
+    tcp: TCPConnector | None = None
 
-    def numeric(self) -> str:
-        """Give the address that the name stands for, an IPv4 one where it has one.
+    def where(self, error: BaseException) -> str:
+        """Return the address at which connecting failed with this; the name if none is known.
 
-        Asks the resolver and waits: for the words of a failed attempt.
+        A TLS handshake fails at the address of the newest connection.
         """
-        host, colon, port = self.name.rpartition(":")
-        if not colon or not port.isdecimal():
-            return self.name
-        try:
-            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return self.name
-        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return f"[{address[0]}]:{port}" if family == socket.AF_INET6 else f"{address[0]}:{port}"
+        latest = self.tcp.latest if self.tcp else ""
+        return attempted_address(error) or latest or self.name
 
 
 _Client = Callable[..., Target]
@@ -160,7 +241,7 @@ _Client = Callable[..., Target]
 def client_endpoint(
     reactor: Any, description: str, tls: ClientTLS | None = None, send_proxy: int = 0
 ) -> Target:
-    """Read a Twisted client endpoint string.
+    """Read a client endpoint string: Twisted's, a short form or a URL.
 
     ``tcp:`` takes names, for which IPv6 and IPv4 are tried, and addresses of both.
 
@@ -168,23 +249,36 @@ def client_endpoint(
     :param send_proxy: version of the PROXY header to be sent first; 0 = none.
     :raises EndpointError: it cannot be understood, or a file that it names not read.
     """
-    kind, words, options = tokens(description)
+    kind, words, options = client_tokens(description)
     try:
         if kind == "tls":
             secure: _Client = partial(_tls_client, tls or ClientTLS(), send_proxy)
-            return built(secure, reactor, words, options)
+            return built(secure, reactor, words, options, "tls:HOST:PORT")
         if kind in _CLIENTS:
-            return _proxying(built(_CLIENTS[kind], reactor, words, options), send_proxy)
-        if kind == "ssl":
-            raise EndpointError("ssl: verifies no certificate; use tls:HOST:PORT")
-        if kind != kind.lower():
-            raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
+            build, form = _CLIENTS[kind]
+            return _proxying(built(build, reactor, words, options, form), send_proxy)
+        if kind in _KINDS:
+            raise EndpointError(f"{kind}: is for listeners: write {_CONNECTORS.advice}")
         target = Target(endpoints.clientFromString(reactor, description), description)
         return _proxying(target, send_proxy)
     except EndpointError:
         raise
     except Exception as error:
         raise EndpointError(_why(error)) from None
+
+
+def client_tokens(description: str) -> Tokens:
+    """Return the kind, words and options that a client endpoint string means.
+
+    :raises EndpointError: it cannot be understood.
+    """
+    short = short_form(description, _CONNECTORS)
+    kind, words, options = tokens(description) if short is None else (short[0], [], {})
+    if kind == "ssl":
+        raise EndpointError("ssl: verifies no certificate; use tls:HOST:PORT")
+    if short is not None:
+        words = [short[1] or "localhost", short[2]]
+    return kind, words, options
 
 
 def _proxying(target: Target, version: int) -> Target:
@@ -198,14 +292,10 @@ def _tcp_client(
     reactor: Any, host: str, port: str, timeout: str = "30", bindAddress: str = ""
 ) -> Target:
     where, seconds = number("port", port, 1, 65535), number("timeout", timeout, 1)
-    if not is_host(host):
-        raise EndpointError(f"{host!r} is no host name and no address")
-    if bindAddress and not (isIPAddress(bindAddress) or isIPv6Address(bindAddress)):
+    if bindAddress and not is_address(bindAddress):
         raise EndpointError(f"bindAddress must be an address, not {bindAddress!r}")
-    # It decides by itself: an address is used as it is, a name is looked up.
-    own = (bindAddress, 0) if bindAddress else None
-    endpoint = endpoints.HostnameEndpoint(reactor, host, where, seconds, own)
-    return Target(endpoint, f"[{host}]:{where}" if ":" in host else f"{host}:{where}")
+    endpoint = TCPConnector(reactor, host, where, seconds, bindAddress)
+    return Target(endpoint, with_port(host, where), endpoint)
 
 
 def _tls_client(
@@ -227,7 +317,7 @@ def _tls_client(
     below = _proxying(below, send_proxy)
     creator = _completed(given, certificate, privateKey, trustRoots).creator(host)
     connector = TLSConnector(reactor, below.endpoint, creator, float(timeout))
-    return Target(connector, below.name)
+    return replace(below, endpoint=connector)
 
 
 def _completed(given: ClientTLS, certificate: str, key: str, roots: str) -> ClientTLS:
@@ -249,20 +339,12 @@ def _completed(given: ClientTLS, certificate: str, key: str, roots: str) -> Clie
     )
 
 
-def is_host(host: str) -> bool:
-    """Whether this can be looked up at all (RFC 1035, 2.3.4)."""
-    labels = host.removesuffix(".").split(".")
-    printable = host.isprintable() and " " not in host
-    return printable and all(0 < len(label) <= 63 for label in labels)
-
-
 def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
-    if not path:
-        raise EndpointError("the path is empty")
-    if len(os.fsencode(unix_name(path))) > LONGEST_PATH:
-        raise EndpointError(f"the path is longer than {LONGEST_PATH} bytes")
-    seconds = number("timeout", timeout, 1)
+    path, seconds = _unix_path(path), number("timeout", timeout, 1)
     return Target(endpoints.UNIXClientEndpoint(reactor, unix_name(path), seconds), path)
 
 
-_CLIENTS: dict[str, _Client] = {"tcp": _tcp_client, "unix": _unix_client}
+_CLIENTS: dict[str, tuple[_Client, str]] = {
+    "tcp": (_tcp_client, "tcp:HOST:PORT"),
+    "unix": (_unix_client, "unix:PATH"),
+}

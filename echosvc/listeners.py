@@ -39,10 +39,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.accepting import Accepting
+from echosvc.hosts import numbered, with_port
 
 #: Connections that the kernel holds for us before we accept them, as Node's default.
 BACKLOG = 511
 PORT = 8107
+
+
+#: What a machine without IPv6 says to a socket, or to binding it.
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class ListenError(Exception):
@@ -101,16 +106,18 @@ class TCPListener:
     :param host: address to bind; ``""`` = all IPv4, ``"::"`` = all IPv6 and IPv4,
         ``None`` = all of both, or IPv4 where the machine has no IPv6.
     :param port: 0 = any free one.
+    :param only_ipv6: no IPv4 client is taken, not even by ``"::"``.
     """
 
     reactor: IReactorSocket
     host: str | None = None
     port: int = PORT
     backlog: int = BACKLOG
+    only_ipv6: bool = False
 
     def __str__(self) -> str:
         host = "::" if self.host is None else self.host or "0.0.0.0"
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return with_port(host, self.port)
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Bind and listen; fails with ``OSError``."""
@@ -134,19 +141,23 @@ class TCPListener:
         try:
             return self._bound("::")
         except OSError as error:
-            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            if error.errno not in _NO_IPV6:
                 raise
             return self._bound("")
 
     def _bound(self, host: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
-            host or "0.0.0.0", self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            numbered(host) or "0.0.0.0",
+            self.port,
+            family=socket.AF_INET6 if self.only_ipv6 else socket.AF_UNSPEC,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if host == "::":
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            if address[0] == "::":  # whatever bindv6only says
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self.only_ipv6)
             listener.bind(address)
             listener.listen(self.backlog)
         except BaseException:

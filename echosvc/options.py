@@ -153,11 +153,20 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
+        # Upstream prints a docstring with its indentation.
+        self.docs["listen"] = " ".join(str(self.opt_listen.__doc__).split())
         self.listen: list[str] = []
         self._networks: dict[str, list[str]] = {"allow": [], "deny": [], "proxy_from": []}
 
     def opt_listen(self, description: str) -> None:
-        """Twisted server endpoint, repeatable. [default: TCP port 8107, IPv4 and IPv6]"""
+        """Where to listen, repeatable: PORT or tcp:PORT (IPv4 and IPv6), HOST:PORT or
+        tcp:PORT:interface=HOST (one address of this machine, IPv6 in [brackets]; 0.0.0.0 =
+        IPv4 only), tcp6:PORT (IPv6 only), ssl:PORT:privateKey=FILE:certKey=FILE,
+        tls:DIRECTORY:PORT, unix:PATH:mode=660, systemd:name=NAME, a URL such as
+        tcp://HOST:PORT or unix:///PATH, or another of Twisted's endpoint strings. What
+        begins with a kind and a colon is of that kind. [default: TCP port 8107, IPv4 and
+        IPv6]
+        """
         self.listen.append(description)
 
     opt_l = opt_listen

@@ -7,9 +7,10 @@ from typing import Any
 
 from echosvc.certificates import ClientTLS
 from echosvc.config import seconds_fault
-from echosvc.endpoints import Target, client_endpoint, is_host
-from echosvc.language import tokens
+from echosvc.endpoints import Target, client_endpoint, client_tokens
+from echosvc.hosts import is_host
 from echosvc.listeners import PORT
+from echosvc.resolving import DaemonResolver
 
 #: What is said on stderr, once a run, where nothing is verified.
 INSECURE = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, whoever answers is believed"
@@ -52,8 +53,10 @@ def describe_reaching(command: argparse.ArgumentParser, positional: bool = False
     """
     where: dict[str, Any] = {
         "default": f"tcp:localhost:{PORT}",
-        "help": "Twisted client endpoint: tcp:HOST:PORT, unix:PATH, tls:HOST:PORT"
-        " (default: %(default)s; a name is tried over IPv6 and IPv4)",
+        "help": "the server: HOST:PORT or tcp:HOST:PORT (an IPv6 address in [brackets]), PORT"
+        " (of localhost), tls:HOST:PORT, unix:PATH, a URL such as tls://HOST:PORT, or another"
+        " of Twisted's endpoint strings (default: %(default)s; a name is tried over IPv6 and"
+        " IPv4; what begins with a kind and a colon is of that kind)",
     }
     if positional:
         command.add_argument("to", metavar="ENDPOINT", nargs="?", **where)
@@ -87,10 +90,13 @@ def _describe_tls(group: Any) -> None:
 def reached(reactor: Any, words: argparse.Namespace) -> Target:
     """Give the server that the options mean.
 
+    The reactor gets a resolver that its end does not wait for.
+
     :raises ReachError: they do not go together.
     :raises EndpointError: the endpoint cannot be understood, or a file not be read.
     """
     _check(words)
+    reactor.installNameResolver(DaemonResolver(reactor))
     tls = ClientTLS(
         words.cert or "", words.key or "", words.ca or "", words.server_name or "", words.insecure
     )
@@ -99,7 +105,7 @@ def reached(reactor: Any, words: argparse.Namespace) -> Target:
 
 def _check(words: argparse.Namespace) -> None:
     given = [f"--{name.replace('_', '-')}" for name in _FOR_TLS if getattr(words, name)]
-    kind, _, options = tokens(words.to)
+    kind, _, options = client_tokens(words.to)
     if given and kind != "tls":
         raise ReachError(f"{given[0]}: is for tls: endpoints, and {words.named} is {words.to!r}")
     if words.insecure and (words.ca or "trustRoots" in options):

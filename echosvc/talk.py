@@ -168,7 +168,7 @@ class Talk:
         try:
             client = cast(_Client, await attempt)
         except Exception as error:
-            where = self._target.numeric()
+            where = self._target.where(error)
             raise TalkError(f"Socket Error: connect {error_name(error)} {where}") from None
         finally:
             if limit.active():

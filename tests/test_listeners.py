@@ -21,10 +21,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import listeners
+from echosvc.endpoints import server_endpoint
 from echosvc.inherited import InheritanceError, find
 from echosvc.listeners import TCPListener, UNIXListener, error_name, listen_error
 from echosvc.reactor import LeanReactor
 from tests.harness import TWISTD, Process, exchange
+from tests.test_certificates import issue
 
 # Takes a listening socket over as systemd hands it: as descriptor 3, named in LISTEN_FDS.
 _INHERIT = (
@@ -45,17 +47,90 @@ class Without(TCPListener):
         return super()._bound(host)
 
 
+BOTH = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+
+def need_ipv6(case: SynchronousTestCase) -> None:
+    """Skip where nothing can listen on ::1."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        case.skipTest(f"this machine has no IPv6: {error}")
+
+
+def reached(listener: TCPListener) -> list[str]:
+    """The own addresses at which a client reaches it."""
+    found: list[str] = []
+    with listener._open() as opened:
+        port = opened.getsockname()[1]
+        for family, host in BOTH.items():
+            with socket.socket(family) as client:
+                if client.connect_ex((host, port)) == 0:
+                    found.append(host)
+    return found
+
+
 class TCPListenerTests(SynchronousTestCase):
-    def test_the_default_is_both_families(self) -> None:
-        if not socket.has_ipv6:
-            self.skipTest("this machine has no IPv6")
-        with TCPListener(MemoryReactorClock(), port=0)._open() as listener:
-            self.assertEqual(listener.family, socket.AF_INET6)
-            only_ipv6 = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-            self.assertEqual(only_ipv6, 0)
+    def listener(self, description: str) -> TCPListener:
+        found = server_endpoint(MemoryReactorClock(), description)
+        self.assertIsInstance(found, TCPListener)
+        return found
+
+    def test_both_families_are_served_unless_the_string_says_otherwise(self) -> None:
+        need_ipv6(self)
+        self.assertEqual(reached(TCPListener(MemoryReactorClock(), port=0)), [*BOTH.values()])
+        for description, hosts in (
+            ("0", ["127.0.0.1", "::1"]),
+            (":0", ["127.0.0.1", "::1"]),
+            ("*:0", ["127.0.0.1", "::1"]),
+            ("tcp:0", ["127.0.0.1", "::1"]),
+            ("tcp:0:interface=[::]", ["127.0.0.1", "::1"]),
+            ("[::]:0", ["127.0.0.1", "::1"]),
+            ("tcp:0:interface=0.0.0.0", ["127.0.0.1"]),
+            ("127.0.0.1:0", ["127.0.0.1"]),
+            ("[::1]:0", ["::1"]),
+            ("tcp6:0", ["::1"]),
+            ("tcp6:0:interface=[::1]", ["::1"]),
+            ("tcp6:0:interface=", ["::1"]),
+            ("tcp6://[::]:0", ["::1"]),
+        ):
+            self.assertEqual(reached(self.listener(description)), hosts, description)
+
+    def test_so_do_those_for_tls(self) -> None:
+        need_ipv6(self)
+        with tempfile.TemporaryDirectory() as place:
+            path = os.path.join(place, "a.pem")
+            with open(path, "wb") as file:
+                file.write(issue("localhost").pem)
+            for description, host in (
+                (f"ssl:0:privateKey={path}", None),
+                (f"ssl:0:privateKey={path}:interface=[::1]", "::1"),
+                (f"tls:{place}:0", None),
+                (f"tls:{place}:0:interface=127.0.0.1", "127.0.0.1"),
+            ):
+                below = server_endpoint(MemoryReactorClock(), description)._endpoint
+                self.assertEqual((below.host, below.port), (host, 0))
+                self.assertIsInstance(below, TCPListener)
+
+    def test_an_interface_may_be_a_name_and_an_address_may_have_a_zone(self) -> None:
+        need_ipv6(self)
+        with self.listener("localhost:0")._open() as listener:
+            self.assertIn(listener.getsockname()[0], BOTH.values())
+        with self.listener("tcp6:0:interface=[::1%lo]")._open() as listener:
+            self.assertEqual(listener.getsockname()[0], "::1")
+
+    def test_a_zone_that_is_not_there_is_told_in_words(self) -> None:
+        listener = self.listener("[fe80::1%nosuch0]:0")
+        error = self.failureResultOf(listener.listen(Factory()), OSError).value
+        self.assertEqual(
+            str(listen_error(str(listener), error)),
+            "cannot listen on [fe80::1%nosuch0]:0: ENODEV (there is no network interface"
+            " 'nosuch0')",
+        )
 
     def test_without_ipv6_it_is_ipv4_alone(self) -> None:
-        for failure in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+        for failure in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL):
             self.patch(Without, "failure", failure)
             with Without(MemoryReactorClock(), port=0)._open() as listener:
                 self.assertEqual(listener.getsockname()[0], "0.0.0.0")

@@ -133,12 +133,25 @@ class ListenTests(OptionsTestCase):
         self.assertEqual((first.port, third.port), (1, 2))
         self.assertIsInstance(second, UNIXListener)
 
+    def test_a_port_alone_is_of_both_families_and_a_host_before_it_is_the_interface(self) -> None:
+        options = parsed("-l", "1", "-l", ":2", "-l", "127.0.0.1:3", "--listen", "tcp://[::1]:4")
+        found = [(each.host, each.port) for each in options.endpoints(MemoryReactorClock())]
+        self.assertEqual(found, [(None, 1), (None, 2), ("127.0.0.1", 3), ("::1", 4)])
+
     def test_two_command_lines_do_not_share_their_listeners(self) -> None:
         parsed("-l", "tcp:1")
         self.assertEqual(parsed("-l", "tcp:2").listen, ["tcp:2"])
 
     def test_a_wrong_endpoint_is_refused_in_one_line(self) -> None:
-        for description in ("", "tcp", "tcp:http", "tcp:80:x=1", "nonsense:1", "unix:", "a\n\x1bb"):
+        for description in (
+            "",
+            "tcp",
+            "tcp:http",
+            "tcp:80:x=1",
+            "nonsense:a:1",
+            "unix:",
+            "a\n\x1bb",
+        ):
             options = parsed("--listen", "tcp:0", "--listen", description)
             line = self.refused(MemoryReactorClock(), act=options.endpoints)
             self.assertTrue(line.startswith(f"echosvc: --listen {description!r}: "), line)
@@ -219,6 +232,16 @@ class HelpTests(OptionsTestCase):
                         "5.0", "connections"):  # fmt: skip
             self.assertIn(f"[default: {default}]", flat)
         self.assertRegex(flat, r"--listen.*\[default: [^]]*8107")
+
+    def test_help_says_where_to_listen_and_on_which_families(self) -> None:
+        flat = " ".join(self.printed("--help").split())
+        for form in (
+            "PORT or tcp:PORT (IPv4 and IPv6)", "HOST:PORT or tcp:PORT:interface=HOST",
+            "0.0.0.0 = IPv4 only", "tcp6:PORT (IPv6 only)", "unix:PATH:mode=660",
+            "ssl:PORT:privateKey=FILE:certKey=FILE", "tls:DIRECTORY:PORT", "tcp://HOST:PORT",
+            "What begins with a kind and a colon is of that kind.",
+        ):  # fmt: skip
+            self.assertIn(form, flat)
 
     def test_every_setting_of_the_command_line_is_in_the_list_here(self) -> None:
         found = set(re.findall(r"--([a-z-]+)", self.printed("--help").partition("Examples")[0]))

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectingCancelledError, NoProtocol
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    DNSLookupError,
+    NoProtocol,
+)
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import Factory
+from zope.interface import implementer
 
 from echosvc import EchoClientFactory, EchoFactory, Outcome, connect
+from echosvc.connecting import ATTEMPT_DELAY
 from echosvc.endpoints import client_endpoint
+from echosvc.listeners import error_name
 from echosvc.proxy import SIGNATURE, Header, HeaderParser, build
 from echosvc.proxying import ProxyingEndpoint
+from echosvc.report import TLSError
 from echosvc.sending import Direct
 from tests.harness import (
     LIMIT,
     Server,
+    environment,
     in_thread,
     no_faults,
     receive_all,
     receive_exactly,
     running,
     serving,
+    until,
     within,
 )
 from tests.net.test_client import MIB, accepted, listening, payload
@@ -338,3 +355,239 @@ async def test_a_factory_may_refuse_and_then_nothing_is_sent() -> None:
 def test_there_is_no_version_3() -> None:
     with pytest.raises(ValueError, match="not 3"):
         ProxyingEndpoint(TCP4ClientEndpoint(reactor, "127.0.0.1", 1), 3)
+
+
+# -- which addresses it tries ------------------------------------------------------------
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """A resolver that knows these names alone."""
+
+    def __init__(self, **names: list[str]) -> None:
+        self.names = names
+
+    def resolveHostName(
+        self, resolutionReceiver: Any, hostName: str, portNumber: int = 0, *_: Any
+    ) -> None:
+        for host in self.names.get(hostName, ()):
+            kind = IPv6Address if ":" in host else IPv4Address
+            resolutionReceiver.addressResolved(kind("TCP", host, portNumber))
+        resolutionReceiver.resolutionComplete()
+
+
+@contextmanager
+def knowing(**names: list[str]) -> Iterator[None]:
+    before = reactor.installNameResolver(Names(**names))
+    try:
+        yield
+    finally:
+        reactor.installNameResolver(before)
+
+
+def left() -> tuple[int, set[Any]]:
+    """What may be left behind: open descriptors, and timers."""
+    return len(os.listdir("/proc/self/fd")), set(reactor.getDelayedCalls())
+
+
+#: Nobody answers there: it is of a network for documentation (RFC 5737).
+SILENT = "192.0.2.1"
+
+
+def refusing() -> int:
+    """A port on which nobody listens, of either family."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        return int(unused.getsockname()[1])
+
+
+async def echoed(words: str, **more: Any) -> str:
+    """Be a client of an echo server; the name of the server's address."""
+    client = await within(connect(client_endpoint(reactor, words, **more).endpoint))
+    client.write(b"hi")
+    client.finish()
+    assert await within(client.receive()) == b"> hi"
+    assert await within(client.when_closed()) is Outcome.FINISHED
+    return client.remote
+
+
+def echo() -> EchoFactory:
+    return EchoFactory(prefix=b"> ", log="quiet")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_connection_is_reported_at_once_and_with_its_address() -> None:
+    port = refusing()
+    with knowing(my_echo=["::1", "127.0.0.1"]):
+        for host, where in (
+            ("127.0.0.1", f"127.0.0.1:{port}"),
+            ("[::1]", f"[::1]:{port}"),
+            ("my_echo", f"127.0.0.1:{port}"),
+        ):
+            target, seconds = client_endpoint(reactor, f"{host}:{port}"), []
+            for _ in range(5):
+                began = time.monotonic()
+                with pytest.raises(ConnectError) as caught:
+                    await within(connect(target.endpoint))
+                seconds.append(time.monotonic() - began)
+                assert error_name(caught.value) == "ECONNREFUSED"
+                assert target.where(caught.value) == where
+            assert min(seconds) < ATTEMPT_DELAY
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_refuses_or_is_silent_does_not_keep_from_another() -> None:
+    async with serving(echo()) as (host, port):
+        with knowing(
+            refusing=["::1", host], silent=[SILENT, host], last=[SILENT, "::1", SILENT, host]
+        ):  # fmt: skip
+            for name in ("refusing", "silent", "last"):
+                assert await echoed(f"{name}:{port}") == f"{host}:{port}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_left_behind_whatever_the_end() -> None:
+    port = refusing()
+    async with serving(echo()) as (host, served):
+        with knowing(my_echo=["::1", host], nowhere=[]):
+            await echoed(f"my_echo:{served}")
+            before = left()
+            await echoed(f"my_echo:{served}")
+            for words in (f"my_echo:{port}", f"nowhere:{port}", f"tcp:[::1%nosuch0]:{port}"):
+                with pytest.raises((ConnectError, DNSLookupError)):
+                    await within(connect(client_endpoint(reactor, words).endpoint))
+            attempt = client_endpoint(reactor, f"my_echo:{served}").endpoint.connect(
+                EchoClientFactory()
+            )
+            attempt.cancel()
+            with pytest.raises(ConnectingCancelledError):
+                await within(attempt)
+            await until(lambda: left() == before)
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_that_the_resolver_knows_are_good_enough() -> None:
+    names = {each: ["127.0.0.1"] for each in ("my_echo", "_echo._tcp", "xn--bcher-kva.test")}
+    async with serving(echo()) as (_, port):
+        with knowing(**names):
+            for name in ("my_echo", "_echo._tcp", "bücher.test", "BÜCHER.test"):
+                assert await echoed(f"tcp:{name}:{port}") == f"127.0.0.1:{port}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_zone_is_passed_on_to_the_kernel() -> None:
+    need_ipv6()
+    _, name = socket.if_nameindex()[0]
+    async with serving(echo(), f"[::1%{name}]:0") as (_, port):
+        for zone in (name, str(socket.if_nametoindex(name))):
+            assert (await echoed(f"tcp:[::1%{zone}]:{port}")).startswith("[::1")
+
+
+def need_ipv6() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+
+
+#: The console script on a machine whose DNS servers do not answer.
+WITHOUT_DNS = """
+import socket, sys, threading
+socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
+from echosvc.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("command", ["send", "demo"])
+def test_a_name_that_is_not_resolved_in_time_does_not_keep_the_process(command: str) -> None:
+    words = [command, "--to", "some.example:9000"]
+    if command == "send":
+        words += ["--deadline", "0.3", "hi"]
+    else:
+        words[-1] = "tcp:some.example:9000:timeout=1"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DNS, *words],
+        capture_output=True, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+    assert one_line(done.stderr) == "Socket Error: connect ETIMEDOUT some.example:9000"
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_a_zone_that_is_not_there_is_one_line() -> None:
+    said = failed("--to", "tcp:[fe80::1%nosuch0]:9000")
+    assert said == (
+        "Socket Error: connect ENODEV (there is no network interface 'nosuch0')"
+        " [fe80::1%nosuch0]:9000\n"
+    )
+
+
+# -- whom it asks for ---------------------------------------------------------------------
+
+
+def test_a_final_dot_is_neither_asked_for_nor_verified(server: Server, files: Files) -> None:
+    ca = "--ca", f"{files.place}/root.pem"
+    fine(*to(server, "127.0.0.1"), *ca, "--server-name", "localhost.")
+    with Asked() as asked:
+        for name, sent in (
+            ("other.example.", "other.example"),
+            ("my_echo.", "my_echo"),
+            ("BÜCHER.test.", "xn--bcher-kva.test"),
+            ("127.0.0.1", None),
+            ("fe80::1%lo", None),
+        ):
+            words = "--insecure", "--server-name", name
+            echosvc("send", "--to", f"tls:localhost:{asked.port}", *words, "hi")
+            assert asked.names.pop() == sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_names_of_an_endpoint_are_verified_as_certificates_have_them(
+    files: Files,
+) -> None:
+    hosts = ["localhost", "my_echo", "xn--bcher-kva.test", "::1"]
+    pem = files.write("hosts.pem", files.of_server(*hosts))
+    more = f"trustRoots={files.place}/root.pem"
+    others = "localhost.", "xn--bcher-kva.test.", "my_other_echo"
+    names = {each: ["127.0.0.1"] for each in (*hosts[1:3], *others)}
+    async with serving(echo(), f"ssl:0:privateKey={pem}") as (_, port):
+        with knowing(**names):
+            for host in ("localhost.", "my_echo", "bücher.test", "BÜCHER.test.", "[::1%lo]"):
+                await echoed(f"tls:{host}:{port}:{more}")
+            with pytest.raises(TLSError):
+                await echoed(f"tls:my_other_echo:{port}:{more}")
+
+
+# -- the short forms ----------------------------------------------------------------------
+
+
+def test_short_forms_and_urls_are_taken_by_every_command(files: Files) -> None:
+    with tempfile.TemporaryDirectory(prefix="echo") as place:
+        path, pem = f"{place}/s", files.write("short.pem", files.of_server("localhost"))
+        listen = "--listen=0", "--listen=127.0.0.1:0", f"--listen=unix://{path}"
+        with running(*listen, f"--listen=ssl:0:privateKey={pem}") as server:
+            server.wait_lines("Server listening", 4)
+            both, one, tls = (each["port"] for each in server.listeners if "port" in each)
+            for where in (
+                f"{both}", f":{both}", f"localhost:{both}", f"127.0.0.1:{one}",
+                f"tcp://localhost:{both}", f"tcp://127.0.0.1:{one}/", f"unix://{path}",
+            ):  # fmt: skip
+                fine("--to", where, "--quiet")
+            fine("--to", f"tls://localhost:{tls}", "--ca", f"{files.place}/root.pem", "--quiet")
+            done = echosvc("check", f"localhost:{both}", "--only", "echo")
+            assert (done.returncode, done.stderr) == (0, b"")
+            done = echosvc("demo", "--to", f"{both}")
+            assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_options_for_tls_go_with_a_url_of_tls_and_no_other() -> None:
+    done = echosvc("send", "--to", "tcp://localhost:1", "--ca", "a", "hi")
+    assert one_line(done.stderr).startswith("echosvc: --ca: is for tls: endpoints, and --to is")
+    assert failed("--to", f"tls://localhost:{refusing()}", "--insecure").count("\n") == 2
+
+
+def test_help_says_how_a_server_is_written() -> None:
+    for command in ("send", "check", "demo"):
+        said = " ".join(echosvc(command, "--help").stdout.decode().split())
+        for form in ("HOST:PORT", "tcp:HOST:PORT", "tls:HOST:PORT", "unix:PATH", "tls://HOST:PORT"):
+            assert form in said
+        assert "what begins with a kind and a colon is of that kind" in said
