@@ -12,15 +12,14 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
 from zope.interface import implementer
 
-from echosvc.hosts import server_name
-from echosvc.identity import Identity, Verifying, ascii_host
+from echosvc.hosts import is_address, server_name
+from echosvc.identity import Identity, Verifying
 from echosvc.pems import CertificateError, Pems, keys_of_openssl, read_pair
 from echosvc.report import log
 
@@ -239,8 +238,8 @@ class Unverified:
     def __init__(self, host: str, options: dict[str, Any]) -> None:
         with keys_of_openssl():
             self._context = ssl.CertificateOptions(**options).getContext()
-        is_address = isIPAddress(host) or isIPv6Address(host)
-        self._name = b"" if is_address else ascii_host(host).encode("ascii")
+        name = server_name(host)
+        self._name = b"" if is_address(name) else name.encode("ascii")
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
         """Make OpenSSL's side of one connection."""

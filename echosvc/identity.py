@@ -21,13 +21,12 @@ from OpenSSL import SSL, crypto
 from service_identity import VerificationError as NameMismatch
 from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, ServiceID, verify_service_identity
-from twisted.internet._idna import _idnaBytes
 from twisted.internet._sslverify import ClientTLSOptions
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echosvc.hosts import is_address, server_name
 from echosvc.report import VerificationError, escaped
 
 _WANTED = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
@@ -35,14 +34,6 @@ _WANTED = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 _SHOWN = 4
 _TRUST = "--ca FILE, or trustRoots=FILE, trusts it"
 _DAY = 86400
-
-
-def ascii_host(host: str) -> str:
-    """Give a host name as it stands in certificates and in SNI.
-
-    :raises UnicodeError: it is no name.
-    """
-    return host if host.isascii() else _idnaBytes(host).decode("ascii")
 
 
 class Identity:
@@ -54,9 +45,9 @@ class Identity:
 
     def __init__(self, host: str) -> None:
         self._host = host
-        is_address = isIPAddress(host) or isIPv6Address(host)
         try:
-            self._id: ServiceID = IPAddress_ID(host) if is_address else DNS_ID(ascii_host(host))
+            name = server_name(host)
+            self._id: ServiceID = IPAddress_ID(name) if is_address(name) else DNS_ID(name)
         except ValueError:
             raise ValueError(f"no certificate can be for {escaped(host)}") from None
 
