@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+
+from echosvc.descriptors import hold_standard
 
 _INTERRUPTED = 130
 
@@ -13,6 +16,12 @@ def main() -> int:
     """Run the command line; give its exit status."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    with suppress(OSError):  # then it does without
+        hold_standard()
+    if sys.argv[1:2] == ["serve"]:  # without the client
+        from echosvc import serving
+
+        return serving.main(sys.argv[2:])
     from echosvc import cli
 
     return cli.main()

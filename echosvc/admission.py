@@ -19,13 +19,18 @@ from echosvc.report import Report
 MOST = 20_000
 #: Descriptors that are not for connections: listeners, the log, the reactor's own.
 RESERVE = 64
+#: macOS' OPEN_MAX: what a process may have where it may not have its hard limit (setrlimit(2)).
+_ENOUGH = 10_240
 
 
 def raise_descriptor_limit() -> None:
     """Let this process have as many descriptors as it may."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # no system lets a process have any number
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in (hard, max(soft, _ENOUGH)):
+        # No system lets a process have any number, and macOS less than its hard limit says.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return
 
 
 def possible_places() -> int:

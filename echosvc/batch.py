@@ -7,14 +7,21 @@ valid: 2 of the 7.7 µs of a message of 64 bytes. :class:`Batches` does without.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterable
-from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll, poll
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python import log
 from twisted.python.failure import Failure
 
+#: Whether the system has epoll(7); macOS and the BSDs do not.
+HAS_EPOLL = hasattr(select, "epoll")
+EPOLLIN: int = getattr(select, "EPOLLIN", 1)
+EPOLLOUT: int = getattr(select, "EPOLLOUT", 4)
+EPOLLERR: int = getattr(select, "EPOLLERR", 8)
+EPOLLHUP: int = getattr(select, "EPOLLHUP", 16)
 #: Events taken from the kernel at once.
 EVENTS = 512
 _BROKEN = EPOLLHUP | EPOLLERR
@@ -75,7 +82,7 @@ class Batches:
     An exception in a handler is logged with its traceback and ends its connection only.
     """
 
-    _poller: epoll
+    _poller: Any  # an epoll object
     _selectables: dict[int, Any]
 
     def enter(self, fd: int, member: Member) -> None:
@@ -118,6 +125,7 @@ class Batches:
             try:
                 selectable = selectables[fd]
             except KeyError:  # closed by an event before this one
+                self._forget(fd)
                 continue
             if event != EPOLLIN:
                 if not event & _BROKEN or _is_broken(fd):
@@ -131,6 +139,11 @@ class Batches:
             else:
                 if why:
                     _guarded(self._end, selectable, why, True)
+
+    def _forget(self, fd: int) -> None:
+        """Have the kernel tell no more of a descriptor that nobody has; it would for ever."""
+        with suppress(OSError):  # it does not: it went with its member
+            self._poller.unregister(fd)
 
     def _serve_rare(self, member: Any, fd: int, event: int) -> None:  # noqa: ARG002
         """Handle an event that is not just that there is something to read."""
@@ -162,7 +175,7 @@ def _is_broken(fd: int) -> bool:
     An event of this batch may be about one of the same number that was closed and
     opened anew meanwhile. That there is something to read can be tried; this cannot.
     """
-    asked = poll()
+    asked = select.poll()
     asked.register(fd, 0)
     return bool(asked.poll(0))
 

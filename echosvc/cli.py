@@ -1,4 +1,4 @@
-"""The console script: ``echosvc send``, ``echosvc check`` and ``echosvc demo``.
+"""The console script: ``echosvc serve``, ``send``, ``check`` and ``demo``.
 
 Exit statuses: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted.
 """
@@ -65,6 +65,7 @@ def _prefix(text: str) -> Template:
 
 _EPILOG = """\
 examples:
+  echosvc serve                                a server on port 8107
   echosvc send "More Axes"                     one message to localhost:8107
   echosvc send --to tcp:192.0.2.7:9000 one two two messages, one after the other's answer
   echosvc send --raw - < big.bin > echoed.bin  a stream of any size
@@ -82,13 +83,14 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = _Parser(
         prog="echosvc",
-        description="Talk to an echo server. The server itself is: twistd -n echosvc",
+        description="An echo server, and clients that ask one.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"echosvc {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    commands.add_parser("serve", help="be the server", add_help=False)
     _describe_send(commands)
     _describe_check(commands)
     _describe_demo(commands)
@@ -189,6 +191,11 @@ def _demo(_: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; give its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if [*arguments[:1]] == ["serve"]:  # whose words are those of twistd
+        from echosvc import serving
+
+        return serving.main(arguments[1:])
     commands = parser()
     try:
         words = commands.parse_args(arguments)

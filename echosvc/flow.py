@@ -20,6 +20,7 @@ HIGH_WATER = 65536
 
 #: The kernel takes no longer TCP_USER_TIMEOUT, ms.
 _LONGEST_LIMIT = 2**31 - 1
+_HAS_IDLE = hasattr(socket, "TCP_KEEPIDLE")
 
 
 class Sender:
@@ -144,7 +145,7 @@ class Sender:
         handle = self._handle()
         if handle is not None and handle.family in (socket.AF_INET, socket.AF_INET6):
             with suppress(OSError):
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                _set_tcp(handle, "TCP_CORK", 1)
 
     def broken(self) -> bool:
         """Whether a reset has come that the reactor, while not reading, cannot see."""
@@ -197,7 +198,7 @@ class Sender:
             return 0
         try:
             answer = fcntl.ioctl(self._bottom.fileno(), termios.TIOCOUTQ, bytes(4))
-        except (OSError, ValueError):  # no such call, or closed already
+        except (OSError, ValueError, AttributeError):  # no such call, or closed already
             return 0
         return cast(int, struct.unpack("i", answer)[0])
 
@@ -212,10 +213,18 @@ def tune(handle: socket.SocketType, nagle: bool, keep_alive: int, stall: float) 
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
     if keep_alive:
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive)
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 10)
+        # macOS calls the first one TCP_KEEPALIVE.
+        _set_tcp(handle, "TCP_KEEPIDLE" if _HAS_IDLE else "TCP_KEEPALIVE", keep_alive)
+        _set_tcp(handle, "TCP_KEEPINTVL", 1)
+        _set_tcp(handle, "TCP_KEEPCNT", 10)
     if stall:
         # Later than we would find out: then the connection has its own word for it.
         limit = min(int(1000 * (1.25 * stall + 1)), _LONGEST_LIMIT)
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
+        _set_tcp(handle, "TCP_USER_TIMEOUT", limit)
+
+
+def _set_tcp(handle: socket.SocketType, name: str, value: int) -> None:
+    """Set an option of TCP, where the system has it."""
+    option: int | None = getattr(socket, name, None)
+    if option is not None:
+        handle.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -69,22 +69,26 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
 }
 
 
-_EXAMPLES = """
-Examples:
-  twistd -n echosvc                                        port 8107, IPv4 and IPv6
-  twistd -n echosvc --listen tcp:9000:interface=127.0.0.1 --log messages
-  twistd -n echosvc --prefix '{hostname} #{message}: '     who answered, and which reply
-  twistd -n echosvc --prefix ''                            a plain RFC 862 echo
-  twistd -n echosvc --listen unix:/run/echo.sock --framing line
-  twistd -n echosvc --idle-timeout 30 --idle-action close
-  twistd -n echosvc --allow 10.0.0.0/8 --allow 2001:db8::/32 --max-per-peer 100
-  twistd -n echosvc --proxy-protocol require --proxy-from 10.0.0.2
-"""
+#: What follows the program, and what it is for.
+_EXAMPLES = (
+    ("", "port 8107, IPv4 and IPv6"),
+    ("--listen tcp:9000:interface=127.0.0.1 --log messages", ""),
+    ("--prefix '{hostname} #{message}: '", "who answered, and which reply"),
+    ("--prefix ''", "a plain RFC 862 echo"),
+    ("--listen unix:/run/echo.sock --framing line", ""),
+    ("--idle-timeout 30 --idle-action close", ""),
+    ("--allow 10.0.0.0/8 --allow 2001:db8::/32 --max-per-peer 100", ""),
+    ("--proxy-protocol require --proxy-from 10.0.0.2", ""),
+)
 
 
 class Options(usage.Options):
     """``twistd echosvc``. Every wrong word ends the process with one line on stderr."""
 
+    #: What the examples of the help begin with.
+    program = "twistd -n echosvc"
+    #: Options that are no settings of the service, besides those of TLS.
+    beside: frozenset[str] = frozenset()
     synopsis = "[options]"
     longdesc = (
         "An echo service: every message that a client sends is answered with a prefix"
@@ -190,7 +194,8 @@ class Options(usage.Options):
 
     def getUsage(self, width: int | None = None) -> str:
         """Give the help, with examples."""
-        return usage.Options.getUsage(self, width) + _EXAMPLES
+        lines = [f"  {f'{self.program} {words}':<55}{what}".rstrip() for words, what in _EXAMPLES]
+        return usage.Options.getUsage(self, width) + "\n".join(["\nExamples:", *lines, ""])
 
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments."""
@@ -211,7 +216,7 @@ class Options(usage.Options):
         values: dict[str, Any] = {
             name.replace("-", "_"): bool(value) if name in _FLAGS else self._value(name)
             for name, value in self.items()
-            if not name.startswith("tls-")
+            if not name.startswith("tls-") and name not in self.beside
         }
         values |= {name: tuple(texts) for name, texts in self._networks.items()}
         values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])

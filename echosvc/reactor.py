@@ -25,6 +25,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 
 from echosvc.batch import EVENTS, Batches, Member
+from echosvc.fate import end_main_loop
 
 
 class LeanReactor(Batches, EPollReactor):
@@ -39,6 +40,9 @@ class LeanReactor(Batches, EPollReactor):
         try:
             events = self._poller.poll(-1.0 if timeout is None else timeout, EVENTS)
         except InterruptedError:
+            return
+        except (OSError, ValueError) as error:  # and so it would be the next time
+            end_main_loop(self, str(error))
             return
         self._serve(events)
 

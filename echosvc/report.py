@@ -185,6 +185,23 @@ class Report:
         """A listener is open; ``address`` has the real port."""
         log.info("Server listening: {address}", address=format_listener(address))
 
+    def unserved(self, index: int, name: str, address: IAddress | None) -> None:
+        """A listening socket was handed over, and nobody accepts from it."""
+        log.warn(
+            "Inherited socket not served: index = {index} name = {name} address = {address}:"
+            " whoever connects to it waits in vain; --listen systemd:index={index} serves it",
+            index=index,
+            name=escaped(name),
+            address=format_address(address) if address else "unknown",
+        )
+
+    def without_epoll(self) -> None:
+        """The system has none."""
+        log.warn(
+            "This system has no epoll: the reactor watches each connection by itself, which is"
+            " slower with many, and --reactor=lean is not available"
+        )
+
     def settle(self) -> None:
         """Say what was left out; no timer is left."""
         self._throttle.flush()

@@ -7,15 +7,17 @@ an application's ``MultiService``. :func:`makeService` is what ``twistd echosvc`
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ReactorNotRunning
 from twisted.internet.interfaces import (
     IListeningPort,
     IReactorCore,
@@ -24,10 +26,15 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 
+from echosvc.accepting import Accepting
 from echosvc.admission import raise_descriptor_limit
+from echosvc.batch import HAS_EPOLL
 from echosvc.certificates import ServerTLS
 from echosvc.clock import make_monotonic
+from echosvc.descriptors import hold_standard, start_again, taken_standard
 from echosvc.factory import EchoFactory
+from echosvc.fate import Fate
+from echosvc.inherited import Unserved, start_environment, unserved
 from echosvc.listeners import ListenError, file_fault, listen_error
 from echosvc.options import Options, give_up
 from echosvc.pems import CertificateError
@@ -49,6 +56,9 @@ class EchoService(Service):
     :param own_signals: reload at SIGHUP; while stopping, let a second SIGINT or SIGTERM
         end all connections now. For a service that owns the process.
     :ivar ports: the open listeners.
+    :ivar fate: whether its end is a failure; one that owns the process fails with its last
+        listener.
+    :ivar unserved: sockets that were handed over to the process and are not for it.
     """
 
     def __init__(
@@ -66,6 +76,8 @@ class EchoService(Service):
         self._own_signals = own_signals
         self._signals = Signals(self._time, self.reload, factory.abort_all)
         self._bound = False
+        self.fate = Fate()
+        self.unserved: list[Unserved] = []
 
     def bind(self) -> None:
         """Open all listeners, now; they are served once the reactor runs.
@@ -79,11 +91,33 @@ class EchoService(Service):
         self._bound = True
         for endpoint in self._endpoints:
             try:
-                self.ports.append(_opened(endpoint, self.factory))
+                self.ports += _opened(endpoint, self.factory)
             except ListenError:
                 self._close_now()
                 self._bound = False
                 raise
+        for port in self.ports:
+            if isinstance(port, Accepting):
+                port.when_ended(partial(self._lose, port))
+
+    def _lose(self, port: IListeningPort) -> None:
+        """A listener has ended by itself; with the last one, so does who owns the process.
+
+        Somebody else may then start it again, with listeners.
+        """
+        if port in self.ports:
+            self.ports.remove(port)
+            if not self.ports:
+                self._fail() if self._own_signals else self._say_deaf("nobody can connect any more")
+
+    def _fail(self) -> None:
+        self.fate.failed = True
+        self._say_deaf("the service stops")
+        with suppress(ReactorNotRunning):  # it stops already
+            cast(IReactorCore, self._time()).stop()
+
+    def _say_deaf(self, what: str) -> None:
+        self.factory.report.server_error(f"no listener is left: {what}")
 
     def privilegedStartService(self) -> None:
         """Open the listeners while the process may still use ports below 1024."""
@@ -122,8 +156,13 @@ class EchoService(Service):
             self.factory.report.reloaded(where)
 
     def _announce(self) -> None:
+        report = self.factory.report
         for port in self.ports:
-            self.factory.report.listening(port.getHost())
+            report.listening(port.getHost())
+        for each in self.unserved:
+            report.unserved(each.index, each.name, each.address)
+        if not HAS_EPOLL:
+            report.without_epoll()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening at once; give live connections the factory's ``drain`` seconds.
@@ -191,15 +230,15 @@ class EchoService(Service):
         return self._reactor
 
 
-def _opened(endpoint: IStreamServerEndpoint, factory: EchoFactory) -> IListeningPort:
-    """Listen; Twisted's own endpoints do so at once, or fail."""
+def _opened(endpoint: IStreamServerEndpoint, factory: EchoFactory) -> list[IListeningPort]:
+    """Listen, at once, on one socket or several; Twisted's own endpoints do so, or fail."""
     results: list[Any] = []
     endpoint.listen(factory).addBoth(results.append)
     if not results:
         raise ListenError(f"cannot listen on {endpoint}: it is not ready at once")
     if isinstance(results[0], Failure):
         raise listen_error(str(endpoint), cast(Exception, results[0].value))
-    return cast(IListeningPort, results[0])
+    return list(getattr(results[0], "ports", results))
 
 
 def accept_waiting(port: IListeningPort) -> None:
@@ -212,6 +251,8 @@ def accept_waiting(port: IListeningPort) -> None:
         if not ready.poll(0):
             return
         port.doRead()
+        if not port.connected or getattr(port, "waiting", False):
+            return  # it has ended, or cannot accept
 
 
 def makeService(options: Options) -> EchoService:
@@ -222,6 +263,9 @@ def makeService(options: Options) -> EchoService:
     """
     from twisted.internet import reactor
 
+    running: Any = reactor
+    if not running.running:  # nobody's process but ours
+        _secure_descriptors()
     make_monotonic(reactor)
     raise_descriptor_limit()
     factory = EchoFactory(config=options.config)
@@ -230,4 +274,21 @@ def makeService(options: Options) -> EchoService:
         service.bind()
     except ListenError as error:
         give_up(str(error))
+    service.unserved = list(unserved(service.ports))  # now: a daemon has another number
+    if not running.running:
+        service.fate.decide(running)
     return service
+
+
+def _secure_descriptors() -> None:
+    """Let nothing of ours be descriptor 0, 1 or 2: a daemon puts /dev/null there.
+
+    ``--reactor=NAME`` makes the reactor before the plugin can do anything about it.
+    """
+    try:
+        hold_standard()
+        if taken_standard():
+            given = {k: v for k, v in start_environment().items() if k.startswith("LISTEN_")}
+            start_again({**os.environ, **given})  # Twisted has taken those out
+    except OSError as error:
+        give_up(f"standard input, output or error is closed, and stays so: {file_fault(error)}")

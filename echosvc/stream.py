@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
-from select import EPOLLIN
 from typing import Any, cast
 
 from twisted.internet import tcp
@@ -27,7 +26,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from echosvc.batch import Batches, Member
+from echosvc.batch import EPOLLIN, Batches, Member
 from echosvc.replies import KEPT, READ, Replies
 from echosvc.report import format_address
 

@@ -3,6 +3,9 @@
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
+from echosvc.descriptors import hold_standard
+
+hold_standard()  # before the reactor is made, unless --reactor has had it made by now
 echosvc = ServiceMaker(
     "echosvc",
     "echosvc.service",
