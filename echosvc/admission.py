@@ -23,13 +23,16 @@ RESERVE = 64
 _ENOUGH = 10_240
 
 
-def raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as it may."""
+def raise_descriptor_limit(most: int | None = None) -> None:
+    """Let this process have as many descriptors as it may; at ``most`` so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for most in (hard, max(soft, _ENOUGH)):
+    limits = (hard, max(soft, _ENOUGH))
+    if most is not None:
+        limits = (min(most, hard) if hard >= 0 else most,) * 2
+    for limit in limits:
         # No system lets a process have any number, and macOS less than its hard limit says.
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             return
 
 

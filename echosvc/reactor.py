@@ -28,6 +28,25 @@ from echosvc.batch import EVENTS, Batches, Member
 from echosvc.fate import end_main_loop
 
 
+class _Nothing:
+    """In the place of an epoll object that was lost: the end of the reactor asks it once more.
+
+    The lost one is kept: its end would close a number that may be somebody else's by now.
+    """
+
+    def register(self, fd: int, events: int) -> None:
+        """Nothing is told."""
+
+    modify = register
+
+    def unregister(self, fd: int) -> None:
+        """Nothing was told."""
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:  # noqa: ARG002
+        """Tell of nothing."""
+        return []
+
+
 class LeanReactor(Batches, EPollReactor):
     """An epoll reactor for many small events on a clock that nobody can set."""
 
@@ -42,6 +61,7 @@ class LeanReactor(Batches, EPollReactor):
         except InterruptedError:
             return
         except (OSError, ValueError) as error:  # and so it would be the next time
+            self._lost, self._poller = self._poller, _Nothing()
             end_main_loop(self, str(error))
             return
         self._serve(events)

@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
+from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
 from echosvc.accepting import Accepting
@@ -45,6 +46,8 @@ from echosvc.signals import Signals
 _ACCEPT_ROUNDS = 1024
 #: After the drain: seconds, besides ``linger``, that a polite close may take.
 _CLOSE_GRACE = 1.0
+#: Descriptors that select(2) can watch.
+_FD_SETSIZE = 1024
 
 
 class EchoService(Service):
@@ -267,7 +270,8 @@ def makeService(options: Options) -> EchoService:
     if not running.running:  # nobody's process but ours
         _secure_descriptors()
     make_monotonic(reactor)
-    raise_descriptor_limit()
+    watches_each = not HAS_EPOLL and isinstance(reactor, SelectReactor)
+    raise_descriptor_limit(_FD_SETSIZE if watches_each else None)
     factory = EchoFactory(config=options.config)
     service = EchoService(factory, options.endpoints(reactor), own_signals=True)
     try:

@@ -184,6 +184,7 @@ def _run(service: EchoService, reactor: Any) -> int:
         reactor.run()
     except KeyboardInterrupt:  # before it did so
         return _BY_SIGNAL + signal.SIGINT
-    except Exception as error:
-        end_main_loop(reactor, f"{type(error).__name__}: {error}")
+    except Exception as error:  # so ends asyncio's; another one that was ended fails once more
+        if reactor.running:
+            end_main_loop(reactor, str(error))
     return service.fate.status

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ LIMIT = 30.0
 ROOT = Path(__file__).resolve().parent.parent
 #: Where the Node programs are.
 NODE = ROOT / "tests" / "net" / "node"
+#: The service in a process of its own.
+SERVE = [sys.executable, "-m", "echosvc", "serve"]
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
 #: The reactor of the servers that tests start: one that twistd knows by this name.
 REACTOR = os.environ.get("ECHOSVC_TEST_REACTOR")
@@ -119,6 +121,11 @@ class Process:
         self.wait()
         self.popen.stdout.close()
 
+    def cpu_time(self) -> float:
+        """Seconds of a processor that it has used so far."""
+        facts = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> int:
         """Resident memory, bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -180,6 +187,66 @@ class Server(Process):
         return self.wait()
 
 
+class Serving(Server):
+    """``echosvc serve``, as :class:`Server`; a proper stop has exit status 0.
+
+    :param reactor: the name of one for ``--reactor``.
+    :param inherited: listening sockets that it gets as systemd hands them over.
+    :param names: of those.
+    """
+
+    def __init__(
+        self,
+        *options: str,
+        reactor: str = "default",
+        inherited: Sequence[socket.socket] = (),
+        names: Sequence[str] = (),
+        **popen: object,
+    ) -> None:
+        if not any(option.startswith(("--listen", "-l")) for option in options):
+            options = ("--listen", "tcp:0:interface=127.0.0.1", *options)
+        command = [*SERVE, "--reactor", reactor, *options]
+        if inherited:
+            command = handed_over(inherited, names, command)
+            popen["pass_fds"] = [each.fileno() for each in inherited]
+        Process.__init__(self, command, **popen)
+        try:
+            self.wait_line("Server listening")
+        except BaseException:
+            self.close()
+            raise
+
+
+def handed_over(
+    sockets: Sequence[socket.socket], names: Sequence[str], command: list[str]
+) -> list[str]:
+    """A command that runs ``command`` with the sockets as systemd hands them over."""
+    numbers = [str(each.fileno()) for each in sockets]
+    return [sys.executable, "-c", _HAND_OVER, ":".join(numbers), ":".join(names), *command]
+
+
+# As descriptors from 3 on; they may be in each other's place.
+_HAND_OVER = """
+import os, sys
+given = [os.dup(int(each)) for each in sys.argv[1].split(":")]
+given = [os.dup2(each, 100 + at) for at, each in enumerate(given)]
+for at, each in enumerate(given):
+    os.dup2(each, 3 + at)
+    os.close(each)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)))
+if sys.argv[2]:
+    os.environ["LISTEN_FDNAMES"] = sys.argv[2]
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+def stays_idle(process: Process, seconds: float = 1.0) -> bool:
+    """Whether a process that has nothing to do uses less than half a processor."""
+    before = process.cpu_time()
+    time.sleep(seconds)  # what is measured is what happens meanwhile
+    return process.cpu_time() - before < seconds / 2
+
+
 class NodeServer(Server):
     """``tests/net/node/server.js``, with the lines and options of ours; ended by SIGTERM, 0."""
 
@@ -190,6 +257,16 @@ class NodeServer(Server):
         except BaseException:
             self.close()
             raise
+
+
+@contextmanager
+def serving_alone(*options: str, **more: Any) -> Iterator[Serving]:
+    """A :class:`Serving` for the length of a ``with``."""
+    server = Serving(*options, **more)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
 import socket
 from typing import Any
@@ -13,6 +14,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +22,7 @@ from echosvc.accepting import AT_ONCE, PAUSE
 from echosvc.group import Group
 from echosvc.listeners import TCPListener
 from echosvc.reactor import LeanReactor
+from echosvc.service import accept_waiting
 from tests.test_stream import Listening
 
 
@@ -180,3 +183,114 @@ class AcceptingTests(SynchronousTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         port.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    # -- errors of accept(2) --------------------------------------------------
+
+    def broken(self, port: Any, number: int) -> tuple[Any, list[int]]:
+        """A socket in the port's place that accepts nobody any more; counts how it is asked."""
+        asked: list[int] = []
+        real = port.socket
+
+        class Broken:
+            def _accept(self) -> object:
+                asked.append(number)
+                raise OSError(number, os.strerror(number))
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+        port.socket = Broken()
+        return port, asked
+
+    def said(self) -> list[str]:
+        """What was said since it was asked for."""
+        said: list[str] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            if event["log_namespace"] == "echosvc":
+                said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return said
+
+    def test_a_listening_socket_that_has_ended_is_closed_with_one_line(self) -> None:
+        for number in (errno.EINVAL, errno.EBADF, errno.ENOTSOCK):
+            port, asked = self.broken(self.listen(), number)
+            ended: list[str] = []
+            port.when_ended(lambda told=ended: told.append("ended"))
+            where, said = f"127.0.0.1:{port.getHost().port}", self.said()
+            port.doRead()
+            self.assertNotIn(port, self.reactor.getReaders())
+            self.assertFalse(port.connected)
+            name = errno.errorcode[number]
+            self.assertEqual(len(said), 1)
+            self.assertIn(f"Server Error: the listener {where} is closed: {name} (", said[0])
+            self.assertEqual((ended, len(asked)), (["ended"], 1))
+
+    def test_a_descriptor_that_is_somebody_elses_is_not_closed(self) -> None:
+        for number, still_open in ((errno.EINVAL, False), (errno.ENOTSOCK, True)):
+            port, _ = self.broken(self.listen(), number)
+            descriptor = port.fileno()
+            port.doRead()
+            if still_open:
+                os.close(descriptor)
+            with self.assertRaises(OSError):
+                os.fstat(descriptor)
+
+    def test_errors_of_connections_are_those_of_accept(self) -> None:
+        for number in (
+            errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH,
+            errno.EOPNOTSUPP, errno.EACCES,
+        ):  # fmt: skip
+            port, _ = self.broken(self.listen(), number)
+            for _ in range(AT_ONCE // 2):
+                port._goes_on(OSError(number, ""))
+            self.assertTrue(port.connected)
+            self.assertIn(port, self.reactor.getReaders())
+
+    def test_where_every_accept_fails_it_waits_a_while_and_says_so(self) -> None:
+        """A rule of the system that forbids it leaves the connection in the queue."""
+        for number in (errno.EPERM, errno.EACCES, errno.ECONNABORTED):
+            port, asked = self.broken(self.listen(), number)
+            said = self.said()
+            while port in self.reactor.getReaders():
+                port.doRead()
+                self.assertLessEqual(len(asked), 2 * AT_ONCE)
+            self.assertEqual(len(said), 1)
+            self.assertIn(f"no connection can be accepted: {errno.errorcode[number]}", said[0])
+            self.clock.advance(PAUSE)
+            self.assertIn(port, self.reactor.getReaders())
+
+    def test_a_stop_tries_once_where_nobody_can_be_accepted(self) -> None:
+        port, asked = self.broken(self.listen(), errno.EMFILE)
+        self.client(port)
+        said = self.said()
+        accept_waiting(port)
+        accept_waiting(port)
+        self.assertEqual((len(asked), len(said)), (2, 2))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_what_the_select_reactor_finds_lost_is_said_too(self) -> None:
+        port = self.listen()
+        said = self.said()
+        os.close(port.socket.detach())
+        self.reactor.doIteration(0)
+        self.assertFalse(port.connected)
+        self.assertEqual(len(said), 1)
+        self.assertIn("its socket was closed behind it", said[0])
+
+    def test_when_nothing_tells_of_its_connections_it_is_closed(self) -> None:
+        port = self.listen()
+        client = self.client(port)
+        port.doRead()
+        self.assertEqual(len(self.factory.made), 1)
+        said, group = self.said(), self.factory.made[0].transport.reactor
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, group.fileno())
+        os.close(null)
+        group.doRead()
+        self.assertFalse(port.connected)
+        self.assertEqual(client.recv(1), b"")
+        self.assertEqual(len(said), 1)
+        self.assertIn("the descriptor that tells of its connections", said[0])

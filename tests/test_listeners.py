@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import socket
-import sys
 import tempfile
 
 from twisted.internet.error import (
@@ -25,15 +24,8 @@ from echosvc.endpoints import server_endpoint
 from echosvc.inherited import InheritanceError, find
 from echosvc.listeners import TCPListener, UNIXListener, error_name, listen_error
 from echosvc.reactor import LeanReactor
-from tests.harness import TWISTD, Process, exchange
+from tests.harness import TWISTD, Process, exchange, handed_over
 from tests.test_certificates import issue
-
-# Takes a listening socket over as systemd hands it: as descriptor 3, named in LISTEN_FDS.
-_INHERIT = (
-    "import os, sys; os.dup2(int(sys.argv[1]), 3);"
-    " os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='echo');"
-    " os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
-)
 
 
 class Without(TCPListener):
@@ -215,17 +207,24 @@ class FindTests(SynchronousTestCase):
 
     def test_by_index_and_by_name(self) -> None:
         environ = {**self.own, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c:d"}
-        self.assertEqual([find(index, "", environ) for index in ("0", "2")], [3, 5])
-        self.assertEqual(find("", "b", environ), 4)
+        self.assertEqual([find(index, "", environ) for index in ("0", "2")], [(3,), (5,)])
+        self.assertEqual(find("", "b", environ), (4,))
+
+    def test_all_of_one_name_are_meant(self) -> None:
+        environ = {**self.own, "LISTEN_FDS": "4", "LISTEN_FDNAMES": "a:b:a:a:a"}
+        self.assertEqual(find("", "a", environ), (3, 5, 6))
 
     def test_names_and_process_need_not_be_said(self) -> None:
-        self.assertEqual(find("1", "", {"LISTEN_FDS": "2"}), 4)
+        self.assertEqual(find("1", "", {"LISTEN_FDS": "2"}), (4,))
 
     def test_what_was_not_handed_over_is_told_in_words(self) -> None:
         two = {**self.own, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b:c"}
         for index, name, environ, why in (
             ("0", "", {}, "LISTEN_FDS is not set"),
             ("0", "", {"LISTEN_FDS": "x"}, "LISTEN_FDS is not set"),
+            ("0", "", {"LISTEN_FDS": "\u0663"}, "LISTEN_FDS is not set"),
+            ("0", "", {"LISTEN_FDS": "9" * 5000}, "LISTEN_FDS is not set"),
+            ("9" * 5000, "", two, "whole number"),
             ("2", "", two, r"\(2\) none has index 2"),
             ("-1", "", two, "whole number"),
             ("x", "", two, "whole number"),
@@ -241,13 +240,8 @@ class FindTests(SynchronousTestCase):
 class InheritedTests(SynchronousTestCase):
     def serve(self, listener: socket.socket, where: str) -> Process:
         """A server that has the socket as systemd hands it over."""
-        server = Process(
-            [
-                sys.executable, "-c", _INHERIT, str(listener.fileno()), *TWISTD[1:],
-                "echosvc", "--listen", where,
-            ],
-            pass_fds=(listener.fileno(),),
-        )  # fmt: skip
+        command = handed_over([listener], ["echo"], [*TWISTD, "echosvc", "--listen", where])
+        server = Process(command, pass_fds=(listener.fileno(),))
         self.addCleanup(server.close)
         return server
 
