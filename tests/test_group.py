@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -9,14 +11,19 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IReadDescriptor,
+    IWriteDescriptor,
+)
+from twisted.internet.pollreactor import PollReactor
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from echosvc.batch import EVENTS
-from echosvc.group import Group
+from echosvc.group import Group, Singles, _Watch
 from echosvc.stream import Stream, make_address
 from tests.test_stream import Listening
 
@@ -34,13 +41,17 @@ class Answering(Listening):
 
 
 class GroupTests(SynchronousTestCase):
+    kind: Callable[[Any], Any] = Group
+    reactor_kind: Callable[[], Any] = SelectReactor
+
     def setUp(self) -> None:
-        self.reactor = SelectReactor()
-        self.group = Group(self.reactor)
+        self.reactor = self.reactor_kind()
+        self.group = self.kind(self.reactor)
         self.addCleanup(self.close)
 
     def close(self) -> None:
-        self.group.connectionLost(Failure(ConnectionDone()))
+        for member in self.group.members:
+            member.connectionLost(Failure(ConnectionDone()))
         for selectable in self.reactor.removeAll():
             selectable.connectionLost(Failure(ConnectionDone()))
 
@@ -151,6 +162,35 @@ class GroupTests(SynchronousTestCase):
             self.group._serve([(number, event)])
             self.assertTrue(new.connected, event)
 
+    def test_what_nobody_has_any_more_is_forgotten(self) -> None:
+        """Another process may keep what a number stood for; the kernel then tells of it."""
+        here, there = socket.socketpair()
+        self.addCleanup(here.close)
+        self.addCleanup(there.close)
+        self.group._poller.register(here, EPOLLIN)
+        there.send(b"x")
+        self.group.doRead()
+        self.assertEqual(self.group._poller.poll(0), [])
+
+    def test_when_its_descriptor_is_lost_all_members_end_and_that_is_told(self) -> None:
+        told: list[OSError] = []
+        self.group._failed = told.append
+        (_, first), (_, second) = self.member(), self.member()
+        protocols = [first.protocol, second.protocol]
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self.group.fileno())
+        os.close(null)
+        self.until(lambda: told)
+        self.assertEqual([error.errno for error in told], [errno.EINVAL])
+        self.assertTrue(all(each.reason.check(OSError) for each in protocols))
+        self.assertEqual((self.readers(), self.group.members), ([], []))
+        here, handle = socket.socketpair()
+        self.addCleanup(here.close)
+        self.addCleanup(handle.close)
+        with self.assertRaises(OSError):
+            Stream(handle, Listening(), make_address(""), self.group)
+        self.assertEqual(len(told), 2)
+
     def test_timers_are_the_reactors(self) -> None:
         fired: list[str] = []
         self.group.callLater(0, fired.append, "now")
@@ -178,3 +218,62 @@ class GroupTests(SynchronousTestCase):
         self.group.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(len(heard), 2)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+
+class SinglesTests(GroupTests):
+    """The same without epoll: each member is known to the reactor."""
+
+    kind: Callable[[Any], Any] = Singles
+
+    # What is the group's alone.
+    test_it_is_a_reader_to_the_reactor = None
+    test_what_nobody_has_any_more_is_forgotten = None
+    test_when_its_descriptor_is_lost_all_members_end_and_that_is_told = None
+    test_more_members_than_one_look_takes_are_all_served = None
+    test_one_that_fails_at_the_end_stops_no_other = None
+
+    def watched(self) -> tuple[int, int]:
+        """How many members the reactor watches for reading, and for writing."""
+        return tuple(
+            sum(isinstance(each, _Watch) for each in known)
+            for known in (self.reactor.getReaders(), self.reactor.getWriters())
+        )
+
+    def test_the_reactor_knows_it_while_it_has_members_and_never_them(self) -> None:
+        _, stream = self.member()
+        self.assertEqual((self.watched(), self.group.members), ((1, 0), [stream]))
+        stream.write(b"x")
+        self.assertEqual(self.watched(), (1, 1))
+        stream.pauseProducing()
+        self.assertEqual(self.watched(), (0, 1))
+        stream.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((self.watched(), self.group.members), ((0, 0), []))
+
+    def test_who_reads_no_more_is_told_nothing_until_it_does_again(self) -> None:
+        client, stream = self.member()
+        stream.pauseProducing()
+        client.sendall(b"x")
+        self.reactor.iterate(0)
+        self.assertEqual((stream.protocol.heard, stream.interest), (b"", 0))
+        stream.resumeProducing()
+        stream.resumeProducing()
+        self.until(lambda: stream.protocol.heard)
+
+    def test_a_member_is_what_the_reactor_expects(self) -> None:
+        _, stream = self.member()
+        (watch,) = (each for each in self.reactor.getReaders() if isinstance(each, _Watch))
+        for interface in (IReadDescriptor, IWriteDescriptor, IHalfCloseableDescriptor):
+            verifyObject(interface, watch)
+        self.assertEqual(watch.fileno(), stream.fileno())
+        self.assertEqual(watch.logPrefix(), "connections")
+
+    def test_a_hang_up_is_the_end_of_what_comes(self) -> None:
+        client, stream = self.member(Listening)
+        protocol = stream.protocol
+        client.close()
+        self.until(lambda: protocol.reason)
+        self.assertEqual(self.watched(), (0, 0))
+
+
+class PolledSinglesTests(SinglesTests):
+    reactor_kind: Callable[[], Any] = PollReactor

@@ -18,7 +18,7 @@ each. Do not edit it.
     echosvc check ENDPOINT
 
 asks a path up to sixteen questions, one after the other. At its far end must be an echo server:
-`twistd echosvc` with any prefix, or any other one. Each answer is
+`echosvc serve` with any prefix, or any other one. Each answer is
 
 - **PASS**: it was tried, and is as it should be;
 - **FAIL**: it is not; the line below says the likeliest cause;
