@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -52,6 +53,18 @@ def give_up(why: str) -> NoReturn:
     with suppress(OSError):
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line)
     raise SystemExit(1)
+
+
+def _forget_own_pid(twistd: Mapping[str, Any] | None) -> None:
+    """Remove a pid file that names this very process: an earlier one has written it.
+
+    So it is after a kill in a container, whose process always has the number 1; twistd would
+    find itself running, and refuse to start (Twisted issue 3851).
+    """
+    name = twistd.get("pidfile") if twistd else None
+    with suppress(OSError, ValueError):
+        if name and int(Path(name).read_text("ascii")) == os.getpid():
+            os.remove(name)
 
 
 #: The options that are numbers: how to read them, and what they are.
@@ -207,6 +220,7 @@ class Options(usage.Options):
         try:
             usage.Options.parseOptions(self, options)
             self.config = Config(**self._settings())
+            _forget_own_pid(self.parent)
         except usage.UsageError as error:
             give_up(str(error))
         except ConfigError as error:

@@ -213,6 +213,31 @@ def test_a_daemon_serves_and_a_relative_path_is_where_it_was_started(tmp_path: P
     wait_until(lambda: "Server Shut Down" in (tmp_path / "log").read_text())
 
 
+@pytest.mark.parametrize("whose", ["own", "dead", "living"])
+def test_a_pid_file_that_names_this_very_process_is_an_earlier_ones(
+    whose: str, tmp_path: Path
+) -> None:
+    """After a kill, a container's process has the same number again."""
+    (tmp_path / "pid").write_text(str({"own": 0, "dead": 2**22, "living": os.getpid()}[whose]))
+    code = "import os, sys; own = sys.argv.pop(1)\n"
+    code += "if own == 'own': open('pid', 'w').write(str(os.getpid()))\n"
+    code += "from twisted.scripts.twistd import run; run()"
+    words = ["-n", "--pidfile=pid", "echosvc", "-l", f"unix:{tmp_path}/s"]
+    server = Process([sys.executable, "-c", code, whose, *words], cwd=tmp_path)
+    try:
+        if whose == "living":
+            assert server.wait() == 1
+            assert server.matching("Another twistd server is running")
+            return
+        server.wait_line("Server listening")
+        assert int((tmp_path / "pid").read_text()) == server.pid
+        server.signal()
+        assert server.wait() == -signal.SIGTERM
+        assert not (tmp_path / "pid").exists()
+    finally:
+        server.close()
+
+
 def test_twist_runs_it_too() -> None:
     server = Process([*TWIST, "--log-format=text", "echosvc", "--listen", "tcp:0"])
     try:
