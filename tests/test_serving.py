@@ -89,6 +89,19 @@ def test_ctrl_c_is_left_to_the_reactor_unless_it_is_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) == after
 
 
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel would not do so to a container's first process."""
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    serving._leave_at_signals()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.raise_signal(number)
+    assert statuses == [130, 143]
+
+
 def test_options_of_its_own_are_no_settings() -> None:
     options = ServeOptions()
     options.parseOptions(["--reactor", "lean", "--logfile", "log", "--prefix", "> "])

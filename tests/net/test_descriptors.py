@@ -192,6 +192,18 @@ def test_a_main_loop_that_fails_ends_the_process_as_failed(kind: str, program: s
         server.close()
 
 
+def test_the_plugin_holds_them_before_there_is_a_reactor() -> None:
+    code = (
+        "import os, sys; os.close(0); import twisted.plugins.echosvc_plugin\n"
+        "null = os.path.samestat(os.fstat(0), os.stat(os.devnull))\n"
+        "print(null, 'twisted.internet.reactor' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=LIMIT, env=environment()
+    )
+    assert done.stdout == b"True False\n"
+
+
 def test_what_this_process_itself_has_opened_is_known() -> None:
     code = (
         "import os, json\n"
