@@ -40,8 +40,10 @@ class Answering(Listening):
         self.transport.write(data.upper())
 
 
-class GroupTests(SynchronousTestCase):
-    kind: Callable[[Any], Any] = Group
+class OfMembers:
+    """What holds for all that tells members of their events."""
+
+    kind: Callable[[Any], Any]
     reactor_kind: Callable[[], Any] = SelectReactor
 
     def setUp(self) -> None:
@@ -74,19 +76,6 @@ class GroupTests(SynchronousTestCase):
     def readers(self) -> list[Any]:
         return [each for each in self.reactor.getReaders() if isinstance(each, (Group, Stream))]
 
-    def test_it_is_a_reader_to_the_reactor(self) -> None:
-        verifyObject(IReadDescriptor, self.group)
-
-    def test_the_reactor_knows_it_while_it_has_members_and_never_them(self) -> None:
-        self.assertEqual(self.readers(), [])
-        (_, first), (_, second) = self.member(), self.member()
-        self.assertEqual(self.readers(), [self.group])
-        self.assertEqual(self.group.members, [first, second])
-        first.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual(self.readers(), [self.group])
-        second.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual((self.readers(), self.group.members), ([], []))
-
     def test_members_are_served(self) -> None:
         pairs = [self.member() for _ in range(10)]
         for number, (client, _) in enumerate(pairs):
@@ -95,24 +84,6 @@ class GroupTests(SynchronousTestCase):
         self.until(lambda: all(stream.interest == EPOLLIN for _, stream in pairs))
         for number, (client, _) in enumerate(pairs):
             self.assertEqual(client.recv(9), b"M%d" % number)
-
-    def test_more_members_than_one_look_takes_are_all_served(self) -> None:
-        pairs = [self.member() for _ in range(EVENTS // 4)]
-        self.group.doRead()
-        for client, _ in pairs:
-            client.sendall(b"x")
-        self.until(lambda: all(stream.protocol.heard for _, stream in pairs))
-
-    def test_who_reads_no_more_is_told_nothing_until_it_does_again(self) -> None:
-        client, stream = self.member()
-        stream.pauseProducing()
-        client.sendall(b"x")
-        self.reactor.iterate(0)
-        self.assertEqual((stream.protocol.heard, stream.interest), (b"", 0))
-        self.assertEqual(self.group._poller.poll(0), [])
-        stream.resumeProducing()
-        stream.resumeProducing()
-        self.until(lambda: stream.protocol.heard)
 
     def test_who_waits_to_write_and_does_not_read_is_told_of_room(self) -> None:
         client, stream = self.member()
@@ -162,6 +133,54 @@ class GroupTests(SynchronousTestCase):
             self.group._serve([(number, event)])
             self.assertTrue(new.connected, event)
 
+    def test_timers_are_the_reactors(self) -> None:
+        fired: list[str] = []
+        self.group.callLater(0, fired.append, "now")
+        self.until(lambda: fired)
+
+    def test_the_end_of_the_reactor_is_that_of_all_members(self) -> None:
+        pairs = [self.member() for _ in range(3)]
+        protocols = [stream.protocol for _, stream in pairs]
+        for selectable in self.reactor.removeAll():
+            selectable.connectionLost(Failure(ConnectionLost()))
+        self.assertTrue(all(each.reason.check(ConnectionLost) for each in protocols))
+        self.assertEqual(self.readers(), [])
+
+
+class GroupTests(OfMembers, SynchronousTestCase):
+    kind: Callable[[Any], Any] = Group
+
+    def test_it_is_a_reader_to_the_reactor(self) -> None:
+        verifyObject(IReadDescriptor, self.group)
+
+    def test_the_reactor_knows_it_while_it_has_members_and_never_them(self) -> None:
+        self.assertEqual(self.readers(), [])
+        (_, first), (_, second) = self.member(), self.member()
+        self.assertEqual(self.readers(), [self.group])
+        self.assertEqual(self.group.members, [first, second])
+        first.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.readers(), [self.group])
+        second.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((self.readers(), self.group.members), ([], []))
+
+    def test_more_members_than_one_look_takes_are_all_served(self) -> None:
+        pairs = [self.member() for _ in range(EVENTS // 4)]
+        self.group.doRead()
+        for client, _ in pairs:
+            client.sendall(b"x")
+        self.until(lambda: all(stream.protocol.heard for _, stream in pairs))
+
+    def test_who_reads_no_more_is_told_nothing_until_it_does_again(self) -> None:
+        client, stream = self.member()
+        stream.pauseProducing()
+        client.sendall(b"x")
+        self.reactor.iterate(0)
+        self.assertEqual((stream.protocol.heard, stream.interest), (b"", 0))
+        self.assertEqual(self.group._poller.poll(0), [])
+        stream.resumeProducing()
+        stream.resumeProducing()
+        self.until(lambda: stream.protocol.heard)
+
     def test_what_nobody_has_any_more_is_forgotten(self) -> None:
         """Another process may keep what a number stood for; the kernel then tells of it."""
         here, there = socket.socketpair()
@@ -191,19 +210,6 @@ class GroupTests(SynchronousTestCase):
             Stream(handle, Listening(), make_address(""), self.group)
         self.assertEqual(len(told), 2)
 
-    def test_timers_are_the_reactors(self) -> None:
-        fired: list[str] = []
-        self.group.callLater(0, fired.append, "now")
-        self.until(lambda: fired)
-
-    def test_the_end_of_the_reactor_is_that_of_all_members(self) -> None:
-        pairs = [self.member() for _ in range(3)]
-        protocols = [stream.protocol for _, stream in pairs]
-        for selectable in self.reactor.removeAll():
-            selectable.connectionLost(Failure(ConnectionLost()))
-        self.assertTrue(all(each.reason.check(ConnectionLost) for each in protocols))
-        self.assertEqual(self.readers(), [])
-
     def test_one_that_fails_at_the_end_stops_no_other(self) -> None:
         (_, first), (_, second) = self.member(), self.member()
         protocols = [first.protocol, second.protocol]
@@ -220,17 +226,10 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
 
-class SinglesTests(GroupTests):
+class SinglesTests(OfMembers, SynchronousTestCase):
     """The same without epoll: each member is known to the reactor."""
 
     kind: Callable[[Any], Any] = Singles
-
-    # What is the group's alone.
-    test_it_is_a_reader_to_the_reactor = None
-    test_what_nobody_has_any_more_is_forgotten = None
-    test_when_its_descriptor_is_lost_all_members_end_and_that_is_told = None
-    test_more_members_than_one_look_takes_are_all_served = None
-    test_one_that_fails_at_the_end_stops_no_other = None
 
     def watched(self) -> tuple[int, int]:
         """How many members the reactor watches for reading, and for writing."""
