@@ -291,6 +291,6 @@ class AcceptingTests(SynchronousTestCase):
         os.close(null)
         group.doRead()
         self.assertFalse(port.connected)
-        self.assertEqual(client.recv(1), b"")
+        self.assertRaises(ConnectionResetError, client.recv, 1)
         self.assertEqual(len(said), 1)
         self.assertIn("the descriptor that tells of its connections", said[0])
