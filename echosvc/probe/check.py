@@ -9,18 +9,22 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from OpenSSL import SSL
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target, client_endpoint
+from echosvc.listeners import error_name
 from echosvc.prefix import Template
 from echosvc.probe import ends, idleness, peer, streams
 from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
+from echosvc.report import TLSError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -68,6 +72,8 @@ NAMES = tuple(probe.name for probe in PROBES)
 #: Bytes a second that a path must carry at least, or it is not slow but broken.
 SLOWEST = 100
 _FIRST = ("connect", "echo")
+#: What the network, or TLS, ends a connection with.
+BROKEN = (OSError, ConnectionClosed, TLSError, SSL.Error)
 
 
 class SettingsError(ValueError):
@@ -153,6 +159,7 @@ class Check:
         missing = ""
         for probe in [each for each in PROBES if each.name in _FIRST or each in wanted]:
             self._began(probe.name)
+            await self._path.calm_down()
             result = self._skipped(probe, missing) if missing else await self._made(probe)
             if result.result == "fail" and probe.name in _FIRST:
                 missing = "no connection" if probe.name == "connect" else "no echo"
@@ -167,6 +174,7 @@ class Check:
 
     async def _made(self, probe: Probe) -> ProbeResult:
         began = monotonic()
+        self._path.begin()
         try:
             result = await self._asked(probe)
         finally:
@@ -189,6 +197,11 @@ class Check:
             return self._out_of_time(probe, limit)
         except CancelledError:
             raise
+        except BROKEN as error:  # wherever a probe did not ask for its end
+            words = f"the connection broke: {error_name(error)}"
+            return ProbeResult(probe.name, "fail", words, 0.0, "the peer, or something between")
+        except NotImplementedError:
+            return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
 

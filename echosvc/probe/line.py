@@ -10,17 +10,24 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from echosvc.client import EchoClient
+from echosvc.listeners import error_name
 from echosvc.prefix import Template
 from echosvc.probe.findings import Failed, shown, told
-from echosvc.probe.learning import TOKEN, learned, no_answer, recognized, without_header
+from echosvc.probe.learning import (
+    TOKEN,
+    learned,
+    no_answer,
+    recognized,
+    unframed,
+    without_header,
+)
 from echosvc.probe.marks import Mark
 from echosvc.probe.payload import Source
 from echosvc.probe.verify import Verifier
 from echosvc.report import TLSError
 
 if TYPE_CHECKING:
-    from echosvc.probe.path import Path
+    from echosvc.probe.path import Path, PathClient
 
 #: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
 PIECE = 65536
@@ -41,6 +48,18 @@ class Ended(Exception):
         self.how = how
 
 
+class Unanswered(Failed):
+    """A message was not answered.
+
+    :ivar came: what came instead.
+    :ivar trip: seconds of a round trip to where the connection was made, at least.
+    """
+
+    def __init__(self, finding: str, cause: str, came: bytes, trip: float) -> None:
+        super().__init__(finding, cause)
+        self.came, self.trip = came, trip
+
+
 class Line:
     """One connection over the path.
 
@@ -51,7 +70,7 @@ class Line:
     :ivar trip: seconds that the last question and its answer took.
     """
 
-    def __init__(self, path: Path, client: EchoClient) -> None:
+    def __init__(self, path: Path, client: PathClient) -> None:
         self._path = path
         self.client = client
         self.mark = Mark(Template.literal(b""))
@@ -79,28 +98,58 @@ class Line:
     async def receive(self, seconds: float | None = None) -> bytes:
         """Give what comes next.
 
-        :raises Ended: nothing did for so long (default: the time-out), or an end came.
+        :param seconds: so long it is waited for here; ``None``: until nothing has come on any of
+            the path's connections for the time-out.
+        :raises Ended: nothing came in time, or an end did.
         """
-        limit = self._path.settings.timeout if seconds is None else seconds
-        waiting = self.client.receive().addTimeout(limit, self._path.reactor)
+        path, waiting = self._path, self.client.receive()
+        if seconds is None:
+            path.progress.bound(waiting, self.client.taken)
+        elif not waiting.called:
+            waiting.addTimeout(seconds, path.reactor)
         try:
             data = await waiting
         except defer.TimeoutError:
             raise Ended("silence") from None
         except CancelledError:
             raise
-        except TLSError as error:
-            raise Ended(str(error)) from None
-        except Exception:
-            raise Ended("RST") from None
+        except Exception as error:
+            raise Ended(self._named(error)) from None
         if not data:
             raise Ended("FIN")
         self.heard += len(data)
         return data
 
+    def _named(self, error: Exception) -> str:
+        """How a connection broke. Only a socket has resets; a process, for one, has a status."""
+        if isinstance(error, TLSError):
+            return str(error)
+        return "RST" if self.client.had_socket else error_name(error)
+
+    @property
+    def due(self) -> int:
+        """Bytes that were sent and may still come back, or be on their way."""
+        client = self.client
+        if self._settled or client.reason is not None:
+            return 0
+        return max(0, client.bytes_out - client.queued - client.bytes_in)
+
     def write(self, message: bytes) -> Deferred[None]:
         """Send one message, framed; fires when more may be sent."""
         return self.client.write(framed(self._path.settings.framing, message))
+
+    async def put(self, message: bytes) -> bool:
+        """Send one message, and wait until more may be sent.
+
+        :return: ``False``: the connection has ended. :meth:`receive` says how.
+        """
+        try:
+            await self.write(message)
+        except CancelledError:
+            raise
+        except Exception:
+            return False
+        return True
 
     # -- learning -------------------------------------------------------------
 
@@ -121,7 +170,9 @@ class Line:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
             known = self._path.template is not None
-            raise Failed(*no_answer(end.how, came, token, self._path.settings, known)) from None
+            words = no_answer(end.how, came, token, self._path.settings, known)
+            made = self.client.handshake
+            raise Unanswered(*words, came, made.seconds if made else 0.0) from None
         self.trip = monotonic() - began
         self._settled = True
         return came[: -len(token)]
@@ -134,10 +185,21 @@ class Line:
         before = await self.ask()
         path = self._path
         if path.template is None:
-            again = without_header(await self.ask(), path.settings.framing)
-            path.template, path.greeting = learned(path.settings, before, again)
+            path.template, path.greeting = self._learned(before, await self.ask())
         self.template, self.prefix = recognized(path.settings, path.template, path.greeting, before)
         self.use(frozenset())
+
+    def _learned(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
+        """Give prefix and greeting; ``first`` and ``second``: what came before two tokens."""
+        settings = self._path.settings
+        strange = unframed(settings.framing, second)
+        try:
+            known = learned(settings, first, without_header(second, settings.framing))
+        except Failed as failed:
+            raise (strange if strange and strange.facts else failed) from None
+        if strange is not None:
+            raise strange
+        return known
 
     def use(self, sizes: frozenset[int]) -> None:
         """Expect replies to messages of these sizes."""
@@ -174,7 +236,8 @@ class Line:
 
     async def _send(self, payload: Source, finish: bool) -> None:
         for piece in pieces(payload, self._path.settings.framing):
-            await self.write(piece)
+            if not await self.put(piece):
+                return
         if finish:
             self.client.finish()
 

@@ -125,7 +125,8 @@ async def text(path: Path) -> Finding:
     verifier = line.verifier(payload)
     if path.settings.framing == "chunk":
         for piece in _cut(data):  # each in a segment of its own, and so read by itself
-            await line.client.write(piece)
+            if not await line.put(piece):
+                break
             await deferLater(path.reactor, max(_APART, line.trip))
     else:
         await line.send(payload)

@@ -43,8 +43,8 @@ Every probe is bounded in time: it fails after `--timeout` seconds (10) without 
 six times that in all, besides the time that it needs by its nature; a slow path that carried
 everything right so far gets INFO then, and what it carried a second.
 
-`pip install 'echosvc[probe]'` adds round-trip percentiles (HdrHistogram) and, on a terminal, a line
-that says what goes on (rich); everything else works without.
+`pip install 'echosvc[probe]'` adds, on a terminal, a line that says what goes on (rich); everything
+else works without.
 
 """
 
