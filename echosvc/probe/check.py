@@ -156,14 +156,15 @@ class Check:
     async def run(self) -> CheckResult:
         """Make all probes that are wanted. What they rest on is asked first."""
         wanted = _wanted(self._settings)
-        missing = ""
+        missing, failed = "", False
         for probe in [each for each in PROBES if each.name in _FIRST or each in wanted]:
             self._began(probe.name)
-            await self._path.calm_down()
+            await self._path.calm_down(failed)
             result = self._skipped(probe, missing) if missing else await self._made(probe)
-            if result.result == "fail" and probe.name in _FIRST:
+            failed = result.result == "fail"
+            if failed and probe.name in _FIRST:
                 missing = "no connection" if probe.name == "connect" else "no echo"
-            if probe in wanted or result.result == "fail":
+            if probe in wanted or failed:
                 self._results.append(result)
                 self._found(result)
         self._over = True

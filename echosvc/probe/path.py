@@ -32,8 +32,9 @@ _Result = TypeVar("_Result")
 _FOR_EVER = 1e9
 #: What takes no longer to come back than this is not waited for between two probes, seconds.
 _BRIEF = 1.0
-#: The longest wait between two probes, in time-outs.
-_LONGEST = 6
+#: The longest wait between two probes, in time-outs: after one that failed, and after one that
+#: carried everything right, as far as it got.
+_DOUBTED, _TRUSTED = 6, 30
 #: Words for a connection that was not there in time.
 _LATE = "ETIMEDOUT"
 
@@ -186,7 +187,7 @@ class Path:
         """End all connections."""
         self._verifiers.clear()
         live, self._live = self._live, []
-        self._backlog = self._seconds_of(sum(line.due for line in live))
+        self._backlog += self._seconds_of(sum(line.due for line in live))
         for line in live:
             line.close()
 
@@ -195,21 +196,25 @@ class Path:
     def begin(self) -> None:
         """A probe begins."""
         self._began, self._received = self.reactor.seconds(), self.progress.received
+        self._backlog = 0.0
 
     def _seconds_of(self, size: int) -> float:
         """How long the path takes for so many bytes, by what it has carried for this probe."""
         came = self.progress.received - self._received
         return size / came * (self.reactor.seconds() - self._began) if came else 0.0
 
-    async def calm_down(self) -> None:
+    async def calm_down(self, failed: bool) -> None:
         """Wait until what the last probe left in queues has gone by: a message is answered again.
 
         Otherwise a slow path would be accused by the next probe: its first bytes wait behind.
+
+        :param failed: the last probe did; then it may be no slow path, but a dead one.
         """
         backlog, self._backlog = self._backlog, 0.0
         if backlog < _BRIEF or self.progress.silent_for >= self.settings.timeout:
             return
-        limit = min(2 * backlog + self.settings.timeout, _LONGEST * self.settings.timeout)
+        most = (_DOUBTED if failed else _TRUSTED) * self.settings.timeout
+        limit = min(2 * backlog + self.settings.timeout, most)
         waiting = Deferred.fromCoroutine(self._answered())
         patience, self.progress.patience = self.progress.patience, limit
         try:
