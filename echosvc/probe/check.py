@@ -276,5 +276,12 @@ async def check(
     if isinstance(endpoint, str):
         target, name = client_endpoint(reactor, endpoint), endpoint
     else:
-        target, name = Target(endpoint, repr(endpoint)), repr(endpoint)
+        name = _name_of(endpoint)
+        target = Target(endpoint, name)
     return await Check(reactor, target, asked, name).run()
+
+
+def _name_of(endpoint: object) -> str:
+    """Its own name where it has one, else what kind it is."""
+    kind = type(endpoint)
+    return kind.__name__ if kind.__repr__ is object.__repr__ else repr(endpoint)

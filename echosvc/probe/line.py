@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from echosvc.listeners import error_name
@@ -124,7 +125,9 @@ class Line:
         """How a connection broke. Only a socket has resets; a process, for one, has a status."""
         if isinstance(error, TLSError):
             return str(error)
-        return "RST" if self.client.had_socket else error_name(error)
+        if self.client.had_socket:
+            return "RST"
+        return "an unclean end" if isinstance(error, ConnectionLost) else error_name(error)
 
     @property
     def due(self) -> int:

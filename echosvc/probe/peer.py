@@ -63,7 +63,7 @@ async def connect(path: Path) -> Finding:
     if path.encrypted:
         words.append(f"TLS handshake in {duration(ready - client.made)}")
         facts["tls_seconds"] = round(ready - client.made, 6)
-    text = f"to {client.remote} in {', '.join(words)}"
+    text = f"{_where(client)} in {', '.join(words)}"
     failed = [
         f"{each['address']} does not answer ({each['error']})" for each in tried if each["error"]
     ]
@@ -72,6 +72,11 @@ async def connect(path: Path) -> Finding:
     return Finding(
         text, facts={"remote": client.remote, "local": client.local, "addresses": tried, **facts}
     )
+
+
+def _where(client: PathClient) -> str:
+    """Where the connection goes to; a process, for one, has no address."""
+    return "connected" if client.remote_address is None else f"to {client.remote}"
 
 
 async def _names(path: Path) -> Names | None:
@@ -251,20 +256,32 @@ async def tls(path: Path) -> Finding:
         raise Skipped("no TLS: the endpoint is not of the kind tls:")
     line = await path.connect()
     connection: SSL.Connection = line.client.transport.getHandle()  # type: ignore[attr-defined]
-    chain = connection.get_peer_cert_chain(as_cryptography=True) or []
     version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
-    if not chain:
+    try:
+        subjects, ends = _chain(connection)
+    except (ValueError, TypeError):  # an authority may have signed what nobody can read
+        raise Failed(f"{version}, {cipher}: a certificate cannot be read") from None
+    if not subjects:
         return Finding(f"{version}, {cipher}, no certificate", info=True)
-    ends = min(certificate.not_valid_after_utc for certificate in chain)
-    days = int((ends - datetime.now(timezone.utc)).total_seconds() // 86400)
-    names = " < ".join(shown(each.subject.rfc4514_string().encode()) for each in chain)
+    days = int((min(ends) - datetime.now(timezone.utc)).total_seconds() // 86400)
+    names = " < ".join(subjects)
     facts: dict[str, Any] = {"version": version, "cipher": cipher, "days_left": days}
-    facts["chain"] = [shown(each.subject.rfc4514_string().encode())[1:-1] for each in chain]
+    facts["chain"] = [subject[1:-1] for subject in subjects]
     if days < 0:
         raise Failed(
             f"{version}, {cipher}: a certificate of {names} ended {-days} days ago", facts=facts
         )
     return Finding(f"{version}, {cipher}, {names}, {days} days left", facts=facts)
+
+
+def _chain(connection: SSL.Connection) -> tuple[list[str], list[datetime]]:
+    """Subjects and ends of the certificates that were shown.
+
+    :raises ValueError: one cannot be read.
+    """
+    chain = connection.get_peer_cert_chain(as_cryptography=True) or []
+    subjects = [shown(each.subject.rfc4514_string().encode()) for each in chain]
+    return subjects, [each.not_valid_after_utc for each in chain]
 
 
 async def proxy(path: Path) -> Finding:

@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import ProcessEndpoint, TCP4ClientEndpoint
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
@@ -29,7 +29,7 @@ from echosvc.probe.peer import Trips
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from echosvc.relay import Relay
-from tests.harness import serving, within
+from tests.harness import no_faults, serving, within
 from tests.test_certificates import issue
 
 #: Without what takes long by its nature.
@@ -512,6 +512,51 @@ async def test_a_unix_socket_is_a_path_too(tmp_path):
             Deferred.fromCoroutine(check(f"unix:{tmp_path}/s", skip=FAST, max_size=MIB)), 60
         )
     assert failures(result) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_is_a_path_without_addresses_and_half_close():
+    """Such as ``ssh -W`` or ``kubectl exec``: pipes to it and from it."""
+    endpoint = ProcessEndpoint(reactor, "/bin/cat", ("cat",))
+    with no_faults():
+        run = check(endpoint, timeout=TIMEOUT, max_size=MIB, idle=(0.2,), find_idle=0.3)
+        result = await within(Deferred.fromCoroutine(run), 60)
+    found = {probe.name: (probe.result, probe.finding) for probe in result.probes}
+    assert result.endpoint == "ProcessEndpoint"
+    assert re.fullmatch(r"connected in [\d.]+ \S+", found["connect"][1])
+    assert found["half-close"] == ("skip", "this transport cannot end one direction alone")
+    assert found["proxy"] == ("skip", "this transport has no addresses that a header could name")
+    assert found["reset"] == ("skip", "this transport has no resets")
+    assert {name for name, (how, _) in found.items() if how == "pass"} == {
+        "connect", "echo", "bytes", "sizes", "order", "text", "back-pressure", "connections", "idle",
+    }  # fmt: skip
+    assert "Nagle" not in found["rtt"][1]
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("exit 3", "the connection ended by an unclean end before an answer"),
+        ("head -c 1 >/dev/null", "the connection ended by FIN before an answer"),
+        ("sleep 60", "no answer to '~' within 0.5 s: nothing came back"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_does_not_answer_fails_in_words(program, words):
+    endpoint = ProcessEndpoint(reactor, "/bin/sh", ("sh", "-c", f"exec 2>&-; {program}"))
+    with no_faults():
+        run = check(endpoint, timeout=0.5, only=("connect", "echo"))
+        result = await within(Deferred.fromCoroutine(run))
+    assert [probe.result for probe in result.probes] == ["pass", "fail"]
+    assert result.probes[1].finding.startswith(words)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_cannot_be_started_is_no_connection():
+    endpoint = ProcessEndpoint(reactor, "/bin/there/is/none", ("none",))
+    result = await within(Deferred.fromCoroutine(check(endpoint, only=("order",))))
+    first = result.probes[0]
+    assert (first.result, first.finding) == ("fail", "no connection to ProcessEndpoint: ENOENT")
 
 
 @pytest_twisted.ensureDeferred
