@@ -528,7 +528,8 @@ async def test_a_process_is_a_path_without_addresses_and_half_close():
     assert found["proxy"] == ("skip", "this transport has no addresses that a header could name")
     assert found["reset"] == ("skip", "this transport has no resets")
     assert {name for name, (how, _) in found.items() if how == "pass"} == {
-        "connect", "echo", "bytes", "sizes", "order", "text", "back-pressure", "connections", "idle",
+        "connect", "echo", "bytes", "sizes", "order", "text", "back-pressure", "connections",
+        "idle",
     }  # fmt: skip
     assert "Nagle" not in found["rtt"][1]
 
