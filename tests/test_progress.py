@@ -49,15 +49,23 @@ class ProgressTests(SynchronousTestCase):
         self.wait(0.2)
         self.failureResultOf(stuck, defer.TimeoutError)
 
-    def test_what_the_other_side_takes_of_a_long_message_counts(self) -> None:
-        taken = [0]
-        waiting: Deferred[bytes] = self.progress.bound(Deferred(), lambda: taken[0])
+    def test_what_is_taken_of_a_long_message_counts_for_every_connection(self) -> None:
+        taken = [False]
+
+        def sends() -> bool:
+            return bool(taken[0]) and not taken.__setitem__(0, False)
+
+        progress = Progress(self.clock, 8.0, sends)
+        waits: list[Deferred[bytes]] = [progress.bound(Deferred()) for _ in range(3)]
         for _ in range(4):
             self.wait(6)
-            taken[0] += 1000
-        self.assertNoResult(waiting)
-        self.wait(9.1)  # it is looked at eight times in a time-out
-        self.failureResultOf(waiting, defer.TimeoutError)
+            taken[0] = True
+        self.wait(8)  # it is looked at eight times in a time-out
+        for waiting in waits:
+            self.assertNoResult(waiting)
+        self.wait(1.2)
+        for waiting in waits:
+            self.failureResultOf(waiting, defer.TimeoutError)
 
     def test_what_came_before_does_not_shorten_it(self) -> None:
         self.progress.heard(1)

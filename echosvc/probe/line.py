@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
 PIECE = 65536
 FRAME = 16384
+#: The same where many connections send at once: the first reply of any comes only once a whole
+#: message is there, and a slow link carries parts of all of them by turns.
+SMALL_FRAME = 4096
 #: How long the other side's end is waited for, seconds.
 PARTING = 1.0
 #: After a wrong byte, what comes in so many seconds must do to say what happened.
@@ -69,7 +72,10 @@ class Line:
     :ivar heard: bytes that came.
     :ivar said: bytes that went out before the stream that is verified.
     :ivar trip: seconds that the last question and its answer took.
+    :ivar frame: bytes of a message, with ``length`` framing.
     """
+
+    frame = FRAME
 
     def __init__(self, path: Path, client: PathClient) -> None:
         self._path = path
@@ -79,6 +85,7 @@ class Line:
         self.template = Template.literal(b"")
         self.heard = self.said = 0
         self._settled = True  # what was sent has come back
+        self._taken = 0  # bytes that the other side had taken when that was looked at
         self.trip = 0.0
 
     def close(self) -> None:
@@ -105,7 +112,7 @@ class Line:
         """
         path, waiting = self._path, self.client.receive()
         if seconds is None:
-            path.progress.bound(waiting, self.client.taken)
+            path.progress.bound(waiting)
         elif not waiting.called:
             waiting.addTimeout(seconds, path.reactor)
         try:
@@ -128,6 +135,15 @@ class Line:
         if self.client.had_socket:
             return "RST"
         return "an unclean end" if isinstance(error, ConnectionLost) else error_name(error)
+
+    def sends(self) -> bool:
+        """Whether some of a long message was taken since this was asked last, and some is left.
+
+        A short one may be taken by what is dead behind its kernel.
+        """
+        left = self.client.unsent
+        before, self._taken = self._taken, self.client.bytes_out - left
+        return left > 0 and self._taken > before
 
     @property
     def due(self) -> int:
@@ -229,8 +245,8 @@ class Line:
         """What verifies it, given how it is cut into messages."""
         self._settled = False
         framing = self._path.settings.framing
-        self.use(frozenset(map(len, pieces(payload, framing, sample=True))))
-        every = {"line": payload.line, "length": FRAME}.get(framing, 0)
+        self.use(frozenset(map(len, pieces(payload, framing, self.frame, sample=True))))
+        every = {"line": payload.line, "length": self.frame}.get(framing, 0)
         return self._path.watch(Verifier(payload, self.mark, every))
 
     def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
@@ -238,7 +254,7 @@ class Line:
         return Deferred.fromCoroutine(self._send(payload, finish))
 
     async def _send(self, payload: Source, finish: bool) -> None:
-        for piece in pieces(payload, self._path.settings.framing):
+        for piece in pieces(payload, self._path.settings.framing, self.frame):
             if not await self.put(piece):
                 return
         if finish:
@@ -284,9 +300,9 @@ class Line:
         self.said += verifier.offset
 
 
-def pieces(payload: Source, framing: str, sample: bool = False) -> Iterator[bytes]:
+def pieces(payload: Source, framing: str, frame: int, sample: bool = False) -> Iterator[bytes]:
     """Cut a payload into messages; ``sample``: only those of different sizes."""
-    size = FRAME if framing == "length" else PIECE
+    size = frame if framing == "length" else PIECE
     offsets = range(0, payload.size, size)
     for offset in {0, offsets[-1]} if sample else offsets:
         yield payload.at(offset, size)

@@ -19,7 +19,7 @@ from echosvc.listeners import error_name
 from echosvc.prefix import Template
 from echosvc.probe.connecting import Handshake, handshake
 from echosvc.probe.findings import Failed
-from echosvc.probe.line import Line
+from echosvc.probe.line import SMALL_FRAME, Line
 from echosvc.probe.payload import Payload
 from echosvc.probe.progress import Progress
 from echosvc.probe.settings import Settings
@@ -74,10 +74,6 @@ class PathClient(EchoClient):
         """Bytes that the other side's kernel, or that of a proxy, has not taken yet."""
         return self._sender.unsent()
 
-    def taken(self) -> int:
-        """Bytes that it has taken."""
-        return self._sent - self._sender.unsent()
-
 
 class _Clients(EchoClientFactory):
     """Builds them.
@@ -116,9 +112,13 @@ class Path:
 
     def __post_init__(self) -> None:
         """Nothing has come yet."""
-        self.progress = Progress(self.reactor, self.settings.timeout)
+        self.progress = Progress(self.reactor, self.settings.timeout, self._sends)
         self._began, self._received = self.reactor.seconds(), 0
         self._backlog = 0.0
+
+    def _sends(self) -> bool:
+        """Whether a long message gets on, on any connection."""
+        return sum(line.sends() for line in self._live) > 0  # each is to look
 
     async def connect(self, nagle: bool = False) -> Line:
         """Open a connection.
@@ -155,13 +155,19 @@ class Path:
         await line.greet()
         return line
 
+    async def open_small(self) -> Line:
+        """Open one of many connections that send at once."""
+        line = await self.open()
+        line.frame = SMALL_FRAME
+        return line
+
     async def open_many(self, count: int) -> list[Line]:
         """Open so many connections at once."""
         return await gathered([self._one_of(number, count) for number in range(1, count + 1)])
 
     async def _one_of(self, number: int, count: int) -> Line:
         try:
-            return await self.open()
+            return await self.open_small()
         except Failed as failed:
             failed.finding = f"connection {number} of {count}: {failed.finding}"
             raise

@@ -27,11 +27,15 @@ class Progress:
 
     :param clock: what the time-outs run on.
     :param patience: seconds without anything after which the path is silent.
+    :param sends: whether the other side has taken more of a long message since it was called
+        last: while a slow link carries such, nothing can come.
     :ivar received: bytes that came, in all.
     """
 
-    def __init__(self, clock: IReactorTime, patience: float) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: IReactorTime, patience: float, sends: Callable[[], bool] = bool
+    ) -> None:
+        self._clock, self._sends = clock, sends
         self.patience = patience
         self.received = 0
         self._last = -math.inf
@@ -46,37 +50,28 @@ class Progress:
         """Seconds since something came."""
         return self._clock.seconds() - self._last
 
-    def bound(
-        self, waiting: Deferred[_Result], taken: Callable[[], int] = int, more: float = 0.0
-    ) -> Deferred[_Result]:
+    def bound(self, waiting: Deferred[_Result], more: float = 0.0) -> Deferred[_Result]:
         """Give up ``waiting`` once the path is silent; it then fails with ``TimeoutError``.
 
-        :param taken: the bytes that the other side has taken on the connection that waits: while
-            a slow link carries a long message, nothing can come.
         :param more: seconds by which the patience is longer.
         """
         if not waiting.called:
-            _Bound(self, waiting, taken, more)
+            _Bound(self, waiting, more)
         return waiting
 
     def since(self, moment: float) -> float:
-        """Seconds since ``moment``, or since something came, if that was later."""
+        """Seconds since ``moment``, or since something came or was taken, if that was later."""
+        if self._sends():
+            self.heard(0)
         return self._clock.seconds() - max(moment, self._last)
 
 
 class _Bound:
     """The time-out of one Deferred."""
 
-    def __init__(
-        self,
-        progress: Progress,
-        waiting: Deferred[Any],
-        taken: Callable[[], int],
-        more: float,
-    ) -> None:
+    def __init__(self, progress: Progress, waiting: Deferred[Any], more: float) -> None:
         self._progress, self._clock = progress, progress._clock
-        self._taken, self._more = taken, more
-        self._moment, self._seen = self._clock.seconds(), taken()
+        self._more, self._moment = more, self._clock.seconds()
         self._given_up = False
         self.deferred = waiting
         self._next = self._look_after(self._patience)
@@ -90,9 +85,6 @@ class _Bound:
         return self._clock.callLater(min(left, self._patience / _LOOKS), self._look)
 
     def _look(self) -> None:
-        taken = self._taken()
-        if taken != self._seen:
-            self._seen, self._moment = taken, self._clock.seconds()
         left = self._patience - self._progress.since(self._moment)
         if left > 0:
             self._next = self._look_after(left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -137,9 +138,9 @@ class SlowRelay(Factory):
 
 
 @asynccontextmanager
-async def slow(rate: int, delay: float = 0.0) -> Any:
+async def slow(rate: int, delay: float = 0.0, framing: str = "chunk") -> Any:
     """An echo server behind such a relay; gives the relay and its endpoint."""
-    async with serving(EchoFactory(log="quiet")) as address:
+    async with serving(EchoFactory(log="quiet", framing=framing)) as address:
         relay = SlowRelay(address, rate, delay)
         port = reactor.listenTCP(0, relay, interface="127.0.0.1")
         try:
@@ -149,8 +150,8 @@ async def slow(rate: int, delay: float = 0.0) -> Any:
             relay.stop()
 
 
-async def checked(endpoint: str, *only: str, **settings: Any) -> CheckResult:
-    settings = {"timeout": TIMEOUT, "only": only, **settings}
+async def checked(endpoint: str, *names: str, **settings: Any) -> CheckResult:
+    settings = {"timeout": TIMEOUT, "only": names, **settings}
     return await within(Deferred.fromCoroutine(check(endpoint, **settings)), 4 * LIMIT)
 
 
@@ -165,6 +166,55 @@ async def test_many_connections_that_wait_for_each_other_are_no_fault():
         result = await checked(endpoint, "connections")
     assert results(result) == {"connections": "pass"}, result
     assert result.probes[0].seconds > 3
+
+
+@pytest.mark.parametrize("framing", ["line", "length"])
+@pytest_twisted.ensureDeferred
+async def test_whole_messages_that_are_carried_by_turns_are_no_fault(framing):
+    """So that the first reply of any comes when parts of all have been carried."""
+    async with slow(800_000, framing=framing) as (_, endpoint):
+        settings = {"framing": framing, "only": ("connections",), "connections": 7}
+        result = await checked(endpoint, **settings)
+    assert results(result) == {"connections": "pass"}, result
+
+
+class Sipping(Protocol):
+    """Takes a message slowly from its kernel, and answers once it has it all."""
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()
+        self.transport.bufferSize = 2048
+        self.kept = b""
+        self.loop = LoopingCall(self.transport.doRead)
+        self.loop.clock = reactor
+        self.loop.start(0.1)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.kept += data
+        while len(self.kept) >= 4:
+            size = 4 + int.from_bytes(self.kept[:4], "big")
+            if len(self.kept) < size:
+                break
+            self.transport.write(self.kept[:size])
+            self.kept = self.kept[size:]
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.loop.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_message_on_its_way_is_no_silence():
+    """It takes 0.8 s to be taken, and no byte can come before."""
+    port = reactor.listenTCP(0, Factory.forProtocol(Sipping), interface="127.0.0.1")
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    try:
+        endpoint = f"tcp:127.0.0.1:{port.getHost().port}"
+        settings = {"framing": "length", "timeout": 0.5, "max_size": 32768}
+        result = await checked(endpoint, "order", **settings)
+    finally:
+        await within(port.stopListening())
+    assert results(result) == {"order": "pass"}, result
+    assert result.probes[0].seconds > 1
 
 
 @pytest_twisted.ensureDeferred
