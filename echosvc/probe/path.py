@@ -17,7 +17,7 @@ from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.endpoints import Target
 from echosvc.listeners import error_name
 from echosvc.prefix import Template
-from echosvc.probe.connecting import Handshake, handshake
+from echosvc.probe.connect_time import Handshake, handshake
 from echosvc.probe.findings import Failed
 from echosvc.probe.line import SMALL_FRAME, Line
 from echosvc.probe.payload import Payload
@@ -250,7 +250,7 @@ class Path:
         if name.startswith("TLS"):
             why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
             return f"no connection to {where}: {name}", "" if "verify" in name else why
-        why = self._silent() if name == _LATE else _REASONS.get(name, "")
+        why = self._silent() if name == "ETIMEDOUT" else _REASONS.get(name, "")
         return f"no connection to {where}: {name}", why
 
     def _silent(self) -> str:

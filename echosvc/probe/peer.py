@@ -19,7 +19,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 
 from echosvc.answer import prefix_pattern
-from echosvc.probe.connecting import Attempt, Names, attempted, in_thread, looked_up
+from echosvc.probe.connect_time import Attempt, Names, attempted, in_thread, looked_up
 from echosvc.probe.findings import Failed, Finding, Skipped, counted, duration, shown
 from echosvc.probe.framings import explained, two_lines
 from echosvc.probe.line import Line, framed

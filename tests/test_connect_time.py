@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from echosvc.probe import connecting
-from echosvc.probe.connecting import Handshake, Names, attempted, decoded, handshake, looked_up
+from echosvc.probe import connect_time
+from echosvc.probe.connect_time import Handshake, Names, attempted, decoded, handshake, looked_up
 from tests.harness import LIMIT, environment, need
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux alone")
@@ -151,7 +151,7 @@ def test_an_address_is_no_name() -> None:
 
 def test_a_look_up_is_timed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((100.0, 107.5))
-    monkeypatch.setattr(connecting, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(connect_time, "perf_counter", lambda: next(times))
     assert looked_up("localhost:80").seconds == 7.5
 
 
@@ -182,7 +182,7 @@ class Queue(Clock):
 def test_what_a_thread_gives_and_raises_arrives() -> None:
     for function, wanted in ((lambda: 7, 7), (lambda: [][1], IndexError)):
         reactor, seen = Queue(), []
-        connecting.in_thread(reactor, function).addBoth(seen.append)
+        connect_time.in_thread(reactor, function).addBoth(seen.append)
         reactor.run()
         (result,) = seen
         assert result == 7 if wanted == 7 else result.check(IndexError)
@@ -190,7 +190,7 @@ def test_what_a_thread_gives_and_raises_arrives() -> None:
 
 def test_what_comes_after_a_cancellation_is_dropped() -> None:
     reactor, seen = Queue(), []
-    waiting = connecting.in_thread(reactor, lambda: 7)
+    waiting = connect_time.in_thread(reactor, lambda: 7)
     waiting.addErrback(seen.append)
     waiting.cancel()
     reactor.run()
