@@ -96,6 +96,13 @@ def test_what_comes_back_whole_is_complete(sent, places):
     assert verifier.received == len(sent)
 
 
+@given(st.integers(1, 5000), cuts)
+@settings(deadline=None)
+def test_lines_without_a_prefix_are_complete_however_they_are_cut(size, places):
+    payload = Payload(size, 1, lines=True)
+    assert verified(payload, NONE, cut(whole(payload), places), every=LINE).complete
+
+
 @given(st.binary(min_size=1, max_size=300), damages, cuts)
 @settings(max_examples=500, deadline=None)
 def test_whatever_the_bytes_are_a_fault_is_found_and_explains_what_came(sent, damage, places):

@@ -9,18 +9,22 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from OpenSSL import SSL
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target, client_endpoint
+from echosvc.listeners import error_name
 from echosvc.prefix import Template
 from echosvc.probe import ends, idleness, peer, streams
 from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
+from echosvc.report import TLSError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -68,6 +72,8 @@ NAMES = tuple(probe.name for probe in PROBES)
 #: Bytes a second that a path must carry at least, or it is not slow but broken.
 SLOWEST = 100
 _FIRST = ("connect", "echo")
+#: What the network, or TLS, ends a connection with.
+BROKEN = (OSError, ConnectionClosed, TLSError, SSL.Error)
 
 
 class SettingsError(ValueError):
@@ -150,13 +156,15 @@ class Check:
     async def run(self) -> CheckResult:
         """Make all probes that are wanted. What they rest on is asked first."""
         wanted = _wanted(self._settings)
-        missing = ""
+        missing, failed = "", False
         for probe in [each for each in PROBES if each.name in _FIRST or each in wanted]:
             self._began(probe.name)
+            await self._path.calm_down(failed)
             result = self._skipped(probe, missing) if missing else await self._made(probe)
-            if result.result == "fail" and probe.name in _FIRST:
+            failed = result.result == "fail"
+            if failed and probe.name in _FIRST:
                 missing = "no connection" if probe.name == "connect" else "no echo"
-            if probe in wanted or result.result == "fail":
+            if probe in wanted or failed:
                 self._results.append(result)
                 self._found(result)
         self._over = True
@@ -167,6 +175,7 @@ class Check:
 
     async def _made(self, probe: Probe) -> ProbeResult:
         began = monotonic()
+        self._path.begin()
         try:
             result = await self._asked(probe)
         finally:
@@ -189,6 +198,11 @@ class Check:
             return self._out_of_time(probe, limit)
         except CancelledError:
             raise
+        except BROKEN as error:  # wherever a probe did not ask for its end
+            words = f"the connection broke: {error_name(error)}"
+            return ProbeResult(probe.name, "fail", words, 0.0, "the peer, or something between")
+        except NotImplementedError:
+            return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
 
@@ -262,5 +276,12 @@ async def check(
     if isinstance(endpoint, str):
         target, name = client_endpoint(reactor, endpoint), endpoint
     else:
-        target, name = Target(endpoint, repr(endpoint)), repr(endpoint)
+        name = _name_of(endpoint)
+        target = Target(endpoint, name)
     return await Check(reactor, target, asked, name).run()
+
+
+def _name_of(endpoint: object) -> str:
+    """Its own name where it has one, else what kind it is."""
+    kind = type(endpoint)
+    return kind.__name__ if kind.__repr__ is object.__repr__ else repr(endpoint)

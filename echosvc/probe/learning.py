@@ -22,6 +22,27 @@ def without_header(before: bytes, framing: str) -> bytes:
     return before[4:] if framing == "length" else before
 
 
+def in_length(message: bytes) -> bool:
+    """Whether this is one message with its length in front."""
+    return len(message) >= 4 and int.from_bytes(message[:4], "big") == len(message) - 4
+
+
+def unframed(framing: str, second: bytes) -> Failed | None:
+    """Tell a server that answers the length of a message with it.
+
+    :param second: what came before the token of a second message.
+    :return: the failure, with the framing among its facts where that is known; or ``None``.
+    """
+    reply = second + TOKEN
+    if framing != "length" or in_length(reply):
+        return None
+    finding = f"the answer {shown(reply)} has no length in front"
+    if not reply.endswith(len(TOKEN).to_bytes(4, "big") + TOKEN):
+        return Failed(finding, "another framing (--framing), or no echo server")
+    cause = "it answers bytes as they come, the length too (--framing chunk)"
+    return Failed(finding, cause, facts={"framing": "chunk"})
+
+
 def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, bytes]:
     """Give prefix and greeting, from what came before the first reply and before the second.
 
@@ -110,9 +131,19 @@ def no_answer(
     return why, _cause(how, came)
 
 
+#: How those begin who are no echo servers.
+_STRANGERS = (
+    (b"HTTP/", "something between speaks HTTP, or this is no echo server"),
+    (b"SSH-", "an SSH server answers there"),
+    (b"220", "a server of mail or files (SMTP, FTP) answers there"),
+    (b"\x15\x03", "TLS is expected there: an alert of TLS came"),
+)
+
+
 def _cause(how: str, came: bytes) -> str:
-    if came.startswith(b"HTTP/"):
-        return "something between speaks HTTP, or this is no echo server"
+    for begins, words in _STRANGERS:
+        if came.startswith(begins):
+            return words
     if came:
         return "another framing (--framing), or no echo server"
     if how == "silence":

@@ -8,23 +8,34 @@ from typing import TYPE_CHECKING
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from echosvc.client import EchoClient
+from echosvc.listeners import error_name
 from echosvc.prefix import Template
 from echosvc.probe.findings import Failed, shown, told
-from echosvc.probe.learning import TOKEN, learned, no_answer, recognized, without_header
+from echosvc.probe.learning import (
+    TOKEN,
+    learned,
+    no_answer,
+    recognized,
+    unframed,
+    without_header,
+)
 from echosvc.probe.marks import Mark
 from echosvc.probe.payload import Source
 from echosvc.probe.verify import Verifier
 from echosvc.report import TLSError
 
 if TYPE_CHECKING:
-    from echosvc.probe.path import Path
+    from echosvc.probe.path import Path, PathClient
 
 #: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
 PIECE = 65536
 FRAME = 16384
+#: The same where many connections send at once: the first reply of any comes only once a whole
+#: message is there, and a slow link carries parts of all of them by turns.
+SMALL_FRAME = 4096
 #: How long the other side's end is waited for, seconds.
 PARTING = 1.0
 #: After a wrong byte, what comes in so many seconds must do to say what happened.
@@ -41,6 +52,18 @@ class Ended(Exception):
         self.how = how
 
 
+class Unanswered(Failed):
+    """A message was not answered.
+
+    :ivar came: what came instead.
+    :ivar trip: seconds of a round trip to where the connection was made, at least.
+    """
+
+    def __init__(self, finding: str, cause: str, came: bytes, trip: float) -> None:
+        super().__init__(finding, cause)
+        self.came, self.trip = came, trip
+
+
 class Line:
     """One connection over the path.
 
@@ -49,9 +72,12 @@ class Line:
     :ivar heard: bytes that came.
     :ivar said: bytes that went out before the stream that is verified.
     :ivar trip: seconds that the last question and its answer took.
+    :ivar frame: bytes of a message, with ``length`` framing.
     """
 
-    def __init__(self, path: Path, client: EchoClient) -> None:
+    frame = FRAME
+
+    def __init__(self, path: Path, client: PathClient) -> None:
         self._path = path
         self.client = client
         self.mark = Mark(Template.literal(b""))
@@ -59,6 +85,7 @@ class Line:
         self.template = Template.literal(b"")
         self.heard = self.said = 0
         self._settled = True  # what was sent has come back
+        self._taken = 0  # bytes that the other side had taken when that was looked at
         self.trip = 0.0
 
     def close(self) -> None:
@@ -79,28 +106,69 @@ class Line:
     async def receive(self, seconds: float | None = None) -> bytes:
         """Give what comes next.
 
-        :raises Ended: nothing did for so long (default: the time-out), or an end came.
+        :param seconds: so long it is waited for here; ``None``: until nothing has come on any of
+            the path's connections for the time-out.
+        :raises Ended: nothing came in time, or an end did.
         """
-        limit = self._path.settings.timeout if seconds is None else seconds
-        waiting = self.client.receive().addTimeout(limit, self._path.reactor)
+        path, waiting = self._path, self.client.receive()
+        if seconds is None:
+            path.progress.bound(waiting)
+        elif not waiting.called:
+            waiting.addTimeout(seconds, path.reactor)
         try:
             data = await waiting
         except defer.TimeoutError:
             raise Ended("silence") from None
         except CancelledError:
             raise
-        except TLSError as error:
-            raise Ended(str(error)) from None
-        except Exception:
-            raise Ended("RST") from None
+        except Exception as error:
+            raise Ended(self._named(error)) from None
         if not data:
             raise Ended("FIN")
         self.heard += len(data)
         return data
 
+    def _named(self, error: Exception) -> str:
+        """How a connection broke. Only a socket has resets; a process, for one, has a status."""
+        if isinstance(error, TLSError):
+            return str(error)
+        if self.client.had_socket:
+            return "RST"
+        return "an unclean end" if isinstance(error, ConnectionLost) else error_name(error)
+
+    def sends(self) -> bool:
+        """Whether some of a long message was taken since this was asked last, and some is left.
+
+        A short one may be taken by what is dead behind its kernel.
+        """
+        left = self.client.unsent
+        before, self._taken = self._taken, self.client.bytes_out - left
+        return left > 0 and self._taken > before
+
+    @property
+    def due(self) -> int:
+        """Bytes that were sent and may still come back, or be on their way."""
+        client = self.client
+        if self._settled or client.reason is not None:
+            return 0
+        return max(0, client.bytes_out - client.queued - client.bytes_in)
+
     def write(self, message: bytes) -> Deferred[None]:
         """Send one message, framed; fires when more may be sent."""
         return self.client.write(framed(self._path.settings.framing, message))
+
+    async def put(self, message: bytes) -> bool:
+        """Send one message, and wait until more may be sent.
+
+        :return: ``False``: the connection has ended. :meth:`receive` says how.
+        """
+        try:
+            await self.write(message)
+        except CancelledError:
+            raise
+        except Exception:
+            return False
+        return True
 
     # -- learning -------------------------------------------------------------
 
@@ -121,7 +189,9 @@ class Line:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
             known = self._path.template is not None
-            raise Failed(*no_answer(end.how, came, token, self._path.settings, known)) from None
+            words = no_answer(end.how, came, token, self._path.settings, known)
+            made = self.client.handshake
+            raise Unanswered(*words, came, made.seconds if made else 0.0) from None
         self.trip = monotonic() - began
         self._settled = True
         return came[: -len(token)]
@@ -134,10 +204,21 @@ class Line:
         before = await self.ask()
         path = self._path
         if path.template is None:
-            again = without_header(await self.ask(), path.settings.framing)
-            path.template, path.greeting = learned(path.settings, before, again)
+            path.template, path.greeting = self._learned(before, await self.ask())
         self.template, self.prefix = recognized(path.settings, path.template, path.greeting, before)
         self.use(frozenset())
+
+    def _learned(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
+        """Give prefix and greeting; ``first`` and ``second``: what came before two tokens."""
+        settings = self._path.settings
+        strange = unframed(settings.framing, second)
+        try:
+            known = learned(settings, first, without_header(second, settings.framing))
+        except Failed as failed:
+            raise (strange if strange and strange.facts else failed) from None
+        if strange is not None:
+            raise strange
+        return known
 
     def use(self, sizes: frozenset[int]) -> None:
         """Expect replies to messages of these sizes."""
@@ -164,8 +245,8 @@ class Line:
         """What verifies it, given how it is cut into messages."""
         self._settled = False
         framing = self._path.settings.framing
-        self.use(frozenset(map(len, pieces(payload, framing, sample=True))))
-        every = {"line": payload.line, "length": FRAME}.get(framing, 0)
+        self.use(frozenset(map(len, pieces(payload, framing, self.frame, sample=True))))
+        every = {"line": payload.line, "length": self.frame}.get(framing, 0)
         return self._path.watch(Verifier(payload, self.mark, every))
 
     def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
@@ -173,8 +254,9 @@ class Line:
         return Deferred.fromCoroutine(self._send(payload, finish))
 
     async def _send(self, payload: Source, finish: bool) -> None:
-        for piece in pieces(payload, self._path.settings.framing):
-            await self.write(piece)
+        for piece in pieces(payload, self._path.settings.framing, self.frame):
+            if not await self.put(piece):
+                return
         if finish:
             self.client.finish()
 
@@ -218,9 +300,9 @@ class Line:
         self.said += verifier.offset
 
 
-def pieces(payload: Source, framing: str, sample: bool = False) -> Iterator[bytes]:
+def pieces(payload: Source, framing: str, frame: int, sample: bool = False) -> Iterator[bytes]:
     """Cut a payload into messages; ``sample``: only those of different sizes."""
-    size = FRAME if framing == "length" else PIECE
+    size = frame if framing == "length" else PIECE
     offsets = range(0, payload.size, size)
     for offset in {0, offsets[-1]} if sample else offsets:
         yield payload.at(offset, size)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Sequence
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from twisted.internet import defer
@@ -14,9 +17,11 @@ from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.endpoints import Target
 from echosvc.listeners import error_name
 from echosvc.prefix import Template
+from echosvc.probe.connect_time import Handshake, handshake
 from echosvc.probe.findings import Failed
-from echosvc.probe.line import Line
+from echosvc.probe.line import SMALL_FRAME, Line
 from echosvc.probe.payload import Payload
+from echosvc.probe.progress import Progress
 from echosvc.probe.settings import Settings
 from echosvc.probe.verify import Verifier
 from echosvc.report import VerificationError
@@ -26,6 +31,62 @@ _Result = TypeVar("_Result")
 
 #: Nothing that a client does may end a connection before the probe does.
 _FOR_EVER = 1e9
+#: What takes no longer to come back than this is not waited for between two probes, seconds.
+_BRIEF = 1.0
+#: The longest wait between two probes, in time-outs: after one that failed, and after one that
+#: carried everything right, as far as it got.
+_DOUBTED, _TRUSTED = 6, 30
+#: Words for a connection that was not there in time.
+_LATE = "ETIMEDOUT"
+
+
+class PathClient(EchoClient):
+    """A connection that says what comes over it, and how it was made.
+
+    :ivar made: when its transport was connected, by ``time.perf_counter``; TLS comes after that.
+    :ivar handshake: TCP's, where the kernel tells of it.
+    :ivar had_socket: whether there is a socket below it, TCP or UNIX.
+    """
+
+    factory: _Clients
+    made = 0.0
+    handshake: Handshake | None = None
+    had_socket = False
+
+    def connectionMade(self) -> None:
+        """Ask the kernel before anything is sent."""
+        self.made = perf_counter()
+        super().connectionMade()
+        self.had_socket = self.socket is not None
+        self.handshake = handshake(self.socket)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Say so."""
+        self.factory.heard(len(data))
+        super().dataReceived(data)
+
+    @property
+    def socket(self) -> socket.SocketType | None:
+        """The socket below everything; ``None`` where there is none, or no more."""
+        return self._sender._handle()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other side's kernel, or that of a proxy, has not taken yet."""
+        return self._sender.unsent()
+
+
+class _Clients(EchoClientFactory):
+    """Builds them.
+
+    :param heard: called with the size of whatever comes.
+    """
+
+    protocol = PathClient
+
+    def __init__(self, heard: Callable[[int], object], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.heard = heard
 
 
 @dataclass
@@ -35,42 +96,70 @@ class Path:
     :ivar greeting: what the server says first.
     :ivar template: what stands before its replies; ``None``: not known yet.
     :ivar encrypted: TLS is spoken on it.
+    :ivar lookup: seconds that the look-up of its name took.
+    :ivar progress: of all its connections.
     """
 
     reactor: Any
     target: Target
     settings: Settings
     encrypted: bool = False
+    lookup: float = 0.0
     greeting: bytes = b""
     template: Template | None = None
     seed: int = field(default_factory=lambda: random.getrandbits(30))
     _live: list[Line] = field(default_factory=list)
     _verifiers: list[Verifier] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Nothing has come yet."""
+        self.progress = Progress(self.reactor, self.settings.timeout, self._sends)
+        self._began, self._received = self.reactor.seconds(), 0
+        self._backlog = 0.0
+
+    def _sends(self) -> bool:
+        """Whether a long message gets on, on any connection."""
+        return sum(line.sends() for line in self._live) > 0  # each is to look
+
     async def connect(self, nagle: bool = False) -> Line:
         """Open a connection.
 
         :raises Failed: there is none.
         """
-        factory = EchoClientFactory(
-            clock=self.reactor, linger=_FOR_EVER, nagle=nagle, allow_half_open=True
-        )
-        attempt = self.target.endpoint.connect(factory)
-        attempt.addTimeout(self.settings.timeout, self.reactor)
-        try:
-            client = cast(EchoClient, await attempt)
-        except CancelledError:
-            raise
-        except Exception as error:
-            raise Failed(*self._unreachable(error)) from None
-        line = Line(self, client)
+        line = Line(self, await self._connected(nagle))
         self._live.append(line)
         return line
+
+    async def _connected(self, nagle: bool) -> PathClient:
+        while True:
+            try:
+                return await self._attempt(nagle)
+            except CancelledError:
+                raise
+            except Exception as error:
+                late = error_name(error) == _LATE
+                if late and self.progress.silent_for < self.settings.timeout:
+                    continue  # its SYN stands in a queue, behind what comes on the others
+                raise Failed(*self._unreachable(error)) from None
+
+    def _attempt(self, nagle: bool) -> Deferred[PathClient]:
+        factory = _Clients(
+            self.progress.heard,
+            clock=self.reactor, linger=_FOR_EVER, nagle=nagle, allow_half_open=True,
+        )  # fmt: skip
+        attempt = cast("Deferred[PathClient]", self.target.endpoint.connect(factory))
+        return self.progress.bound(attempt, more=self.lookup)
 
     async def open(self, nagle: bool = False) -> Line:
         """Open a connection and learn its prefix by a first exchange."""
         line = await self.connect(nagle)
         await line.greet()
+        return line
+
+    async def open_small(self) -> Line:
+        """Open one of many connections that send at once."""
+        line = await self.open()
+        line.frame = SMALL_FRAME
         return line
 
     async def open_many(self, count: int) -> list[Line]:
@@ -79,7 +168,7 @@ class Path:
 
     async def _one_of(self, number: int, count: int) -> Line:
         try:
-            return await self.open()
+            return await self.open_small()
         except Failed as failed:
             failed.finding = f"connection {number} of {count}: {failed.finding}"
             raise
@@ -105,13 +194,58 @@ class Path:
         """End all connections."""
         self._verifiers.clear()
         live, self._live = self._live, []
+        self._backlog += self._seconds_of(sum(line.due for line in live))
         for line in live:
             line.close()
+
+    # -- between probes -------------------------------------------------------
+
+    def begin(self) -> None:
+        """A probe begins."""
+        self._began, self._received = self.reactor.seconds(), self.progress.received
+        self._backlog = 0.0
+
+    def _seconds_of(self, size: int) -> float:
+        """How long the path takes for so many bytes, by what it has carried for this probe."""
+        came = self.progress.received - self._received
+        return size / came * (self.reactor.seconds() - self._began) if came else 0.0
+
+    async def calm_down(self, failed: bool) -> None:
+        """Wait until what the last probe left in queues has gone by: a message is answered again.
+
+        Otherwise a slow path would be accused by the next probe: its first bytes wait behind.
+
+        :param failed: the last probe did; then it may be no slow path, but a dead one.
+        """
+        backlog, self._backlog = self._backlog, 0.0
+        if backlog < _BRIEF or self.progress.silent_for >= self.settings.timeout:
+            return
+        most = (_DOUBTED if failed else _TRUSTED) * self.settings.timeout
+        limit = min(2 * backlog + self.settings.timeout, most)
+        waiting = Deferred.fromCoroutine(self._answered())
+        patience, self.progress.patience = self.progress.patience, limit
+        try:
+            with suppress(defer.TimeoutError):
+                await waiting.addTimeout(limit, self.reactor)
+        finally:
+            self.progress.patience = patience
+            self.close()
+            self._backlog = 0.0
+
+    async def _answered(self) -> None:
+        """Ask until there is an answer, or a failure that comes at once: the next probe has it."""
+        while True:
+            began = self.reactor.seconds()
+            with suppress(Failed):
+                await (await self.connect()).ask()
+                return
+            if self.reactor.seconds() < began + _BRIEF:
+                return
 
     def _unreachable(self, error: Exception) -> tuple[str, str]:
         where = self.target.name
         if isinstance(error, defer.TimeoutError):
-            seconds = f"{self.settings.timeout:g} s"
+            seconds = f"{self.settings.timeout + self.lookup:.3g} s"
             return f"no connection to {where} within {seconds}", self._silent()
         if isinstance(error, VerificationError):
             return f"no connection to {where}: {error.why}", error.advice

@@ -78,12 +78,16 @@ class Payload:
 
 
 class Text:
-    """A payload of given bytes: one line, where lines are asked for."""
+    """A payload of given bytes: one line, where lines are asked for.
+
+    :param line: bytes of a line, where it is several.
+    """
 
     without = b""
 
-    def __init__(self, data: bytes) -> None:
-        self.size = self.line = len(data)
+    def __init__(self, data: bytes, line: int = 0) -> None:
+        self.size = len(data)
+        self.line = line or self.size
         self._data = data
 
     def at(self, offset: int, size: int) -> bytes:

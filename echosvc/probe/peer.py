@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import ITransport
-from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.threads import deferToThread
+from twisted.internet import defer
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, gatherResults
 
 from echosvc.answer import prefix_pattern
-from echosvc.listeners import error_name
+from echosvc.probe.connect_time import Attempt, Names, attempted, in_thread, looked_up
 from echosvc.probe.findings import Failed, Finding, Skipped, counted, duration, shown
+from echosvc.probe.framings import explained, two_lines
 from echosvc.probe.line import Line, framed
-from echosvc.probe.path import Path
+from echosvc.probe.path import Path, PathClient
 from echosvc.probe.payload import Text
 from echosvc.proxying import ProxyingEndpoint
-
-if TYPE_CHECKING:
-    from hdrh.histogram import HdrHistogram
 
 #: Round trips that are measured, and bytes of each.
 TRIPS = 200
@@ -36,63 +37,130 @@ _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
 
 async def connect(path: Path) -> Finding:
     """A connection can be made; to which addresses, and in what time."""
-    began = monotonic()
-    line = await path.connect()
-    took = monotonic() - began
-    path.encrypted = hasattr(line.client.transport, "tls_version")
-    tried = await _addresses(path)
-    with_tls = ", TLS handshake included" if path.encrypted else ""
-    text = f"to {line.client.remote} in {duration(took)}{with_tls}"
+    names = await _names(path)
+    path.lookup = names.seconds or 0.0 if names is not None else path.settings.timeout
+    began = perf_counter()
+    try:
+        client = (await path.connect()).client
+    except Failed:
+        if names is not None:
+            raise
+        seconds = f"{path.settings.timeout:g} s"
+        raise Failed(
+            f"no connection to {path.target.name}: the name is not resolved within {seconds}",
+            "the resolver (DNS) does not answer",
+        ) from None
+    ready = perf_counter()
+    path.encrypted = hasattr(client.transport, "tls_version")
+    tried = await _addresses(path, names or Names())
+    took = await _took(path, client, client.made - began)
+    words, facts = _described(took), {"connect_seconds": round(took.seconds, 6)}
+    if took.again:
+        facts["syn_retransmits"] = took.again
+    if names is not None and names.seconds is not None:
+        words.append(f"name resolved in {duration(names.seconds)}")
+        facts["lookup_seconds"] = round(names.seconds, 6)
+    if path.encrypted:
+        words.append(f"TLS handshake in {duration(ready - client.made)}")
+        facts["tls_seconds"] = round(ready - client.made, 6)
+    text = f"{_where(client)} in {', '.join(words)}"
     failed = [
         f"{each['address']} does not answer ({each['error']})" for each in tried if each["error"]
     ]
     if failed:
         text += f"; but {', '.join(failed)}"
-    facts = {"remote": line.client.remote, "local": line.client.local, "addresses": tried}
-    return Finding(text, facts={**facts, "connect_seconds": round(took, 6)})
+    return Finding(
+        text, facts={"remote": client.remote, "local": client.local, "addresses": tried, **facts}
+    )
 
 
-async def _addresses(path: Path) -> list[dict[str, Any]]:
-    """Connect to each address of the name, one after the other.
+def _where(client: PathClient) -> str:
+    """Where the connection goes to; a process, for one, has no address."""
+    return "connected" if client.remote_address is None else f"to {client.remote}"
 
-    Not where TLS or a PROXY header is expected: there a bare connection is an error.
+
+async def _names(path: Path) -> Names | None:
+    """Look the name up, by itself; ``None``: it takes too long."""
+    looking = in_thread(path.reactor, partial(looked_up, path.target.name))
+    try:
+        return await looking.addTimeout(path.settings.timeout, path.reactor)
+    except defer.TimeoutError:
+        return None
+
+
+async def _took(path: Path, client: PathClient, waited: float) -> Attempt:
+    """How long the connection took: the kernel's figure, or that of a plain socket.
+
+    :param waited: seconds until the reactor told of the connection.
     """
-    if path.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint):
-        return []
-    host, colon, port = path.target.name.rpartition(":")
-    if not colon or not port.isdecimal():
-        return []
-    try:
-        found = await deferToThread(
-            socket.getaddrinfo, host.strip("[]"), int(port), type=socket.SOCK_STREAM
-        )
-    except (OSError, UnicodeError):
-        return []
-    return [await _address(path, entry[0], entry[4]) for entry in found]
+    known = client.handshake
+    if known is not None and known.again:
+        return Attempt(waited, again=known.again)
+    if known is not None and known.seconds:
+        return Attempt(known.seconds)
+    where = _plain_address(client)
+    if where is None or _wants_more(path):
+        return Attempt(waited)
+    once = await in_thread(path.reactor, partial(attempted, *where, path.settings.timeout))
+    return Attempt(waited) if once.error else once
 
 
-async def _address(path: Path, family: int, address: Any) -> dict[str, Any]:
-    name = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-    endpoint = HostnameEndpoint(path.reactor, address[0], address[1], path.settings.timeout)
-    began, error = monotonic(), ""
-    try:
-        protocol = await endpoint.connect(Factory.forProtocol(Protocol))
-        cast(ITransport, cast(Protocol, protocol).transport).loseConnection()
-    except Exception as failure:
-        error = error_name(failure)
-    seconds = round(monotonic() - began, 6)
-    kind = "IPv6" if family == socket.AF_INET6 else "IPv4"
-    return {"address": name, "family": kind, "seconds": seconds, "error": error}
+def _described(took: Attempt) -> list[str]:
+    again = f" after {counted(took.again, 'retransmitted SYN')}" if took.again else ""
+    return [duration(took.seconds) + again]
+
+
+def _plain_address(client: PathClient) -> tuple[int, Any] | None:
+    """Family and address of a plain socket to the same place; ``None``: there is none."""
+    address = client.remote_address if client.had_socket else None
+    if isinstance(address, UNIXAddress) and address.name:
+        return socket.AF_UNIX, address.name
+    if isinstance(address, IPv6Address):
+        return socket.AF_INET6, (address.host, address.port)
+    if isinstance(address, IPv4Address):
+        return socket.AF_INET, (address.host, address.port)
+    return None
+
+
+def _wants_more(path: Path) -> bool:
+    """Whether TLS or a PROXY header is expected: there a bare connection is an error."""
+    return path.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint)
+
+
+async def _addresses(path: Path, names: Names) -> list[dict[str, Any]]:
+    """Connect to each address of the name, all at once."""
+    if _wants_more(path):
+        return []
+    tries: list[Deferred[Attempt]] = [
+        in_thread(path.reactor, partial(attempted, family, address, path.settings.timeout))
+        for family, address in names.found
+    ]
+    results = await gatherResults(tries, consumeErrors=True)
+    return [_told(*found, once) for found, once in zip(names.found, results, strict=True)]
+
+
+def _told(family: int, address: Any, once: Attempt) -> dict[str, Any]:
+    is_new = family == socket.AF_INET6
+    return {
+        "address": f"[{address[0]}]" if is_new else address[0],
+        "family": "IPv6" if is_new else "IPv4",
+        "seconds": round(once.seconds, 6),
+        "error": once.error,
+    }
 
 
 async def echo(path: Path) -> Finding:
     """The server answers, with which prefix."""
-    line = await path.open()
+    try:
+        line = await path.open()
+    except Failed as failed:
+        raise await explained(path, failed) from None
     prefix = f"prefix {shown(line.prefix)}" if line.prefix else "no prefix"
     greeting = f", greeting {shown(path.greeting)}" if path.greeting else ""
     letters = bytes(byte for byte in _LETTERS if byte not in line.mark.first)
     payload = Text(letters * 20 + b"\n" * (path.settings.framing == "line"))
     await line.nothing_more(await line.exchange(payload))
+    await two_lines(path, line)
     facts = {"prefix": shown(line.prefix)[1:-1], "greeting": shown(path.greeting)[1:-1]}
     return Finding(f"what is sent comes back, {prefix}{greeting}", facts=facts)
 
@@ -124,48 +192,62 @@ def _name(path: Path, line: Line) -> str:
     return (found[1] if found.re.groups else found[0]) or ""
 
 
+@dataclass(frozen=True)
+class Trips:
+    """Round trips that were measured, seconds, the shortest first."""
+
+    seconds: Sequence[float]
+
+    def at(self, percent: float) -> float:
+        """The least time that so many per cent of them did not exceed (nearest rank)."""
+        rank = math.ceil(percent / 100 * len(self.seconds))
+        return self.seconds[max(1, rank) - 1]
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The same for programs, microseconds."""
+        places = {"min": 0, "p50": 50, "p90": 90, "p99": 99, "max": 100}
+        values = {f"{name}_us": round(1e6 * self.at(place)) for name, place in places.items()}
+        return {"trips": len(self.seconds), **values}
+
+    def __str__(self) -> str:
+        places = {"min": 0, "median": 50, "90 %": 90, "99 %": 99, "max": 100}
+        times = (f"{name} {duration(self.at(place))}" for name, place in places.items())
+        return f"{counted(len(self.seconds), 'trip')}: {', '.join(times)}"
+
+
 async def round_trip(path: Path) -> Finding:
     """How long a message and its answer take."""
-    try:
-        import hdrh.histogram  # noqa: F401 - of the extra "probe"
-    except ImportError:
-        raise Skipped("needs HdrHistogram: pip install 'echosvc[probe]'") from None
-    straight = await _trips(path, nagle=False)
-    split = await _trips(path, nagle=True)
-    text = f"median {_at(straight, 50)}, 99 % within {_at(straight, 99)}"
-    text += f"; with Nagle's algorithm, in two writes: {_at(split, 50)}, {_at(split, 99)}"
-    facts = {"nodelay": _percentiles(straight), "nagle_two_writes": _percentiles(split)}
+    straight, on_tcp = await _trips(path, nagle=False)
+    text, facts = str(straight), {"nodelay": straight.facts}
+    if on_tcp:
+        split, _ = await _trips(path, nagle=True)
+        text += f"; with Nagle's algorithm, in two writes: {split}"
+        facts["nagle_two_writes"] = split.facts
     return Finding(text, info=True, facts=facts)
 
 
-async def _trips(path: Path, nagle: bool) -> HdrHistogram:
-    """Measure round trips, microseconds; with Nagle's algorithm, of two writes each."""
-    from hdrh.histogram import HdrHistogram
+async def _trips(path: Path, nagle: bool) -> tuple[Trips, bool]:
+    """Measure round trips; with Nagle's algorithm, of two writes each.
 
-    times = HdrHistogram(1, 3_600_000_000, 3)
+    :return: them, and whether there is TCP, which alone has Nagle's algorithm.
+    """
     line = await path.open(nagle)
+    times: list[float] = []
     began = monotonic()
-    for _ in range(TRIPS):
+    while len(times) < TRIPS and (not times or monotonic() - began < path.settings.timeout / 5):
         payload = path.payload(PING, line)
         verifier, start = line.verifier(payload), perf_counter()
         data = framed(path.settings.framing, payload.at(0, PING))
         for half in (data[: PING // 2], data[PING // 2 :]) if nagle else (data,):
             line.client.write(half).addErrback(lambda _: None)
         await line.verify(verifier)
-        times.record_value(max(1, round(1e6 * (perf_counter() - start))))
-        if monotonic() - began > path.settings.timeout / 5:
-            break
-    return times
+        times.append(perf_counter() - start)
+    return Trips(sorted(times)), _is_tcp(line.client)
 
 
-def _at(times: HdrHistogram, percentile: float) -> str:
-    return duration(times.get_value_at_percentile(percentile) / 1e6)
-
-
-def _percentiles(times: HdrHistogram) -> dict[str, float]:
-    names = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
-    values = {f"{name}_us": times.get_value_at_percentile(at) for name, at in names.items()}
-    return {"trips": times.get_total_count(), **values}
+def _is_tcp(client: PathClient) -> bool:
+    return client.had_socket and isinstance(client.remote_address, (IPv4Address, IPv6Address))
 
 
 async def tls(path: Path) -> Finding:
@@ -174,15 +256,17 @@ async def tls(path: Path) -> Finding:
         raise Skipped("no TLS: the endpoint is not of the kind tls:")
     line = await path.connect()
     connection: SSL.Connection = line.client.transport.getHandle()  # type: ignore[attr-defined]
-    chain = connection.get_peer_cert_chain(as_cryptography=True) or []
     version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
-    if not chain:
+    try:
+        subjects, ends = _chain(connection)
+    except (ValueError, TypeError):  # an authority may have signed what nobody can read
+        raise Failed(f"{version}, {cipher}: a certificate cannot be read") from None
+    if not subjects:
         return Finding(f"{version}, {cipher}, no certificate", info=True)
-    ends = min(certificate.not_valid_after_utc for certificate in chain)
-    days = int((ends - datetime.now(timezone.utc)).total_seconds() // 86400)
-    names = " < ".join(shown(each.subject.rfc4514_string().encode()) for each in chain)
+    days = int((min(ends) - datetime.now(timezone.utc)).total_seconds() // 86400)
+    names = " < ".join(subjects)
     facts: dict[str, Any] = {"version": version, "cipher": cipher, "days_left": days}
-    facts["chain"] = [shown(each.subject.rfc4514_string().encode())[1:-1] for each in chain]
+    facts["chain"] = [subject[1:-1] for subject in subjects]
     if days < 0:
         raise Failed(
             f"{version}, {cipher}: a certificate of {names} ended {-days} days ago", facts=facts
@@ -190,10 +274,22 @@ async def tls(path: Path) -> Finding:
     return Finding(f"{version}, {cipher}, {names}, {days} days left", facts=facts)
 
 
+def _chain(connection: SSL.Connection) -> tuple[list[str], list[datetime]]:
+    """Subjects and ends of the certificates that were shown.
+
+    :raises ValueError: one cannot be read.
+    """
+    chain = connection.get_peer_cert_chain(as_cryptography=True) or []
+    subjects = [shown(each.subject.rfc4514_string().encode()) for each in chain]
+    return subjects, [each.not_valid_after_utc for each in chain]
+
+
 async def proxy(path: Path) -> Finding:
     """The server sees our own address."""
     line = await path.open()
     template, ours = path.settings.prefix, line.client.local
+    if not _is_tcp(line.client):
+        raise Skipped("this transport has no addresses that a header could name")
     if template is None or not any(getattr(part, "name", "") == "peer" for part in template.parts):
         if ours.encode() in line.prefix:
             return Finding(f"the server sees us as we are: {ours}")

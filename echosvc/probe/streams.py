@@ -79,7 +79,7 @@ async def sizes(path: Path) -> Finding:
 async def _streams(path: Path, wanted: list[int]) -> None:
     """Exchange streams of these sizes, each over a connection of its own."""
     for size in wanted:
-        line = await path.open()
+        line = await (path.open_small() if size < MIB else path.open())
         try:
             await line.nothing_more(await line.exchange(path.payload(size, line)), 0.0)
         except Failed as failed:
@@ -125,7 +125,8 @@ async def text(path: Path) -> Finding:
     verifier = line.verifier(payload)
     if path.settings.framing == "chunk":
         for piece in _cut(data):  # each in a segment of its own, and so read by itself
-            await line.client.write(piece)
+            if not await line.put(piece):
+                break
             await deferLater(path.reactor, max(_APART, line.trip))
     else:
         await line.send(payload)

@@ -34,7 +34,7 @@ async def translated(path: Path, failed: Failed) -> Failed:
     came = bytearray()
     try:
         while len(came) < 1 << 16:
-            came += await line.receive(_QUIET)
+            came += await line.receive(max(_QUIET, 3 * line.trip))
     except Ended:
         pass
     results = _FOUND.findall(line.mark.strip(bytes(came)))

@@ -32,15 +32,15 @@ class Verifier:
     """
 
     def __init__(self, payload: Source, mark: Mark, every: int = 0) -> None:
-        self._payload, self._every = payload, every
-        self._mark = mark
+        self._payload, self._mark = payload, mark
+        self._every = every if mark else 0  # without marks nothing is due between messages
         self.offset = self.marks = self.received = 0
         self.fault: Fault | None = None
         self._rest = b""  # may be the beginning of a mark
         self._tail = b""  # payload bytes since the last mark, that a mark may begin with
         self._strange: bytearray | None = None  # what came from the first wrong byte on
         # In what contains no mark, a mark is one: then no two may stand together, nor one last.
-        self._certain = bool(every) or (
+        self._certain = bool(self._every) or (
             bool(mark.first) and set(mark.first) <= set(payload.without)
         )
         self._replying = False  # a mark has just ended

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import ProcessEndpoint, TCP4ClientEndpoint
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
@@ -22,10 +25,11 @@ from echosvc.endpoints import client_endpoint
 from echosvc.mischief import Mischief
 from echosvc.prefix import Template
 from echosvc.probe.check import Check
+from echosvc.probe.peer import Trips
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from echosvc.relay import Relay
-from tests.harness import serving, within
+from tests.harness import no_faults, serving, within
 from tests.test_certificates import issue
 
 #: Without what takes long by its nature.
@@ -383,9 +387,62 @@ async def test_every_address_of_a_name_is_tried():
         probe = only(await within(Deferred.fromCoroutine(run)))
     known = {each["address"]: each["error"] for each in probe.facts["addresses"]}
     assert known["127.0.0.1"] == ""
+    assert probe.facts["connect_seconds"] < 0.2
     assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
     for address, error in known.items():
         assert bool(error) == (f"{address} does not answer ({error})" in probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_reported_is_the_time_of_connect_itself(monkeypatch):
+    """Not the look-up's, which is slow here, nor the reactor's."""
+    resolve = socket.getaddrinfo
+
+    def slowly(host: Any, *words: Any, **more: Any) -> Any:
+        if host == "localhost":
+            threading.Event().wait(0.4)
+        return resolve(host, *words, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    async with serving(EchoFactory(log="quiet")) as (_, port):
+        run = check(f"tcp:localhost:{port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert 0 < probe.facts["connect_seconds"] < 0.2
+    assert 0.4 <= probe.facts["lookup_seconds"] < 5
+    assert re.search(r" in [\d.]+ (µs|ms), name resolved in [\d.]+ (ms|s)", probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_has_no_look_up():
+    async with serving(EchoFactory(log="quiet")) as (host, port):
+        run = check(f"tcp:{host}:{port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert "lookup_seconds" not in probe.facts
+    assert re.fullmatch(rf"to {host}:{port} in [\d.]+ (µs|ms)", probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_is_not_resolved_is_no_firewall(monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) or [])
+    try:
+        run = check("tcp:localhost:9", only=("connect",), timeout=0.3)
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    finally:
+        released.set()
+    assert probe.finding == "no connection to localhost:9: the name is not resolved within 0.3 s"
+    assert probe.cause == "the resolver (DNS) does not answer"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_is_connected_to_in_no_time(tmp_path):
+    async with serving(EchoFactory(log="quiet"), f"unix:{tmp_path}/s"):
+        run = check(f"unix:{tmp_path}/s", only=("connect", "rtt"))
+        result = await within(Deferred.fromCoroutine(run))
+    first, trips = result.probes
+    assert 0 < first.facts["connect_seconds"] < 1
+    assert "Nagle" not in trips.finding  # there is no TCP
+    assert "nagle_two_writes" not in trips.facts
 
 
 @pytest_twisted.ensureDeferred
@@ -458,6 +515,52 @@ async def test_a_unix_socket_is_a_path_too(tmp_path):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_process_is_a_path_without_addresses_and_half_close():
+    """Such as ``ssh -W`` or ``kubectl exec``: pipes to it and from it."""
+    endpoint = ProcessEndpoint(reactor, "/bin/cat", ("cat",))
+    with no_faults():
+        run = check(endpoint, timeout=TIMEOUT, max_size=MIB, idle=(0.2,), find_idle=0.3)
+        result = await within(Deferred.fromCoroutine(run), 60)
+    found = {probe.name: (probe.result, probe.finding) for probe in result.probes}
+    assert result.endpoint == "ProcessEndpoint"
+    assert re.fullmatch(r"connected in [\d.]+ \S+", found["connect"][1])
+    assert found["half-close"] == ("skip", "this transport cannot end one direction alone")
+    assert found["proxy"] == ("skip", "this transport has no addresses that a header could name")
+    assert found["reset"] == ("skip", "this transport has no resets")
+    assert {name for name, (how, _) in found.items() if how == "pass"} == {
+        "connect", "echo", "bytes", "sizes", "order", "text", "back-pressure", "connections",
+        "idle",
+    }  # fmt: skip
+    assert "Nagle" not in found["rtt"][1]
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("exit 3", "the connection ended by an unclean end before an answer"),
+        ("head -c 1 >/dev/null", "the connection ended by FIN before an answer"),
+        ("sleep 60", "no answer to '~' within 0.5 s: nothing came back"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_does_not_answer_fails_in_words(program, words):
+    endpoint = ProcessEndpoint(reactor, "/bin/sh", ("sh", "-c", f"exec 2>&-; {program}"))
+    with no_faults():
+        run = check(endpoint, timeout=0.5, only=("connect", "echo"))
+        result = await within(Deferred.fromCoroutine(run))
+    assert [probe.result for probe in result.probes] == ["pass", "fail"]
+    assert result.probes[1].finding.startswith(words)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_cannot_be_started_is_no_connection():
+    endpoint = ProcessEndpoint(reactor, "/bin/there/is/none", ("none",))
+    result = await within(Deferred.fromCoroutine(check(endpoint, only=("order",))))
+    first = result.probes[0]
+    assert (first.result, first.finding) == ("fail", "no connection to ProcessEndpoint: ENOENT")
+
+
+@pytest_twisted.ensureDeferred
 async def test_tls_is_described_and_carries_everything(tmp_path):
     pem = tmp_path / "server.pem"
     pem.write_bytes(issue("localhost", days=30).pem)
@@ -466,7 +569,13 @@ async def test_tls_is_described_and_carries_everything(tmp_path):
         endpoint = f"tls:localhost:{port}:trustRoots={pem}"
         result = await within(Deferred.fromCoroutine(check(endpoint, skip=FAST, max_size=MIB)), 60)
     assert failures(result) == []
-    tls = next(probe for probe in result.probes if probe.name == "tls")
+    first, tls = (
+        next(each for each in result.probes if each.name == n) for n in ("connect", "tls")
+    )
+    assert re.search(
+        r" in [\d.]+ \S+, name resolved in .*, TLS handshake in [\d.]+ ", first.finding
+    )
+    assert first.facts["connect_seconds"] < first.facts["tls_seconds"]
     assert (tls.result, tls.facts["version"], tls.facts["days_left"]) == ("pass", "TLSv1.3", 29)
     assert tls.facts["chain"] == ["CN=localhost"]
 
@@ -679,7 +788,22 @@ async def test_a_limit_of_connections():
 async def test_a_long_way_is_measured():
     probe = only(await checked(Mischief(delay=0.1), "rtt"))
     assert probe.result == "info"
-    assert 200_000 <= probe.facts["nodelay"]["p50_us"] < 300_000
+    facts = probe.facts["nodelay"]
+    assert 200_000 <= facts["min_us"] <= facts["p50_us"] < 300_000
+    assert facts["p50_us"] <= facts["p90_us"] <= facts["p99_us"] <= facts["max_us"]
+    assert probe.finding.startswith(f"{facts['trips']} trips: min 2")
+
+
+def test_percentiles_are_of_times_that_were_measured():
+    times = Trips([float(number) for number in range(1, 201)])
+    assert [times.at(place) for place in (0, 50, 90, 99, 100)] == [1, 100, 180, 198, 200]
+    assert str(Trips([0.001, 0.002, 0.004])) == (
+        "3 trips: min 1 ms, median 2 ms, 90 % 4 ms, 99 % 4 ms, max 4 ms"
+    )
+    assert Trips([0.5]).facts == {
+        "trips": 1, "min_us": 500_000, "p50_us": 500_000, "p90_us": 500_000, "p99_us": 500_000,
+        "max_us": 500_000,
+    }  # fmt: skip
 
 
 async def tls_check(pem: Any, words: ClientTLS, *names: str) -> CheckResult:

@@ -39,12 +39,21 @@ own. One that changes from reply to reply is given with `--prefix`, in the serve
 What is sent never contains it. With `--framing line` or `length`, for servers that are set so,
 messages are lines, or have their length in front.
 
-Every probe is bounded in time: it fails after `--timeout` seconds (10) without progress, and after
-six times that in all, besides the time that it needs by its nature; a slow path that carried
-everything right so far gets INFO then, and what it carried a second.
+`connect` tells the time of TCP's handshake as Linux has measured it, elsewhere that of a plain
+socket's `connect`; the look-up of the name and the handshake of TLS are told beside it
+(`connect_seconds`, `lookup_seconds`, `tls_seconds`), and how many SYNs were lost.
 
-`pip install 'echosvc[probe]'` adds round-trip percentiles (HdrHistogram) and, on a terminal, a line
-that says what goes on (rich); everything else works without.
+Every probe is bounded in time: it fails once nothing has come on any of its connections for
+`--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
+nature; a slow path that carried everything right so far gets INFO then, and what it carried a
+second. What such a probe leaves in queues is waited for before the next one, at most thirty
+time-outs.
+
+Where the first message is not answered, other framings are tried, and one is named only if the
+server has answered in it.
+
+`pip install 'echosvc[probe]'` adds, on a terminal, a line that says what goes on (rich); everything
+else works without.
 
 """
 
