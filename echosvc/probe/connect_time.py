@@ -7,7 +7,6 @@ socket's ``connect`` is timed.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 import sys
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from echosvc.hosts import HostError, ascii_host, is_address, numbered
 from echosvc.listeners import error_name
 
 _Result = TypeVar("_Result")
@@ -111,24 +111,17 @@ def looked_up(name: str) -> Names:
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isdecimal() or not bare or "/" in bare:
         return Names()
-    numeric = _is_numeric(bare)
+    numeric = is_address(bare)
     if ":" in bare and not numeric:
         return Names()
     began = perf_counter()
     try:
-        found = socket.getaddrinfo(bare, int(port), type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        asked = numbered(bare) if numeric else ascii_host(bare)  # as for the connection itself
+        found = socket.getaddrinfo(asked, int(port), type=socket.SOCK_STREAM)
+    except (OSError, HostError, UnicodeError):
         found = []
     seconds = None if numeric else perf_counter() - began
     return Names(seconds, tuple(dict.fromkeys((entry[0], entry[4]) for entry in found)))
-
-
-def _is_numeric(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
