@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from echosvc.answer import agreeing
@@ -15,6 +16,8 @@ WINDOW = 256 * 1024
 CONTEXT = 8
 #: Compared with what is due at first, and then four times as much each time, bytes.
 _STEP = 1024
+#: Parts of a mark that are tried at the beginning of what came.
+_LIKELY = 4
 #: How far before and behind that byte what came is searched for, bytes.
 REACH = 4 * 1024 * 1024
 
@@ -207,19 +210,24 @@ class Verifier:
             self._name()
             return
         over = over and len(due) == left
-        faults = [diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)]
-        best = next((fault for fault in faults if fault.explained), faults[0])
+        best = self._best(
+            diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)
+        )
         right = self._payload.at(best.offset - CONTEXT, min(CONTEXT, best.offset))
         self.fault = replace(best, before=right)
 
+    @staticmethod
+    def _best(faults: Iterator[Fault]) -> Fault:
+        """The first that explains everything, or else the first."""
+        first = next(faults)
+        return first if first.explained else next((f for f in faults if f.explained), first)
+
     def _readings(self, seen: bytes) -> list[bytes]:
         """What came, and the same without a part of a mark at its beginning."""
-        readings = [seen]
-        literal = self._mark.literal or b""
-        for size in range(1, min(len(literal), 64)):
-            readings += [
-                seen[len(part) :]
-                for part in (literal[:size], literal[size:])
-                if seen.startswith(part)
-            ]
-        return readings
+        literal, sizes = self._mark.literal or b"", range(1, 64)
+        begun = [literal[:size] for size in sizes if size < len(literal)]
+        ended = [literal[size:] for size in sizes if size < len(literal)][::-1]
+        # Only the longest: a server may send what begins like very many of them.
+        likely = [part for part in begun if seen.startswith(part)][-_LIKELY:]
+        likely += [part for part in ended if seen.startswith(part)][-_LIKELY:]
+        return [seen, *(seen[len(part) :] for part in likely)]
