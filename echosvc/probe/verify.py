@@ -177,9 +177,12 @@ class Verifier:
         """Find the mark that begins here, or a little before with bytes like the payload's."""
         if not self._mark or self._every:
             return None
+        here = self._mark.match(data, place)
+        if here is not None or not self._tail:
+            return here
         behind = len(self._tail)
         joined = self._tail + data[place : place + self._mark.longest + 1]
-        for start, end in self._mark.nearby(joined, behind + 1):
+        for start, end in self._mark.nearby(joined, behind):
             if end < 0:
                 self._needed = self._mark.shortest - max(0, behind - start)
                 return -1  # a nearer one is to be preferred: wait for its rest
