@@ -6,17 +6,13 @@ are cut. No Twisted, no I/O.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from echosvc.pattern import DIGITS, NUMBERS, VISIBLE, Pattern
 from echosvc.prefix import Field, Template
 
-_NUMBERS = ("pid", "connection", "message")
-_DIGITS = frozenset(b"0123456789")
-_VISIBLE = frozenset(range(0x21, 0x7F))
-#: Longest text taken for one field, for one that is a number, bytes.
-_LONGEST_FIELD = 255
-_LONGEST_NUMBER = 20
+_DIGITS = frozenset(DIGITS)
+_VISIBLE = frozenset(VISIBLE)
 #: How much of a stream is searched for the first prefix, bytes.
 _LESSON = 4096
 #: Readings of the stream that are followed at a time; a bound for hostile streams.
@@ -40,7 +36,7 @@ def steps_of(template: Template) -> list[Step]:
     steps: list[Step] = []
     for part in template.parts:
         if isinstance(part, Field):
-            steps.append(Step(_DIGITS if part.name in _NUMBERS else _VISIBLE, repeats=True))
+            steps.append(Step(_DIGITS if part.name in NUMBERS else _VISIBLE, repeats=True))
         else:
             steps += [Step(frozenset((byte,))) for byte in part]
     return steps
@@ -63,6 +59,14 @@ class Answer:
         self._inside = len(self._steps)  # this place: behind the prefix
         self._readings = {(0, self._inside, _PLAIN), (0, 0, _PREFIXED)}
         self.complete = not message
+
+    @property
+    def begun(self) -> bool:
+        """Whether a prefix came, and so far nothing but the message behind it."""
+        return any(
+            began != _PLAIN and (seen > 0 or place == self._inside)
+            for seen, place, began in self._readings
+        )
 
     def feed(self, data: bytes) -> bool:
         """Take what came; give whether the message is answered."""
@@ -109,6 +113,21 @@ class Answer:
         return bool(whole) and not opening
 
 
+def agreeing(one: bytes, other: bytes) -> int:
+    """Count the bytes at the beginning that are the same."""
+    size = min(len(one), len(other))
+    if one[:size] == other[:size]:
+        return size
+    low, high = 0, size  # the first `low` agree, the first `high` do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 class Tally:
     """Counts a stream that is too long to be kept: what went out, what came back.
 
@@ -123,54 +142,55 @@ class Tally:
     def __init__(self, template: Template) -> None:
         self._use(template)
         self._taught = template.constant is not None
-        self._tail = b""  # what came last, behind the last prefix
-        self._last_sent = b""
+        self._out, self._in = _Direction(), _Direction()
         self.sent = 0
         self.received = 0
-        self._prefix_bytes = 0
-        self._greeting = 0  # bytes before the first prefix
-        self._look_alike = 0  # bytes sent that look like prefixes
-        self._unsure = False  # or may do: the prefix was not known yet
+        self._unsure = False  # what went out may look like prefixes: they were not known yet
 
     def send(self, data: bytes) -> None:
         """Take note of what goes out."""
         self.sent += len(data)
-        if self._longest:
-            data = self._last_sent + data
-            found = [*self._prefix.finditer(data)] if self._taught else []
-            self._look_alike += sum(len(match[0]) for match in found)
+        if self._pattern.longest:
             self._unsure |= not self._taught
-            start = max(found[-1].end() if found else 0, len(data) - self._longest + 1)
-            self._last_sent = data[start:]
+            if self._out.take(data):
+                self._look_at_sent()
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
         self.received += len(data)
-        if not self._longest:
-            return
-        data = self._tail + data
-        if not self._taught:
-            self._learn(data)
-        end = 0
-        before = self.received - len(data)
-        for match in self._prefix.finditer(data) if self._taught else ():
-            if not self._prefix_bytes:
-                self._greeting = before + match.start()
-            self._prefix_bytes += len(match[0])
-            end = match.end()
-        self._tail = data[max(end, len(data) - max(1, self._longest) + 1) :]
+        if self._pattern.longest and self._in.take(data):
+            self._look_at_received()
 
     @property
     def payload(self) -> int:
         """Bytes that came back, without what looks like prefixes, or a greeting."""
+        self._look_at_sent()
+        self._look_at_received()
         # A server without prefixes may give back a payload that contains one.
-        greeting = 0 if self._look_alike or self._unsure else self._greeting
-        return self.received - greeting - self._prefix_bytes - self._begun()
+        greeting = 0 if self.look_alike or self._unsure else max(0, self._in.first)
+        return self.received - greeting - self._in.found - self._begun()
+
+    @property
+    def back(self) -> int:
+        """Bytes of what went out that have come back."""
+        return min(self.sent, self.payload)
+
+    @property
+    def prefixed(self) -> bool:
+        """Whether prefixes came that were not sent: the server puts them in."""
+        self._look_at_sent()
+        self._look_at_received()
+        return self._in.found > 0 and not self.look_alike
+
+    @property
+    def look_alike(self) -> int:
+        """Bytes sent that look like prefixes."""
+        return self._out.found
 
     @property
     def surplus(self) -> bool:
         """Whether more came back than went out, from a server that puts in prefixes."""
-        return self._prefix_bytes > 0 and self.payload > self.sent
+        return self.payload > self.sent and self._in.found > 0
 
     @property
     def complete(self) -> bool:
@@ -182,68 +202,90 @@ class Tally:
         missing = self.sent - self.payload
         if missing <= 0:
             return True
+        shortest = self._pattern.shortest
         if self._unsure:
-            return self.sent + self._shortest <= self.received and missing < self._prefix_bytes
-        if missing > self._look_alike:
+            return self.sent + shortest <= self.received and missing < self._in.found
+        if missing > self.look_alike:
             return False
-        return self._shortest != self._longest or missing % self._shortest == 0
+        return shortest != self._pattern.longest or missing % shortest == 0
 
     def _use(self, template: Template) -> None:
-        parts = template.parts
         self._template = template
-        self._prefix = prefix_pattern(template)
-        self._steps = steps_of(template)
-        self._shortest = sum(len(part) if isinstance(part, bytes) else 1 for part in parts)
-        self._longest = sum(
-            len(part) if isinstance(part, bytes) else _width(part) for part in parts
-        )
+        self._pattern = Pattern.of(template)
+
+    def _look_at_sent(self) -> None:
+        self._out.look(self._pattern, count=self._taught)
+
+    def _look_at_received(self) -> None:
+        if not self._taught:
+            self._learn(self._in.lesson())
+        if self._taught:
+            self._in.look(self._pattern)
 
     def _learn(self, data: bytes) -> None:
-        match = self._prefix.search(data[:_LESSON])
+        """Find the first prefix."""
+        match = next(iter(self._pattern.find_all(data[:_LESSON])), None)
         if match is not None:
-            fields = {name: text.decode("ascii") for name, text in match.groupdict().items()}
-            self._use(self._template.bind(fields))
+            self._use(self._template.bind(match.texts()))
         elif len(data) >= _LESSON:
             self._use(Template.literal(b""))  # this server has no such prefix
         self._taught = match is not None or len(data) >= _LESSON
 
     def _begun(self) -> int:
         """Bytes at the end that may be the beginning of a prefix, and are not payload."""
-        for size in range(min(len(self._tail), self._longest), 0, -1):
-            end = self._tail[-size:]
-            if begins(self._steps, end) and not self._last_sent.endswith(end):
-                return size
-        return 0
+        size = self._pattern.begun(self._in.tail)
+        # What was sent may end like the beginning of a prefix.
+        return 0 if self._out.tail.endswith(self._in.tail[len(self._in.tail) - size :]) else size
 
 
-def begins(steps: list[Step], data: bytes) -> bool:
-    """Whether ``data`` is the beginning of a prefix, and not a whole one."""
-    places = {0}
-    for byte in data:
-        allowed = {place for place in places if place < len(steps) and byte in steps[place].allowed}
-        places = {place + 1 for place in allowed} | {
-            place for place in allowed if steps[place].repeats
-        }
-    return any(place < len(steps) for place in places)
+class _Direction:
+    """One direction of a stream, and the prefixes that are found in it.
 
+    A prefix may be cut anywhere. So what is kept is looked at again, but only when as much
+    has come as was kept: where reads are small and the prefix is long, each byte is still
+    looked at a few times, no more.
 
-def _width(field: Field) -> int:
-    """The longest text taken for a field, bytes."""
-    return _LONGEST_NUMBER if field.name in _NUMBERS else _LONGEST_FIELD
+    :ivar tail: what came last, behind the last prefix.
+    :ivar found: bytes in prefixes.
+    :ivar first: where the first one stands; -1: there is none yet.
+    """
 
+    def __init__(self) -> None:
+        self.tail = b""
+        self.found = 0
+        self.first = -1
+        self._pieces: list[bytes] = []
+        self._waiting = self._passed = 0
+        self._looked = True
 
-def prefix_pattern(template: Template) -> re.Pattern[bytes]:
-    """The prefix as an expression; each field but ``{message}`` is a named group."""
-    expression, seen = b"", {"message"}
-    for part in template.parts:
-        if isinstance(part, bytes):
-            expression += re.escape(part)
-            continue
-        name, letters = part.name.encode(), b"[0-9]" if part.name in _NUMBERS else b"[!-~]"
-        some = letters + b"{1,%d}?" % _width(part)
-        if part.name not in seen:
-            expression += b"(?P<%s>%s)" % (name, some)
-        else:
-            expression += some if part.name == "message" else b"(?P=%s)" % name
-        seen.add(part.name)
-    return re.compile(expression, re.DOTALL)
+    def take(self, data: bytes) -> bool:
+        """Take what comes; give whether there is enough to look at."""
+        self._pieces.append(data)
+        self._waiting += len(data)
+        self._looked = False
+        return self._waiting >= len(self.tail)
+
+    def lesson(self) -> bytes:
+        """Give all that is kept; nothing of it is given up."""
+        self.tail += b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        return self.tail
+
+    def look(self, pattern: Pattern, count: bool = True) -> None:
+        """Find prefixes, and keep what may be the beginning of one.
+
+        :param count: else only keep the end.
+        """
+        if self._looked:
+            return
+        data, end = self.lesson(), 0
+        for match in pattern.find_all(data) if count else ():
+            if self.first < 0:
+                self.first = self._passed + match.start
+            self.found += match.end - match.start
+            end = match.end
+        start = max(end, len(data) - max(1, pattern.longest) + 1)
+        self.tail = data[start:]
+        self._passed += start
+        self._looked = True

@@ -6,26 +6,30 @@ Exit statuses: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interru
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from echosvc._version import __version__
-from echosvc.config import ENCODINGS, Config
+from echosvc.config import ENCODINGS
 from echosvc.endpoints import Target
 from echosvc.language import EndpointError
-from echosvc.listeners import error_name
 from echosvc.options import one_line
+from echosvc.output import (
+    OutputError,
+    StandardOutput,
+    write_error_line,
+)
 from echosvc.prefix import Template, TemplateError
 from echosvc.probe import command
 from echosvc.reaching import INSECURE, ReachError, describe_reaching, duration, reached
-from echosvc.talk import STDIN, Manner, OutputError, Talk, TalkError
+from echosvc.talk import STDIN, Manner, Talk, TalkError
 
 #: Gives the exit status, where it has one of its own.
 Talking = Coroutine[Deferred[Any], Any, int | None]
@@ -44,16 +48,17 @@ class _Parser(argparse.ArgumentParser):
         complain(f"echosvc: {message}")
         raise SystemExit(USAGE)
 
-    def _print_message(self, message: str, file: Any = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ARG002
         """Print the help or the version. Upstream's hides that it could not."""
-        if file is not None:
-            file.write(message)
+        try:
+            StandardOutput().write(message.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise OutputError.of(error) from None
 
 
 def complain(line: str) -> None:
     """Put one line on stderr, if somebody listens there."""
-    with suppress(OSError):
-        os.write(2, one_line(line).encode("utf-8", "backslashreplace") + b"\n")
+    write_error_line(one_line(line))
 
 
 def _prefix(text: str) -> Template:
@@ -129,8 +134,8 @@ def _describe_send(commands: Any) -> None:
         "--prefix",
         metavar="TEMPLATE",
         type=_prefix,
-        default=Config().prefix,
-        help="the server's prefix, in its template language (default: '%(default)s')",
+        help="the server's prefix, in its template language: answers must have it"
+        " (default: they may have any)",
     )
     add(
         "--timeout",
@@ -174,7 +179,7 @@ def _send(words: argparse.Namespace, reactor: Any, target: Target) -> list[Talki
         words.prefix, words.timeout, words.deadline, words.encoding == "utf-8",
         words.quiet, words.raw,
     )  # fmt: skip
-    talk = Talk(reactor, target, words.name, manner, sys.stdout.buffer)
+    talk = Talk(reactor, target, words.name, manner, StandardOutput())
     return [talk.run(messages)]
 
 
@@ -183,9 +188,9 @@ def _check(words: argparse.Namespace, reactor: Any, target: Target) -> list[Talk
 
 
 def _demo(_: argparse.Namespace, reactor: Any, target: Target) -> list[Talking]:
+    out = StandardOutput()
     return [
-        Talk(reactor, target, name, Manner(), sys.stdout.buffer).run([message.encode()])
-        for name, message in DEMO
+        Talk(reactor, target, name, Manner(), out).run([message.encode()]) for name, message in DEMO
     ]
 
 
@@ -199,12 +204,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser()
     try:
         words = commands.parse_args(arguments)
+        if sys.stdout is None:
+            raise OutputError.of(OSError(errno.EBADF, ""))
     except SystemExit as leaving:  # after --help or --version, or a wrong word
-        return _printed(int(leaving.code or FINE))
-    except OSError as error:
-        return _unprinted(error)
-    if sys.stdout is None:
-        complain("echosvc: standard output: EBADF (it is closed)")
+        return int(leaving.code or FINE)
+    except OutputError as error:
+        complain(str(error))
         return FAILED
     if STDIN.decode() in getattr(words, "message", [])[:-1]:
         commands.error("'-' must be the last MESSAGE: the stream ends with it")
@@ -223,22 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words.insecure:
         complain(INSECURE)
     return _run(reactor, lambda: words.run(words, reactor, target))
-
-
-def _printed(status: int) -> int:
-    """Give ``status``, unless what was printed cannot be written."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        return _unprinted(error)
-    return status
-
-
-def _unprinted(error: OSError) -> int:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more
-    complain(f"echosvc: standard output: {error_name(error)} ({error.strerror})")
-    return FAILED
 
 
 def _run(reactor: Any, start: Callable[[], list[Talking]]) -> int:

@@ -6,12 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 
 from echosvc.answer import Answer, Tally
@@ -20,29 +21,31 @@ from echosvc.config import Config
 from echosvc.endpoints import Target
 from echosvc.framing import Utf8Decoder
 from echosvc.listeners import error_name
+from echosvc.output import OutputError, Sink
 from echosvc.prefix import Template
 from echosvc.report import escaped
+from echosvc.unprefixed import InOrder, OpenAnswer, OpenTally
 
 #: Seconds; longer than any path lives.
 FOR_EVER = 1e9
 #: The message that stands for standard input.
 STDIN = b"-"
 _CHUNK = 65536
+#: Where the prefix is not known: seconds without anything more, after which all has come.
+QUIET = 0.5
+#: Looked through for an answer between two turns of the reactor, bytes.
+_SLICE = 4096
 
 
 class TalkError(Exception):
     """The peer or the path failed; says how in one line."""
 
 
-class OutputError(Exception):
-    """Standard output takes no more."""
-
-
 @dataclass(frozen=True)
 class Manner:
     """How to talk.
 
-    :ivar prefix: what the server puts before its replies.
+    :ivar prefix: what the server puts before its replies; ``None``: nobody said.
     :ivar timeout: seconds of silence until it is reported; 0 = never.
     :ivar deadline: seconds without progress until we give up; 0 = never.
     :ivar text: whether replies are shown as UTF-8 text, else byte by byte.
@@ -50,7 +53,7 @@ class Manner:
     :ivar raw: print the replies as they are.
     """
 
-    prefix: Template = field(default_factory=Config().prefix_template)
+    prefix: Template | None = None
     timeout: float = 0.5
     deadline: float = 10.0
     text: bool = True
@@ -69,7 +72,7 @@ class Printer:
     :raises OutputError: from every method, when it takes no more.
     """
 
-    def __init__(self, name: str, manner: Manner, out: BinaryIO) -> None:
+    def __init__(self, name: str, manner: Manner, out: Sink) -> None:
         self._name = name
         self._manner = manner
         self._out = out
@@ -106,11 +109,8 @@ class Printer:
     def _write(self, data: bytes) -> None:
         try:
             self._out.write(data)
-            self._out.flush()
         except OSError as error:
-            raise OutputError(
-                f"echosvc: standard output: {error_name(error)} ({error.strerror})"
-            ) from None
+            raise OutputError.of(error) from None
 
 
 class _Client(EchoClient):
@@ -132,9 +132,7 @@ class Talk:
     :param out: where replies are printed.
     """
 
-    def __init__(
-        self, reactor: Any, target: Target, name: str, manner: Manner, out: BinaryIO
-    ) -> None:
+    def __init__(self, reactor: Any, target: Target, name: str, manner: Manner, out: Sink) -> None:
         self._reactor = reactor
         self._target = target
         self._manner = manner
@@ -142,7 +140,8 @@ class Talk:
         self._awaited = "an answer"
         self._stalled = False
         self._came = False  # something that is no answer
-        self._tally: Tally | None = None  # of standard input, while it is sent
+        self._returned: InOrder | Tally | OpenTally = InOrder()
+        self._streaming = False  # standard input is being sent
 
     async def run(self, messages: Sequence[bytes]) -> None:
         """Send the messages, each after the answer to the one before; end properly.
@@ -185,37 +184,67 @@ class Talk:
             self._awaited = "the server's end of the connection"
             client.finish()
             while piece := await client.receive():
-                self._printer.reply(piece)
+                self._take(piece)
         finally:
             self._printer.end()
             self._printer.named("Client disconnected")
             self._printer.event("Socket Closed")
 
+    def _take(self, piece: bytes) -> None:
+        """Print what came."""
+        self._returned.feed(piece)
+        self._printer.reply(piece)
+
     async def _ask(self, client: _Client, message: bytes) -> None:
         """Send one message and print what comes until it is answered."""
         self._awaited = f"an answer to {escaped(message)}"
-        answer = Answer(self._manner.prefix, message)
+        prefix = self._manner.prefix
+        answer = OpenAnswer(_usual(), message) if prefix is None else Answer(prefix, message)
+        self._returned.send(message)
         client.write(message).addErrback(lambda _: None)  # receive() tells of it
         while not answer.complete:
-            piece = await client.receive()
+            piece = await self._receive(client, answer)
+            if piece is None:
+                self._came = False
+                return
             if not piece:
                 raise TalkError(f"echosvc: the server ended before {self._awaited}")
-            self._printer.reply(piece)
-            self._came = not answer.feed(piece)
+            self._take(piece)
+            await self._search(answer, piece)
+            self._came = not answer.complete
+
+    async def _receive(self, client: _Client, answer: Answer | OpenAnswer) -> bytes | None:
+        """Give what comes next; ``None``: what came so far will do for an answer."""
+        if not isinstance(answer, OpenAnswer) or not answer.came:
+            return await client.receive()
+        try:
+            piece = await client.receive().addTimeout(QUIET, self._reactor)
+        except defer.TimeoutError:
+            return None
+        return piece or (b"" if answer.cut else None)
+
+    async def _search(self, answer: Answer | OpenAnswer, piece: bytes) -> None:
+        """Look for the answer. Between slices timers run, whatever a server sends."""
+        for start in range(0, len(piece), _SLICE):
+            if start:
+                await deferLater(self._reactor, 0)
+            if answer.feed(piece[start : start + _SLICE]):
+                return
 
     async def _stream(self, client: _Client) -> None:
         """Send standard input to its end, print what comes until the server's end."""
         self._awaited = "an answer to standard input"
-        self._tally = tally = Tally(self._manner.prefix)
+        prefix = self._manner.prefix
+        self._returned = tally = OpenTally(_usual()) if prefix is None else Tally(prefix)
+        self._streaming = True
         sending = Deferred.fromCoroutine(self._send_input(client, tally))
         failures: list[Failure] = []
         sending.addErrback(failures.append)
         sending.addCallback(lambda _: client.abort() if failures else None)
         try:
             while piece := await client.receive():
-                tally.feed(piece)
-                self._printer.reply(piece)
-                if sending.called and tally.complete:
+                self._take(piece)
+                if sending.called and not client.half_closes and tally.complete:
                     client.finish()  # on TLS, where a FIN would end both directions
         except Exception:
             if failures:
@@ -223,33 +252,33 @@ class Talk:
             raise
         if not sending.called or failures:
             raise TalkError("echosvc: the server ended before it had all of standard input")
-        self._tally = None
-        if tally.surplus:
-            counts = f"{tally.payload} bytes came back for {tally.sent}"
-            raise TalkError(f"echosvc: {counts}: some came twice, or others came in between")
-        if not tally.complete:
-            counts = f"{tally.payload} of {tally.sent} bytes came back"
-            raise TalkError(f"echosvc: only {counts} before the server ended the connection")
+        _judge(tally)
 
-    async def _send_input(self, client: _Client, tally: Tally) -> None:
+    async def _send_input(self, client: _Client, tally: Tally | OpenTally) -> None:
         reader = InputReader(self._reactor)
         while chunk := await reader.read():
             tally.send(chunk)
             await client.write(chunk)
-        self._tally = None
+        self._streaming = False
         if client.half_closes or tally.complete:
             client.finish()
 
     def _watch(self, client: _Client) -> LoopingCall:
-        """End the connection when nothing gets on for the deadline."""
-        seen = {"progress": -1, "since": time.monotonic()}
+        """End the connection when nothing gets on for the deadline.
+
+        What nobody asked for does not count, or a server that sends without end would hold
+        us for ever.
+        """
+        progress, since = (-1, -1), time.monotonic()
 
         def look() -> None:
-            now, progress = time.monotonic(), client.bytes_in + client.bytes_out - client.queued
-            owed = self._tally is None or not self._tally.complete
-            if progress != seen["progress"] or not owed:
-                seen.update(progress=progress, since=now)
-            elif now - seen["since"] >= self._manner.deadline > 0:
+            nonlocal progress, since
+            now, before = time.monotonic(), progress
+            progress = self._returned.back, client.bytes_out - client.queued
+            owed = not (self._streaming and self._returned.complete)
+            if progress != before or not owed:
+                since = now
+            elif now - since >= self._manner.deadline > 0:
                 self._stalled = True
                 client.abort()
 
@@ -261,13 +290,32 @@ class Talk:
     def _explained(self, error: Exception) -> Exception:
         if self._stalled:
             seconds = f"{self._manner.deadline:g} s"
-            hint = ", though something came: is the prefix right?" if self._came else ""
+            hint = ", though something came" if self._came else ""
+            hint += ": is the prefix right?" if hint and self._manner.prefix else ""
             return TalkError(
                 f"echosvc: {self._awaited} did not come: no progress for {seconds}{hint}"
             )
         if isinstance(error, (TalkError, OutputError)):
             return error
         return TalkError(f"Socket Error: {error_name(error)} {self._target.name}")
+
+
+def _usual() -> Template:
+    """The prefix of a server of which nothing else is said."""
+    return Config().prefix_template()
+
+
+def _judge(tally: Tally | OpenTally) -> None:
+    """Compare what came back with what was sent.
+
+    :raises TalkError: it is more, or less.
+    """
+    if tally.surplus:
+        counts = f"{tally.payload} bytes came back for {tally.sent}"
+        raise TalkError(f"echosvc: {counts}: some came twice, or others came in between")
+    if not tally.complete:
+        counts = f"{tally.payload} of {tally.sent} bytes came back"
+        raise TalkError(f"echosvc: only {counts} before the server ended the connection")
 
 
 class InputReader:

@@ -281,8 +281,159 @@ def test_a_greeting_does_not_make_up_for_lost_bytes() -> None:
 def test_a_wrong_prefix_is_hinted_at() -> None:
     with running("--prefix", "other: ") as server:
         to = f"tcp:127.0.0.1:{server.port}"
-        done = echosvc("send", "--to", to, "--deadline", "0.3", "hi")
+        done = echosvc("send", "--to", to, "--prefix", "Sending: ", "--deadline", "0.3", "hi")
     assert "is the prefix right?" in one_line(done.stderr)
+
+
+# -- without --prefix -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["other: ", "", "{connection}/{message}: ", "Send", "o"])
+def test_without_a_prefix_any_answer_will_do(prefix: str) -> None:
+    """And nobody waits for a prefix that was not told: there is no deadline here."""
+    with running("--prefix", prefix, "--log", "quiet") as server:
+        words = "--to", f"tcp:127.0.0.1:{server.port}", "--deadline", "0", "--quiet"
+        done = echosvc("send", *words, "one", "two")
+        demo = echosvc("demo", *words[:2])
+    shown = [prefix.format(connection=1, message=number) for number in (1, 2)]
+    assert done.stdout.decode() == f"{shown[0]}one\n{shown[1]}two\n"
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert demo.returncode == 0
+
+
+def test_without_a_prefix_what_is_no_echo_is_printed_when_it_has_come() -> None:
+    heard = []
+
+    def answer(client: socket.socket) -> None:
+        for word in (b"What?", b"Pardon?"):
+            heard.append(client.recv(100))
+            client.sendall(word)
+        heard.append(client.recv(100))
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--quiet", "one", "two")
+    assert heard == [b"one", b"two", b""]
+    assert done.stdout == b"What?\nPardon?\n"
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_without_a_prefix_a_server_may_end_first_but_must_answer_each_message() -> None:
+    def answer(client: socket.socket) -> None:
+        client.recv(100)
+        client.sendall(b"HTTP/1.1 400")
+
+    for messages, status in ((["one"], 0), (["one", "two"], 1)):
+        with plain_server(answer) as to:
+            done = echosvc("send", "--to", to, "--quiet", *messages)
+        assert done.stdout == b"HTTP/1.1 400\n"
+        assert done.returncode == status
+    assert one_line(done.stderr) == "echosvc: the server ended before an answer to 'two'"
+
+
+@pytest.mark.parametrize("prefix", ["Sending: ", "other: ", "", "{message}> "])
+def test_without_a_prefix_a_stream_comes_back_whole(prefix: str) -> None:
+    data = os.urandom(1 << 20) + bytes(1 << 20) + b"Sending: " * 1000
+    with running("--prefix", prefix, "--log", "quiet") as server:
+        to = f"tcp:127.0.0.1:{server.port}"
+        done = echosvc("send", "--to", to, "--raw", "-", stdin=data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout) >= len(data)
+
+
+@pytest.mark.parametrize("prefix", [b"Sending: ", b"other: ", b"", b"hello\n> "])
+@pytest.mark.parametrize("lost", [0, 5, 9])
+def test_without_a_prefix_a_lost_byte_of_a_stream_is_a_failure(prefix: bytes, lost: int) -> None:
+    def answer(client: socket.socket) -> None:
+        data = receive_all(client)
+        client.sendall(prefix + data[:lost] + data[lost + 1 :])
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--raw", "-", stdin=b"0123456789")
+    assert "of 10 bytes came back" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+# -- hostile servers --------------------------------------------------------------------
+
+SEVERAL = "{hostname}-{peer}-{local}: "
+
+
+@pytest.mark.parametrize("flood", [b"x", b"Sending: ", b"-", b"1"])
+@pytest.mark.parametrize(
+    "words",
+    [["hi"], ["--prefix", "> ", "hi"], ["--prefix", SEVERAL, "hi"], ["-"], ["--prefix", "> ", "-"],
+     ["--prefix", SEVERAL, "-"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_server_that_sends_without_end_is_given_up_at_the_deadline(
+    words: list[str], flood: bytes
+) -> None:
+    def answer(client: socket.socket) -> None:
+        client.recv(1)
+        while True:
+            client.sendall(flood * (65536 // len(flood)))
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--deadline", "0.5", "--raw", *words, stdin=b"input")
+    assert "did not come: no progress for 0.5 s" in one_line(done.stderr)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("letter", [b"-", b"1", b"x"])
+@pytest.mark.parametrize("template", [SEVERAL, "{peer}-{peer}-{local}-{local}: ", "{message}" * 9])
+def test_what_fits_a_template_in_a_great_many_ways_does_not_hold_the_client(
+    template: str, letter: bytes
+) -> None:
+    """Whatever the few bytes are that a server sends, the deadline strikes."""
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(letter * 3000 + b" ")
+        ended.wait(LIMIT)
+
+    for message in ("hi", "-"):
+        with plain_server(answer) as to:
+            words = "--to", to, "--deadline", "0.5", "--prefix", template, "--raw", message
+            done = echosvc("send", *words, stdin=b"input " * 100)
+            ended.set()
+        assert "no progress for 0.5 s" in one_line(done.stderr)
+        ended.clear()
+
+
+def test_a_server_that_says_more_and_more_after_its_answer_is_given_up() -> None:
+    """What was not asked for is no progress."""
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Sending: " + client.recv(100))
+        while not ended.wait(0.05):
+            client.sendall(b"x")
+
+    for words in ([], ["--prefix", "Sending: "]):
+        with plain_server(answer) as to:
+            done = echosvc("send", "--to", to, "--deadline", "0.5", *words, "hi")
+            ended.set()
+        assert "the server's end of the connection did not come" in one_line(done.stderr)
+        assert done.returncode == 1
+        ended.clear()
+
+
+@pytest.mark.parametrize("prefix", ["p" * 60_000, "p" * 30_000 + "{message}" + "p" * 30_000])
+def test_a_long_prefix_is_found_in_small_pieces(prefix: str) -> None:
+    """By its length once, and not at each byte again."""
+    data = b"q" * 20_000
+
+    def answer(client: socket.socket) -> None:
+        stream = prefix.format(message=1).encode() + receive_all(client)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(stream), 100):
+            client.sendall(stream[start : start + 100])
+
+    with plain_server(answer) as to:
+        words = "--to", to, "--prefix", prefix, "--deadline", "10", "--raw", "-"
+        done = echosvc("send", *words, stdin=data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(data)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -95,7 +95,9 @@ class ImportTests(SynchronousTestCase):
         for name in (
             "framing",
             "prefix",
+            "pattern",
             "answer",
+            "unprefixed",
             "config",
             "limits",
             "throttle",

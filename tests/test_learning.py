@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.prefix import Template
 from echosvc.probe.findings import Failed, amount, duration
 from echosvc.probe.learning import LONGEST, learned, no_answer, recognized, without_header
 from echosvc.probe.settings import Settings
+from tests.harness import steps
 
 PLAIN = Settings()
 GIVEN = Settings(prefix=Template.parse("{hostname} {message}: "))
@@ -42,6 +45,28 @@ class LearnedTests(SynchronousTestCase):
         self.assert_fails("a prefix of 4097 bytes", PLAIN, b"", b"x" * (LONGEST + 1))
         self.assert_fails("'~' was answered 2 times", PLAIN, b"> ~> ", b"> ")
         self.assert_fails("the PROXY header came back", PLAIN, b"> PROXY TCP4 1 2 3 4\r\n", b"> ")
+
+
+class TimeTests(SynchronousTestCase):
+    """A hostile server chooses what comes before its replies."""
+
+    def test_learning_takes_steps_in_proportion_to_what_came(self) -> None:
+        for text in ("{hostname}-{peer}-{local}: ", "{peer}{peer}{hostname}{local}: "):
+            settings = Settings(prefix=Template.parse(text))
+            few, many = (b"-" * size + b": " for size in (1000, 4000))
+
+            def ask(came: bytes, settings: Settings = settings) -> None:
+                for call in (
+                    lambda: learned(settings, came, b"a-b-c: "),
+                    lambda: learned(settings, came, came),
+                    lambda: recognized(settings, settings.prefix or Template([]), b"", came),
+                    lambda: recognized(settings, settings.prefix or Template([]), b"", came[:-1]),
+                ):
+                    with contextlib.suppress(Failed):
+                        call()
+
+            self.assertLess(steps(lambda: ask(many)), 6 * steps(lambda: ask(few)))  # noqa: B023
+            self.assertLess(steps(lambda: ask(many)), 200_000)  # noqa: B023
 
 
 class RecognizedTests(SynchronousTestCase):

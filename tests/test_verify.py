@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echosvc.answer import agreeing
 from echosvc.prefix import Template
-from echosvc.probe.diagnosis import Fault, Kind, agreeing
+from echosvc.probe.diagnosis import Fault, Kind, diagnose
 from echosvc.probe.marks import Mark, bound
 from echosvc.probe.payload import LINE, Payload, Source, Text
 from echosvc.probe.verify import WINDOW, Verifier
+from tests.harness import steps
 
 NONE = Mark(Template.literal(b""))
 SENDING = Mark(Template.literal(b"Sending: "))
@@ -291,6 +294,55 @@ def test_agreeing_counts_the_common_beginning(common, one, other):
         len(common + one),
         len(common + other),
     )
+
+
+def verifying(mark: Mark, count: int, every: int, size: int) -> int:
+    """Count the steps of verifying bytes with a mark before each ``every``, ``size`` at a time."""
+    payload = Payload(count, without=mark.first)
+    sent, prefix = whole(payload), mark.literal or b""
+    stream = b"".join(prefix + sent[at : at + every] for at in range(0, count, every))
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+
+    def count_steps() -> None:
+        assert verified(payload, mark, pieces).complete
+
+    return steps(count_steps)
+
+
+def test_verifying_takes_steps_in_proportion_to_what_came():
+    """However often the server puts in its prefix, however small the reads are."""
+    for every, size in ((1, 65536), (1, 1), (1000, 1), (1000, 65536)):
+        few, many = (verifying(SENDING, count, every, size) for count in (1000, 4000))
+        assert many <= 5 * few + 1000
+
+
+def test_verifying_takes_steps_in_proportion_to_the_prefix():
+    """Also where it is cut into single bytes, and where much of it comes in vain."""
+    for text in ("p", "p{message}"):
+        counts = []
+        for length in (500, 2000):
+            mark = Mark(Template.parse(text.replace("p", "p" * length)))
+            payload = Payload(200, without=mark.first)
+            reply = b"p" * length + b"7" * (mark.literal is None)
+            stream = reply + payload.at(0, 100) + reply + payload.at(100, 100)
+            stream += b"p" * (length - 1) + b"q"
+            pieces = [stream[at : at + 1] for at in range(len(stream))]
+
+            def count_steps(payload=payload, mark=mark, pieces=pieces) -> None:
+                assert verified(payload, mark, pieces).end() is not None
+
+            counts.append(steps(count_steps))
+        assert counts[1] <= 6 * counts[0]
+
+
+def test_what_begins_like_many_parts_of_a_mark_is_diagnosed_a_few_times():
+    mark = Mark(Template.literal(b"p" * 64))
+    payload = Payload(100_000, without=mark.first)
+    verifier = verified(payload, mark, [b"p" * 64 + payload.at(0, 50_000)])
+    with mock.patch("echosvc.probe.verify.diagnose", wraps=diagnose) as diagnosed:
+        verifier.feed(b"p" * 63 + payload.at(0, 1000)[::-1])
+        assert verifier.end().kind is Kind.GARBLED
+    assert 1 < diagnosed.call_count <= 10
 
 
 class TestPayload:

@@ -91,7 +91,7 @@ def validate(settings: Settings) -> None:
     if settings.identity is not None:
         try:
             re.compile(settings.identity)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise SettingsError(f"identity: {error}") from None
 
 

@@ -7,13 +7,12 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from echosvc.config import FRAMINGS
 from echosvc.endpoints import Target
-from echosvc.listeners import error_name
+from echosvc.output import Lossy, OutputError, Sink, StandardOutput
 from echosvc.reaching import duration
-from echosvc.talk import OutputError
 
 if TYPE_CHECKING:
     from echosvc.probe.check import Check
@@ -125,7 +124,7 @@ class Output:
     :raises OutputError: from every method, where it takes no more.
     """
 
-    def __init__(self, out: BinaryIO, as_json: bool) -> None:
+    def __init__(self, out: Sink, as_json: bool) -> None:
         self._out, self._json = out, as_json
         self._progress = _Progress()
         self._written = False
@@ -156,11 +155,8 @@ class Output:
     def _write(self, text: str) -> None:
         try:
             self._out.write(text.encode("utf-8", "backslashreplace"))
-            self._out.flush()
         except OSError as error:
-            raise OutputError(
-                f"echosvc: standard output: {error_name(error)} ({error.strerror})"
-            ) from None
+            raise OutputError.of(error) from None
 
 
 def _sum(result: CheckResult) -> str:
@@ -191,7 +187,9 @@ class _Progress:
         except ImportError:
             return
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        self._shown = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._shown = Progress(
+            *columns, console=Console(file=cast(IO[str], Lossy())), transient=True
+        )
         self._shown.add_task(name, total=None)
         self._shown.start()
 
@@ -208,7 +206,7 @@ async def run(words: argparse.Namespace, reactor: Any, target: Target) -> int:
     from echosvc.probe.check import Check
 
     make_monotonic(reactor)
-    output = Output(sys.stdout.buffer, words.json)
+    output = Output(StandardOutput(), words.json)
     check = Check(
         reactor, target, settings(words), words.to, began=output.began, found=output.found
     )

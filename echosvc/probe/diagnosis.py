@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from echosvc.answer import agreeing
+
 #: So many bytes that agree are no accident, bytes.
 SURE = 24
 #: Longest piece of which every possible length is tried, bytes.
@@ -193,18 +195,3 @@ def _changed(due: bytes, seen: bytes) -> Iterator[_Guess]:
             yield _Guess(Kind.CHANGED, seen[:size] + due[size:], size)
             if size > _CHANGE:
                 return
-
-
-def agreeing(one: bytes, other: bytes) -> int:
-    """Count the bytes at the beginning that are the same."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return size
-    low, high = 0, size  # the first `low` agree, the first `high` do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low

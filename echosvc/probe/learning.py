@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from echosvc.prefix import Template
 from echosvc.probe.findings import Failed, shown
-from echosvc.probe.marks import bound
+from echosvc.probe.marks import bound, bound_at_end
 from echosvc.probe.settings import Settings
 
 #: What the prefix is learned with: one byte, which no path can cut.
@@ -68,9 +68,9 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
                 f"the prefix is {shown(second)}, which is not of the form that --prefix gives",
                 "another server answers, or --prefix is wrong",
             )
-        for start in range(len(first) - header + 1):
-            if bound(settings.prefix, first[start + header :]) is not None:
-                return settings.prefix, first[:start]
+        found = bound_at_end(settings.prefix, first[header:])
+        if found is not None:
+            return settings.prefix, first[: found[1]]
         raise Failed(
             f"the first prefix is {shown(first)}, which is not of the form that --prefix gives;"
             f" the second is {shown(second)}",
@@ -101,17 +101,16 @@ def recognized(
             prefix = constant  # behind another greeting
         return Template.literal(prefix), prefix
     template = bound(known, prefix)
-    starts = iter(range(len(before) - header + 1))
-    while template is None and (start := next(starts, None)) is not None:
-        prefix = before[start + header :]
-        template = bound(known, prefix)
-    if template is None:
+    if template is not None:
+        return template, prefix
+    found = bound_at_end(known, before[header:])
+    if found is None:
         raise Failed(
             f"the prefix is {shown(prefix)} on another connection, not of the form that"
             " --prefix gives",
             "another server answers there",
         )
-    return template, prefix
+    return found[0], before[header:][found[1] :]
 
 
 def no_answer(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 
-from echosvc.answer import Step, begins, prefix_pattern, steps_of
+from echosvc.pattern import DIGITS, LONGEST_NUMBER, Pattern, Run, runs_of
 from echosvc.prefix import Field, Part, Template
-
-_NUMBER = 20  # digits of a number at most
-_DIGITS = b"0123456789"
 
 
 class Mark:
@@ -16,6 +13,7 @@ class Mark:
 
     :param template: with no field left but ``{message}``.
     :param sizes: with ``length`` framing, of the messages: headers stand before the prefix.
+    :ivar shortest: bytes that it takes at least.
     :ivar longest: bytes that it takes at most.
     :ivar literal: its bytes, where they are always the same; else ``None``.
     :ivar first: the bytes that it can begin with, and those that would lengthen its end.
@@ -25,15 +23,13 @@ class Mark:
         parts = template.parts
         fields = sum(isinstance(part, Field) for part in parts)
         fixed = sum(len(part) for part in parts if isinstance(part, bytes))
-        self.literal = template.constant if not sizes else None
-        header = _header(sizes, fixed, fields)
-        self.longest = len(header) + fixed + _NUMBER * fields
-        self._steps = header + steps_of(template)
-        self._pattern = re.compile(b"".join(map(_expression, self._steps)), re.DOTALL)
+        self._pattern = Pattern([*_header(sizes, fixed, fields), *runs_of(template)], greedy=True)
+        self.shortest, self.longest = self._pattern.shortest, self._pattern.longest
+        self.literal = self._pattern.literal
         self._open = bool(parts) and isinstance(parts[-1], Field)
         self.first = b"" if sizes or not parts else _beginning(parts[0])
         if self._open:
-            self.first += _DIGITS
+            self.first += DIGITS
 
     def __bool__(self) -> bool:
         return self.longest > 0
@@ -50,10 +46,19 @@ class Mark:
             return (
                 -1 if left < len(self.literal) and self.literal.startswith(data[start:]) else None
             )
-        found = self._pattern.match(data, start)
-        if found is not None:
-            return -1 if self._open and found.end() == len(data) else found.end()
-        return -1 if begins(self._steps, data[start : start + self.longest]) else None
+        window = data[start : start + self.longest + 1]
+        for _, end in self.nearby(window, 1):
+            return end if end < 0 else start + end
+        return None
+
+    def nearby(self, data: bytes, starts: int) -> Iterator[tuple[int, int]]:
+        """Give each mark that stands at one of the first places, from the last one to the first.
+
+        :param starts: how many places.
+        :return: where it begins, and where it ends; -1: so far it begins like one.
+        """
+        for start, end, _ in self._pattern.nearby(data, starts):
+            yield start, -1 if self._open and end == len(data) else end
 
     def strip(self, data: bytes) -> bytes:
         """Give ``data`` without marks."""
@@ -61,25 +66,24 @@ class Mark:
             return data
         if self.literal is not None:
             return data.replace(self.literal, b"")
-        return self._pattern.sub(b"", data)
+        pieces, place = [], 0
+        for start, end, _ in self._pattern.find_all(data):
+            pieces.append(data[place:start])
+            place = end
+        return b"".join([*pieces, data[place:]])
 
 
 def _beginning(part: Part) -> bytes:
-    return part[:1] if isinstance(part, bytes) else _DIGITS
+    return part[:1] if isinstance(part, bytes) else DIGITS
 
 
-def _expression(step: Step) -> bytes:
-    letters = b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(step.allowed)) + b"]"
-    return letters + b"{1,%d}" % _NUMBER if step.repeats else letters
-
-
-def _header(sizes: frozenset[int], fixed: int, fields: int) -> list[Step]:
+def _header(sizes: frozenset[int], fixed: int, fields: int) -> list[Run]:
     """The four bytes of a length, each by the values that it can have."""
     if not sizes:
         return []
-    numbers = range(fields, _NUMBER * fields + 1)
+    numbers = range(fields, LONGEST_NUMBER * fields + 1)
     lengths = [(size + fixed + more).to_bytes(4, "big") for size in sizes for more in numbers]
-    return [Step(frozenset(each[place] for each in lengths)) for place in range(4)]
+    return [Run(bytes({each[place] for each in lengths}), 1) for place in range(4)]
 
 
 def bound(template: Template, before: bytes) -> Template | None:
@@ -87,7 +91,14 @@ def bound(template: Template, before: bytes) -> Template | None:
 
     ``{message}`` stays.
     """
-    found = prefix_pattern(template).fullmatch(before)
-    if found is None:
-        return None
-    return template.bind({name: text.decode("ascii") for name, text in found.groupdict().items()})
+    found = Pattern.of(template).first(before, everything=True)
+    return None if found is None else template.bind(found.texts())
+
+
+def bound_at_end(template: Template, before: bytes) -> tuple[Template, int] | None:
+    """Fill the fields in from the longest end of what came that is of that kind.
+
+    :return: the template, and where the prefix begins.
+    """
+    found = Pattern.of(template).first(before)
+    return None if found is None else (template.bind(found.texts()), found.start)

@@ -18,11 +18,12 @@ from twisted.internet import defer
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 
-from echosvc.answer import prefix_pattern
+from echosvc.pattern import Pattern
 from echosvc.probe.connect_time import Attempt, Names, attempted, in_thread, looked_up
 from echosvc.probe.findings import Failed, Finding, Skipped, counted, duration, shown
 from echosvc.probe.framings import explained, two_lines
-from echosvc.probe.line import Line, framed
+from echosvc.probe.line import framed
+from echosvc.probe.naming import named
 from echosvc.probe.path import Path, PathClient
 from echosvc.probe.payload import Text
 from echosvc.proxying import ProxyingEndpoint
@@ -30,8 +31,8 @@ from echosvc.proxying import ProxyingEndpoint
 #: Round trips that are measured, and bytes of each.
 TRIPS = 200
 PING = 64
-#: Decimal numbers that stand alone: they count something. ``web1`` is a name.
-_COUNTERS = re.compile(r"(?<![\w.-])\d+(?![\w.-])")
+#: Words; one of digits alone counts something, while ``web1`` is a name.
+_WORDS = re.compile(r"[\w.-]+")
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -170,7 +171,7 @@ async def identity(path: Path) -> Finding:
     lines = await path.open_many(path.settings.connections)
     if not any(line.prefix for line in lines):
         raise Skipped("the server has no prefix that would say who it is")
-    names = Counter(_name(path, line) for line in lines)
+    names = Counter(await _called(path, [line.prefix for line in lines]))
     told = {shown(name.encode("utf-8", "surrogateescape")): names[name] for name in sorted(names)}
     listed = ", ".join(f"{name} {count}" for name, count in told.items())
     on = counted(len(lines), "connection")
@@ -179,17 +180,17 @@ async def identity(path: Path) -> Finding:
     return Finding(text, info=True, facts=facts)
 
 
-def _name(path: Path, line: Line) -> str:
-    prefix = line.prefix.decode("utf-8", "surrogateescape")
-    if path.settings.identity is None:
-        return _COUNTERS.sub("", prefix)
-    found = re.search(path.settings.identity, prefix)
-    if found is None:
-        raise Failed(
-            f"the prefix {shown(line.prefix)} does not match {path.settings.identity!r}",
-            "another server answers, or --identity is wrong",
-        )
-    return (found[1] if found.re.groups else found[0]) or ""
+async def _called(path: Path, prefixes: list[bytes]) -> list[str]:
+    expression = path.settings.identity
+    if expression is not None:
+        return await named(expression, prefixes, path.settings.timeout)
+    texts = [prefix.decode("utf-8", "surrogateescape") for prefix in prefixes]
+    return [without_counters(text) for text in texts]
+
+
+def without_counters(prefix: str) -> str:
+    """Give a prefix without the decimal numbers that stand alone."""
+    return _WORDS.sub(lambda word: "" if word[0].isdecimal() else word[0], prefix)
 
 
 @dataclass(frozen=True)
@@ -294,8 +295,8 @@ async def proxy(path: Path) -> Finding:
         if ours.encode() in line.prefix:
             return Finding(f"the server sees us as we are: {ours}")
         raise Skipped("needs a server whose prefix has {peer}, and the same --prefix here")
-    found = prefix_pattern(template).fullmatch(line.prefix)
-    seen = found["peer"].decode("ascii") if found else "?"
+    found = Pattern.of(template).first(line.prefix, everything=True)
+    seen = found.texts()["peer"] if found else "?"
     if seen != ours:
         raise Failed(
             f"the server sees {seen}, and we are {ours}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from echosvc.probe.diagnosis import SHOWN, Fault, Kind, agreeing, diagnose
+from echosvc.answer import agreeing
+from echosvc.probe.diagnosis import SHOWN, Fault, Kind, diagnose
 from echosvc.probe.marks import Mark
 from echosvc.probe.payload import Source
 
@@ -12,6 +14,10 @@ from echosvc.probe.payload import Source
 WINDOW = 256 * 1024
 #: Bytes before the first wrong one that are shown.
 CONTEXT = 8
+#: Compared with what is due at first, and then four times as much each time, bytes.
+_STEP = 1024
+#: Parts of a mark that are tried at the beginning of what came.
+_LIKELY = 4
 #: How far before and behind that byte what came is searched for, bytes.
 REACH = 4 * 1024 * 1024
 
@@ -37,6 +43,7 @@ class Verifier:
         self.offset = self.marks = self.received = 0
         self.fault: Fault | None = None
         self._rest = b""  # may be the beginning of a mark
+        self._needed = 0  # bytes of that, before it can be a whole one
         self._tail = b""  # payload bytes since the last mark, that a mark may begin with
         self._strange: bytearray | None = None  # what came from the first wrong byte on
         # In what contains no mark, a mark is one: then no two may stand together, nor one last.
@@ -67,6 +74,9 @@ class Verifier:
 
     def end(self) -> Fault | None:
         """Nothing more will come; give what is wrong."""
+        self._needed = 0
+        if self._strange is None and self._rest:
+            self._compare(b"")
         if self.fault is None and not self.complete:
             if self._strange is None and self.offset == self._payload.size:
                 self._put_in(self._rest)  # the beginning of a mark, and nothing is due
@@ -89,7 +99,10 @@ class Verifier:
 
     def _compare(self, data: bytes) -> None:
         data, place = self._rest + data, 0
-        self._rest = b""
+        if len(data) < self._needed:
+            self._rest = data
+            return
+        self._rest, self._needed = b"", 0
         while place < len(data) and self._strange is None and not self._rest:
             if self._mark_is_due():
                 place = self._took(data, place, self._mark.match(data, place))
@@ -106,10 +119,16 @@ class Verifier:
 
     def _agree(self, data: bytes, place: int) -> int:
         """Take what is due, at most to the end of a message; give the place behind it."""
-        left = len(data) - place
+        end = len(data)
         if self._every:
-            left = min(left, self._every - self.offset % self._every)
-        agreed = agreeing(self._payload.at(self.offset, left), data[place:] if place else data)
+            end = min(end, place + self._every - self.offset % self._every)
+        agreed, step = 0, _STEP
+        while place + agreed < end:  # what is compared is in proportion to what agrees
+            came = data[place + agreed : min(end, place + agreed + step)]
+            more = agreeing(self._payload.at(self.offset + agreed, len(came)), came)
+            agreed, step = agreed + more, 4 * step
+            if more < len(came):
+                break
         self.offset += agreed
         place += agreed
         self._replying = self._replying and not agreed
@@ -123,6 +142,7 @@ class Verifier:
         doubled = self._replying or self.offset == self._payload.size
         if end is not None and end < 0:
             self._rest = data[place:]
+            self._needed = self._needed or self._mark.shortest
         elif end is None or (doubled and self._certain):
             self._strange = bytearray(data[place:])
         else:
@@ -157,21 +177,23 @@ class Verifier:
         """Find the mark that begins here, or a little before with bytes like the payload's."""
         if not self._mark or self._every:
             return None
-        for back in range(len(self._tail) + 1):
-            joined = (
-                self._tail[len(self._tail) - back :] + data[place : place + self._mark.longest + 1]
-            )
-            end = self._mark.match(joined, 0)
-            if end is not None and end < 0:
+        here = self._mark.match(data, place)
+        if here is not None or not self._tail:
+            return here
+        behind = len(self._tail)
+        joined = self._tail + data[place : place + self._mark.longest + 1]
+        for start, end in self._mark.nearby(joined, behind):
+            if end < 0:
+                self._needed = self._mark.shortest - max(0, behind - start)
                 return -1  # a nearer one is to be preferred: wait for its rest
-            if end is not None and end >= back and self._goes_on(joined[end:], back):
-                self.offset -= back
-                return place + end - back
+            if end >= behind and self._goes_on(joined[end : end + 1], behind - start):
+                self.offset -= behind - start
+                return place + end - behind
         return None
 
     def _goes_on(self, behind: bytes, back: int) -> bool:
         """Whether what stands behind a mark is what is due, as far as it is there."""
-        return not behind or behind[:1] == self._payload.at(self.offset - back, 1) or not back
+        return not behind or behind == self._payload.at(self.offset - back, 1) or not back
 
     def _diagnose(self, over: bool) -> None:
         assert self._strange is not None  # noqa: S101 - for the type alone
@@ -191,19 +213,24 @@ class Verifier:
             self._name()
             return
         over = over and len(due) == left
-        faults = [diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)]
-        best = next((fault for fault in faults if fault.explained), faults[0])
+        best = self._best(
+            diagnose(before, due, piece, self.offset, over) for piece in self._readings(seen)
+        )
         right = self._payload.at(best.offset - CONTEXT, min(CONTEXT, best.offset))
         self.fault = replace(best, before=right)
 
+    @staticmethod
+    def _best(faults: Iterator[Fault]) -> Fault:
+        """The first that explains everything, or else the first."""
+        first = next(faults)
+        return first if first.explained else next((f for f in faults if f.explained), first)
+
     def _readings(self, seen: bytes) -> list[bytes]:
         """What came, and the same without a part of a mark at its beginning."""
-        readings = [seen]
-        literal = self._mark.literal or b""
-        for size in range(1, min(len(literal), 64)):
-            readings += [
-                seen[len(part) :]
-                for part in (literal[:size], literal[size:])
-                if seen.startswith(part)
-            ]
-        return readings
+        literal, sizes = self._mark.literal or b"", range(1, 64)
+        begun = [literal[:size] for size in sizes if size < len(literal)]
+        ended = [literal[size:] for size in sizes if size < len(literal)][::-1]
+        # Only the longest: a server may send what begins like very many of them.
+        likely = [part for part in begun if seen.startswith(part)][-_LIKELY:]
+        likely += [part for part in ended if seen.startswith(part)][-_LIKELY:]
+        return [seen, *(seen[len(part) :] for part in likely)]

@@ -346,6 +346,17 @@ async def test_a_group_that_takes_no_part_is_an_empty_name():
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_identity_that_is_not_found_in_time_is_a_failure_and_the_rest_goes_on():
+    """A regular expression that backtracks, and a prefix that makes it do so."""
+    servers = [{"prefix": "a" * 40 + "!"}]
+    asked = {"identity": "(a+)+$", "timeout": 1.0}
+    result = await checked(None, "identity", "order", servers=servers, **asked)
+    identity, order = result.probes
+    assert identity.finding == "'(a+)+$' takes longer than 1 s to be found in a prefix"
+    assert (identity.result, order.result) == ("fail", "pass")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_given_prefix_that_is_damaged_is_told_from_one_that_changes():
     probe = await failure(Mischief(drop=(3, 1)), "echo", prefix="Sending: ")
     assert probe.finding.startswith("the first prefix is 'Sening: ', which is not of the form")
@@ -644,6 +655,17 @@ async def test_a_server_that_talks_without_end():
 
     probe = first_failure(await against(met=Endless))
     assert "and no answer to '~' in them" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_whose_first_prefix_fits_in_a_great_many_ways():
+    replies = iter((b"-" * 4000, b"a-b-c: "))
+
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(next(replies, b"a-b-c: ") + data)
+
+    probe = first_failure(await against(heard=heard, prefix="{hostname}-{peer}-{local}: "))
+    assert "which is not of the form that --prefix gives" in probe.finding
 
 
 @pytest_twisted.ensureDeferred

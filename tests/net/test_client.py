@@ -32,6 +32,7 @@ from zope.interface import implementer
 from echosvc import EchoClient, EchoClientFactory, EchoFactory, Outcome, connect
 from echosvc.endpoints import client_endpoint
 from echosvc.listeners import error_name
+from echosvc.prefix import Template
 from echosvc.talk import STDIN, InputReader, Manner, OutputError, Talk, TalkError
 from tests.harness import (
     LIMIT,
@@ -779,7 +780,8 @@ async def test_silence_is_reported_and_waited_out():
 async def test_a_conversation_that_does_not_get_on_ends_at_the_deadline():
     out = BytesIO()
     before = time.monotonic()
-    async with talking([b"one"], out, deadline=0.4, quiet=True) as (running, server):
+    prefix = Template.literal(b"Sending: ")
+    async with talking([b"one"], out, deadline=0.4, quiet=True, prefix=prefix) as (running, server):
         server.sendall(b"Hello")
         with pytest.raises(TalkError, match=r"'one' did not come: no progress for 0\.4 s"):
             await running
