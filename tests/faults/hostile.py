@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from echosvc.probe.check import NAMES
 from tests.faults.clients import PREFIX, cpu, descriptors
 from tests.faults.registry import Finding, fault
-from tests.harness import Server, connect, exchange, reset, running, wait_until
+from tests.harness import (
+    ROOT,
+    Server,
+    connect,
+    environment,
+    exchange,
+    reset,
+    running,
+    wait_until,
+)
 from tests.test_certificates import issue
 
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 #: Longest pause between two steps of a hostile peer, seconds.
 _PAUSE = 0.05
+#: What is sent byte by byte.
+DRIP = b"x"
 _REACTORS = ("epoll", "lean", "asyncio", "select", "poll")
 #: Settings of the servers that hostile clients talk to; each ends who stops talking.
 _LIMITS = (
@@ -111,7 +128,7 @@ def _end(peer: socket.socket, chance: random.Random, end: float) -> None:
                 pass
     elif kind == 3:  # drip
         while time.monotonic() < end:
-            peer.send(b"x")
+            peer.send(DRIP)
             time.sleep(_PAUSE)
 
 
@@ -185,3 +202,104 @@ def _attack(server: Server, count: int, seed: int, proxied: bool) -> None:
     assert status in (143, -15), (status, server.lines[-5:])
     wrong = server.matching("Traceback|Unhandled|Unexpected|the application failed|Exception")
     assert not wrong, wrong[:3]
+
+
+# -- servers --------------------------------------------------------------------------------
+
+#: Seconds without progress after which a command gives up.
+DEADLINE = 1.0
+#: Seconds that a conversation may take: the server may get on for a while, then comes the deadline;
+#: and a second, twice where the machine is busy.
+_MOST = 1.5 + DEADLINE + 2.0
+AT_ONCE = 20
+
+
+@contextmanager
+def hostile_server(seed: int) -> Iterator[int]:
+    """A server of which each connection misbehaves in its own way; yields its port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=511)
+    stopped = threading.Event()
+
+    def serve() -> None:
+        with ThreadPoolExecutor(4 * AT_ONCE) as pool:
+            number = 0
+            while not stopped.is_set():
+                with suppress(OSError):
+                    peer, _ = listener.accept()
+                    number += 1
+                    chance = random.Random(f"{seed} {number}")
+                    pool.submit(misbehave, peer, chance, 5 * DEADLINE * chance.random())
+
+    thread = threading.Thread(target=serve)
+    listener.settimeout(0.1)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        stopped.set()
+        thread.join()
+        listener.close()
+
+
+@fault(
+    "servers that send any bytes in any pieces, with any end and any delay, to `echosvc send`",
+    "each conversation ends within its deadline and a second, in one line, with no exception",
+)
+def hostile_servers(long: bool) -> Finding:
+    count = 10_000 if long else 200
+    with hostile_server(1) as port:
+        command = [sys.executable, "-m", "tests.faults.conversations", str(port), str(count)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=3600
+        )
+    assert (done.returncode, done.stderr) == (0, ""), (done.stderr or done.stdout)[-1000:]
+    facts = json.loads(done.stdout)
+    assert not facts["wrong"], facts["wrong"][:3]
+    assert facts["slowest"][0] < _MOST, facts
+    figures = {"slowest": f"{facts['slowest'][0]:.2f} s", "ended well": str(facts["good"])}
+    return Finding(f"{count:,} conversations, deadline {DEADLINE:g} s", 0, figures)
+
+
+@fault(
+    "the same servers, to the commands `send`, `check` and `demo` as processes",
+    "each ends in its time, with exit status 0 or 1 and at most one line of error",
+)
+def hostile_servers_to_processes(long: bool) -> Finding:
+    count = 1_000 if long else 24
+    slowest = 0.0
+    with hostile_server(2) as port, ThreadPoolExecutor(2) as pool:
+        for words, seconds, done in pool.map(lambda n: _run(n, port), range(count)):
+            slowest = max(slowest, seconds)
+            lines = done.stderr.splitlines()
+            assert done.returncode in (0, 1), (words, done)
+            assert len(lines) <= 1 + ("demo" in words), (words, done)
+            assert "internal error" not in done.stdout + done.stderr, (words, done)
+    return Finding(f"{count:,} processes", 0, {"slowest": f"{slowest:.1f} s"})
+
+
+def _run(number: int, port: int) -> tuple[tuple[str, ...], float, Any]:
+    chance = random.Random(number)
+    words = chance.choice(_commands(f"tcp:127.0.0.1:{port}", chance))
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "echosvc", *words], cwd=ROOT, env=environment(), timeout=90,
+        input="D" * chance.choice((0, 10, 300_000)), capture_output=True, text=True,
+        errors="replace", check=False,
+    )  # fmt: skip
+    return words, time.monotonic() - began, done
+
+
+def _commands(where: str, chance: random.Random) -> tuple[tuple[str, ...], ...]:
+    send = ("send", "--to", where, "--deadline", str(DEADLINE))
+    probe = chance.choice([name for name in NAMES if name != "find-idle"])
+    check = ("check", where, "--timeout", "0.5", "--max-size", "2k", "--idle", "0.1")
+    return (
+        (*send, "hello"),
+        (*send, "--quiet", "--prefix", "{message}: ", "a", "b"),
+        (*send, "--prefix", "{hostname}-{peer}-{local}: ", "a"),
+        (*send, "--raw", "-"),
+        (*send, "--encoding", "raw", "--prefix", "", "-"),
+        (*check, "--only", probe),
+        (*check, "--only", probe, "--json", "--prefix", "{hostname}-{peer}-{local}: "),
+        ("demo", "--to", where),
+    )
