@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from echosvc import cli
-from tests.harness import LIMIT, Process, Server, environment, receive_all, running
+from tests.harness import LIMIT, Process, Server, environment, heeding, receive_all, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
 TLS = ("--to", "tls:localhost:1")
@@ -235,7 +235,7 @@ def test_it_can_be_interrupted_while_nobody_takes_its_output(
     with (
         open("/dev/zero", "rb") as zeros,
         subprocess.Popen(
-            [*COMMAND, "send", *to, "--raw", "-"],
+            heeding([*COMMAND, "send", *to, "--raw", "-"]),
             stdin=zeros, stdout=subprocess.PIPE, env=environment(),
         ) as client,
     ):  # fmt: skip
@@ -390,6 +390,7 @@ def test_a_handshake_that_never_comes_is_said_in_words() -> None:
 #: SIGINT arrives just when the conversation's modules are about to be imported.
 _INTERRUPTED_IMPORT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)
 class Interrupt:
     def find_spec(self, name, *_):
         if name == "echosvc.cli":
@@ -404,9 +405,8 @@ sys.exit(main())
 def test_ctrl_c_while_python_imports_is_silent(ignored: bool) -> None:
     """Unless it is ignored, as in a shell's background: then nothing happens."""
     done = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED_IMPORT, "--version"],
+        [sys.executable, "-c", _INTERRUPTED_IMPORT.format(ignored=ignored), "--version"],
         capture_output=True, text=True, timeout=LIMIT, env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None,
     )  # fmt: skip
     assert done.stderr == ""
     assert (done.returncode, done.stdout != "") == ((0, True) if ignored else (130, False))
