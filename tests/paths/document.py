@@ -43,8 +43,8 @@ Every probe is bounded in time: it fails after `--timeout` seconds (10) without 
 six times that in all, besides the time that it needs by its nature; a slow path that carried
 everything right so far gets INFO then, and what it carried a second.
 
-`pip install 'echosvc[probe]'` adds round-trip percentiles (HdrHistogram) and, on a terminal, a line
-that says what goes on (rich); everything else works without.
+`pip install hdrhistogram rich`, or the extra `probe`, adds round-trip percentiles (HdrHistogram)
+and, on a terminal, a line that says what goes on (rich); everything else works without.
 
 """
 
@@ -181,7 +181,8 @@ for probe in result.probes:
 ```
 
 For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
-fixtures `echo_server` and `misbehaving_relay` (for pytest-twisted):
+fixtures `echo_server` and `misbehaving_relay`, for tests that pytest-twisted runs (the extra
+`testing` brings it; [embedding.md](embedding.md#tests-of-your-own-client) has the rest):
 
 ```python
 @pytest_twisted.ensureDeferred
