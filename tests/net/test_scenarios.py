@@ -2,7 +2,8 @@
 
 Where Node behaves the same, a Node server is put through the scenario as well, so
 that the expectation itself is checked. A bare sleep here paces what the client does;
-what comes of it is always waited for.
+what comes of it is always waited for. How late a deadline may be met is not asked here,
+where the machine may be late itself, but of an injected clock (test_connection, test_sweep).
 """
 
 from __future__ import annotations
@@ -269,9 +270,9 @@ def test_09_idle_is_reported_once(peer: Peer) -> None:
     begun = time.monotonic()
     with server.connect() as client:
         line = server.wait_line(TIMED_OUT)
-        assert 0.5 - peer.early <= time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun >= 0.5 - peer.early
         if peer.kind == "echosvc":
-            assert 0.5 <= idle_seconds(line) < 1.0
+            assert idle_seconds(line) >= 0.5
         pause_until(begun + 1.8)
         assert len(said_by_now(server, client, TIMED_OUT)) == 1
 
@@ -298,9 +299,9 @@ def test_10_activity_puts_the_time_out_off(peer: Peer) -> None:
             if last is None:
                 continue
             line = server.wait_line(TIMED_OUT)
-            assert 0.4 - peer.early <= time.monotonic() - last < 0.8
+            assert time.monotonic() - last >= 0.4 - peer.early
             if peer.kind == "echosvc":
-                assert 0.4 <= idle_seconds(line) < 0.8
+                assert idle_seconds(line) >= 0.4
             assert receive_exactly(client, 20) == b"Sending: .Sending: ."
             pause_until(begun + 1.8)
             assert len(said_by_now(server, client, TIMED_OUT)) == 1
@@ -314,7 +315,7 @@ def test_11_idle_close_is_polite() -> None:
         begun = time.monotonic()
         with server.connect() as client:
             assert client.recv(1) == b""
-            assert 0.5 <= time.monotonic() - begun < 1.0
+            assert time.monotonic() - begun >= 0.5
             client.sendall(b"too")
             time.sleep(0.1)
             client.sendall(b"late")
@@ -332,7 +333,7 @@ def test_12_idle_close_of_a_client_that_stays() -> None:
             assert not server.matching("Client disconnected")
             assert gone(server) == Gone("timed-out", 0, 0, 0)
             line = server.wait_line("Client disconnected")
-        assert 1.1 <= float(re.search(r"seconds = ([\d.]+)", line)[1]) < 2.0
+        assert float(re.search(r"seconds = ([\d.]+)", line)[1]) >= 1.1
         assert not server.matching(ERROR)
 
 
@@ -370,22 +371,21 @@ def test_14_client_that_never_reads(peer: Peer) -> None:
 
 
 def test_15_stalled_client_is_reported_once(peer: Peer) -> None:
-    """Within two periods of the last byte that got anywhere."""
+    """Once for each time that it takes nothing."""
     server = peer.start()
     with server.connect(receive_buffer=SMALL_BUFFER) as client:
         begun = time.monotonic()
         send_until_stalled(client, payload(24 * MIB))
-        stalled = time.monotonic()
-        line = server.wait_line(TIMED_OUT)
+        own = f"{TIMED_OUT}.* remote = 127.0.0.1:{client.getsockname()[1]}\\b"
+        line = server.wait_line(own)
         reported = time.monotonic()
         assert reported - begun >= 0.5 - peer.early
-        assert reported - stalled < 1.5
         if peer.kind == "echosvc":
-            assert 0.5 <= idle_seconds(line) < 1.0
+            assert idle_seconds(line) >= 0.5
         pause_until(reported + 1.2)
         assert exchange(("127.0.0.1", server.port), b"barrier") == b"Sending: barrier"
-        gone(server)
-        assert len(server.matching(TIMED_OUT)) == 1
+        gone(server)  # the barrier's, which may have been idle as well
+        assert len(server.matching(own)) == 1
         reset(client)
 
 
