@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import deferToThreadPool
 
 from echosvc.answer import prefix_pattern
 from echosvc.listeners import error_name
@@ -63,9 +63,10 @@ async def _addresses(path: Path) -> list[dict[str, Any]]:
     if not colon or not port.isdecimal():
         return []
     try:
-        found = await deferToThread(
-            socket.getaddrinfo, host.strip("[]"), int(port), type=socket.SOCK_STREAM
-        )
+        found = await deferToThreadPool(
+            path.reactor, path.reactor.getThreadPool(),
+            socket.getaddrinfo, host.strip("[]"), int(port), type=socket.SOCK_STREAM,
+        )  # fmt: skip
     except (OSError, UnicodeError):
         return []
     return [await _address(path, entry[0], entry[4]) for entry in found]

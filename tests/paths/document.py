@@ -173,12 +173,16 @@ HELP = """\
 ## From Python
 
 ```python
-from echosvc import check
+import asyncio
+from echosvc import check_async
 
-result = await check("tcp:lb.example:9000", only=("half-close", "order"))
+result = asyncio.run(check_async("tcp:lb.example:9000", only=("half-close", "order")))
 for probe in result.probes:
     print(probe.name, probe.result, probe.finding, probe.cause, probe.facts)
 ```
+
+In a coroutine of asyncio's it is `await check_async(...)`; in one on Twisted's reactor,
+`await check(...)`.
 
 For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
 fixtures `echo_server` and `misbehaving_relay`, for tests that pytest-twisted runs (the extra
