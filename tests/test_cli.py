@@ -64,15 +64,15 @@ def one_line(stderr: bytes) -> str:
     return text[:-1]
 
 
-def test_send_prints_as_the_tutorials_client(to: tuple[str, str]) -> None:
+def test_send_says_what_it_does(to: tuple[str, str]) -> None:
     done = echosvc("send", *to, "More Axes")
     lines = done.stdout.decode().splitlines()
-    assert lines[0] == "Dwarves Connected:"
+    assert lines[0] == "echosvc Connected:"
     assert lines[1].startswith("   local = 127.0.0.1:")
     assert lines[2] == f"   remote = {to[1].removeprefix('tcp:')}"
     assert lines[3:] == [
-        "Dwarves From Server: Sending: More Axes",
-        "Dwarves Client disconnected",
+        "echosvc From Server: Sending: More Axes",
+        "echosvc Client disconnected",
         "Socket Closed",
     ]
     assert (done.returncode, done.stderr) == (0, b"")
