@@ -76,12 +76,21 @@ async def check_async(
     """
     if not isinstance(endpoint, str):
         raise EndpointError("check_async takes a string, such as tcp:HOST:PORT")
-    loop = asyncio.get_running_loop()
-    reactor = GuestReactor(loop)
+    reactor, over = GuestReactor(asyncio.get_running_loop()), asyncio.Event()
+
+    async def made() -> CheckResult:
+        try:
+            return await check(endpoint, reactor=reactor, prefix=prefix, **settings)
+        finally:
+            over.set()
+
+    checking = Deferred.fromCoroutine(made())
     try:
-        checking = check(endpoint, reactor=reactor, prefix=prefix, **settings)
-        result = await Deferred.fromCoroutine(checking).asFuture(loop)
+        result = await checking.asFuture(asyncio.get_running_loop())
         await reactor.quiet()
         return result
     finally:
+        while not over.is_set():  # what takes one cancelling for a finding meets the next
+            checking.cancel()
+            await asyncio.sleep(0)
         await reactor.leave()

@@ -10,6 +10,7 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from OpenSSL import SSL
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
@@ -79,6 +80,8 @@ async def _address(path: Path, family: int, address: Any) -> dict[str, Any]:
     try:
         protocol = await endpoint.connect(Factory.forProtocol(Protocol))
         cast(ITransport, cast(Protocol, protocol).transport).loseConnection()
+    except CancelledError:
+        raise
     except Exception as failure:
         error = error_name(failure)
     seconds = round(monotonic() - began, 6)
