@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from echosvc.client import EchoClient, EchoClientFactory, connect
     from echosvc.config import Config, ConfigError
     from echosvc.factory import EchoFactory
+    from echosvc.probe.aio import check_async
     from echosvc.probe.check import check
     from echosvc.probe.result import CheckResult, ProbeResult
     from echosvc.proxying import ProxyingEndpoint
@@ -39,6 +40,7 @@ _HOMES = {
     "TLSConnector": "secure",
     "TLSListener": "secure",
     "check": "probe.check",
+    "check_async": "probe.aio",
     "connect": "client",
     "server_certificate": "certificates",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "TLSListener",
     "__version__",
     "check",
+    "check_async",
     "connect",
     "server_certificate",
 ]

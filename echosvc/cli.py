@@ -36,7 +36,7 @@ Talking = Coroutine[Deferred[Any], Any, int | None]
 
 FINE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
-#: The tutorial's three clients and what each says.
+#: The three clients of the Node.js programs (docs/node.md), and what each says.
 DEMO = (("Dwarves", "More Axes"), ("Elves", "More Arrows"), ("Hobbits", "More Pipe Weed"))
 
 
@@ -78,7 +78,7 @@ examples:
   echosvc send --to tls:localhost:9443 --ca ca.pem --cert me.pem --key me.key hello
   echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
   echosvc check 192.0.2.7:9000                 what the path to it does to bytes
-  echosvc demo                                 the tutorial's three clients at once
+  echosvc demo                                 three clients at once, one message each
 
 exit status: 0 fine, 1 the peer or the path failed, 2 usage error, 130 interrupted
 """
@@ -128,7 +128,7 @@ def _describe_send(commands: Any) -> None:
     manner = Manner()
     send = _command(commands, "send", _send, "send messages, print what comes back")
     add = send.add_argument
-    add("--name", default="Dwarves", help="who we are, in the output (default: %(default)s)")
+    add("--name", default="echosvc", help="who we are, in the output (default: %(default)s)")
     add(
         "-p",
         "--prefix",

@@ -19,15 +19,20 @@ or puts a relay before it that does one thing wrong::
         ...
 
 Neither sleeps, and both end everything that they began.
+
+Both run on Twisted's reactor, in the thread of the test, so the test has to leave the reactor
+its turns: by ``await``, and by ``twisted.internet.threads.deferToThread`` for a client that
+blocks. A test that pytest-twisted does not run would wait for ever, so the fixtures refuse it.
 """
 
 from __future__ import annotations
 
+import inspect
+import unittest
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from echosvc.factory import EchoFactory
@@ -36,6 +41,15 @@ from echosvc.mischief import Mischief
 from echosvc.relay import Relay
 from echosvc.report import Outcome
 from echosvc.server import EchoProtocol
+
+try:
+    import pytest_twisted
+except ModuleNotFoundError as missing:
+    if missing.name != "pytest_twisted":
+        raise
+    raise pytest.UsageError(
+        "echosvc.testing needs pytest-twisted, which is not installed: pip install pytest-twisted"
+    ) from None
 
 __all__ = ["EchoServer", "Mischief", "Relay", "echo_server", "misbehaving_relay"]
 
@@ -112,12 +126,67 @@ def _done() -> Deferred[Any]:
     return done
 
 
+#: What other plugins mark the tests with that they run.
+_OTHERS = ("asyncio", "anyio", "trio", "tornado")
+_DO = (
+    "write it as an async def under @pytest_twisted.ensureDeferred, and run a client that blocks"
+    " by twisted.internet.threads.deferToThread"
+)
+
+
+def _refuse_what_would_wait_for_ever(request: pytest.FixtureRequest) -> None:
+    """Fail, in one line, a test during which the reactor cannot serve."""
+    if why := _idle_reactor(request.config, request) or _wrong_kind(request.node):
+        pytest.fail(f"echo_server serves on Twisted's reactor, but {why}", pytrace=False)
+
+
+def _idle_reactor(config: pytest.Config, request: pytest.FixtureRequest) -> str:
+    """Why no reactor runs; "" where it does."""
+    if not config.pluginmanager.is_registered(pytest_twisted):
+        return "the plugin pytest-twisted is switched off: nobody runs it"
+    greenlet = request.getfixturevalue("twisted_greenlet")
+    if greenlet is not None and greenlet.dead:
+        return "that was stopped, and cannot be started again: no test may stop it"
+    return ""
+
+
+def _wrong_kind(test: Any) -> str:
+    """Why the reactor does not get its turns in this test; "" where it does."""
+    if issubclass(getattr(test, "cls", None) or object, unittest.TestCase):
+        return f"this test is one of unittest's, which hold it up: {_DO}"
+    function = getattr(test, "obj", None)
+    given = getattr(getattr(function, "hypothesis", None), "inner_test", None)
+    decorated = _is_for_twisted(function) or _is_for_twisted(given)
+    for name in _OTHERS:
+        if any(test.iter_markers(name)):
+            do = f"set {name}_mode to strict" if decorated else _DO
+            return f"{name} runs this test, and holds it up: {do}"
+    if decorated:
+        return ""
+    if inspect.iscoroutinefunction(function):
+        return "nobody awaits this test: put @pytest_twisted.ensureDeferred above it"
+    return f"this test, a plain function, holds it up: {_DO}"
+
+
+def _is_for_twisted(function: Any) -> bool:
+    """Whether it is decorated by pytest-twisted, or by Twisted's own ``inlineCallbacks``."""
+    while function is not None:
+        of_twisted = getattr(function, "__globals__", {}).get("__name__") == Deferred.__module__
+        if of_twisted or getattr(function, "_pytest_twisted_mark", None):
+            return True
+        function = getattr(function, "__wrapped__", None)
+    return False
+
+
 @pytest.fixture
-def echo_server() -> Iterator[EchoServer]:
+def echo_server(request: pytest.FixtureRequest) -> Iterator[EchoServer]:
     """Give an :class:`EchoServer` that serves with the default settings.
 
-    ``await echo_server.start(prefix="> ")`` gives it others.
+    ``await echo_server.start(prefix="> ")`` gives it others. For tests that pytest-twisted
+    runs: ``async def`` under ``@pytest_twisted.ensureDeferred``. A client that blocks is run by
+    ``await twisted.internet.threads.deferToThread(client, echo_server.port)``.
     """
+    _refuse_what_would_wait_for_ever(request)
     from twisted.internet import reactor
 
     server = EchoServer(reactor)

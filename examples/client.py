@@ -1,6 +1,8 @@
 """A client: sends lines as fast as the server takes them, and counts what returns.
 
-Run it:  python examples/client.py tcp:localhost:8107 100000
+Run it:  .venv/bin/python examples/client.py tcp:localhost:8107 100000
+
+It needs a server: .venv/bin/twistd -n --pidfile= echosvc, or the one of embed.py.
 """
 
 from __future__ import annotations

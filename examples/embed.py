@@ -1,9 +1,10 @@
 """The echo service inside somebody else's application.
 
-Run it:  twistd -ny examples/embed.py
-Then:    echosvc send --to tcp:localhost:8107 hello
+Run it:  .venv/bin/twistd -n --pidfile= -y examples/embed.py
+Then:    .venv/bin/echosvc send -p '{hostname} says: ' --quiet "MORE AXES"
 
-It answers in capitals, says every few seconds how many clients there are, and stops
+It answers in capitals, after the machine's name. (``send`` looks for what it sent in the answer,
+so it is sent in capitals here.) It says every few seconds how many clients there are, and stops
 with the application: live connections get their time to finish.
 """
 

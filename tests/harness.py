@@ -53,15 +53,35 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
+_HEEDING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
+
+def heeding(command: list[str]) -> list[str]:
+    """The command, so that SIGINT ends it as from a terminal.
+
+    A shell without job control starts what is in its background with SIGINT ignored, and
+    whatever that starts inherits it. The interpreter in between keeps the process's number.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        return command
+    return [sys.executable, "-S", "-c", _HEEDING, *command]
+
+
 class Process:
-    """A program whose output lines can be waited for. Ended at the latest by :meth:`close`."""
+    """A program whose output lines can be waited for. Ended at the latest by :meth:`close`.
+
+    It heeds SIGINT, whether this process does or not.
+    """
 
     def __init__(self, command: list[str], **options: object) -> None:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
         self.popen = subprocess.Popen(
-            command,
+            heeding(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from echosvc.probe.check import NAMES, PROBES, SettingsError
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from echosvc.talk import OutputError
-from tests.harness import LIMIT, ROOT, Process, Server, environment, running
+from tests.harness import LIMIT, ROOT, Process, Server, environment, running, wait_until
 
 COMMAND = [sys.executable, "-m", "echosvc", "check"]
 LOST = ProbeResult("order", "fail", "7 bytes lost", 1.5, "a full queue", {"offset": 5})
@@ -232,15 +233,15 @@ def test_ctrl_c_says_what_was_found(to: str, as_json: bool) -> None:
 
 def wait_for_connections(pid: int, count: int) -> None:
     """Until a process has so many sockets: the idle probe's."""
-    from tests.harness import wait_until
 
-    def sockets() -> int:
-        links = [
-            os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
-        ]
-        return sum(link.startswith("socket:") for link in links)
+    wait_until(lambda: sum(link.startswith("socket:") for link in open_files(pid)) >= count)
 
-    wait_until(lambda: sockets() >= count)
+
+def open_files(pid: int) -> Iterator[str]:
+    """What the descriptors of a process are of; it may close some while this looks."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield os.readlink(path)
 
 
 def test_standard_output_that_takes_nothing_is_said(to: str) -> None:

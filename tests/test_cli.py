@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from echosvc import cli
-from tests.harness import LIMIT, Process, Server, environment, receive_all, running
+from tests.harness import LIMIT, Process, Server, environment, heeding, receive_all, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
 TLS = ("--to", "tls:localhost:1")
@@ -64,15 +64,15 @@ def one_line(stderr: bytes) -> str:
     return text[:-1]
 
 
-def test_send_prints_as_the_tutorials_client(to: tuple[str, str]) -> None:
+def test_send_says_what_it_does(to: tuple[str, str]) -> None:
     done = echosvc("send", *to, "More Axes")
     lines = done.stdout.decode().splitlines()
-    assert lines[0] == "Dwarves Connected:"
+    assert lines[0] == "echosvc Connected:"
     assert lines[1].startswith("   local = 127.0.0.1:")
     assert lines[2] == f"   remote = {to[1].removeprefix('tcp:')}"
     assert lines[3:] == [
-        "Dwarves From Server: Sending: More Axes",
-        "Dwarves Client disconnected",
+        "echosvc From Server: Sending: More Axes",
+        "echosvc Client disconnected",
         "Socket Closed",
     ]
     assert (done.returncode, done.stderr) == (0, b"")
@@ -235,7 +235,7 @@ def test_it_can_be_interrupted_while_nobody_takes_its_output(
     with (
         open("/dev/zero", "rb") as zeros,
         subprocess.Popen(
-            [*COMMAND, "send", *to, "--raw", "-"],
+            heeding([*COMMAND, "send", *to, "--raw", "-"]),
             stdin=zeros, stdout=subprocess.PIPE, env=environment(),
         ) as client,
     ):  # fmt: skip
@@ -541,6 +541,7 @@ def test_a_handshake_that_never_comes_is_said_in_words() -> None:
 #: SIGINT arrives just when the conversation's modules are about to be imported.
 _INTERRUPTED_IMPORT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)
 class Interrupt:
     def find_spec(self, name, *_):
         if name == "echosvc.cli":
@@ -555,9 +556,8 @@ sys.exit(main())
 def test_ctrl_c_while_python_imports_is_silent(ignored: bool) -> None:
     """Unless it is ignored, as in a shell's background: then nothing happens."""
     done = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED_IMPORT, "--version"],
+        [sys.executable, "-c", _INTERRUPTED_IMPORT.format(ignored=ignored), "--version"],
         capture_output=True, text=True, timeout=LIMIT, env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None,
     )  # fmt: skip
     assert done.stderr == ""
     assert (done.returncode, done.stdout != "") == ((0, True) if ignored else (130, False))

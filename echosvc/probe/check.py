@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -266,8 +267,10 @@ async def check(
     :raises EndpointError: the endpoint cannot be understood.
     :raises SettingsError: settings that make no sense.
     :raises TemplateError: a prefix that is no template.
+    :raises RuntimeError: asyncio runs, and no reactor: :func:`~echosvc.check_async` is for that.
     """
     if reactor is None:
+        _refuse_asyncio()
         from twisted.internet import reactor
     template = Template.literal(prefix) if isinstance(prefix, bytes) else None
     if isinstance(prefix, str):
@@ -285,3 +288,15 @@ def _name_of(endpoint: object) -> str:
     """Its own name where it has one, else what kind it is."""
     kind = type(endpoint)
     return kind.__name__ if kind.__repr__ is object.__repr__ else repr(endpoint)
+
+
+def _refuse_asyncio() -> None:
+    """Fail where asyncio runs, and nobody runs the reactor.
+
+    One on asyncio's own loop has to be run, too: its threads start with it.
+    """
+    asyncio, reactor = map(sys.modules.get, ("asyncio", "twisted.internet.reactor"))
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return
+    if not getattr(reactor, "running", False):
+        raise RuntimeError("check() runs on Twisted's reactor; in asyncio it is check_async()")

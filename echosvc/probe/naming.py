@@ -13,9 +13,10 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from twisted.internet.threads import deferToThread
-
+from echosvc.probe.connect_time import in_thread
 from echosvc.probe.findings import Failed, shown
 
 #: Longest part of a prefix that is searched, bytes.
@@ -32,15 +33,18 @@ json.dump(names, sys.stdout)
 """
 
 
-async def named(expression: str, prefixes: Sequence[bytes], seconds: float) -> list[str]:
+async def named(
+    reactor: Any, expression: str, prefixes: Sequence[bytes], seconds: float
+) -> list[str]:
     """Give the name in each prefix: the expression's first group, if it has one.
 
+    :param reactor: whose thread waits for the result.
     :param seconds: how long that may take.
     :raises Failed: a prefix does not match, or it takes longer.
     """
     different = list(dict.fromkeys(prefix[:LONGEST] for prefix in prefixes))
     texts = [prefix.decode("utf-8", "surrogateescape") for prefix in different]
-    found = await _searched(expression, texts, seconds)
+    found = await _searched(reactor, expression, texts, seconds)
     names = dict(zip(different, found, strict=True))
     for prefix, name in names.items():
         if name is None:
@@ -51,7 +55,9 @@ async def named(expression: str, prefixes: Sequence[bytes], seconds: float) -> l
     return [names[prefix[:LONGEST]] or "" for prefix in prefixes]
 
 
-async def _searched(expression: str, texts: list[str], seconds: float) -> list[str | None]:
+async def _searched(
+    reactor: Any, expression: str, texts: list[str], seconds: float
+) -> list[str | None]:
     asked = json.dumps([expression, texts, math.ceil(seconds)]).encode()
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-I", "-S", "-c", _PROGRAM],
@@ -60,7 +66,9 @@ async def _searched(expression: str, texts: list[str], seconds: float) -> list[s
         stderr=subprocess.DEVNULL,
     )
     try:
-        names: list[str | None] = json.loads(await deferToThread(_output, process, asked, seconds))
+        names: list[str | None] = json.loads(
+            await in_thread(reactor, partial(_output, process, asked, seconds))
+        )
     except (subprocess.TimeoutExpired, ValueError):
         raise Failed(
             f"{expression!r} takes longer than {seconds:g} s to be found in a prefix",

@@ -183,7 +183,7 @@ async def identity(path: Path) -> Finding:
 async def _called(path: Path, prefixes: list[bytes]) -> list[str]:
     expression = path.settings.identity
     if expression is not None:
-        return await named(expression, prefixes, path.settings.timeout)
+        return await named(path.reactor, expression, prefixes, path.settings.timeout)
     texts = [prefix.decode("utf-8", "surrogateescape") for prefix in prefixes]
     return [without_counters(text) for text in texts]
 

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.faults.registry import Absent, load
+from tests.faults.soak import MIB, grown
 
 
 @pytest.mark.parametrize("name", load())
@@ -17,3 +18,12 @@ def test_a_fault_breaks_no_promise(name: str) -> None:
     except Absent as absent:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(absent))
     assert finding.lost == 0, finding
+
+
+def test_a_soak_tells_a_leak_from_a_step():
+    assert grown([60 * MIB, 64 * MIB])  # too few to tell
+    assert grown([60 * MIB, 60 * MIB, 68 * MIB])
+    assert not grown([60 * MIB, 68 * MIB, 69 * MIB, 69 * MIB])
+    assert grown([size * MIB for size in range(60, 100, 4)])
+    assert not grown([60 * MIB, 50 * MIB, 62 * MIB], warm=1)
+    assert grown([60 * MIB, 60 * MIB, 64 * MIB], warm=1)

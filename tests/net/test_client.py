@@ -534,12 +534,12 @@ async def test_the_idle_hook_is_called_once_a_period_and_not_early():
     before = time.monotonic()
     async with pair(factory=factory) as (client, server):
         await until(lambda: idles)
-        assert 0.3 <= idles[0] - before < 0.7
+        assert idles[0] - before >= 0.3
         server.sendall(b"x")
         before = time.monotonic()
         assert await within(client.receive()) == b"x"
         await until(lambda: len(idles) > 1)
-        assert 0.3 <= idles[1] - before < 0.7
+        assert idles[1] - before >= 0.3
         assert not client.closing
 
 

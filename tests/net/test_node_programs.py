@@ -76,7 +76,7 @@ def without_ports(text: str) -> str:
     return re.sub(r"(127\.0\.0\.1|\[::1\]):\d+", r"\1:PORT", text)
 
 
-def talk(*middle: str, name: str = "Dwarves") -> str:
+def talk(*middle: str, name: str = "echosvc") -> str:
     """What a conversation looks like, with these lines in its middle."""
     lines = [
         f"{name} Connected:",
@@ -159,7 +159,7 @@ def test_send_to_node() -> None:
     with node_server() as server:
         status, out, err = send_to(server, "More Axes")
         assert (status, err) == (0, "")
-        assert without_ports(out) == talk("Dwarves From Server: Sending: More Axes")
+        assert without_ports(out) == talk("echosvc From Server: Sending: More Axes")
         assert f"   remote = 127.0.0.1:{server.port}\n" in out
         local = re.search(r"local = (\S+)", out)[1]
         assert server.wait_line("Client connection").endswith(f" remote = {local}")
@@ -186,7 +186,7 @@ def test_send_reports_silence_and_what_comes_late() -> None:
     with node_server("--resume-after", "900") as server:
         status, out, err = send_to(server, "More Axes")
         assert (status, err) == (0, "")
-        reply = "Dwarves From Server: Sending: More Axes"
+        reply = "echosvc From Server: Sending: More Axes"
         assert without_ports(out) == talk("Socket Timed Out", reply)
 
 
@@ -195,7 +195,7 @@ def test_send_to_a_server_without_prefix(words: tuple[str, ...]) -> None:
     with node_server("--prefix", "") as server:
         status, out, err = send_to(server, *words, "More Axes", "More Arrows")
         assert (status, err) == (0, "")
-        replies = "Dwarves From Server: More Axes", "Dwarves From Server: More Arrows"
+        replies = "echosvc From Server: More Axes", "echosvc From Server: More Arrows"
         assert without_ports(out) == talk(*replies)
 
 
@@ -212,7 +212,7 @@ def test_send_to_a_server_that_only_greets() -> None:
         status, out, err = send_to(server, "--deadline", "1", "More Axes")
         assert time.monotonic() - begun >= 1
         assert status == 1
-        assert without_ports(out) == talk("Dwarves From Server: Hello", "Socket Timed Out")
+        assert without_ports(out) == talk("echosvc From Server: Hello", "Socket Timed Out")
         assert re.fullmatch(r"echosvc: .*More Axes.*\n", err)
         assert "'More Axes'" in server.wait_line("Received data")
 
@@ -221,7 +221,7 @@ def test_send_to_a_server_that_ends_without_an_answer() -> None:
     with node_server("--discard", "--greeting", "Hello", "--end-with", "0") as server:
         status, out, err = send_to(server, "More Axes")
         assert status == 1
-        assert without_ports(out) == talk("Dwarves From Server: Hello")
+        assert without_ports(out) == talk("echosvc From Server: Hello")
         assert re.fullmatch(r"echosvc: .*More Axes.*\n", err)
 
 
@@ -266,5 +266,5 @@ def test_send_to_node_over_ipv6() -> None:
     with node_server("--host", "::1") as server:
         status, out, err = run_client("send", "--to", f"tcp:[::1]:{server.port}", "hello")
         assert (status, err) == (0, "")
-        expected = talk("Dwarves From Server: Sending: hello").replace("127.0.0.1", "[::1]")
+        expected = talk("echosvc From Server: Sending: hello").replace("127.0.0.1", "[::1]")
         assert without_ports(out) == expected

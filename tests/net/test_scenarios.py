@@ -2,16 +2,19 @@
 
 Where Node behaves the same, a Node server is put through the scenario as well, so
 that the expectation itself is checked. A bare sleep here paces what the client does;
-what comes of it is always waited for.
+what comes of it is always waited for. How late a deadline may be met is not asked here,
+where the machine may be late itself, but of an injected clock (test_connection, test_sweep).
 """
 
 from __future__ import annotations
 
+import fcntl
 import random
 import re
 import select
 import signal
 import socket
+import termios
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -269,9 +272,9 @@ def test_09_idle_is_reported_once(peer: Peer) -> None:
     begun = time.monotonic()
     with server.connect() as client:
         line = server.wait_line(TIMED_OUT)
-        assert 0.5 - peer.early <= time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun >= 0.5 - peer.early
         if peer.kind == "echosvc":
-            assert 0.5 <= idle_seconds(line) < 1.0
+            assert idle_seconds(line) >= 0.5
         pause_until(begun + 1.8)
         assert len(said_by_now(server, client, TIMED_OUT)) == 1
 
@@ -298,9 +301,9 @@ def test_10_activity_puts_the_time_out_off(peer: Peer) -> None:
             if last is None:
                 continue
             line = server.wait_line(TIMED_OUT)
-            assert 0.4 - peer.early <= time.monotonic() - last < 0.8
+            assert time.monotonic() - last >= 0.4 - peer.early
             if peer.kind == "echosvc":
-                assert 0.4 <= idle_seconds(line) < 0.8
+                assert idle_seconds(line) >= 0.4
             assert receive_exactly(client, 20) == b"Sending: .Sending: ."
             pause_until(begun + 1.8)
             assert len(said_by_now(server, client, TIMED_OUT)) == 1
@@ -314,7 +317,7 @@ def test_11_idle_close_is_polite() -> None:
         begun = time.monotonic()
         with server.connect() as client:
             assert client.recv(1) == b""
-            assert 0.5 <= time.monotonic() - begun < 1.0
+            assert time.monotonic() - begun >= 0.5
             client.sendall(b"too")
             time.sleep(0.1)
             client.sendall(b"late")
@@ -332,7 +335,7 @@ def test_12_idle_close_of_a_client_that_stays() -> None:
             assert not server.matching("Client disconnected")
             assert gone(server) == Gone("timed-out", 0, 0, 0)
             line = server.wait_line("Client disconnected")
-        assert 1.1 <= float(re.search(r"seconds = ([\d.]+)", line)[1]) < 2.0
+        assert float(re.search(r"seconds = ([\d.]+)", line)[1]) >= 1.1
         assert not server.matching(ERROR)
 
 
@@ -369,23 +372,46 @@ def test_14_client_that_never_reads(peer: Peer) -> None:
     assert_bounded(peer, server, before)
 
 
+def moved(client: socket.socket) -> tuple[bytes, bytes]:
+    """What tells whether any byte got anywhere: how many wait to go, and to be read (tcp(7))."""
+    waiting = (fcntl.ioctl(client, kind, bytes(4)) for kind in (termios.TIOCOUTQ, termios.FIONREAD))
+    return next(waiting), next(waiting)
+
+
+def read_up_to_now(server: Server) -> None:
+    """Wait until the lines have come that the server has written by now."""
+    gone_before = len(server.matching("Client disconnected"))
+    assert exchange(("127.0.0.1", server.port), b"barrier") == b"Sending: barrier"
+    gone(server, gone_before + 1)
+
+
+def reports_while_nothing_moves(server: Server, client: socket.socket, reports: str) -> int:
+    """How often it was reported in 2.5 s in which nothing got anywhere, the first that there are.
+
+    On a busy machine the server may be idle before the client has sent all, and be told so.
+    """
+    for _ in range(10):
+        read_up_to_now(server)
+        before, said = moved(client), len(server.matching(reports))
+        pause_until(time.monotonic() + 2.5)
+        read_up_to_now(server)
+        if moved(client) == before:
+            return len(server.matching(reports)) - said
+    pytest.fail("it goes on and on")
+
+
 def test_15_stalled_client_is_reported_once(peer: Peer) -> None:
-    """Within two periods of the last byte that got anywhere."""
     server = peer.start()
     with server.connect(receive_buffer=SMALL_BUFFER) as client:
         begun = time.monotonic()
         send_until_stalled(client, payload(24 * MIB))
-        stalled = time.monotonic()
-        line = server.wait_line(TIMED_OUT)
-        reported = time.monotonic()
-        assert reported - begun >= 0.5 - peer.early
-        assert reported - stalled < 1.5
+        own = f"{TIMED_OUT}.* remote = 127.0.0.1:{client.getsockname()[1]}\\b"
+        line = server.wait_line(own)
+        assert time.monotonic() - begun >= 0.5 - peer.early
         if peer.kind == "echosvc":
-            assert 0.5 <= idle_seconds(line) < 1.0
-        pause_until(reported + 1.2)
-        assert exchange(("127.0.0.1", server.port), b"barrier") == b"Sending: barrier"
-        gone(server)
-        assert len(server.matching(TIMED_OUT)) == 1
+            assert idle_seconds(line) >= 0.5
+        # None where it was reported already, one where it was not; then five periods have gone.
+        assert reports_while_nothing_moves(server, client, own) <= 1
         reset(client)
 
 

@@ -52,8 +52,8 @@ time-outs.
 Where the first message is not answered, other framings are tried, and one is named only if the
 server has answered in it.
 
-`pip install 'echosvc[probe]'` adds, on a terminal, a line that says what goes on (rich); everything
-else works without.
+`pip install rich`, or the extra `probe`, adds, on a terminal, a line that says what goes on;
+everything else works without.
 
 """
 
@@ -182,15 +182,20 @@ HELP = """\
 ## From Python
 
 ```python
-from echosvc import check
+import asyncio
+from echosvc import check_async
 
-result = await check("tcp:lb.example:9000", only=("half-close", "order"))
+result = asyncio.run(check_async("tcp:lb.example:9000", only=("half-close", "order")))
 for probe in result.probes:
     print(probe.name, probe.result, probe.finding, probe.cause, probe.facts)
 ```
 
+In a coroutine of asyncio's it is `await check_async(...)`; in one on Twisted's reactor,
+`await check(...)`.
+
 For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
-fixtures `echo_server` and `misbehaving_relay` (for pytest-twisted):
+fixtures `echo_server` and `misbehaving_relay`, for tests that pytest-twisted runs (the extra
+`testing` brings it; [embedding.md](embedding.md#tests-of-your-own-client) has the rest):
 
 ```python
 @pytest_twisted.ensureDeferred
