@@ -209,7 +209,8 @@ def test_send_to_a_server_that_greets_and_answers() -> None:
 def test_send_to_a_server_that_only_greets() -> None:
     with node_server("--greeting", "Hello", "--discard") as server:
         begun = time.monotonic()
-        status, out, err = send_to(server, "--deadline", "1", "More Axes")
+        words = ("--prefix", "Sending: ", "--deadline", "1", "More Axes")
+        status, out, err = send_to(server, *words)
         assert time.monotonic() - begun >= 1
         assert status == 1
         assert without_ports(out) == talk("echosvc From Server: Hello", "Socket Timed Out")
@@ -217,9 +218,15 @@ def test_send_to_a_server_that_only_greets() -> None:
         assert "'More Axes'" in server.wait_line("Received data")
 
 
+def test_send_prints_what_comes_where_no_prefix_is_told() -> None:
+    with node_server("--greeting", "Hello", "--discard") as server:
+        status, out, err = send_to(server, "--quiet", "More Axes")
+        assert (status, out, err) == (0, "Hello\n", "")
+
+
 def test_send_to_a_server_that_ends_without_an_answer() -> None:
     with node_server("--discard", "--greeting", "Hello", "--end-with", "0") as server:
-        status, out, err = send_to(server, "More Axes")
+        status, out, err = send_to(server, "--prefix", "Sending: ", "More Axes")
         assert status == 1
         assert without_ports(out) == talk("echosvc From Server: Hello")
         assert re.fullmatch(r"echosvc: .*More Axes.*\n", err)

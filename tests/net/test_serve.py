@@ -163,6 +163,7 @@ def test_a_log_that_cannot_be_opened_anew_goes_on(tmp_path: Path) -> None:
     )
     try:
         wait_until((tmp_path / "s").exists)
+        wait_until((place / "log").exists)
         wait_until(lambda: "Server listening" in (place / "log").read_text())
         place.rename(tmp_path / "away")
         server.signal(signal.SIGUSR1)
