@@ -48,7 +48,8 @@ def handshake(handle: socket.SocketType | None) -> Handshake | None:
 
     :return: ``None``: it is no TCP connection, or the kernel is not Linux.
     """
-    if sys.platform != "linux" or handle is None or handle.family not in _INTERNET:
+    asks = sys.platform == "linux" and hasattr(socket, "TCP_INFO")
+    if not asks or handle is None or handle.family not in _INTERNET:
         return None
     try:
         info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
