@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
@@ -57,7 +58,7 @@ class Accepting(tcp.Port):
         # Now, while there are descriptors.
         lean = isinstance(self.reactor, Batches)
         self._members = (
-            cast(Batches, self.reactor) if lean else group(self.reactor, self._end_blind)
+            cast(Batches, self.reactor) if lean else group(self.reactor, _weakly(self._end_blind))
         )
 
     def doRead(self) -> None:
@@ -240,3 +241,18 @@ class Accepting(tcp.Port):
 
 def _nothing() -> None:
     """There is nothing to be cancelled."""
+
+
+def _weakly(method: Callable[[OSError], None]) -> Callable[[OSError], None]:
+    """Give what calls a method as long as its object lives.
+
+    A port and its group would keep each other, and the group's epoll descriptor would be open
+    until the garbage collector comes by, long after the last connection.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(error: OSError) -> None:
+        if (alive := reference()) is not None:
+            alive(error)
+
+    return call

@@ -1,57 +1,63 @@
 """Fixtures for tests of clients: a real echo server, and a relay that breaks things.
 
-With pytest and pytest-twisted; switch them on in ``conftest.py``::
+Switch them on in ``conftest.py``::
 
     pytest_plugins = ["echosvc.testing"]
 
 Then a test takes a server on a free port, and what it has seen::
 
-    @pytest_twisted.ensureDeferred
-    async def test_my_client(echo_server):
-        answer = await my_client(echo_server.host, echo_server.port, b"hello")
-        assert answer == b"Sending: hello"
+    def test_my_client(echo_server):
+        assert my_client(echo_server.host, echo_server.port, b"hello") == b"Sending: hello"
+        assert echo_server.outcomes == ["finished"]
 
 or puts a relay before it that does one thing wrong::
 
-    @pytest_twisted.ensureDeferred
-    async def test_my_client_finds_loss(misbehaving_relay):
+    def test_my_client_finds_loss(misbehaving_relay):
         port = misbehaving_relay(Mischief(drop=(1000, 1)))
         ...
 
 Neither sleeps, and both end everything that they began.
 
-Both run on Twisted's reactor, in the thread of the test, so the test has to leave the reactor
-its turns: by ``await``, and by ``twisted.internet.threads.deferToThread`` for a client that
-blocks. A test that pytest-twisted does not run would wait for ever, so the fixtures refuse it.
+They run in a thread of their own, on a reactor that is not installed. So the client may block,
+or run an event loop of any kind; the test may be a plain function, one of unittest's, or a
+coroutine that pytest-asyncio, anyio or trio runs. pytest and Twisted are enough.
+
+In a test that pytest-twisted runs (``@pytest_twisted.ensureDeferred``, or ``inlineCallbacks``)
+they run on the test's own reactor, in its thread::
+
+    @pytest_twisted.ensureDeferred
+    async def test_my_client(echo_server):
+        await echo_server.start(prefix="> ")
+        assert await my_client(echo_server.host, echo_server.port, b"hello") == b"> hello"
+
+Such a test has to leave the reactor its turns: by ``await``, and by
+``twisted.internet.threads.deferToThread`` for a client that blocks.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 import unittest
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
 import pytest
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from echosvc.factory import EchoFactory
 from echosvc.listeners import TCPListener
 from echosvc.mischief import Mischief
+from echosvc.reactor_thread import ReactorThread
 from echosvc.relay import Relay
 from echosvc.report import Outcome
 from echosvc.server import EchoProtocol
 
-try:
-    import pytest_twisted
-except ModuleNotFoundError as missing:
-    if missing.name != "pytest_twisted":
-        raise
-    raise pytest.UsageError(
-        "echosvc.testing needs pytest-twisted, which is not installed: pip install pytest-twisted"
-    ) from None
-
 __all__ = ["EchoServer", "Mischief", "Relay", "echo_server", "misbehaving_relay"]
+
+#: How something is called in a server's thread; gives what it returns.
+Call = Callable[..., Any]
 
 
 class _Protocol(EchoProtocol):
@@ -64,108 +70,209 @@ class _Protocol(EchoProtocol):
         self.factory.outcomes.append(outcome)
 
 
+def _asked(name: str) -> Any:
+    """Give a property of the factory's that is read in the server's thread.
+
+    There it does not change meanwhile, and what a client has seen of the server is counted.
+    """
+    get = getattr(EchoFactory, name).fget
+    return property(lambda factory: factory.call(get, factory), doc=get.__doc__)
+
+
 class _Factory(EchoFactory):
     protocol = _Protocol
+    connections, count = _asked("connections"), _asked("count")
+    bytes_in, bytes_out = _asked("bytes_in"), _asked("bytes_out")
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, call: Call, **settings: Any) -> None:
+        self.call = call
         super().__init__(**settings)
         self.outcomes: list[Outcome] = []
+
+
+def _directly(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 class EchoServer:
     """A server in this process, on a free port of 127.0.0.1.
 
-    :ivar factory: an :class:`~echosvc.EchoFactory`: its counts, its live connections.
+    In a test that pytest-twisted runs, :meth:`start`, :meth:`stop` and :meth:`when_idle` return
+    a Deferred. In any other test they block until it is done, some milliseconds; ``await`` before
+    them is allowed there, and waits no longer.
+
+    :param reactor: what to run on.
+    :param call: how to call something in that reactor's thread, where this is another one.
+    :ivar factory: an :class:`~echosvc.EchoFactory`. A test may read it: its counts, its live
+        connections. What changes something is for :meth:`call`.
     :ivar host: where it listens.
     :ivar port: where it listens; each :meth:`start` takes another.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Any, call: Call = _directly) -> None:
+        self._reactor, self._call = reactor, call
         self._listening: Any = None
-        self.factory = _Factory(log="quiet")
+        self.factory = self._make_factory({})
         self.port = 0
+
+    def _make_factory(self, settings: dict[str, Any]) -> _Factory:
+        return _Factory(self._call, **{"log": "quiet", "clock": self._reactor, **settings})
+
+    def __await__(self) -> Generator[Any, Any, EchoServer]:
+        """Give itself at once: it serves already where :meth:`start` has returned it."""
+        return self
+        yield
 
     @property
     def outcomes(self) -> list[Outcome]:
         """How connections ended, one word for each, in their order."""
-        return self.factory.outcomes
+        return cast("list[Outcome]", self._call(lambda: self.factory.outcomes))
 
-    def start(self, **settings: Any) -> Deferred[EchoServer]:
-        """Serve with these settings, the fields of :class:`~echosvc.Config`, from now on."""
-        stopped = self.stop() if self._listening is not None else None
-        self.factory = _Factory(**{"log": "quiet", **settings})
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call ``function`` in the server's thread, and return what it returns.
 
+        ``echo_server.call(echo_server.factory.abort_all)``. Where the server has a thread of its
+        own and ``function`` returns a Deferred, its result is waited for.
+        """
+        return self._call(function, *arguments)
+
+    def start(self, **settings: Any) -> Any:
+        """Serve with these settings, the fields of :class:`~echosvc.Config`, from now on.
+
+        :return: this server, or a Deferred that gives it.
+        :raises ConfigError: a wrong value.
+        """
+        factory = self._make_factory(settings)
+        return self._call(self._start, factory)
+
+    def _start(self, factory: _Factory) -> Deferred[EchoServer]:
         def listen(_: object) -> Deferred[Any]:
-            return TCPListener(self._reactor, self.host, 0).listen(self.factory)
+            self.factory = factory
+            return TCPListener(self._reactor, self.host, 0).listen(factory)
 
         def listening(port: Any) -> EchoServer:
             self._listening = port
             self.port = port.getHost().port
             return self
 
-        started = (stopped or _done()).addCallback(listen)
-        return started.addCallback(listening)
+        return self._stop().addCallback(listen).addCallback(listening)
 
     def stop(self) -> Deferred[None]:
         """Listen no more, and end every connection."""
+        return _fired(self._call(self._stop))
+
+    def _stop(self) -> Deferred[None]:
         listening, self._listening = self._listening, None
         if listening is None:
-            return _done()
+            return succeed(None)
         gone = listening.stopListening()
         self.factory.abort_all()
-        both: Deferred[Any] = gatherResults([gone or _done(), self.factory.when_idle()])
+        both: Deferred[Any] = gatherResults([gone or succeed(None), self.factory.when_idle()])
         return both.addCallback(lambda _: None)
 
+    def when_idle(self, seconds: float = 10.0) -> Deferred[None]:
+        """Wait until no connection lives: the outcomes of all are known then.
 
-def _done() -> Deferred[Any]:
-    done: Deferred[Any] = Deferred()
-    done.callback(None)
-    return done
+        :param seconds: how long at most.
+        :raises twisted.internet.defer.TimeoutError: one lives longer.
+        """
+
+        def wait() -> Deferred[None]:
+            return self.factory.when_idle().addTimeout(seconds, self._reactor)
+
+        return _fired(self._call(wait))
+
+
+def _fired(result: Deferred[None] | None) -> Deferred[None]:
+    """Give a Deferred, also where its result was waited for: any coroutine may await it."""
+    return succeed(None) if result is None else result
+
+
+class _Ground(NamedTuple):
+    """What the fixtures of one test run on.
+
+    :ivar call: calls something in the reactor's thread.
+    :ivar wait: waits for what was called, if it is not done; for the fixtures themselves.
+    """
+
+    reactor: Any
+    call: Call
+    wait: Callable[[Any], Any]
+
+
+@contextmanager
+def _ground(request: pytest.FixtureRequest) -> Iterator[_Ground]:
+    """Give what suits the test."""
+    if _is_on_reactor(request):
+        import pytest_twisted
+        from twisted.internet import reactor
+
+        yield _Ground(reactor, _directly, pytest_twisted.blockon)
+        return
+    thread = ReactorThread("echosvc.testing")
+    try:
+        yield _Ground(thread.reactor, thread.call, lambda done: done)
+    finally:
+        thread.stop()
 
 
 #: What other plugins mark the tests with that they run.
 _OTHERS = ("asyncio", "anyio", "trio", "tornado")
-_DO = (
-    "write it as an async def under @pytest_twisted.ensureDeferred, and run a client that blocks"
-    " by twisted.internet.threads.deferToThread"
-)
 
 
-def _refuse_what_would_wait_for_ever(request: pytest.FixtureRequest) -> None:
-    """Fail, in one line, a test during which the reactor cannot serve."""
-    if why := _idle_reactor(request.config, request) or _wrong_kind(request.node):
-        pytest.fail(f"echo_server serves on Twisted's reactor, but {why}", pytrace=False)
+def _is_on_reactor(request: pytest.FixtureRequest) -> bool:
+    """Whether pytest-twisted runs this test, on the reactor.
 
-
-def _idle_reactor(config: pytest.Config, request: pytest.FixtureRequest) -> str:
-    """Why no reactor runs; "" where it does."""
-    if not config.pluginmanager.is_registered(pytest_twisted):
-        return "the plugin pytest-twisted is switched off: nobody runs it"
-    greenlet = request.getfixturevalue("twisted_greenlet")
-    if greenlet is not None and greenlet.dead:
-        return "that was stopped, and cannot be started again: no test may stop it"
-    return ""
-
-
-def _wrong_kind(test: Any) -> str:
-    """Why the reactor does not get its turns in this test; "" where it does."""
+    Fail, in one line, a test that is written for that and that it does not run.
+    """
+    test = request.node
     if issubclass(getattr(test, "cls", None) or object, unittest.TestCase):
-        return f"this test is one of unittest's, which hold it up: {_DO}"
+        return False
     function = getattr(test, "obj", None)
     given = getattr(getattr(function, "hypothesis", None), "inner_test", None)
-    decorated = _is_for_twisted(function) or _is_for_twisted(given)
-    for name in _OTHERS:
-        if any(test.iter_markers(name)):
-            do = f"set {name}_mode to strict" if decorated else _DO
-            return f"{name} runs this test, and holds it up: {do}"
-    if decorated:
-        return ""
-    if inspect.iscoroutinefunction(function):
-        return "nobody awaits this test: put @pytest_twisted.ensureDeferred above it"
-    return f"this test, a plain function, holds it up: {_DO}"
+    if _is_for_twisted(function) or _is_for_twisted(given):
+        why = _other_runner(test) or _idle_reactor(request)
+        if why:
+            _refuse(f"this test is written for pytest-twisted, but {why}")
+        return True
+    unawaited = inspect.iscoroutinefunction(function) and not _runner(test)
+    if unawaited and _plugin(request.config) is not None:  # which lets it pass without running it
+        _refuse("nobody awaits this test: put @pytest_twisted.ensureDeferred above it")
+    return False
+
+
+def _refuse(why: str) -> None:
+    pytest.fail(f"echo_server: {why}", pytrace=False)
+
+
+def _plugin(config: pytest.Config) -> Any:
+    """Give pytest-twisted, where it is installed and switched on."""
+    plugin = sys.modules.get("pytest_twisted")
+    return plugin if plugin and config.pluginmanager.is_registered(plugin) else None
+
+
+def _runner(test: Any) -> str:
+    """Name another plugin that runs this test; "" = none is known."""
+    if "anyio_backend" in getattr(test, "fixturenames", ()):  # where it takes all
+        return "anyio"
+    return next((name for name in _OTHERS if any(test.iter_markers(name))), "")
+
+
+def _other_runner(test: Any) -> str:
+    name = _runner(test)
+    return f"{name} runs it: set {name}_mode to strict" if name else ""
+
+
+def _idle_reactor(request: pytest.FixtureRequest) -> str:
+    """Why no reactor runs; "" where it does."""
+    if _plugin(request.config) is None:
+        return "that plugin is not installed, or switched off"
+    greenlet = request.getfixturevalue("twisted_greenlet")
+    if greenlet is not None and greenlet.dead:
+        return "its reactor was stopped, and cannot be started again: no test may stop it"
+    return ""
 
 
 def _is_for_twisted(function: Any) -> bool:
@@ -179,38 +286,44 @@ def _is_for_twisted(function: Any) -> bool:
 
 
 @pytest.fixture
-def echo_server(request: pytest.FixtureRequest) -> Iterator[EchoServer]:
-    """Give an :class:`EchoServer` that serves with the default settings.
-
-    ``await echo_server.start(prefix="> ")`` gives it others. For tests that pytest-twisted
-    runs: ``async def`` under ``@pytest_twisted.ensureDeferred``. A client that blocks is run by
-    ``await twisted.internet.threads.deferToThread(client, echo_server.port)``.
-    """
-    _refuse_what_would_wait_for_ever(request)
-    from twisted.internet import reactor
-
-    server = EchoServer(reactor)
-    pytest_twisted.blockon(server.start())
-    yield server
-    pytest_twisted.blockon(server.stop())
+def _echo_ground(request: pytest.FixtureRequest) -> Iterator[_Ground]:
+    """Give what the server and the relays of a test run on."""
+    with _ground(request) as ground:
+        yield ground
 
 
 @pytest.fixture
-def misbehaving_relay(echo_server: EchoServer) -> Iterator[Callable[..., int]]:
+def echo_server(_echo_ground: _Ground) -> Iterator[EchoServer]:
+    """Give an :class:`EchoServer` that serves with the default settings.
+
+    ``echo_server.start(prefix="> ")`` gives it others; in a test that pytest-twisted runs it is
+    ``await echo_server.start(...)``, and a client that blocks is run by
+    ``await twisted.internet.threads.deferToThread(client, echo_server.port)``.
+    """
+    server = EchoServer(_echo_ground.reactor, _echo_ground.call)
+    _echo_ground.wait(server.start())
+    yield server
+    _echo_ground.wait(server.stop())
+
+
+@pytest.fixture
+def misbehaving_relay(
+    _echo_ground: _Ground, echo_server: EchoServer
+) -> Iterator[Callable[..., int]]:
     """Give a function that puts a relay before the ``echo_server``, and gives its port.
 
     Its arguments: a :class:`~echosvc.mischief.Mischief`, and host and port of each server
     where it is not the fixture's.
     """
-    from twisted.internet import reactor
-
     relays: list[Relay] = []
 
     def relay(mischief: Mischief | None = None, *targets: tuple[str, int]) -> int:
-        made = Relay(reactor, targets or [(echo_server.host, echo_server.port)], mischief)
+        places = targets or [(echo_server.host, echo_server.port)]
+        made = Relay(_echo_ground.reactor, places, mischief)
+        port = cast(int, _echo_ground.call(made.listen))
         relays.append(made)
-        return made.listen()
+        return port
 
     yield relay
     for each in relays:
-        pytest_twisted.blockon(each.stop())
+        _echo_ground.wait(_echo_ground.call(each.stop))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import gc
 import os
 import resource
 import socket
@@ -40,6 +42,16 @@ class Building(Factory):
         if protocol is not None:
             self.made.append(protocol)
         return protocol
+
+
+def epoll_descriptors() -> list[str]:
+    """Those that this process has."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the list
+            if "eventpoll" in os.readlink(f"/proc/self/fd/{number}"):
+                found.append(number)
+    return sorted(found)
 
 
 class AcceptingTests(SynchronousTestCase):
@@ -279,6 +291,20 @@ class AcceptingTests(SynchronousTestCase):
         self.assertFalse(port.connected)
         self.assertEqual(len(said), 1)
         self.assertIn("its socket was closed behind it", said[0])
+
+    def test_a_port_that_nobody_has_any_more_leaves_no_descriptor(self) -> None:
+        gc.collect()
+        reactor, before = SelectReactor(), epoll_descriptors()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        port: Any = self.successResultOf(TCPListener(reactor, "127.0.0.1", 0).listen(Building()))
+        self.assertEqual(len(epoll_descriptors()), len(before) + 1)
+        port.stopListening()
+        reactor.runUntilCurrent()
+        del port
+        self.assertEqual(epoll_descriptors(), before)
+        for selectable in reactor.removeAll():
+            selectable.connectionLost(Failure(ConnectionDone()))
 
     def test_when_nothing_tells_of_its_connections_it_is_closed(self) -> None:
         port = self.listen()

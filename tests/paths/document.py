@@ -194,15 +194,14 @@ In a coroutine of asyncio's it is `await check_async(...)`; in one on Twisted's 
 `await check(...)`.
 
 For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
-fixtures `echo_server` and `misbehaving_relay`, for tests that pytest-twisted runs (the extra
-`testing` brings it; [embedding.md](embedding.md#tests-of-your-own-client) has the rest):
+fixtures `echo_server` and `misbehaving_relay`, for tests of any kind
+([embedding.md](embedding.md#tests-of-your-own-client) has the rest):
 
 ```python
-@pytest_twisted.ensureDeferred
-async def test_my_client_notices_loss(misbehaving_relay):
+def test_my_client_notices_loss(misbehaving_relay):
     port = misbehaving_relay(Mischief(drop=(1000, 1)))  # from echosvc.testing
     with pytest.raises(MyLossError):
-        await my_client("127.0.0.1", port)
+        my_client("127.0.0.1", port)
 ```
 
 The relay breaks one thing at a time, as a
