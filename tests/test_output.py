@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from echosvc.output import Lossy, OutputError, StandardOutput, write_all
-from tests.harness import LIMIT, environment, running
+from tests.harness import LIMIT, environment, heeding, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
 MIB = 1 << 20
@@ -243,7 +243,7 @@ def test_it_can_be_interrupted_while_its_output_is_full(blocking: bool) -> None:
     ):
         os.set_blocking(into, blocking)
         client = subprocess.Popen(
-            [*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"],
+            heeding([*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]),
             stdin=zeros, stdout=into, stderr=subprocess.PIPE, env=environment(),
         )  # fmt: skip
         os.close(into)
