@@ -110,8 +110,9 @@ class Options(usage.Options):
 
     optParameters = [
         ["prefix", "p", _DEFAULT.prefix,
-         "Put before every reply. A template: {hostname} {pid} {local} {peer}"
-         " {connection} {message} {env:NAME}; {{ }} are braces; \\n \\t \\\\ \\xNN escapes."],
+         "Put before every reply. A template: {hostname} {pid} {local} {peer} {connection}"
+         " {message} {tls_version} {tls_peer} {env:NAME}; {{ }} are braces; \\n \\t \\\\"
+         " \\xNN escapes."],
         ["greeting", None, None,
          "Sent once to each client that connects; a template too. [default: none]"],
         ["framing", None, _DEFAULT.framing,

@@ -1,6 +1,6 @@
 """A client: sends lines as fast as the server takes them, and counts what returns.
 
-Run it:  .venv/bin/python examples/client.py tcp:localhost:8107 100000
+Run it:  .venv/bin/python examples/client.py localhost:8107 100000
 
 It needs a server: .venv/bin/twistd -n --pidfile= echosvc, or the one of embed.py.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.task import react
 
 from echosvc import EchoClient, connect
+from echosvc.endpoints import EndpointError, client_endpoint
 
 
 async def send_lines(client: EchoClient, count: int) -> None:
@@ -25,7 +26,10 @@ async def send_lines(client: EchoClient, count: int) -> None:
 
 async def talk(reactor: object, endpoint: str, count: int) -> None:
     """Send, receive to the end, and say how it went."""
-    client = await connect(clientFromString(reactor, endpoint), idle_timeout=5)
+    try:
+        client = await connect(client_endpoint(reactor, endpoint).endpoint, idle_timeout=5)
+    except (EndpointError, ConnectError, DNSLookupError) as error:
+        raise SystemExit(f"{endpoint}: {error}") from None
     print(f"connected: local = {client.local} remote = {client.remote}")
     sending = Deferred.fromCoroutine(send_lines(client, count))
     lines = 0
@@ -38,7 +42,7 @@ async def talk(reactor: object, endpoint: str, count: int) -> None:
         raise SystemExit(f"{count - lines} lines are missing")
 
 
-def main(reactor: object, endpoint: str, count: str = "1000") -> Deferred[None]:
+def main(reactor: object, endpoint: str = "localhost:8107", count: str = "1000") -> Deferred[None]:
     """Run it on the reactor."""
     return Deferred.fromCoroutine(talk(reactor, endpoint, int(count)))
 

@@ -20,6 +20,7 @@ import pytest
 from tests.harness import (
     LIMIT,
     ROOT,
+    Process,
     environment,
     exchange,
     need,
@@ -187,6 +188,33 @@ def test_logrotate_as_documented_loses_nothing(service: Service) -> None:
     assert len(service.empty()) == 1  # that of the last time
     assert service.lines() == visitors.count
     assert not any(b"\0" in text(path) for path in service.files())
+
+
+def test_logrotate_of_serve_as_documented_loses_nothing(tmp_path: Path) -> None:
+    program = need("logrotate")
+    log, config, state = (tmp_path / name for name in ("echosvc.log", "config", "state"))
+    words = ("--logfile", str(log), "--listen", f"unix:{tmp_path}/s")
+    server = Process([sys.executable, "-m", "echosvc", "serve", *words])
+    try:
+        wait_until(lambda: log.exists() and b"Server listening" in log.read_bytes())
+        text_of = indented("`echosvc serve --logfile`", tmp_path)
+        signalled = "systemctl kill --signal=USR1 --kill-who=main echosvc.service"
+        assert signalled in text_of
+        config.write_text(text_of.replace(signalled, f"kill -USR1 {server.pid}"))
+        config.chmod(0o644)
+        with Visitors(f"{tmp_path}/s") as visitors:
+            for number in range(1, 4):
+                visitors.more()
+                command = [program, "--force", "--state", str(state), str(config)]
+                subprocess.run(command, check=True, timeout=LIMIT)
+                wait_until(lambda: ENDED in log.read_bytes())  # the new file is in use
+                assert len(list(tmp_path.glob("echosvc.log.*"))) == number
+        server.signal()
+        assert server.wait() == 0
+    finally:
+        server.close()
+    files = tmp_path.glob("echosvc.log*")
+    assert sum(text(path).count(ENDED) for path in files) == visitors.count
 
 
 def test_without_logrotate_old_files_are_deleted_and_others_kept(tmp_path: Path) -> None:
