@@ -12,6 +12,7 @@ certificate.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 from weakref import ref
@@ -61,8 +62,8 @@ class Identity:
         except NameMismatch:
             why = f"it names {_listed(certificate)}, not {escaped(self._host)}"
             raise _refusal(why, "--server-name NAME asks for another name") from None
-        except Exception as error:
-            raise _refusal(_unreadable(certificate, error)) from None
+        except Exception:
+            raise _refusal(_unreadable(certificate)) from None
 
 
 def _refusal(why: str, advice: str = "the server needs one that names it") -> VerificationError:
@@ -88,14 +89,14 @@ def _listed(certificate: x509.Certificate) -> str:
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _unreadable(certificate: x509.Certificate, error: Exception) -> str:
+def _unreadable(certificate: x509.Certificate) -> str:
     """Say why the names in a certificate could not be compared."""
     try:
         if not _names(certificate):
             return "it names no host: it has no subjectAltName, and its common name does not count"
-        return f"it names {_listed(certificate)}, which cannot be read"
+        return f"it names {_listed(certificate)}, and not all of that is a name or an address"
     except Exception:
-        return f"its names cannot be read ({escaped(str(error), 100)})"
+        return "its subjectAltName cannot be read"
 
 
 #: Takes a failure with a :class:`~echosvc.report.VerificationError`.
@@ -155,13 +156,11 @@ def verify_readable(connection: SSL.Connection) -> None:
     shared = getattr(connection.get_context(), "_verify_helper", None)
     if own is shared or not connection.get_verify_mode() & SSL.VERIFY_PEER:
         return
-    certificate, error = _shown_by(connection), Exception()
-    try:
+    certificate = _shown_by(connection)
+    with suppress(Exception):
         if extract_patterns(certificate):
             return
-    except Exception as raised:
-        error = raised
-    raise _refusal(_unreadable(certificate, error))
+    raise _refusal(_unreadable(certificate))
 
 
 def _shown_by(connection: SSL.Connection) -> x509.Certificate:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from echosvc.accepting import Accepting
+from echosvc.report import log
 from echosvc.stream import make_address
 
 #: The first descriptor that is handed over (sd_listen_fds(3)).
@@ -145,7 +147,34 @@ def _was_handed_over(descriptor: int) -> bool:
 
 def _address(descriptor: int) -> IAddress | None:
     with _duplicate(descriptor) as handle:
-        return make_address(handle.getsockname()) if handle.family in _FAMILIES else None
+        is_stream = handle.family in _FAMILIES and handle.type == socket.SOCK_STREAM
+        return make_address(handle.getsockname()) if is_stream else None
+
+
+class _Shared:
+    """A listening socket that other processes hold, too.
+
+    Whether it blocks is a flag of all of them (fcntl(2), F_SETFL), so ``accept`` is only called
+    where somebody waits.
+    """
+
+    def __init__(self, listener: Any) -> None:
+        self._listener = listener
+        self._waiting = select.poll()
+        self._waiting.register(listener, select.POLLIN)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return int(self._listener.fileno())
+
+    def getsockopt(self, level: int, option: int) -> int:
+        """As the socket's."""
+        return int(self._listener.getsockopt(level, option))
+
+    def _accept(self) -> Any:
+        if not self._waiting.poll(0):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return self._listener._accept()
 
 
 class _Port(Accepting):
@@ -164,6 +193,24 @@ class _Port(Accepting):
         self.connected = True
         self._tune()
         self.reactor.addReader(self)
+
+    def _accepted(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
+        """Give each new connection's socket and its peer's address, and block nowhere."""
+        try:
+            if os.get_blocking(listener.fileno()):
+                os.set_blocking(listener.fileno(), False)
+                log.warn(
+                    "another process has made the listener {where} blocking: that is undone",
+                    where=self._where,
+                )
+        except OSError as error:
+            self._goes_on(error)
+            return iter(())
+        return super()._accepted(_Shared(listener))
+
+    def _logConnectionLostMsg(self) -> None:
+        """Say where, whatever kind of socket it was."""
+        log.info("({where} Closed)", where=self._where)
 
     def getHost(self) -> IAddress:
         """Where it listens."""

@@ -187,9 +187,12 @@ class Report:
 
     def unserved(self, index: int, name: str, address: IAddress | None) -> None:
         """A listening socket was handed over, and nobody accepts from it."""
+        advice = "nothing here can serve it: it is neither TCP nor a UNIX stream"
+        if address is not None:
+            advice = "who connects to it waits in vain; --listen systemd:index={index} serves it"
         log.warn(
-            "Inherited socket not served: index = {index} name = {name} address = {address}:"
-            " whoever connects to it waits in vain; --listen systemd:index={index} serves it",
+            "Inherited socket not served: index = {index} name = {name} address = {address}: "
+            + advice,
             index=index,
             name=escaped(name),
             address=format_address(address) if address else "unknown",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 from collections.abc import Sequence
@@ -339,9 +340,21 @@ class InputReader:
         while True:
             result = self._wanted.get()
             try:
-                chunk = os.read(0, _CHUNK)
+                chunk = _read_input()
             except OSError as error:
                 why = TalkError(f"echosvc: standard input: {error_name(error)} ({error.strerror})")
                 self._reactor.callFromThread(result.errback, why)
             else:
                 self._reactor.callFromThread(result.callback, chunk)
+
+
+def _read_input() -> bytes:
+    """Read what standard input has; wait where the descriptor does not.
+
+    :raises OSError: it cannot be read.
+    """
+    while True:
+        try:
+            return os.read(0, _CHUNK)
+        except BlockingIOError:
+            select.select([0], [], [])

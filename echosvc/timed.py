@@ -94,7 +94,7 @@ class Timed(Link):
         :param resets: it is a reset, once the peer has taken everything.
         """
         now = self._now()
-        linger, unsent = self._config.linger, self._sender.unsent()
+        linger, unsent = self._config.linger, self._unsent()
         patience = self._config.stall_timeout or PATIENCE
         self._close_clock = CloseClock(outcome, linger, now, unsent, patience)
         self._close_clock.resets = resets
@@ -117,7 +117,9 @@ class Timed(Link):
 
     def _tick_open(self, now: float) -> None:
         clock, stall = self._idle_clock, self._config.stall_timeout
-        if self._held & BY_REPLY:
+        awaiting = self._held & BY_REPLY
+        finished = self.peer_finished and not self._config.allow_half_open
+        if awaiting and not finished:
             clock.active = now  # it is us who make the client wait
         # A transport that tells no figures tells at least that bytes wait.
         waiting = self._sender.waiting() or int(self._blocked)
@@ -127,17 +129,24 @@ class Timed(Link):
             self.end_with(Outcome.EXPIRED)
         elif stall and clock.stalled(now) >= stall:
             self.abort_with(Outcome.STALLED)
+        elif awaiting:
+            if finished and now - clock.active >= (stall or PATIENCE):
+                self.abort_with(Outcome.FAILED)
         elif idle:
             self._timed_out(idle)
 
     def _tick_closing(self, now: float, clock: CloseClock) -> None:
         """Give up once the peer has neither taken anything nor finished for too long."""
-        deadline = clock.deadline(now, self._sender.unsent())
+        deadline = clock.deadline(now, self._unsent())
         self.due = min(deadline, now + self._interval)
         if clock.resets and not clock.unsent:
             self.abort_with(clock.outcome)
         elif now >= deadline:
             self.abort_with(self._word_of_deadline(clock))
+
+    def _unsent(self) -> int:
+        """Return the bytes that the peer has not taken; a reply that is awaited counts as one."""
+        return self._sender.unsent() + bool(self._held & BY_REPLY)
 
     def _word_of_deadline(self, clock: CloseClock) -> Outcome:
         """Return the outcome of a close that has taken too long."""

@@ -259,6 +259,22 @@ def test_a_pause_of_standard_input_is_no_stall(to: tuple[str, str]) -> None:
     assert (out, client.returncode) == (b"Sending: two", 0)
 
 
+def test_a_standard_input_that_does_not_block_is_read_to_its_end(to: tuple[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    client = subprocess.Popen(
+        [*COMMAND, "send", *to, "--raw", "-"],
+        stdin=reading, stdout=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    os.close(reading)
+    for _ in range(3):  # it has to wait for each
+        os.write(writing, b"x")
+        assert client.stdout.read(10) == b"Sending: x"
+    os.close(writing)
+    assert client.communicate(timeout=LIMIT) == (b"", None)
+    assert client.returncode == 0
+
+
 def test_bytes_that_come_twice_are_a_failure() -> None:
     def answer(client: socket.socket) -> None:
         client.sendall(b"Hello Sending: " + receive_all(client) + b"89")

@@ -177,7 +177,7 @@ class EndTests(LaterTestCase):
             line, connection = self.later()
             line.send(data)
             line.finish()
-            line.wait(100)
+            line.wait(50)
             self.assertIsNone(connection.outcome)
             while connection.asked:
                 connection.answer()
@@ -263,6 +263,52 @@ class EndTests(LaterTestCase):
         line.wait(2.2)
         self.assertIs(connection.outcome, Outcome.FAILED)
         self.assertEqual(connection.cancelled, [b"a\n"])
+
+    def test_a_finished_client_waits_for_its_reply_as_long_as_for_a_stalled_one(self) -> None:
+        for stall_timeout, limit in ((5, 5), (0, 60)):
+            line, connection = self.later(
+                idle_timeout=0.5, idle_action="reset", stall_timeout=stall_timeout
+            )
+            line.send(b"a\n")
+            line.wait(100)
+            self.assertIsNone(connection.outcome)
+            line.finish()
+            line.wait(limit - 0.5)
+            self.assertIsNone(connection.outcome)
+            line.wait(1.5)
+            self.assertIs(connection.outcome, Outcome.FAILED)
+            self.assertEqual(connection.cancelled, [b"a\n"])
+
+    def test_so_does_one_that_the_application_finishes(self) -> None:
+        line, connection = self.later(stall_timeout=5, linger=1)
+        line.send(b"a\n")
+        connection.finish()
+        line.wait(4.5)
+        self.assertIsNone(connection.outcome)
+        line.wait(1.5)
+        self.assertIs(connection.outcome, Outcome.FAILED)
+
+    def test_one_that_stays_half_open_waits_for_ever(self) -> None:
+        line, connection = self.later(allow_half_open=True, stall_timeout=5)
+        line.send(b"a\n")
+        line.finish()
+        line.wait(1000)
+        self.assertIsNone(connection.outcome)
+        connection.answer()
+        line.turn()
+        self.assertEqual(line.receive(), b"> a\n")
+
+    def test_what_a_coroutine_writes_meanwhile_reaches_a_finished_client(self) -> None:
+        line, connection = self.later(stall_timeout=5)
+        line.send(b"a\n")
+        line.finish()
+        for _ in range(3):
+            line.wait(4)
+            connection.write(b".")
+        connection.answer()
+        line.turn()
+        self.assertEqual(line.receive(), b"...> a\n")
+        self.assertIs(connection.outcome, Outcome.FINISHED)
 
     def test_a_coroutine_may_end_its_own_connection(self) -> None:
         gate: Deferred[None] = Deferred()

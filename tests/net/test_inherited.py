@@ -7,6 +7,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
@@ -16,15 +17,17 @@ from tests.harness import (
     SERVE,
     TWISTD,
     Process,
+    connect,
     exchange,
     handed_over,
     in_thread,
     need,
+    receive_exactly,
     serving_alone,
     within,
 )
 
-UNSERVED = r"Inherited socket not served: index = {} name = '{}' address = {}: whoever connects"
+UNSERVED = r"Inherited socket not served: index = {} name = '{}' address = {}: who connects"
 
 
 def listeners(stack: ExitStack, count: int) -> list[socket.socket]:
@@ -152,3 +155,40 @@ async def test_in_an_application_each_of_several_is_a_port_of_the_service() -> N
         port = await endpoint.listen(EchoFactory())
         assert port.getHost().port == sockets[0].getsockname()[1]
         await within(port.stopListening())
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("reactor_name", ["default", "lean", "asyncio", "select", "poll"])
+def test_a_listener_that_another_process_makes_blocking_blocks_nobody(
+    tmp_path: Path, reactor_name: str, kind: str
+) -> None:
+    """O_NONBLOCK is a flag of the open file, which both processes have."""
+    with ExitStack() as stack:
+        if kind == "tcp":
+            (shared,) = listeners(stack, 1)
+        else:
+            shared = stack.enter_context(socket.socket(socket.AF_UNIX))
+            shared.bind(str(tmp_path / "s"))
+            shared.listen()
+        words = ("--reactor", reactor_name, "-l", "systemd:index=0")
+        with serving_alone(*words, inherited=[shared]) as server:
+            old = stack.enter_context(connect(shared.getsockname()))
+            for _ in range(3):
+                shared.setblocking(True)
+                assert exchange(shared.getsockname(), b"x") == b"Sending: x"
+                old.sendall(b"y")
+                assert receive_exactly(old, 10) == b"Sending: y"
+            server.wait_lines("has made the listener .* blocking: that is undone", 3)
+            old.close()
+            shared.setblocking(True)
+            assert server.stop() == 0
+
+
+def test_a_socket_that_nothing_can_serve_is_not_advised_to_be_served() -> None:
+    with ExitStack() as stack:
+        (one,) = listeners(stack, 1)
+        datagrams = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        datagrams.bind(("127.0.0.1", 0))
+        with serving_alone("-l", "systemd:index=0", inherited=[one, datagrams]) as server:
+            server.wait_line("Inherited socket not served: index = 1 .* neither TCP nor")
+            assert server.stop() == 0

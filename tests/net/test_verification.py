@@ -262,7 +262,7 @@ STRANGER = issue(subject="stranger", authority=True)
 #: Kind -> the certificate, what is said of it, what to do.
 SAID: dict[str, tuple[Issued, str, str]] = {
     "no names": (of_root(), ANOTHER + "it names no host: it has no subjectAltName", "names it"),
-    "star": (of_root("*"), ANOTHER + "it names '*', which cannot be read", "names it"),
+    "star": (of_root("*"), ANOTHER + "it names '*', and not all of that is a name", "names it"),
     "another name": (
         of_root("a.example", "192.0.2.7"),
         ANOTHER + "it names 'a.example', '192.0.2.7', not 'localhost'",
