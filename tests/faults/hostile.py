@@ -265,7 +265,7 @@ def hostile_servers(long: bool) -> Finding:
     "each ends in its time, with exit status 0 or 1 and at most one line of error",
 )
 def hostile_servers_to_processes(long: bool) -> Finding:
-    count = 1_000 if long else 24
+    count = 300 if long else 24
     slowest = 0.0
     with hostile_server(2) as port, ThreadPoolExecutor(2) as pool:
         for words, seconds, done in pool.map(lambda n: _run(n, port), range(count)):
