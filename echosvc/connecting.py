@@ -39,6 +39,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echosvc.attempts import Attempting
 from echosvc.hosts import ZoneError, ascii_host, is_address, is_ipv6, numbered, with_port
 from echosvc.listeners import error_name
 
@@ -173,7 +174,7 @@ class _Race:
         own = (to.bind_address, 0) if to.bind_address else None
         try:
             # The time-out is the race's: an attempt has none of its own.
-            endpoint = kind(to.reactor, numbered(address), to.port, None, own)
+            endpoint = kind(Attempting(to.reactor), numbered(address), to.port, None, own)
         except ZoneError as error:
             return fail(AddressFault("ENODEV", str(error.strerror)))
         connecting: Deferred[IProtocol] = endpoint.connect(self._factory)

@@ -23,6 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import (
     CannotListenError,
+    ConnectError,
     ConnectingCancelledError,
     ConnectionLost,
     DNSLookupError,
@@ -75,12 +76,23 @@ def error_name(error: BaseException) -> str:
     for kind, name in _NAMES.items():
         if isinstance(inner, kind):
             return name
+    if hung_up(inner):
+        return "the connection was refused or lost"
     if inner.args and isinstance(inner.args[0], list):  # OpenSSL's queue of errors
         return "TLS: " + "; ".join(str(entry[-1]) for entry in inner.args[0])
     number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
     if isinstance(number, int) and number in errno.errorcode:
         return errno.errorcode[number]
     return " ".join(str(inner).split()) or type(inner).__name__
+
+
+def hung_up(error: BaseException | None) -> bool:
+    """Return whether this is Twisted's error of an attempt of which only the end is known.
+
+    It is a ``ConnectError`` without a number, whose text is a ``Failure``.
+    """
+    args = error.args if isinstance(error, ConnectError) else ()
+    return any(isinstance(each, Failure) for each in args)
 
 
 def file_fault(error: OSError) -> str:

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
     DNSLookupError,
     NoRouteError,
 )
@@ -257,6 +259,14 @@ class RaceTests(RaceTestCase):
 
     def test_what_is_no_host_is_refused_before_anything_is_asked(self) -> None:
         self.assertRaises(HostError, TCPConnector, self.reactor, "a..b", 80)
+
+
+class NameTests(SynchronousTestCase):
+    def test_nothing_of_twisted_is_in_the_name_of_an_error_without_a_number(self) -> None:
+        """A reactor tells the end of a socket that has not connected."""
+        for end in (ConnectionDone(), ConnectionLost()):
+            error = ConnectError(string=Failure(end))
+            self.assertEqual(error_name(error), "the connection was refused or lost")
 
 
 class OrderTests(SynchronousTestCase):
