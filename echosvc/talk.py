@@ -118,9 +118,15 @@ class _Client(EchoClient):
 
     printer: Printer
 
+    printing_failed: OutputError | None = None
+
     def idle(self, seconds: float) -> None:  # noqa: ARG002
-        """Say that nothing came; wait on."""
-        self.printer.event("Socket Timed Out")
+        """Say that nothing came; wait on, or end where it cannot be said."""
+        try:
+            self.printer.event("Socket Timed Out")
+        except OutputError as error:  # nobody waits for this call, but for the connection
+            self.printing_failed = error
+            self.abort()
 
 
 class Talk:
@@ -154,7 +160,7 @@ class Talk:
         try:
             await self._converse(client, messages)
         except Exception as error:
-            raise self._explained(error) from None
+            raise client.printing_failed or self._explained(error) from None
         finally:
             watch.stop()
             client.abort()

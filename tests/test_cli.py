@@ -221,6 +221,30 @@ def test_closed_standard_output_is_one_line(to: tuple[str, str]) -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("words", [["hi"], ["-"], ["--quiet", "--prefix", "", "hi"]])
+def test_a_reader_that_goes_while_the_server_is_silent_ends_it_at_once(words: list[str]) -> None:
+    """What is printed by a timer fails there."""
+    quiet = "--quiet" in words
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"tcp:127.0.0.1:{silent.getsockname()[1]}"
+        deadline = "1" if quiet else str(4 * LIMIT)  # with --quiet a timer prints nothing
+        sending = subprocess.Popen(
+            [*COMMAND, "send", "--to", to, "--deadline", deadline, "--timeout", "0.2", *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment(),
+        )  # fmt: skip
+        with sending:
+            assert sending.stdout is not None
+            for _ in range(0 if quiet else 3):
+                sending.stdout.readline()
+            sending.stdout.close()
+            assert sending.wait(LIMIT) == 1
+            assert sending.stderr is not None
+            line = one_line(sending.stderr.read())
+    expected = "answer to 'hi' did not come" if quiet else "standard output: EPIPE (Broken pipe)"
+    assert expected in line
+
+
 @pytest.mark.parametrize("where", ["&-", "/dev/full"])
 def test_a_failure_that_cannot_be_told_has_its_status(where: str) -> None:
     words = "send", "--to", "unix:/no/such/socket", "hi"
