@@ -532,6 +532,41 @@ def test_wrong_words_are_one_line_and_status_2(words: list[str], complaint: str)
     assert (done.returncode, done.stdout) == (2, b"")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["send", f"{option}=--", "x"] for option in (
+            "--to", "--send-proxy", "--deadline", "--timeout", "--encoding", "--server-name",
+            "--ca", "--cert", "--key",
+        )),
+        *(["check", "127.0.0.1:1", f"{option}=--"] for option in (
+            "--connections", "--timeout", "--max-size", "--only", "--skip", "--framing",
+            "--idle", "--find-idle",
+        )),
+        ["demo", "--to=--"],
+    ],
+)  # fmt: skip
+def test_two_dashes_are_a_value_like_another(words: list[str]) -> None:
+    done = echosvc(*words)
+    option = next(each for each in words if each.endswith("=--"))[:-3]
+    expected = "there is no probe '--'" if option in ("--only", "--skip") else option
+    assert expected in one_line(done.stderr)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_two_dashes_can_be_a_prefix() -> None:
+    with running("--prefix=--") as server:
+        to = f"127.0.0.1:{server.port}"
+        for option in (["--prefix=--"], ["-p--"]):
+            done = echosvc("send", "--to", to, "--quiet", *option, "x")
+            assert (done.stdout, done.stderr) == (b"--x\n", b"")
+
+
+def test_a_value_of_a_flag_is_refused_in_words() -> None:
+    line = one_line(echosvc("send", "--quiet=2", "x").stderr)
+    assert line == "echosvc: argument --quiet: takes no value, and '2' was given"
+
+
 def test_a_long_wrong_word_is_cut_in_the_middle() -> None:
     line = one_line(echosvc("send", "--to", f"carrier:{'a' * 5000}", "x").stderr)
     assert len(line) < 600
