@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from echosvc.hosts import is_address, server_name
 from echosvc.identity import Identity, Verifying
+from echosvc.listeners import absolute
 from echosvc.pems import CertificateError, Pems, keys_of_openssl, pem_files, read_pair
 from echosvc.report import log
 
@@ -161,7 +162,7 @@ def certificates_by_name(directory: str) -> ServerTLS:
 
 def _absolute(path: str) -> str:
     """Give a path that is read again later: a daemon changes its directory meanwhile."""
-    return os.path.abspath(path) if path else ""
+    return absolute(path) if path else ""
 
 
 def _by_name(pems: Pems, directory: str) -> _Contexts:

@@ -100,6 +100,18 @@ def file_fault(error: OSError) -> str:
     return f"{error.filename}: {error_name(error)} ({error.strerror})"
 
 
+def absolute(path: str) -> str:
+    """Return an absolute path.
+
+    :raises OSError: it is relative, and the working directory is gone; names the path.
+    """
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        why = f"{error.strerror}: the working directory"
+        raise OSError(error.errno, why, path) from None
+
+
 def listen_error(where: str, error: BaseException) -> ListenError:
     """Give the error for a listener at ``where``."""
     inner = getattr(error, "socketError", None) or error
@@ -284,7 +296,7 @@ def _lock(descriptor: int) -> None:
 
 def unix_name(path: str) -> str:
     """Give the name for the kernel: absolute, since a daemon changes its directory."""
-    return "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
+    return "\0" + path[1:] if path.startswith("@") else absolute(path)
 
 
 def _remove_dead(path: str) -> None:

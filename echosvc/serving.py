@@ -19,7 +19,7 @@ from twisted.python.runtime import shortPythonVersion
 
 from echosvc._version import __version__
 from echosvc.fate import end_main_loop
-from echosvc.listeners import error_name, file_fault
+from echosvc.listeners import absolute, error_name, file_fault
 from echosvc.options import Options, give_up
 from echosvc.report import log
 from echosvc.service import EchoService, makeService
@@ -74,7 +74,7 @@ class LogFile:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = os.path.abspath(name)
+        self._name = absolute(name)
         self._file = self._open()
 
     def _open(self) -> IO[str]:

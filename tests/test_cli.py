@@ -10,13 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from echosvc import cli
-from tests.harness import LIMIT, Process, Server, environment, heeding, receive_all, running
+from tests.harness import LIMIT, ROOT, Process, Server, environment, heeding, receive_all, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
 TLS = ("--to", "tls:localhost:1")
@@ -565,6 +566,31 @@ def test_two_dashes_can_be_a_prefix() -> None:
 def test_a_value_of_a_flag_is_refused_in_words() -> None:
     line = one_line(echosvc("send", "--quiet=2", "x").stderr)
     assert line == "echosvc: argument --quiet: takes no value, and '2' was given"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "serve --listen 0 --logfile some",
+        "serve --listen unix:some",
+        "serve --listen ssl:0:privateKey=some",
+        "serve --listen tls:some:0",
+        "send --to unix:some x",
+        "send --to tls:localhost:1 --ca some x",
+        "send --to tls:localhost:1 --cert some x",
+    ],
+)
+def test_a_path_is_named_where_the_working_directory_is_gone(words: str, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'cd "$0"; rmdir "$0"; exec "$@"', here, *COMMAND, *words.split()],
+        capture_output=True, timeout=LIMIT,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    line = one_line(done.stderr)
+    assert "some: ENOENT (No such file or directory" in line
+    assert done.returncode in (1, 2)
 
 
 def test_a_long_wrong_word_is_cut_in_the_middle() -> None:
