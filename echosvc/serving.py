@@ -12,15 +12,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.runtime import shortPythonVersion
 
 from echosvc._version import __version__
 from echosvc.fate import end_main_loop
-from echosvc.listeners import absolute, error_name, file_fault
+from echosvc.listeners import absolute, file_fault
 from echosvc.options import Options, give_up
+from echosvc.output import OutputError, StandardOutput
 from echosvc.report import log
 from echosvc.service import EchoService, makeService
 from twisted import __version__ as twisted_version
@@ -57,6 +58,13 @@ class ServeOptions(Options):
          "File to append the log to, in place of standard output; SIGUSR1 opens it anew,"
          " once a log rotator has moved it."],
     ]  # fmt: skip
+
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        StandardOutput().write(f"{self}\n".encode("utf-8", "backslashreplace"))
+        raise SystemExit(0)
+
+    opt_h = opt_help
 
     def getSynopsis(self) -> str:
         """Give the usage."""
@@ -131,7 +139,7 @@ def _read(words: Sequence[str]) -> ServeOptions:
                 sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more
-        give_up(f"standard output: {error_name(error)} ({error.strerror})")
+        give_up(str(OutputError.of(error)).removeprefix("echosvc: "))
     return options
 
 

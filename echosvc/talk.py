@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from echosvc.answer import Answer, Tally
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config import Config
+from echosvc.connecting import unresolved
 from echosvc.endpoints import Target
 from echosvc.framing import Utf8Decoder
 from echosvc.listeners import error_name
@@ -174,6 +175,9 @@ class Talk:
             client = cast(_Client, await attempt)
         except Exception as error:
             where = self._target.where(error)
+            if unresolved(error):
+                why = f"Socket Error: {where}: the name was not resolved in time"
+                raise TalkError(why) from None
             raise TalkError(f"Socket Error: connect {error_name(error)} {where}") from None
         finally:
             if limit.active():

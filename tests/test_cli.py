@@ -593,6 +593,39 @@ def test_a_path_is_named_where_the_working_directory_is_gone(words: str, tmp_pat
     assert done.returncode in (1, 2)
 
 
+@pytest.mark.parametrize("text", ["-1", "inf", "1e400"])
+def test_a_number_is_refused_as_it_was_written(text: str) -> None:
+    must = f"must be a number of seconds, 0 or more, not '{text}'"
+    assert one_line(echosvc("send", f"--timeout={text}", "x").stderr).endswith(must)
+    assert one_line(echosvc("serve", f"--idle-timeout={text}").stderr).endswith(must)
+
+
+def test_an_expression_is_refused_in_plain_words() -> None:
+    line = one_line(echosvc("check", "--identity", "(", "1").stderr)
+    assert line == "echosvc: identity: '(' is no regular expression (at character 1)"
+
+
+def test_bytes_that_are_no_text_are_shown_as_such() -> None:
+    done = subprocess.run(
+        [*COMMAND, "send", "--to", b"\xff:1", "x"], capture_output=True, timeout=LIMIT,
+        env=environment(),
+    )  # fmt: skip
+    assert one_line(done.stderr).startswith(r"echosvc: --to '\xff:1': '\xff' is no host name")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_help_of_serve_is_that_of_the_others(option: str) -> None:
+    done = echosvc("serve", option)
+    assert done.stdout.startswith(b"Usage: echosvc serve")
+    assert (done.returncode, done.stderr) == (0, b"")
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "serve", option],
+        stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+    assert one_line(closed.stderr) == "echosvc: standard output: EBADF (it is closed)"
+    assert closed.returncode == 1
+
+
 def test_a_long_wrong_word_is_cut_in_the_middle() -> None:
     line = one_line(echosvc("send", "--to", f"carrier:{'a' * 5000}", "x").stderr)
     assert len(line) < 600
