@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 
 from echosvc.descriptors import hold_standard
@@ -18,6 +19,8 @@ def main() -> int:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     with suppress(OSError):  # then it does without
         hold_standard()
+    if not sys.warnoptions:  # what libraries tell programmers is not for users
+        warnings.simplefilter("ignore")
     if sys.argv[1:2] == ["serve"]:  # without the client
         from echosvc import serving
 

@@ -20,7 +20,8 @@ from zope.interface import implementer
 
 from echosvc.hosts import is_address, server_name
 from echosvc.identity import Identity, Verifying
-from echosvc.pems import CertificateError, Pems, keys_of_openssl, read_pair
+from echosvc.listeners import absolute
+from echosvc.pems import CertificateError, Pems, keys_of_openssl, pem_files, read_pair
 from echosvc.report import log
 
 #: Versions of TLS that may be asked for as the least.
@@ -161,12 +162,12 @@ def certificates_by_name(directory: str) -> ServerTLS:
 
 def _absolute(path: str) -> str:
     """Give a path that is read again later: a daemon changes its directory meanwhile."""
-    return os.path.abspath(path) if path else ""
+    return absolute(path) if path else ""
 
 
 def _by_name(pems: Pems, directory: str) -> _Contexts:
     os.scandir(directory).close()
-    for path in sorted(Path(directory).rglob("*.pem")):
+    for path in pem_files(directory):
         pems.read(path)
     leaves = [each for each in pems.certificates if pems.key_of(each) is not None]
     if not leaves:
@@ -283,7 +284,7 @@ def _own(certificate: str, key: str) -> dict[str, Any]:
 
 def _authorities(path: str) -> list[x509.Certificate]:
     pems = Pems()
-    for each in sorted(Path(path).rglob("*.pem")) if Path(path).is_dir() else [path]:
+    for each in pem_files(path) if Path(path).is_dir() else [path]:
         pems.read(each)
     if not pems.certificates:
         raise CertificateError(f"{path}: no certificate in it")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -40,13 +41,29 @@ FINE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 DEMO = (("Dwarves", "More Axes"), ("Elves", "More Arrows"), ("Hobbits", "More Pipe Weed"))
 
 
+_NEEDLESS = re.compile(r"ignored explicit argument ('.*'|\".*\")", re.DOTALL)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with the status of a usage error."""
-        complain(f"echosvc: {message}")
+        plain = _NEEDLESS.sub(r"takes no value, and \1 was given", message)
+        complain(f"echosvc: {plain}")
         raise SystemExit(USAGE)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Read the value of an option also where it is ``--``.
+
+        Upstream drops it in Python 3.11, as if the options ended there.
+        """
+        if action.option_strings and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        upstream: Any = super()
+        return upstream._get_values(action, arg_strings)
 
     def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ARG002
         """Print the help or the version. Upstream's hides that it could not."""

@@ -39,7 +39,16 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.hosts import ZoneError, ascii_host, is_address, is_ipv6, numbered, with_port
+from echosvc.attempts import Attempting
+from echosvc.hosts import (
+    ZoneError,
+    ascii_host,
+    is_address,
+    is_ipv6,
+    needs_zone,
+    numbered,
+    with_port,
+)
 from echosvc.listeners import error_name
 
 #: Seconds until the next address is tried while one has not answered (RFC 8305, 5).
@@ -52,6 +61,7 @@ _OTHERWISE = 2
 #: What an attempt fails with that the next address may do better.
 _OF_AN_ADDRESS = (ConnectError, UserError, OSError)
 _ADDRESS = "attempted_address"
+_UNRESOLVED = "name_unresolved"
 
 
 class AddressFault(ConnectError):
@@ -69,6 +79,11 @@ class AddressFault(ConnectError):
 def attempted_address(error: BaseException | None) -> str:
     """Return the address and port whose attempt failed with this; ``""`` = not known."""
     return str(getattr(error, _ADDRESS, ""))
+
+
+def unresolved(error: BaseException | None) -> bool:
+    """Return whether the time was over before the name was resolved."""
+    return bool(getattr(error, _UNRESOLVED, False))
 
 
 @implementer(IStreamClientEndpoint)
@@ -123,6 +138,7 @@ class _Race:
 
     def begin(self) -> None:
         """Look the name up, or use the address."""
+        self._resolving = not is_address(self._to.host)
         self._limit = self._to.reactor.callLater(self._to.timeout, self._expired)
         if is_address(self._to.host):
             self._found([self._to.host])
@@ -139,6 +155,7 @@ class _Race:
     def _found(self, addresses: list[str]) -> None:
         if self._ended:
             return
+        self._resolving = False
         bound = self._to.bind_address
         usable = [each for each in addresses if not bound or is_ipv6(each) == is_ipv6(bound)]
         if not addresses:
@@ -171,9 +188,12 @@ class _Race:
         to = self._to
         kind: Any = TCP6ClientEndpoint if is_ipv6(address) else TCP4ClientEndpoint
         own = (to.bind_address, 0) if to.bind_address else None
+        if own is None and needs_zone(address):
+            why = f"a link-local address needs its zone, the interface: [{address}%eth0]"
+            return fail(AddressFault("EINVAL", why))
         try:
             # The time-out is the race's: an attempt has none of its own.
-            endpoint = kind(to.reactor, numbered(address), to.port, None, own)
+            endpoint = kind(Attempting(to.reactor), numbered(address), to.port, None, own)
         except ZoneError as error:
             return fail(AddressFault("ENODEV", str(error.strerror)))
         connecting: Deferred[IProtocol] = endpoint.connect(self._factory)
@@ -198,12 +218,15 @@ class _Race:
             failure = Failure(ConnectTimeoutError())
             self._mark(failure.value, address)
             self._failures.append(failure)
-        self._fail(most_telling(self._failures or [Failure(ConnectTimeoutError())]))
+        failure = most_telling(self._failures or [Failure(ConnectTimeoutError())])
+        setattr(failure.value, _UNRESOLVED, self._resolving)
+        self._fail(failure)
 
     def _cancelled(self, _: object) -> None:
         error = ConnectingCancelledError(
             HostnameAddress(self._to.host.encode("ascii"), self._to.port)
         )
+        setattr(error, _UNRESOLVED, self._resolving)
         for address in self._pending.values():
             self._mark(error, address)
         self._fail(Failure(error))

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.plugin import getPlugins
 
+from echosvc.attempts import Attempting
 from echosvc.certificates import ClientTLS, certificates_by_name, server_certificate
 from echosvc.connecting import TCPConnector, attempted_address
 from echosvc.hosts import ascii_host, is_address, is_ipv6, with_port
@@ -341,7 +342,8 @@ def _completed(given: ClientTLS, certificate: str, key: str, roots: str) -> Clie
 
 def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
     path, seconds = _unix_path(path), number("timeout", timeout, 1)
-    return Target(endpoints.UNIXClientEndpoint(reactor, unix_name(path), seconds), path)
+    endpoint = endpoints.UNIXClientEndpoint(Attempting(reactor), unix_name(path), seconds)
+    return Target(endpoint, path)
 
 
 _CLIENTS: dict[str, tuple[_Client, str]] = {

@@ -104,6 +104,11 @@ def without_zone(address: str) -> str:
     return address.partition("%")[0]
 
 
+def needs_zone(address: str) -> bool:
+    """Return whether this is a link-local IPv6 address without a zone (RFC 4007, 6)."""
+    return is_ipv6(address) and "%" not in address and ipaddress.ip_address(address).is_link_local
+
+
 def server_name(host: str) -> str:
     """Return whom a TLS client of ``host`` asks for (SNI) and verifies.
 

@@ -23,6 +23,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _PLACE = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:\[\]]*))?", re.DOTALL)
 #: An option whose value has the colons of an IPv6 address.
 _BARE_OPTION = re.compile(r"=([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?=:[A-Za-z]\w*=|\Z)")
+#: The bracket of an IPv6 address without its other half.
+_UNCLOSED = re.compile(r"[:=]\[[0-9A-Fa-f]*:[^\]]*\Z")
 #: What people call a builder's argument.
 _CALLED = {"address": "path"}
 
@@ -56,6 +58,8 @@ def tokens(description: str) -> Tokens:
     """
     if re.search(r"(?<!\\)(\\\\)*\\\Z", description):
         raise EndpointError("it ends with a backslash, which escapes nothing")
+    if _UNCLOSED.search(description):
+        raise EndpointError("the bracket before an IPv6 address is not closed: write [ADDRESS]")
     if (bare := _BARE_OPTION.search(description)) and is_ipv6(bare[1]):
         raise EndpointError(f"write an IPv6 address in brackets: [{bare[1]}]")
     kind, *parts = re.findall(rf"((?:\\.?|{_BRACKETED}|[^:\\])*)(?::|$)", description, re.DOTALL)
@@ -104,6 +108,8 @@ def short_form(description: str, forms: Forms) -> tuple[str, str, str] | None:
         return _of_url(url[1], url[2], forms)
     if re.fullmatch("[0-9]+", description):
         return "tcp", "", description
+    if re.fullmatch(r"\s*[-+]?[\d_]+\s*", description):
+        raise EndpointError(f"the port must be digits alone, such as 8107, not {description!r}")
     kind = description.partition(":")[0]
     if forms.is_kind(kind):
         return None
@@ -134,6 +140,8 @@ def _of_short(description: str, forms: Forms) -> tuple[str, str]:
         raise EndpointError(f"it is empty: write {forms.advice}")
     host, port = _place(description, "", forms)
     if not port.isascii() or not port.isdecimal():
+        if host in ("", "localhost") or ":" in host or "." in host or re.search(r"\d", port):
+            raise EndpointError(f"the port must be digits alone, such as 8107, not {port!r}")
         raise EndpointError(
             f"{host!r} is no kind of endpoint, and no port follows it: write {forms.advice}"
         )
@@ -142,6 +150,10 @@ def _of_short(description: str, forms: Forms) -> tuple[str, str]:
 
 def _place(text: str, scheme: str, forms: Forms) -> tuple[str, str]:
     """Cut host and port, of which the host may be left out."""
+    head, _, last = text.rpartition(":")
+    if is_ipv6(head) and re.fullmatch("[0-9]{1,5}", last):
+        either = f", or {scheme}[{text}]:PORT" if is_ipv6(text) else ""
+        raise EndpointError(f"write an IPv6 address in brackets: {scheme}[{head}]:{last}{either}")
     if is_ipv6(text):
         raise EndpointError(f"write an IPv6 address in brackets: {scheme}[{text}]:PORT")
     found = _PLACE.fullmatch(text)

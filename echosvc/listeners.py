@@ -23,6 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import (
     CannotListenError,
+    ConnectError,
     ConnectingCancelledError,
     ConnectionLost,
     DNSLookupError,
@@ -75,6 +76,8 @@ def error_name(error: BaseException) -> str:
     for kind, name in _NAMES.items():
         if isinstance(inner, kind):
             return name
+    if hung_up(inner):
+        return "the connection was refused or lost"
     if inner.args and isinstance(inner.args[0], list):  # OpenSSL's queue of errors
         return "TLS: " + "; ".join(str(entry[-1]) for entry in inner.args[0])
     number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
@@ -83,9 +86,30 @@ def error_name(error: BaseException) -> str:
     return " ".join(str(inner).split()) or type(inner).__name__
 
 
+def hung_up(error: BaseException | None) -> bool:
+    """Return whether this is Twisted's error of an attempt of which only the end is known.
+
+    It is a ``ConnectError`` without a number, whose text is a ``Failure``.
+    """
+    args = error.args if isinstance(error, ConnectError) else ()
+    return any(isinstance(each, Failure) for each in args)
+
+
 def file_fault(error: OSError) -> str:
     """Name the file and what is wrong with it."""
     return f"{error.filename}: {error_name(error)} ({error.strerror})"
+
+
+def absolute(path: str) -> str:
+    """Return an absolute path.
+
+    :raises OSError: it is relative, and the working directory is gone; names the path.
+    """
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        why = f"{error.strerror}: the working directory"
+        raise OSError(error.errno, why, path) from None
 
 
 def listen_error(where: str, error: BaseException) -> ListenError:
@@ -272,7 +296,7 @@ def _lock(descriptor: int) -> None:
 
 def unix_name(path: str) -> str:
     """Give the name for the kernel: absolute, since a daemon changes its directory."""
-    return "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
+    return "\0" + path[1:] if path.startswith("@") else absolute(path)
 
 
 def _remove_dead(path: str) -> None:

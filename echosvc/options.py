@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from echosvc.config import (
     Config,
     ConfigError,
     Settings,
+    seconds_fault,
 )
 from echosvc.endpoints import server_endpoint
 from echosvc.language import EndpointError
@@ -40,8 +42,13 @@ _FLAGS = ("discard", "allow-half-open", "nagle")
 LONGEST_LINE = 500
 
 
+#: A byte of a word that is not UTF-8, as Python writes it (PEP 383).
+_BYTE = re.compile(r"(?<!\\)\\udc([89a-f][0-9a-f])")
+
+
 def one_line(text: str) -> str:
     """Give ``text`` without anything that could end the line or upset a terminal."""
+    text = _BYTE.sub(r"\\x\1", text)
     if len(text) > LONGEST_LINE:
         text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
@@ -70,15 +77,15 @@ def _forget_own_pid(twistd: Mapping[str, Any] | None) -> None:
 #: The options that are numbers: how to read them, and what they are.
 _NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
     "max-message": (int, "a whole number of bytes"),
-    "idle-timeout": (float, "a number of seconds"),
-    "linger": (float, "a number of seconds"),
-    "handshake-timeout": (float, "a number of seconds"),
-    "stall-timeout": (float, "a number of seconds"),
-    "max-lifetime": (float, "a number of seconds"),
+    "idle-timeout": (float, "a number of seconds, 0 or more"),
+    "linger": (float, "a number of seconds, 0 or more"),
+    "handshake-timeout": (float, "a number of seconds, 0 or more"),
+    "stall-timeout": (float, "a number of seconds, 0 or more"),
+    "max-lifetime": (float, "a number of seconds, 0 or more"),
     "max-connections": (int, "a whole number of connections"),
     "max-per-peer": (int, "a whole number of connections"),
     "keep-alive": (int, "a whole number of seconds"),
-    "drain": (float, "a number of seconds"),
+    "drain": (float, "a number of seconds, 0 or more"),
 }
 
 
@@ -245,7 +252,10 @@ class Options(usage.Options):
         try:
             if not text.isascii() or "_" in text:
                 raise ValueError
-            return kind(text)
+            value = kind(text)
+            if kind is float and seconds_fault(value):
+                raise ValueError
+            return value
         except ValueError:
             raise usage.UsageError(f"--{name}: must be {what}, not {text!r}") from None
 

@@ -25,6 +25,10 @@ _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_R
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 
 
+#: So many directories are looked through for ``*.pem`` files.
+MOST_DIRECTORIES = 10_000
+
+
 class CertificateError(ValueError):
     """A file does not hold what TLS needs; says which and why in one line."""
 
@@ -176,12 +180,31 @@ def keys_of_openssl() -> Iterator[None]:
 
 
 def _parsed(kind: bytes, block: bytes) -> Any:
-    """Give a certificate or a private key; ``None`` for all else."""
-    if kind == b"CERTIFICATE":
-        return x509.load_pem_x509_certificate(block)
-    if kind.endswith(b"PRIVATE KEY"):
-        return serialization.load_pem_private_key(block, None)
+    """Give a certificate or a private key; ``None`` for all else.
+
+    The library warns of what a later version of it will refuse, such as a serial number 0.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == b"CERTIFICATE":
+            return x509.load_pem_x509_certificate(block)
+        if kind.endswith(b"PRIVATE KEY"):
+            return serialization.load_pem_private_key(block, None)
     return None
+
+
+def pem_files(directory: str) -> list[Path]:
+    """Return the ``*.pem`` files in a directory and in those below it, in order.
+
+    :raises CertificateError: there are more than :data:`MOST_DIRECTORIES` of these.
+    """
+    found: list[Path] = []
+    for count, (where, _, names) in enumerate(os.walk(directory)):
+        if count >= MOST_DIRECTORIES:
+            why = f"it has more than {MOST_DIRECTORIES} directories below it"
+            raise CertificateError(f"{directory}: {why}: name one that holds certificates")
+        found += [Path(where, name) for name in names if name.endswith(".pem")]
+    return sorted(found)
 
 
 def _spki(public: Any) -> bytes:

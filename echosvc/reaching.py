@@ -29,8 +29,8 @@ def duration(text: str) -> float:
         seconds = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if fault := seconds_fault(seconds):
-        raise argparse.ArgumentTypeError(fault)
+    if seconds_fault(seconds):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
     return seconds
 
 

@@ -20,6 +20,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from echosvc.attempts import TCPAttempt, UNIXAttempt
 from echosvc.flow import Sender
 from echosvc.replies import Replies
 from echosvc.stream import Stream, TunedStream
@@ -28,7 +29,10 @@ from echosvc.transport import Layer, Transport, abort_transport
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
-_PLAIN = frozenset((Stream, TunedStream, tcp.Server, tcp.Client, unix.Server, unix.Client))
+_PLAIN = frozenset(
+    {Stream, TunedStream, tcp.Server, tcp.Client, TCPAttempt}
+    | {unix.Server, unix.Client, UNIXAttempt}
+)
 
 #: From this size on, bytes, a message is not copied to be joined with its prefix: one
 #: system call for two pieces costs more, but less than that. Measured: 4 to 9 % of a stream.

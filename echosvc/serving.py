@@ -12,15 +12,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.runtime import shortPythonVersion
 
 from echosvc._version import __version__
 from echosvc.fate import end_main_loop
-from echosvc.listeners import error_name, file_fault
+from echosvc.listeners import absolute, file_fault
 from echosvc.options import Options, give_up
+from echosvc.output import OutputError, StandardOutput
 from echosvc.report import log
 from echosvc.service import EchoService, makeService
 from twisted import __version__ as twisted_version
@@ -58,6 +59,13 @@ class ServeOptions(Options):
          " once a log rotator has moved it."],
     ]  # fmt: skip
 
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        StandardOutput().write(f"{self}\n".encode("utf-8", "backslashreplace"))
+        raise SystemExit(0)
+
+    opt_h = opt_help
+
     def getSynopsis(self) -> str:
         """Give the usage."""
         return "Usage: echosvc serve [options]"
@@ -74,7 +82,7 @@ class LogFile:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = os.path.abspath(name)
+        self._name = absolute(name)
         self._file = self._open()
 
     def _open(self) -> IO[str]:
@@ -131,7 +139,7 @@ def _read(words: Sequence[str]) -> ServeOptions:
                 sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more
-        give_up(f"standard output: {error_name(error)} ({error.strerror})")
+        give_up(str(OutputError.of(error)).removeprefix("echosvc: "))
     return options
 
 

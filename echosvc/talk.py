@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from echosvc.answer import Answer, Tally
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config import Config
+from echosvc.connecting import unresolved
 from echosvc.endpoints import Target
 from echosvc.framing import Utf8Decoder
 from echosvc.listeners import error_name
@@ -119,9 +120,15 @@ class _Client(EchoClient):
 
     printer: Printer
 
+    printing_failed: OutputError | None = None
+
     def idle(self, seconds: float) -> None:  # noqa: ARG002
-        """Say that nothing came; wait on."""
-        self.printer.event("Socket Timed Out")
+        """Say that nothing came; wait on, or end where it cannot be said."""
+        try:
+            self.printer.event("Socket Timed Out")
+        except OutputError as error:  # nobody waits for this call, but for the connection
+            self.printing_failed = error
+            self.abort()
 
 
 class Talk:
@@ -155,7 +162,7 @@ class Talk:
         try:
             await self._converse(client, messages)
         except Exception as error:
-            raise self._explained(error) from None
+            raise client.printing_failed or self._explained(error) from None
         finally:
             watch.stop()
             client.abort()
@@ -169,6 +176,9 @@ class Talk:
             client = cast(_Client, await attempt)
         except Exception as error:
             where = self._target.where(error)
+            if unresolved(error):
+                why = f"Socket Error: {where}: the name was not resolved in time"
+                raise TalkError(why) from None
             raise TalkError(f"Socket Error: connect {error_name(error)} {where}") from None
         finally:
             if limit.active():

@@ -26,6 +26,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from echosvc import pems
 from echosvc.certificates import (
     CertificateError,
     Demands,
@@ -956,3 +957,32 @@ class ClientTests(CertificateTestCase):
                 client_endpoint(self.reactor, f"tls:{host}:8107:trustRoots={self.roots}")
             except EndpointError as error:
                 self.assertNotIn("\n", str(error))
+
+
+class UnusualTests(SynchronousTestCase):
+    """What lies about on disks."""
+
+    def setUp(self) -> None:
+        self.place = Path(self.mktemp())
+        self.place.mkdir(parents=True)
+
+    def test_nothing_is_warned_of_where_a_serial_number_is_0(self) -> None:
+        """The tests would fail of a warning."""
+        key, certificate = self.place / "key.pem", self.place / "certificate.pem"
+        command = [
+            need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:P-256", "-nodes", "-set_serial", "0", "-subj", "/CN=localhost",
+            "-keyout", str(key), "-out", str(certificate),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
+        server_certificate(str(key), str(certificate))
+        certificates_by_name(str(self.place))
+
+    def test_directories_below_are_looked_through_up_to_a_number(self) -> None:
+        below = self.place / "a" / "b"
+        below.mkdir(parents=True)
+        (below / "one.pem").write_bytes(issue("one.example").pem)
+        certificates_by_name(str(self.place))
+        self.patch(pems, "MOST_DIRECTORIES", 2)
+        with self.assertRaisesRegex(CertificateError, "more than 2 directories below it"):
+            certificates_by_name(str(self.place))

@@ -10,13 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from echosvc import cli
-from tests.harness import LIMIT, Process, Server, environment, heeding, receive_all, running
+from tests.harness import LIMIT, ROOT, Process, Server, environment, heeding, receive_all, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
 TLS = ("--to", "tls:localhost:1")
@@ -219,6 +220,30 @@ def test_closed_standard_output_is_one_line(to: tuple[str, str]) -> None:
     )  # fmt: skip
     assert "standard output: EBADF" in one_line(done.stderr)
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", [["hi"], ["-"], ["--quiet", "--prefix", "", "hi"]])
+def test_a_reader_that_goes_while_the_server_is_silent_ends_it_at_once(words: list[str]) -> None:
+    """What is printed by a timer fails there."""
+    quiet = "--quiet" in words
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"tcp:127.0.0.1:{silent.getsockname()[1]}"
+        deadline = "1" if quiet else str(4 * LIMIT)  # with --quiet a timer prints nothing
+        sending = subprocess.Popen(
+            [*COMMAND, "send", "--to", to, "--deadline", deadline, "--timeout", "0.2", *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment(),
+        )  # fmt: skip
+        with sending:
+            assert sending.stdout is not None
+            for _ in range(0 if quiet else 3):
+                sending.stdout.readline()
+            sending.stdout.close()
+            assert sending.wait(LIMIT) == 1
+            assert sending.stderr is not None
+            line = one_line(sending.stderr.read())
+    expected = "answer to 'hi' did not come" if quiet else "standard output: EPIPE (Broken pipe)"
+    assert expected in line
 
 
 @pytest.mark.parametrize("where", ["&-", "/dev/full"])
@@ -522,6 +547,99 @@ def test_wrong_words_are_one_line_and_status_2(words: list[str], complaint: str)
     assert complaint in one_line(done.stderr)
     assert one_line(done.stderr).startswith("echosvc: ")
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["send", f"{option}=--", "x"] for option in (
+            "--to", "--send-proxy", "--deadline", "--timeout", "--encoding", "--server-name",
+            "--ca", "--cert", "--key",
+        )),
+        *(["check", "127.0.0.1:1", f"{option}=--"] for option in (
+            "--connections", "--timeout", "--max-size", "--only", "--skip", "--framing",
+            "--idle", "--find-idle",
+        )),
+        ["demo", "--to=--"],
+    ],
+)  # fmt: skip
+def test_two_dashes_are_a_value_like_another(words: list[str]) -> None:
+    done = echosvc(*words)
+    option = next(each for each in words if each.endswith("=--"))[:-3]
+    expected = "there is no probe '--'" if option in ("--only", "--skip") else option
+    assert expected in one_line(done.stderr)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_two_dashes_can_be_a_prefix() -> None:
+    with running("--prefix=--") as server:
+        to = f"127.0.0.1:{server.port}"
+        for option in (["--prefix=--"], ["-p--"]):
+            done = echosvc("send", "--to", to, "--quiet", *option, "x")
+            assert (done.stdout, done.stderr) == (b"--x\n", b"")
+
+
+def test_a_value_of_a_flag_is_refused_in_words() -> None:
+    line = one_line(echosvc("send", "--quiet=2", "x").stderr)
+    assert line == "echosvc: argument --quiet: takes no value, and '2' was given"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "serve --listen 0 --logfile some",
+        "serve --listen unix:some",
+        "serve --listen ssl:0:privateKey=some",
+        "serve --listen tls:some:0",
+        "send --to unix:some x",
+        "send --to tls:localhost:1 --ca some x",
+        "send --to tls:localhost:1 --cert some x",
+    ],
+)
+def test_a_path_is_named_where_the_working_directory_is_gone(words: str, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'cd "$0"; rmdir "$0"; exec "$@"', here, *COMMAND, *words.split()],
+        capture_output=True, timeout=LIMIT,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    line = one_line(done.stderr)
+    assert "some: ENOENT (No such file or directory" in line
+    assert done.returncode in (1, 2)
+
+
+@pytest.mark.parametrize("text", ["-1", "inf", "1e400"])
+def test_a_number_is_refused_as_it_was_written(text: str) -> None:
+    must = f"must be a number of seconds, 0 or more, not '{text}'"
+    assert one_line(echosvc("send", f"--timeout={text}", "x").stderr).endswith(must)
+    assert one_line(echosvc("serve", f"--idle-timeout={text}").stderr).endswith(must)
+
+
+def test_an_expression_is_refused_in_plain_words() -> None:
+    line = one_line(echosvc("check", "--identity", "(", "1").stderr)
+    assert line == "echosvc: identity: '(' is no regular expression (at character 1)"
+
+
+def test_bytes_that_are_no_text_are_shown_as_such() -> None:
+    done = subprocess.run(
+        [*COMMAND, "send", "--to", b"\xff:1", "x"], capture_output=True, timeout=LIMIT,
+        env=environment(),
+    )  # fmt: skip
+    assert one_line(done.stderr).startswith(r"echosvc: --to '\xff:1': '\xff' is no host name")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_help_of_serve_is_that_of_the_others(option: str) -> None:
+    done = echosvc("serve", option)
+    assert done.stdout.startswith(b"Usage: echosvc serve")
+    assert (done.returncode, done.stderr) == (0, b"")
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "serve", option],
+        stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+    assert one_line(closed.stderr) == "echosvc: standard output: EBADF (it is closed)"
+    assert closed.returncode == 1
 
 
 def test_a_long_wrong_word_is_cut_in_the_middle() -> None:

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
     DNSLookupError,
     NoRouteError,
 )
@@ -24,7 +26,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from echosvc.connecting import ATTEMPT_DELAY, TCPConnector, attempted_address, interleaved
+from echosvc.connecting import (
+    ATTEMPT_DELAY,
+    TCPConnector,
+    attempted_address,
+    interleaved,
+    unresolved,
+)
 from echosvc.hosts import HostError, is_ipv6
 from echosvc.listeners import error_name
 
@@ -206,6 +214,7 @@ class RaceTests(RaceTestCase):
         self.reactor.advance(3)
         error = self.failureResultOf(looking_up, TimedOut).value
         self.assertEqual((error_name(error), attempted_address(error)), ("ETIMEDOUT", ""))
+        self.assertTrue(unresolved(error))
         self.resolver.answer(FOUR)  # too late
         self.assertEqual(self.tried(), [])
 
@@ -217,6 +226,7 @@ class RaceTests(RaceTestCase):
         self.reactor.advance(0.001)
         error = self.failureResultOf(connecting, TimedOut).value
         self.assertEqual(attempted_address(error), f"{FOUR}:9000")
+        self.assertFalse(unresolved(error))
         self.assertEqual(self.stopped(), [True, True])
         self.nothing_waits()
 
@@ -225,7 +235,8 @@ class RaceTests(RaceTestCase):
             self.reactor.connectors.clear()
             result = self.race(*addresses)
             result.cancel()
-            self.failureResultOf(result, ConnectingCancelledError)
+            error = self.failureResultOf(result, ConnectingCancelledError).value
+            self.assertEqual(unresolved(error), not addresses)
             self.assertEqual(self.stopped(), [True] * bool(addresses))
             self.nothing_waits()
         self.resolver.answer(FOUR)
@@ -255,8 +266,20 @@ class RaceTests(RaceTestCase):
             "EAFNOSUPPORT (my_echo has no address that 127.0.0.2 can connect to)",
         )
 
+    def test_a_link_local_address_without_its_zone_is_refused_in_words(self) -> None:
+        error = self.failureResultOf(self.race(host="fe80::77"), ConnectError).value
+        self.assertIn("EINVAL (a link-local address needs its zone", error_name(error))
+
     def test_what_is_no_host_is_refused_before_anything_is_asked(self) -> None:
         self.assertRaises(HostError, TCPConnector, self.reactor, "a..b", 80)
+
+
+class NameTests(SynchronousTestCase):
+    def test_nothing_of_twisted_is_in_the_name_of_an_error_without_a_number(self) -> None:
+        """A reactor tells the end of a socket that has not connected."""
+        for end in (ConnectionDone(), ConnectionLost()):
+            error = ConnectError(string=Failure(end))
+            self.assertEqual(error_name(error), "the connection was refused or lost")
 
 
 class OrderTests(SynchronousTestCase):

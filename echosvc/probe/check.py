@@ -93,7 +93,10 @@ def validate(settings: Settings) -> None:
         try:
             re.compile(settings.identity)
         except (re.error, OverflowError, RecursionError) as error:
-            raise SettingsError(f"identity: {error}") from None
+            at = getattr(error, "pos", None)
+            where = "" if at is None else f" (at character {at + 1})"
+            why = f"is no regular expression{where}"
+            raise SettingsError(f"identity: {settings.identity!r} {why}") from None
 
 
 def _rules(settings: Settings) -> Iterator[tuple[object, str]]:
