@@ -130,21 +130,43 @@ def no_answer(
     return why, _cause(how, came)
 
 
-#: How those begin who are no echo servers.
+def one_answer(how: str, first: bytes, came: bytes, seconds: float) -> tuple[str, str]:
+    """Say that the first message on a connection was answered and the second not, and why.
+
+    :param how: the connection's end.
+    :param first: the answer to the first one.
+    :param came: what came after it.
+    :param seconds: how long an answer was waited for.
+    """
+    end = f"nothing more within {seconds:g} s" if how == "silence" else how
+    then = f"{shown(came)}, then {end}" if came else end
+    finding = f"the first message was answered ({shown(first)}), the second not: then came {then}"
+    if how == "silence":
+        return finding, "the server answers one message of each connection; or it got stuck"
+    return finding, "the server, or something between, ends each connection after one message"
+
+
+_HTTP = "something between speaks HTTP, or this is no echo server"
+#: How those begin who are no echo servers, in small letters.
 _STRANGERS = (
-    (b"HTTP/", "something between speaks HTTP, or this is no echo server"),
-    (b"SSH-", "an SSH server answers there"),
+    (b"http/", _HTTP),
+    (b"<!doctype html", _HTTP),  # HTTP/0.9 has no status line
+    (b"<html", _HTTP),
+    (b"ssh-", "an SSH server answers there"),
     (b"220", "a server of mail or files (SMTP, FTP) answers there"),
     (b"\x15\x03", "TLS is expected there: an alert of TLS came"),
 )
 
 
+def stranger(came: bytes) -> str:
+    """Say who answers instead of an echo server; ``""``: nobody that is known."""
+    begin = came[:32].lower()
+    return next((words for begins, words in _STRANGERS if begin.startswith(begins)), "")
+
+
 def _cause(how: str, came: bytes) -> str:
-    for begins, words in _STRANGERS:
-        if came.startswith(begins):
-            return words
     if came:
-        return "another framing (--framing), or no echo server"
+        return stranger(came) or "another framing (--framing), or no echo server"
     if how == "silence":
         return "the far end does not answer; or another framing (--framing); or TLS is expected"
     return "something between has nobody to pass it to; or the server refuses; or TLS is expected"
