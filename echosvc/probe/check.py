@@ -25,7 +25,7 @@ from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
-from echosvc.report import TLSError
+from echosvc.report import TLSError, alert_advice
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -200,8 +200,9 @@ class Check:
         except CancelledError:
             raise
         except BROKEN as error:  # wherever a probe did not ask for its end
-            words = f"the connection broke: {error_name(error)}"
-            return ProbeResult(probe.name, "fail", words, 0.0, "the peer, or something between")
+            name = error_name(error)
+            why = alert_advice(name) or "the peer, or something between"
+            return ProbeResult(probe.name, "fail", f"the connection broke: {name}", 0.0, why)
         except NotImplementedError:
             return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
         result: Result = "info" if finding.info else "pass"

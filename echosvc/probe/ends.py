@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from echosvc.probe.diagnosis import Kind
-from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
+from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration, tls_cause
 from echosvc.probe.line import FRAME, PIECE, Ended, Line
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Payload
@@ -69,7 +69,7 @@ async def _finish(path: Path, line: Line, size: int) -> None:
             f"after {amount(size)} and FIN all replies came, but then {how} in place of FIN",
             "something between ends by reset, which may destroy what is on its way"
             if how == "RST"
-            else "what TLS protects was changed, lost or cut on the way",
+            else tls_cause(how),
             facts={"how": how},
         )
 
@@ -92,8 +92,10 @@ def _explained(failed: Failed, size: int, came: int) -> Failed:
         why = "something between closed both directions at the FIN"
     elif failed.finding.endswith("RST"):
         why = "something between reset the connection at the FIN"
-    else:
+    elif failed.finding.endswith("nothing more came"):
         why = "something between stopped passing bytes on at the FIN"
+    else:
+        why = failed.cause
     return Failed(f"{text}, {failed.finding.rpartition(': ')[2]}", why, failed.fault)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echosvc.probe.diagnosis import Fault, Kind
-from echosvc.report import escaped
+from echosvc.report import alert_advice, escaped
 
 
 class Failed(Exception):
@@ -126,7 +126,7 @@ def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> st
     if fault.kind is Kind.INSERTED and _alike(seen[: fault.length], prefix):
         return "the prefix itself was damaged, or it changes: then give it with --prefix"
     if how.startswith("TLS"):
-        return "what TLS protects was changed, lost or cut on the way"
+        return tls_cause(how)
     if fault.kind is Kind.CUT and how == "silence":
         return "something between stopped passing bytes on, or waits for more"
     if fault.kind is Kind.CUT:
@@ -135,6 +135,14 @@ def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> st
             or "something between, or the server, ended the connection"
         )
     return _CAUSES.get(fault.kind, "")
+
+
+def tls_cause(words: str) -> str:
+    """Say why TLS ended a connection after its handshake.
+
+    :param words: TLS's.
+    """
+    return alert_advice(words) or "what TLS protects was changed, lost or cut on the way"
 
 
 def _rewritten(due: bytes, seen: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echosvc.prefix import Template
-from echosvc.probe.findings import Failed, shown
+from echosvc.probe.findings import Failed, shown, tls_cause
 from echosvc.probe.marks import bound, bound_at_end
 from echosvc.probe.settings import Settings
 
@@ -114,20 +114,23 @@ def recognized(
 
 
 def no_answer(
-    how: str, came: bytes, token: bytes, settings: Settings, before: bool
+    how: str, came: bytes, token: bytes, settings: Settings, before: bool, secure: bool = False
 ) -> tuple[str, str]:
     """Say that a token did not come back, and the likeliest cause.
 
     :param before: on another connection one did.
+    :param secure: TLS is spoken already.
     """
     what = f"what came is {shown(came)}" if came else "nothing came back"
     if how == "silence":
         why = f"no answer to {shown(token)} within {settings.timeout:g} s: {what}"
     else:
         why = f"the connection ended by {how} before an answer to {shown(token)}: {what}"
+    if how.startswith("TLS"):
+        return why, tls_cause(how)
     if before and not came:
         return why, "a limit of connections, or one of several servers is dead"
-    return why, _cause(how, came)
+    return why, _cause(how, came, secure)
 
 
 def one_answer(how: str, first: bytes, came: bytes, seconds: float) -> tuple[str, str]:
@@ -141,6 +144,8 @@ def one_answer(how: str, first: bytes, came: bytes, seconds: float) -> tuple[str
     end = f"nothing more within {seconds:g} s" if how == "silence" else how
     then = f"{shown(came)}, then {end}" if came else end
     finding = f"the first message was answered ({shown(first)}), the second not: then came {then}"
+    if how.startswith("TLS"):
+        return finding, tls_cause(how)
     if how == "silence":
         return finding, "the server answers one message of each connection; or it got stuck"
     return finding, "the server, or something between, ends each connection after one message"
@@ -164,9 +169,14 @@ def stranger(came: bytes) -> str:
     return next((words for begins, words in _STRANGERS if begin.startswith(begins)), "")
 
 
-def _cause(how: str, came: bytes) -> str:
+def _cause(how: str, came: bytes, secure: bool) -> str:
     if came:
         return stranger(came) or "another framing (--framing), or no echo server"
     if how == "silence":
-        return "the far end does not answer; or another framing (--framing); or TLS is expected"
-    return "something between has nobody to pass it to; or the server refuses; or TLS is expected"
+        why = "the far end does not answer; or another framing (--framing)"
+        return why if secure else f"{why}; or TLS is expected"
+    why = "something between has nobody to pass it to; or the server refuses"
+    or_tls = (
+        "or it wants a client's certificate (--cert, --key)" if secure else "or TLS is expected"
+    )
+    return f"{why}; {or_tls}"

@@ -191,7 +191,9 @@ class Line:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
             known = self._path.template is not None
-            words = no_answer(end.how, came, token, self._path.settings, known)
+            words = no_answer(
+                end.how, came, token, self._path.settings, known, self._path.encrypted
+            )
             made = self.client.handshake
             raise Unanswered(*words, end.how, came, made.seconds if made else 0.0) from None
         self.trip = monotonic() - began

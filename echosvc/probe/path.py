@@ -24,7 +24,7 @@ from echosvc.probe.payload import Payload
 from echosvc.probe.progress import Progress
 from echosvc.probe.settings import Settings
 from echosvc.probe.verify import Verifier
-from echosvc.report import VerificationError
+from echosvc.report import VerificationError, alert_advice
 from echosvc.secure import TLSConnector
 
 _Result = TypeVar("_Result")
@@ -252,7 +252,7 @@ class Path:
         name = error_name(error)
         if name.startswith("TLS"):
             why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
-            return f"no connection to {where}: {name}", why
+            return f"no connection to {where}: {name}", alert_advice(name) or why
         why = self._silent() if name == "ETIMEDOUT" else _REASONS.get(name, "")
         return f"no connection to {where}: {name}", why
 
