@@ -25,6 +25,7 @@ from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
+from echosvc.probe.translation import blamed
 from echosvc.report import TLSError, alert_advice
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ class Check:
         asking.addTimeout(limit, self._path.reactor)
         try:
             finding: Finding = await asking
-        except Failed as failed:
+        except Failed as found:
+            failed = await self._blamed(found)
             facts = {**_facts(failed), **failed.facts}
             return ProbeResult(probe.name, "fail", failed.finding, 0.0, failed.cause, facts)
         except Skipped as skipped:
@@ -207,6 +209,17 @@ class Check:
             return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
+
+    async def _blamed(self, failed: Failed) -> Failed:
+        """Look for a value that the path does not carry, but not for ever."""
+        path = self._path
+        path.close()
+        asking = Deferred.fromCoroutine(blamed(path, failed))
+        asking.addTimeout(path.settings.timeout + 2.0, path.reactor)  # it waits for quiet
+        try:
+            return await asking
+        except (defer.TimeoutError, *BROKEN):
+            return failed
 
     def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.came_back()

@@ -134,7 +134,7 @@ def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> st
             _limit(*totals, fault.offset)
             or "something between, or the server, ended the connection"
         )
-    return _CAUSES.get(fault.kind, "")
+    return CAUSES.get(fault.kind, "")
 
 
 def tls_cause(words: str) -> str:
@@ -173,7 +173,8 @@ def _alike(data: bytes, prefix: bytes) -> bool:
     return sum(a == b for a, b in zip(data, prefix, strict=False)) * 2 >= len(prefix)
 
 
-_CAUSES = {
+#: What does such a thing, where nothing better is known.
+CAUSES = {
     Kind.LOST: "something between drops bytes where it is full or fails over",
     Kind.REPEATED: "something between sends again what had been sent",
     Kind.REORDERED: "something between writes one connection from two places",

@@ -732,6 +732,13 @@ async def test_what_becomes_of_which_byte_is_told(change, finding, cause):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_piece_that_is_lost_is_not_its_values_fault():
+    probe = await failure(Mischief(drop=(40_000, 1)), "order")
+    assert probe.cause == "something between drops bytes where it is full or fails over"
+    assert "changed" not in probe.facts
+
+
+@pytest_twisted.ensureDeferred
 async def test_connections_that_are_mixed_up_are_named():
     kept: dict[Any, bytes] = {}
 

@@ -431,3 +431,58 @@ async def test_what_answers_a_line_alone_is_named(page, cause):
     assert "~\\n' was answered by '" in probe.finding
     assert probe.cause.startswith(cause)
     assert "does not answer" not in probe.cause
+
+
+# -- what is to blame -----------------------------------------------------------------------
+
+
+async def failure_of(protocol: type[Server], name: str) -> ProbeResult:
+    """What one probe says, where echo passes."""
+    settings = {**BRIEF, "timeout": 1.0, "max_size": 1 << 20, "skip": (), "only": (name,)}
+    async with listening(protocol) as port:
+        run = check(f"tcp:127.0.0.1:{port}", **settings)
+        result = await within(Deferred.fromCoroutine(run), LIMIT)
+    (probe,) = result.probes
+    assert (probe.name, probe.result) == (name, "fail"), probe
+    return probe
+
+
+@pytest.mark.parametrize("value", [b"\0", b"B"])
+@pytest.mark.parametrize(
+    "name", ["sizes", "order", "half-close", "back-pressure", "connections", "rtt"]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_value_that_is_eaten_is_to_blame_in_every_probe(name, value):
+    class Eating(Server):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.registerProducer(self.transport, True)
+
+        def readConnectionLost(self) -> None:
+            self.transport.unregisterProducer()
+            super().readConnectionLost()
+
+        def answer(self, data: bytes) -> None:
+            self.transport.write(PREFIX + data.replace(value, b""))
+
+    probe = await failure_of(Eating, name)
+    assert f"0x{value.hex()} comes as nothing, wherever it stands" in probe.cause
+    assert probe.facts["changed"] == {value.hex(): ""}
+
+
+@pytest.mark.parametrize("how", ["abortConnection", "loseConnection", "pauseProducing"])
+@pytest_twisted.ensureDeferred
+async def test_the_fin_is_not_accused_of_what_happens_without_it(how):
+    class Ending(Server):
+        size = 100_000
+
+        def answer(self, data: bytes) -> None:
+            if self.answered < self.size:
+                super().answer(data)
+
+        def enough(self) -> None:
+            getattr(self.transport, how)()
+
+    probe = await failure_of(Ending, "half-close")
+    assert "; without FIN as well: " in probe.finding
+    assert "FIN" not in probe.cause
