@@ -29,6 +29,7 @@ from echosvc.probe.peer import Trips
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from echosvc.relay import Relay
+from echosvc.resolving import DaemonResolver
 from tests.harness import LIMIT, no_faults, serving, within
 from tests.test_certificates import issue
 
@@ -402,7 +403,8 @@ async def test_every_address_of_a_name_is_tried():
     assert probe.facts["connect_seconds"] < 0.2
     assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
     for address, error in known.items():
-        assert bool(error) == (f"{address} does not answer ({error})" in probe.finding)
+        verb = {"ECONNREFUSED": "refuses", "": "-"}.get(error, "cannot be reached")
+        assert bool(error) == (f"{address} {verb} ({error})" in probe.finding)
 
 
 @pytest_twisted.ensureDeferred
@@ -435,15 +437,27 @@ async def test_an_address_has_no_look_up():
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_that_is_not_resolved_is_no_firewall(monkeypatch):
+    """It is asked for once, and given up once."""
     released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) or [])
+    asked = []
+
+    def silent(host: Any, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    before = reactor.installNameResolver(DaemonResolver(reactor))
     try:
         run = check("tcp:localhost:9", only=("connect",), timeout=0.3)
         probe = only(await within(Deferred.fromCoroutine(run)))
     finally:
+        reactor.installNameResolver(before)
         released.set()
     assert probe.finding == "no connection to localhost:9: the name is not resolved within 0.3 s"
     assert probe.cause == "the resolver (DNS) does not answer"
+    assert asked == ["localhost"]
+    assert 0.3 <= probe.seconds < 0.6
 
 
 @pytest_twisted.ensureDeferred
