@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import sys
@@ -87,7 +88,8 @@ def validate(settings: Settings) -> None:
 
     :raises SettingsError: there is something.
     """
-    fault = next((why for wrong, why in _rules(settings) if wrong), "")
+    rules = itertools.chain(_kinds(settings), _rules(settings))
+    fault = next((why for wrong, why in rules if wrong), "")
     if fault:
         raise SettingsError(fault)
     if settings.identity is not None:
@@ -95,6 +97,37 @@ def validate(settings: Settings) -> None:
             re.compile(settings.identity)
         except (re.error, OverflowError, RecursionError) as error:
             raise SettingsError(f"identity: {error}") from None
+
+
+def _kinds(settings: Settings) -> Iterator[tuple[object, str]]:
+    """The same, of values that are no numbers or names at all."""
+    for name in ("only", "skip", "idle"):
+        value, what = getattr(settings, name), "seconds" if name == "idle" else "probes"
+        several = isinstance(value, (tuple, list, set, frozenset))
+        yield not several, f"{name} must be a tuple of {what}, not {value!r}"
+        right = all(map(_is_number if name == "idle" else _is_text, value))
+        yield not right, f"{name} must be a tuple of {what}, not {value!r}"
+    for name in ("timeout", "find_idle"):
+        value = getattr(settings, name)
+        yield not _is_number(value), f"{name} must be a number of seconds, not {value!r}"
+    for name in ("connections", "max_size"):
+        value, what = getattr(settings, name), "bytes" if name == "max_size" else name
+        whole = _is_number(value) and isinstance(value, int)
+        yield not whole, f"{name} must be a whole number of {what}, not {value!r}"
+    for name in ("framing", "identity"):
+        value = getattr(settings, name)
+        right = _is_text(value) or (value is None and name == "identity")
+        yield not right, f"{name} must be text, not {value!r}"
+    given = settings.prefix
+    yield not (given is None or isinstance(given, Template)), "prefix must be a template"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _rules(settings: Settings) -> Iterator[tuple[object, str]]:
@@ -289,7 +322,13 @@ async def check(
     template = Template.literal(prefix) if isinstance(prefix, bytes) else None
     if isinstance(prefix, str):
         template = Template.parse(prefix)
+    elif prefix is not None and template is None:
+        raise SettingsError(f"prefix must be text or bytes, not {prefix!r}")
+    if unknown := set(settings) - set(Asked.__annotations__):
+        known = ", ".join(Asked.__annotations__)
+        raise SettingsError(f"there is no setting {min(unknown)!r}; there are {known}")
     asked = Settings(prefix=template, **settings)
+    validate(asked)
     if isinstance(endpoint, str):
         target, name = client_endpoint(reactor, endpoint), endpoint
     else:
