@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import threading
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import ProcessEndpoint, TCP4ClientEndpoint
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
-from zope.interface import directlyProvides
+from zope.interface import directlyProvides, implementer
 
 from echosvc import EchoFactory, check
 from echosvc.certificates import ClientTLS
@@ -25,6 +27,7 @@ from echosvc.endpoints import client_endpoint
 from echosvc.mischief import Mischief
 from echosvc.prefix import Template
 from echosvc.probe.check import Check
+from echosvc.probe.path import PathClient
 from echosvc.probe.peer import Trips
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
@@ -491,6 +494,65 @@ async def test_nobody_there():
     assert "ECONNREFUSED" in first.finding
     assert {probe.result for probe in others} == {"skip"}
     assert not result.ok
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("missing", "there is no socket at that path"),
+        ("left", "nobody listens at that path"),
+        ("file/s", "what should be a directory"),
+        ("packets", "a socket of another kind"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_that_is_not_there_has_causes_of_its_own(tmp_path, name, cause):
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as packets:
+        packets.bind(str(tmp_path / "packets"))
+        run = check(f"unix:{tmp_path}/{name}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert probe.result == "fail"
+    assert probe.cause.startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (errno.EINVAL, "a route of this machine drops what goes there (blackhole)"),
+        (errno.EACCES, "a route or a firewall of this machine forbids it"),
+        (errno.EPERM, "a firewall of this machine forbids it"),
+        (errno.ENETUNREACH, "no route to that network"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_the_own_machine_refuses_has_a_cause(number, cause):
+    @implementer(IStreamClientEndpoint)
+    class Failing:
+        def connect(self, factory: Any) -> Deferred[Any]:
+            return fail(getConnectError((number, "no")))
+
+    probe = only(await within(Deferred.fromCoroutine(check(Failing(), only=("connect",)))))
+    assert errno.errorcode[number] in probe.finding
+    assert probe.cause.startswith(cause)
+
+
+@pytest.mark.parametrize("where", ["connectionMade", "_started"])
+@pytest_twisted.ensureDeferred
+async def test_a_fault_of_our_own_is_no_firewall(monkeypatch, where):
+    def wrong(_: object) -> None:
+        raise ZeroDivisionError("it cannot be divided")
+
+    monkeypatch.setattr(PathClient, where, wrong)
+    async with serving(EchoFactory(log="quiet")) as (host, port):
+        run = check(f"tcp:{host}:{port}", only=("connect",), timeout=LIMIT)
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert probe.result == "fail"
+    assert probe.finding.endswith("cannot be used: it cannot be divided")
+    assert probe.cause.startswith("a fault of echosvc itself")
+    assert probe.seconds < LIMIT / 2
 
 
 @pytest_twisted.ensureDeferred
