@@ -141,9 +141,9 @@ def one_answer(how: str, first: bytes, came: bytes, seconds: float) -> tuple[str
     :param came: what came after it.
     :param seconds: how long an answer was waited for.
     """
-    end = f"nothing more within {seconds:g} s" if how == "silence" else how
-    then = f"{shown(came)}, then {end}" if came else end
-    finding = f"the first message was answered ({shown(first)}), the second not: then came {then}"
+    end = f"nothing more came within {seconds:g} s" if how == "silence" else f"came {how}"
+    then = f"came {shown(came)}, then {end}" if came else end
+    finding = f"the first message was answered ({shown(first)}), the second not: then {then}"
     if how.startswith("TLS"):
         return finding, tls_cause(how)
     if how == "silence":

@@ -347,9 +347,9 @@ class Stuck(Server):
 @pytest.mark.parametrize(
     ("protocol", "end"),
     [
-        (server("S", Stuck, enough=lambda self: self.transport.loseConnection()), "FIN"),
-        (server("S", Stuck, enough=lambda self: self.transport.abortConnection()), "RST"),
-        (server("S", Stuck, enough=lambda self: None), "nothing more within 0.5 s"),
+        (server("S", Stuck, enough=lambda self: self.transport.loseConnection()), "came FIN"),
+        (server("S", Stuck, enough=lambda self: self.transport.abortConnection()), "came RST"),
+        (server("S", Stuck, enough=lambda self: None), "nothing more came within 0.5 s"),
     ],
     ids=["FIN", "RST", "silence"],
 )
@@ -362,7 +362,7 @@ async def test_a_server_that_answers_one_message_is_said_to_do_so(protocol, end,
 
     probe = await echo_of(Once, framing=asked)
     first = "'P: ~\\n'" if asked == "line" else "'P: ~'"
-    words = f"the first message was answered ({first}), the second not: then came {end}"
+    words = f"the first message was answered ({first}), the second not: then {end}"
     assert probe.finding == words
     assert "framing" not in probe.cause
     assert "framing" not in probe.facts
