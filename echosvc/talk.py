@@ -25,7 +25,7 @@ from echosvc.framing import Utf8Decoder
 from echosvc.listeners import error_name
 from echosvc.output import OutputError, Sink
 from echosvc.prefix import Template
-from echosvc.report import escaped
+from echosvc.report import alert_advice, escaped
 from echosvc.unprefixed import InOrder, OpenAnswer, OpenTally
 
 #: Seconds; longer than any path lives.
@@ -179,7 +179,7 @@ class Talk:
             if unresolved(error):
                 why = f"Socket Error: {where}: the name was not resolved in time"
                 raise TalkError(why) from None
-            raise TalkError(f"Socket Error: connect {error_name(error)} {where}") from None
+            raise TalkError(f"Socket Error: connect {_named(error)} {where}") from None
         finally:
             if limit.active():
                 limit.cancel()
@@ -308,7 +308,14 @@ class Talk:
             )
         if isinstance(error, (TalkError, OutputError)):
             return error
-        return TalkError(f"Socket Error: {error_name(error)} {self._target.name}")
+        return TalkError(f"Socket Error: {_named(error)} {self._target.name}")
+
+
+def _named(error: BaseException) -> str:
+    """Name what went wrong, with what can be done about it where that is known."""
+    name = error_name(error)
+    advice = alert_advice(name)
+    return f"{name} ({advice})" if advice else name
 
 
 def _usual() -> Template:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -15,10 +16,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
-from echosvc import cli
+from echosvc import check as check_path
+from echosvc import check_async, cli
 from echosvc.listeners import PORT
 from echosvc.mischief import Mischief
 from echosvc.probe import command
@@ -88,6 +92,36 @@ def test_every_option_is_understood() -> None:
 def test_what_makes_no_sense_together_is_said(words: str, why: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(why)):
         parsed(*words.split())
+
+
+WRONG: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"only": "echo"}, "only must be a tuple of probes, not 'echo'"),
+    ({"only": None}, "only must be a tuple of probes, not None"),
+    ({"skip": (1,)}, "skip must be a tuple of probes, not (1,)"),
+    ({"idle": 1}, "idle must be a tuple of seconds, not 1"),
+    ({"idle": ("1",)}, "idle must be a tuple of seconds, not ('1',)"),
+    ({"timeout": "x"}, "timeout must be a number of seconds, not 'x'"),
+    ({"timeout": None}, "timeout must be a number of seconds, not None"),
+    ({"timeout": True}, "timeout must be a number of seconds, not True"),
+    ({"find_idle": "1"}, "find_idle must be a number of seconds, not '1'"),
+    ({"max_size": "1M"}, "max_size must be a whole number of bytes, not '1M'"),
+    ({"max_size": 1e6}, "max_size must be a whole number of bytes, not 1000000.0"),
+    ({"connections": "3"}, "connections must be a whole number of connections, not '3'"),
+    ({"framing": 1}, "framing must be text, not 1"),
+    ({"identity": b"x"}, "identity must be text, not b'x'"),
+    ({"prefix": 1}, "prefix must be text or bytes, not 1"),
+    ({"unknown": 1}, "there is no setting 'unknown'; there are framing, only,"),
+)
+
+
+@pytest.mark.parametrize(("wrong", "why"), WRONG, ids=str)
+def test_what_a_program_gives_wrong_is_said_in_words(wrong: dict[str, Any], why: str) -> None:
+    """By both forms, before anything is connected to."""
+    coroutine = check_path("tcp:127.0.0.1:9", reactor=Clock(), **wrong)
+    with pytest.raises(SettingsError, match=re.escape(why)):
+        coroutine.send(None)
+    with pytest.raises(SettingsError, match=re.escape(why)):
+        asyncio.run(check_async("tcp:127.0.0.1:9", **wrong))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.prefix import Template
 from echosvc.probe.findings import Failed, amount, duration
-from echosvc.probe.learning import LONGEST, learned, no_answer, recognized, without_header
+from echosvc.probe.learning import (
+    LONGEST,
+    learned,
+    no_answer,
+    one_answer,
+    recognized,
+    without_header,
+)
 from echosvc.probe.settings import Settings
 from tests.harness import steps
 
@@ -115,3 +122,19 @@ class WordsTests(SynchronousTestCase):
     def test_durations(self) -> None:
         times = (0.00005, 0.0123, 1.234, 99.9, 350.4)
         self.assertEqual("|".join(map(duration, times)), "50 µs|12.3 ms|1.23 s|99.9 s|350 s")
+
+
+class SecureTests(SynchronousTestCase):
+    def test_where_tls_is_spoken_it_is_not_expected(self) -> None:
+        for how in ("FIN", "RST", "silence"):
+            cause = no_answer(how, b"", b"~", PLAIN, False, True)[1]
+            self.assertNotIn("TLS", cause)
+            self.assertIn("TLS is expected", no_answer(how, b"", b"~", PLAIN, False)[1])
+
+    def test_an_alert_that_comes_after_the_handshake_is_the_cause(self) -> None:
+        for before in (False, True):
+            how = "TLS: tlsv13 alert certificate required"
+            finding, cause = no_answer(how, b"", b"~", PLAIN, before, True)
+            self.assertIn(how, finding)
+            self.assertIn("(--cert, --key)", cause)
+            self.assertIn("(--cert, --key)", one_answer(how, b"~", b"", 1.0)[1])

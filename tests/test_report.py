@@ -19,6 +19,7 @@ from echosvc.report import (
     SHOWN,
     Outcome,
     Report,
+    alert_advice,
     escaped,
     format_address,
     format_listener,
@@ -33,6 +34,23 @@ def v4(host: str, port: int) -> IPv4Address:
 
 def v6(host: str, port: int) -> IPv6Address:
     return IPv6Address("TCP", host, port)
+
+
+class AlertTests(SynchronousTestCase):
+    def test_what_the_server_says_of_the_clients_certificate_is_advised(self) -> None:
+        for words in (
+            "tlsv13 alert certificate required",
+            "tlsv1 alert unknown ca",
+            "tlsv1 alert access denied",
+            "sslv3 alert bad certificate",
+            "sslv3 alert handshake failure",
+            "sslv3 alert certificate expired; and more",
+        ):
+            self.assertIn("(--cert, --key)", alert_advice(f"TLS: {words}"), words)
+
+    def test_what_the_client_itself_says_is_no_alert(self) -> None:
+        for words in ("certificate expired", "certificate verify failed", "tlsv1 alert odd"):
+            self.assertEqual(alert_advice(f"TLS: {words}"), "")
 
 
 class EscapedTests(SynchronousTestCase):

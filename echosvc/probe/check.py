@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import sys
@@ -25,7 +26,8 @@ from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
-from echosvc.report import TLSError
+from echosvc.probe.translation import blamed
+from echosvc.report import TLSError, alert_advice
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -86,7 +88,8 @@ def validate(settings: Settings) -> None:
 
     :raises SettingsError: there is something.
     """
-    fault = next((why for wrong, why in _rules(settings) if wrong), "")
+    rules = itertools.chain(_kinds(settings), _rules(settings))
+    fault = next((why for wrong, why in rules if wrong), "")
     if fault:
         raise SettingsError(fault)
     if settings.identity is not None:
@@ -97,6 +100,37 @@ def validate(settings: Settings) -> None:
             where = "" if at is None else f" (at character {at + 1})"
             why = f"is no regular expression{where}"
             raise SettingsError(f"identity: {settings.identity!r} {why}") from None
+
+
+def _kinds(settings: Settings) -> Iterator[tuple[object, str]]:
+    """The same, of values that are no numbers or names at all."""
+    for name in ("only", "skip", "idle"):
+        value, what = getattr(settings, name), "seconds" if name == "idle" else "probes"
+        several = isinstance(value, (tuple, list, set, frozenset))
+        yield not several, f"{name} must be a tuple of {what}, not {value!r}"
+        right = all(map(_is_number if name == "idle" else _is_text, value))
+        yield not right, f"{name} must be a tuple of {what}, not {value!r}"
+    for name in ("timeout", "find_idle"):
+        value = getattr(settings, name)
+        yield not _is_number(value), f"{name} must be a number of seconds, not {value!r}"
+    for name in ("connections", "max_size"):
+        value, what = getattr(settings, name), "bytes" if name == "max_size" else name
+        whole = _is_number(value) and isinstance(value, int)
+        yield not whole, f"{name} must be a whole number of {what}, not {value!r}"
+    for name in ("framing", "identity"):
+        value = getattr(settings, name)
+        right = _is_text(value) or (value is None and name == "identity")
+        yield not right, f"{name} must be text, not {value!r}"
+    given = settings.prefix
+    yield not (given is None or isinstance(given, Template)), "prefix must be a template"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _rules(settings: Settings) -> Iterator[tuple[object, str]]:
@@ -193,7 +227,8 @@ class Check:
         asking.addTimeout(limit, self._path.reactor)
         try:
             finding: Finding = await asking
-        except Failed as failed:
+        except Failed as found:
+            failed = await self._blamed(found)
             facts = {**_facts(failed), **failed.facts}
             return ProbeResult(probe.name, "fail", failed.finding, 0.0, failed.cause, facts)
         except Skipped as skipped:
@@ -203,12 +238,24 @@ class Check:
         except CancelledError:
             raise
         except BROKEN as error:  # wherever a probe did not ask for its end
-            words = f"the connection broke: {error_name(error)}"
-            return ProbeResult(probe.name, "fail", words, 0.0, "the peer, or something between")
+            name = error_name(error)
+            why = alert_advice(name) or "the peer, or something between"
+            return ProbeResult(probe.name, "fail", f"the connection broke: {name}", 0.0, why)
         except NotImplementedError:
             return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
+
+    async def _blamed(self, failed: Failed) -> Failed:
+        """Look for a value that the path does not carry, but not for ever."""
+        path = self._path
+        path.close()
+        asking = Deferred.fromCoroutine(blamed(path, failed))
+        asking.addTimeout(path.settings.timeout + 2.0, path.reactor)  # it waits for quiet
+        try:
+            return await asking
+        except (defer.TimeoutError, *BROKEN):
+            return failed
 
     def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.came_back()
@@ -278,7 +325,13 @@ async def check(
     template = Template.literal(prefix) if isinstance(prefix, bytes) else None
     if isinstance(prefix, str):
         template = Template.parse(prefix)
+    elif prefix is not None and template is None:
+        raise SettingsError(f"prefix must be text or bytes, not {prefix!r}")
+    if unknown := set(settings) - set(Asked.__annotations__):
+        known = ", ".join(Asked.__annotations__)
+        raise SettingsError(f"there is no setting {min(unknown)!r}; there are {known}")
     asked = Settings(prefix=template, **settings)
+    validate(asked)
     if isinstance(endpoint, str):
         target, name = client_endpoint(reactor, endpoint), endpoint
     else:

@@ -7,11 +7,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from echosvc.probe.diagnosis import Kind
-from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
+from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration, tls_cause
 from echosvc.probe.line import FRAME, PIECE, Ended, Line
 from echosvc.probe.path import Path
 from echosvc.probe.payload import Payload
 from echosvc.probe.settings import MIB
+from echosvc.probe.verify import Verifier
 
 #: What is sent right before the FIN, bytes: less than a segment, several, more than a buffer.
 #: Of the last one nothing is read before the FIN is out: what a path then holds it may drop.
@@ -23,6 +24,8 @@ QUIET = 1.0
 #: A path that still takes something after this time is too slow for its buffers to be filled,
 #: seconds.
 PRESSED = 60.0
+#: Of the message that shows that a connection lives, bytes.
+_SMALL = 100
 
 
 async def half_close(path: Path) -> Finding:
@@ -32,20 +35,16 @@ async def half_close(path: Path) -> Finding:
         line = await path.open()
         if not line.client.half_closes:
             raise Skipped("this transport cannot end one direction alone")
-        await _finish(path, line, size)
+        try:
+            await _finish(path, line, size)
+        except Failed as failed:
+            raise await _compared(path, failed, size) from None
     sizes = ", ".join(map(amount, wanted))
     return Finding(f"after data and FIN ({sizes}) all replies come, then FIN")
 
 
 async def _finish(path: Path, line: Line, size: int) -> None:
-    payload = path.payload(size, line)
-    verifier = line.verifier(payload)
-    if size <= PIECE:  # the FIN comes with the data: nobody can have answered before
-        line.client.cork()
-    sending = line.send(payload, finish=True)
-    sending.addErrback(lambda _: None)
-    if size > PIECE:  # the answers are on their way when the FIN comes by
-        await _unread(path, line, sending)
+    verifier = await _sent(path, line, size, finish=True)
     try:
         await line.verify(verifier)
     except Failed as failed:
@@ -69,9 +68,35 @@ async def _finish(path: Path, line: Line, size: int) -> None:
             f"after {amount(size)} and FIN all replies came, but then {how} in place of FIN",
             "something between ends by reset, which may destroy what is on its way"
             if how == "RST"
-            else "what TLS protects was changed, lost or cut on the way",
+            else tls_cause(how),
             facts={"how": how},
         )
+
+
+async def _sent(path: Path, line: Line, size: int, finish: bool) -> Verifier:
+    """Send so much; give what verifies the answers, of which few were read meanwhile."""
+    payload = path.payload(size, line)
+    verifier = line.verifier(payload)
+    if finish and size <= PIECE:  # the FIN comes with the data: nobody can have answered before
+        line.client.cork()
+    sending = line.send(payload, finish=finish)
+    sending.addErrback(lambda _: None)
+    if size > PIECE:  # the answers are on their way when the FIN comes by
+        await _unread(path, line, sending)
+    return verifier
+
+
+async def _compared(path: Path, failed: Failed, size: int) -> Failed:
+    """Do the same without FIN; the FIN is to blame only where all is well then."""
+    path.close()
+    try:
+        line = await path.open()
+        await line.verify(await _sent(path, line, size, finish=False))
+        await line.exchange(path.payload(_SMALL, line))
+    except Failed as other:
+        finding = f"{failed.finding}; without FIN as well: {other.finding}"
+        return Failed(finding, other.cause, other.fault or failed.fault, failed.facts)
+    return failed
 
 
 async def _unread(path: Path, line: Line, sending: Deferred[None]) -> None:
@@ -92,8 +117,10 @@ def _explained(failed: Failed, size: int, came: int) -> Failed:
         why = "something between closed both directions at the FIN"
     elif failed.finding.endswith("RST"):
         why = "something between reset the connection at the FIN"
-    else:
+    elif failed.finding.endswith("nothing more came"):
         why = "something between stopped passing bytes on at the FIN"
+    else:
+        why = failed.cause
     return Failed(f"{text}, {failed.finding.rpartition(': ')[2]}", why, failed.fault)
 
 

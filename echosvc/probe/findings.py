@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echosvc.probe.diagnosis import Fault, Kind
-from echosvc.report import escaped
+from echosvc.report import alert_advice, escaped
 
 
 class Failed(Exception):
@@ -126,7 +126,7 @@ def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> st
     if fault.kind is Kind.INSERTED and _alike(seen[: fault.length], prefix):
         return "the prefix itself was damaged, or it changes: then give it with --prefix"
     if how.startswith("TLS"):
-        return "what TLS protects was changed, lost or cut on the way"
+        return tls_cause(how)
     if fault.kind is Kind.CUT and how == "silence":
         return "something between stopped passing bytes on, or waits for more"
     if fault.kind is Kind.CUT:
@@ -134,7 +134,15 @@ def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> st
             _limit(*totals, fault.offset)
             or "something between, or the server, ended the connection"
         )
-    return _CAUSES.get(fault.kind, "")
+    return CAUSES.get(fault.kind, "")
+
+
+def tls_cause(words: str) -> str:
+    """Say why TLS ended a connection after its handshake.
+
+    :param words: TLS's.
+    """
+    return alert_advice(words) or "what TLS protects was changed, lost or cut on the way"
 
 
 def _rewritten(due: bytes, seen: bytes) -> str:
@@ -165,7 +173,8 @@ def _alike(data: bytes, prefix: bytes) -> bool:
     return sum(a == b for a, b in zip(data, prefix, strict=False)) * 2 >= len(prefix)
 
 
-_CAUSES = {
+#: What does such a thing, where nothing better is known.
+CAUSES = {
     Kind.LOST: "something between drops bytes where it is full or fails over",
     Kind.REPEATED: "something between sends again what had been sent",
     Kind.REORDERED: "something between writes one connection from two places",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echosvc.prefix import Template
-from echosvc.probe.findings import Failed, shown
+from echosvc.probe.findings import Failed, shown, tls_cause
 from echosvc.probe.marks import bound, bound_at_end
 from echosvc.probe.settings import Settings
 
@@ -114,37 +114,69 @@ def recognized(
 
 
 def no_answer(
-    how: str, came: bytes, token: bytes, settings: Settings, before: bool
+    how: str, came: bytes, token: bytes, settings: Settings, before: bool, secure: bool = False
 ) -> tuple[str, str]:
     """Say that a token did not come back, and the likeliest cause.
 
     :param before: on another connection one did.
+    :param secure: TLS is spoken already.
     """
     what = f"what came is {shown(came)}" if came else "nothing came back"
     if how == "silence":
         why = f"no answer to {shown(token)} within {settings.timeout:g} s: {what}"
     else:
         why = f"the connection ended by {how} before an answer to {shown(token)}: {what}"
+    if how.startswith("TLS"):
+        return why, tls_cause(how)
     if before and not came:
         return why, "a limit of connections, or one of several servers is dead"
-    return why, _cause(how, came)
+    return why, _cause(how, came, secure)
 
 
-#: How those begin who are no echo servers.
+def one_answer(how: str, first: bytes, came: bytes, seconds: float) -> tuple[str, str]:
+    """Say that the first message on a connection was answered and the second not, and why.
+
+    :param how: the connection's end.
+    :param first: the answer to the first one.
+    :param came: what came after it.
+    :param seconds: how long an answer was waited for.
+    """
+    end = f"nothing more came within {seconds:g} s" if how == "silence" else f"came {how}"
+    then = f"came {shown(came)}, then {end}" if came else end
+    finding = f"the first message was answered ({shown(first)}), the second not: then {then}"
+    if how.startswith("TLS"):
+        return finding, tls_cause(how)
+    if how == "silence":
+        return finding, "the server answers one message of each connection; or it got stuck"
+    return finding, "the server, or something between, ends each connection after one message"
+
+
+_HTTP = "something between speaks HTTP, or this is no echo server"
+#: How those begin who are no echo servers, in small letters.
 _STRANGERS = (
-    (b"HTTP/", "something between speaks HTTP, or this is no echo server"),
-    (b"SSH-", "an SSH server answers there"),
+    (b"http/", _HTTP),
+    (b"<!doctype html", _HTTP),  # HTTP/0.9 has no status line
+    (b"<html", _HTTP),
+    (b"ssh-", "an SSH server answers there"),
     (b"220", "a server of mail or files (SMTP, FTP) answers there"),
     (b"\x15\x03", "TLS is expected there: an alert of TLS came"),
 )
 
 
-def _cause(how: str, came: bytes) -> str:
-    for begins, words in _STRANGERS:
-        if came.startswith(begins):
-            return words
+def stranger(came: bytes) -> str:
+    """Say who answers instead of an echo server; ``""``: nobody that is known."""
+    begin = came[:32].lower()
+    return next((words for begins, words in _STRANGERS if begin.startswith(begins)), "")
+
+
+def _cause(how: str, came: bytes, secure: bool) -> str:
     if came:
-        return "another framing (--framing), or no echo server"
+        return stranger(came) or "another framing (--framing), or no echo server"
     if how == "silence":
-        return "the far end does not answer; or another framing (--framing); or TLS is expected"
-    return "something between has nobody to pass it to; or the server refuses; or TLS is expected"
+        why = "the far end does not answer; or another framing (--framing)"
+        return why if secure else f"{why}; or TLS is expected"
+    why = "something between has nobody to pass it to; or the server refuses"
+    or_tls = (
+        "or it wants a client's certificate (--cert, --key)" if secure else "or TLS is expected"
+    )
+    return f"{why}; {or_tls}"

@@ -18,6 +18,7 @@ from echosvc.probe.learning import (
     TOKEN,
     learned,
     no_answer,
+    one_answer,
     recognized,
     unframed,
     without_header,
@@ -55,13 +56,14 @@ class Ended(Exception):
 class Unanswered(Failed):
     """A message was not answered.
 
+    :ivar how: the connection's end, as in :class:`Ended`.
     :ivar came: what came instead.
     :ivar trip: seconds of a round trip to where the connection was made, at least.
     """
 
-    def __init__(self, finding: str, cause: str, came: bytes, trip: float) -> None:
+    def __init__(self, finding: str, cause: str, how: str, came: bytes, trip: float) -> None:
         super().__init__(finding, cause)
-        self.came, self.trip = came, trip
+        self.how, self.came, self.trip = how, came, trip
 
 
 class Line:
@@ -189,9 +191,11 @@ class Line:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
             known = self._path.template is not None
-            words = no_answer(end.how, came, token, self._path.settings, known)
+            words = no_answer(
+                end.how, came, token, self._path.settings, known, self._path.encrypted
+            )
             made = self.client.handshake
-            raise Unanswered(*words, came, made.seconds if made else 0.0) from None
+            raise Unanswered(*words, end.how, came, made.seconds if made else 0.0) from None
         self.trip = monotonic() - began
         self._settled = True
         return came[: -len(token)]
@@ -204,9 +208,23 @@ class Line:
         before = await self.ask()
         path = self._path
         if path.template is None:
-            path.template, path.greeting = self._learned(before, await self.ask())
+            path.template, path.greeting = self._learned(before, await self._second(before))
         self.template, self.prefix = recognized(path.settings, path.template, path.greeting, before)
         self.use(frozenset())
+
+    async def _second(self, before: bytes) -> bytes:
+        """Send another token; give what comes before it.
+
+        :param before: what came before the first one.
+        :raises Failed: it does not come back. No framing is to blame: the first one did.
+        """
+        try:
+            return await self.ask()
+        except Unanswered as failed:
+            settings = self._path.settings
+            whole = TOKEN + b"\n" * (settings.framing == "line")
+            words = one_answer(failed.how, before + whole, failed.came, settings.timeout)
+            raise Failed(*words) from None
 
     def _learned(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
         """Give prefix and greeting; ``first`` and ``second``: what came before two tokens."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.endpoints import Target
@@ -24,7 +25,8 @@ from echosvc.probe.payload import Payload
 from echosvc.probe.progress import Progress
 from echosvc.probe.settings import Settings
 from echosvc.probe.verify import Verifier
-from echosvc.report import VerificationError
+from echosvc.proxying import ProxyingEndpoint
+from echosvc.report import VerificationError, alert_advice, escaped
 from echosvc.secure import TLSConnector
 
 _Result = TypeVar("_Result")
@@ -46,12 +48,21 @@ class PathClient(EchoClient):
     :ivar made: when its transport was connected, by ``time.perf_counter``; TLS comes after that.
     :ivar handshake: TCP's, where the kernel tells of it.
     :ivar had_socket: whether there is a socket below it, TCP or UNIX.
+    :ivar fault: what went wrong on our side when it was made.
     """
 
     factory: _Clients
     made = 0.0
     handshake: Handshake | None = None
     had_socket = False
+    fault: Exception | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """Keep what goes wrong in here: an endpoint would wait for ever for this protocol."""
+        try:
+            super().makeConnection(transport)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            self.fault = error
 
     def connectionMade(self) -> None:
         """Ask the kernel before anything is sent."""
@@ -133,14 +144,25 @@ class Path:
     async def _connected(self, nagle: bool) -> PathClient:
         while True:
             try:
-                return await self._attempt(nagle)
-            except CancelledError:
+                return self._sound(await self._attempt(nagle))
+            except (CancelledError, Failed):
                 raise
             except Exception as error:
                 late = error_name(error) == _LATE
                 if late and self.progress.silent_for < self.settings.timeout:
                     continue  # its SYN stands in a queue, behind what comes on the others
                 raise Failed(*self._unreachable(error)) from None
+
+    def _sound(self, client: PathClient) -> PathClient:
+        if client.fault is None:
+            return client
+        with suppress(Exception):  # it may be half made
+            client.transport.abortConnection()
+        raise Failed(
+            f"a connection to {self.target.name} was made, but cannot be used:"
+            f" {escaped(error_name(client.fault))[1:-1]}",
+            "a fault of echosvc itself, or of a module that changes it",
+        )
 
     def _attempt(self, nagle: bool) -> Deferred[PathClient]:
         factory = _Clients(
@@ -252,9 +274,17 @@ class Path:
         name = error_name(error)
         if name.startswith("TLS"):
             why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
-            return f"no connection to {where}: {name}", why
-        why = self._silent() if name == "ETIMEDOUT" else _REASONS.get(name, "")
+            return f"no connection to {where}: {name}", alert_advice(name) or why
+        reasons = _OF_PATHS if self._is_unix() else _REASONS
+        why = self._silent() if name == "ETIMEDOUT" else reasons.get(name, "")
         return f"no connection to {where}: {name}", why
+
+    def _is_unix(self) -> bool:
+        """Whether it is a UNIX socket, below whatever else."""
+        endpoint: Any = self.target.endpoint
+        while isinstance(endpoint, (TLSConnector, ProxyingEndpoint)):
+            endpoint = endpoint._endpoint
+        return isinstance(endpoint, UNIXClientEndpoint)
 
     def _silent(self) -> str:
         """Why no connection comes about."""
@@ -269,6 +299,23 @@ _REASONS = {
     "EHOSTUNREACH": "no route, or a firewall refuses",
     "ENETUNREACH": "no route to that network",
     "ENOTFOUND": "no such name",
+    # What routes of the kinds blackhole and prohibit answer (ip-route(8)).
+    "EINVAL": "a route of this machine drops what goes there (blackhole), or no address of a host",
+    "EACCES": "a route or a firewall of this machine forbids it, or no address of a host",
+    "EPERM": "a firewall of this machine forbids it",
+    "EADDRNOTAVAIL": "the own address is not this machine's, or no port is free",
+    "EAFNOSUPPORT": "this machine has no such addresses",
+}
+#: The same of UNIX sockets.
+_OF_PATHS = {
+    "ENOENT": "there is no socket at that path: the server does not run, or has another one",
+    "ECONNREFUSED": "nobody listens at that path: the server has ended, or it is no socket",
+    "EACCES": "the permissions of the socket or of a directory above it do not let this user in",
+    "EPERM": "the permissions of the socket or of a directory above it do not let this user in",
+    "ENOTDIR": "what should be a directory of that path is none",
+    "ELOOP": "the links of that path lead in a circle",
+    "EAGAIN": "the server's queue of connections is full",
+    "EPROTOTYPE": "a socket of another kind is at that path",
 }
 
 

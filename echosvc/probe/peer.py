@@ -33,41 +33,32 @@ TRIPS = 200
 PING = 64
 #: Words; one of digits alone counts something, while ``web1`` is a name.
 _WORDS = re.compile(r"[\w.-]+")
+#: What an address does that fails so.
+_VERBS = {"ETIMEDOUT": "does not answer", "ECONNREFUSED": "refuses", "ECONNRESET": "resets"}
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 async def connect(path: Path) -> Finding:
     """A connection can be made; to which addresses, and in what time."""
     names = await _names(path)
-    path.lookup = names.seconds or 0.0 if names is not None else path.settings.timeout
+    path.lookup = names.seconds or 0.0
     began = perf_counter()
-    try:
-        client = (await path.connect()).client
-    except Failed:
-        if names is not None:
-            raise
-        seconds = f"{path.settings.timeout:g} s"
-        raise Failed(
-            f"no connection to {path.target.name}: the name is not resolved within {seconds}",
-            "the resolver (DNS) does not answer",
-        ) from None
+    client = (await path.connect()).client
     ready = perf_counter()
     path.encrypted = hasattr(client.transport, "tls_version")
-    tried = await _addresses(path, names or Names())
+    tried = await _addresses(path, names)
     took = await _took(path, client, client.made - began)
     words, facts = _described(took), {"connect_seconds": round(took.seconds, 6)}
     if took.again:
         facts["syn_retransmits"] = took.again
-    if names is not None and names.seconds is not None:
+    if names.seconds is not None:
         words.append(f"name resolved in {duration(names.seconds)}")
         facts["lookup_seconds"] = round(names.seconds, 6)
     if path.encrypted:
         words.append(f"TLS handshake in {duration(ready - client.made)}")
         facts["tls_seconds"] = round(ready - client.made, 6)
     text = f"{_where(client)} in {', '.join(words)}"
-    failed = [
-        f"{each['address']} does not answer ({each['error']})" for each in tried if each["error"]
-    ]
+    failed = [_unanswering(each["address"], each["error"]) for each in tried if each["error"]]
     if failed:
         text += f"; but {', '.join(failed)}"
     return Finding(
@@ -75,18 +66,31 @@ async def connect(path: Path) -> Finding:
     )
 
 
+def _unanswering(address: str, error: str) -> str:
+    """Say what became of an address. A refusal is an answer, too, and no route leads nowhere."""
+    verb = _VERBS.get(error, "cannot be reached")
+    return f"{address} {verb} ({error})"
+
+
 def _where(client: PathClient) -> str:
     """Where the connection goes to; a process, for one, has no address."""
     return "connected" if client.remote_address is None else f"to {client.remote}"
 
 
-async def _names(path: Path) -> Names | None:
-    """Look the name up, by itself; ``None``: it takes too long."""
+async def _names(path: Path) -> Names:
+    """Look the name up, by itself.
+
+    :raises Failed: it takes too long. To connect would be to ask the same once more.
+    """
     looking = in_thread(path.reactor, partial(looked_up, path.target.name))
     try:
         return await looking.addTimeout(path.settings.timeout, path.reactor)
     except defer.TimeoutError:
-        return None
+        seconds = f"{path.settings.timeout:g} s"
+        raise Failed(
+            f"no connection to {path.target.name}: the name is not resolved within {seconds}",
+            "the resolver (DNS) does not answer",
+        ) from None
 
 
 async def _took(path: Path, client: PathClient, waited: float) -> Attempt:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from echosvc.probe.findings import Failed
-from echosvc.probe.line import Ended
+from echosvc.probe.diagnosis import Fault, Kind
+from echosvc.probe.findings import CAUSES, Failed
+from echosvc.probe.line import Ended, Line
 from echosvc.probe.path import Path
 
 #: Around each value, so that what becomes of it can be told from its neighbours.
@@ -20,12 +21,40 @@ _NAMED = 3
 
 async def translated(path: Path, failed: Failed) -> Failed:
     """Say what is done to which values; where that cannot be told, give what failed before."""
+    changed = await _changes(path)
+    return _described(changed, failed) if changed else failed
+
+
+async def blamed(path: Path, failed: Failed) -> Failed:
+    """Give a failure with another cause where the path never carries the byte that is wrong.
+
+    Streams that hold such a byte cannot come back, whatever else a path does to them.
+    """
+    fault = failed.fault
+    if fault is None or not _may_be_a_value(failed, fault):
+        return failed
+    changed = await _changes(path)
+    if changed and fault.expected[0] in changed:
+        failed.cause = f"{_named(changed)}, wherever it stands: {_cause(changed)}"
+        failed.facts["changed"] = _facts(changed)
+    return failed
+
+
+def _may_be_a_value(failed: Failed, fault: Fault) -> bool:
+    """Whether nothing better is known, and what is missing may be so for its value."""
+    if fault.kind is Kind.CUT:
+        return 0 < fault.length <= len(fault.expected) and len(set(fault.expected)) == 1
+    return bool(fault.expected) and failed.cause in CAUSES.values()
+
+
+async def _changes(path: Path) -> dict[int, bytes]:
+    """Ask what each value comes back as; give those that change, none where it cannot be told."""
+    if path.settings.framing == "length":
+        return {}
     try:
         line = await path.open()
     except Failed:
-        return failed
-    if path.settings.framing == "length":
-        return failed
+        return {}
     wanted = [value for value in range(256) if value not in line.mark.first + b"\n"]
     wanted += [10]  # it may end a message
     line.write(b"".join(_LEFT + bytes((value,)) + _RIGHT for value in wanted)).addErrback(
@@ -35,28 +64,41 @@ async def translated(path: Path, failed: Failed) -> Failed:
     try:
         while len(came) < 1 << 16:
             came += await line.receive(max(_QUIET, 3 * line.trip))
+            if came.endswith(_RIGHT) and len(_found(line, came)) == len(wanted):
+                break
     except Ended:
         pass
-    results = _FOUND.findall(line.mark.strip(bytes(came)))
+    results = _found(line, came)
     if len(results) != len(wanted):
-        return failed
-    changed = {
+        return {}
+    return {
         value: result
         for value, result in zip(wanted, results, strict=True)
         if result != bytes((value,))
     }
-    return _described(changed, failed) if changed else failed
+
+
+def _found(line: Line, came: bytearray) -> list[bytes]:
+    return _FOUND.findall(line.mark.strip(bytes(came)))
 
 
 def _described(changed: dict[int, bytes], failed: Failed) -> Failed:
+    count = f"{len(changed)} of 256 values do not come back as they went"
+    finding, facts = f"{count}: {_named(changed)}", {"changed": _facts(changed)}
+    return Failed(finding, _cause(changed), failed.fault, facts)
+
+
+def _facts(changed: dict[int, bytes]) -> dict[str, str]:
+    return {f"{value:02x}": came.hex() for value, came in changed.items()}
+
+
+def _named(changed: dict[int, bytes]) -> str:
     named = [
         f"0x{value:02x} comes as {came.hex(' ') or 'nothing'}"
         for value, came in list(changed.items())[:_NAMED]
     ]
     more = f", and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    count = f"{len(changed)} of 256 values do not come back as they went"
-    facts = {"changed": {f"{value:02x}": came.hex() for value, came in changed.items()}}
-    return Failed(f"{count}: {', '.join(named)}{more}", _cause(changed), failed.fault, facts)
+    return f"{', '.join(named)}{more}"
 
 
 def _cause(changed: dict[int, bytes]) -> str:

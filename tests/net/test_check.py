@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import threading
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import ProcessEndpoint, TCP4ClientEndpoint
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
-from zope.interface import directlyProvides
+from zope.interface import directlyProvides, implementer
 
 from echosvc import EchoFactory, check
 from echosvc.certificates import ClientTLS
@@ -25,10 +27,12 @@ from echosvc.endpoints import client_endpoint
 from echosvc.mischief import Mischief
 from echosvc.prefix import Template
 from echosvc.probe.check import Check
+from echosvc.probe.path import PathClient
 from echosvc.probe.peer import Trips
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from echosvc.relay import Relay
+from echosvc.resolving import DaemonResolver
 from tests.harness import LIMIT, no_faults, serving, within
 from tests.test_certificates import issue
 
@@ -402,7 +406,8 @@ async def test_every_address_of_a_name_is_tried():
     assert probe.facts["connect_seconds"] < 0.2
     assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
     for address, error in known.items():
-        assert bool(error) == (f"{address} does not answer ({error})" in probe.finding)
+        verb = {"ECONNREFUSED": "refuses", "": "-"}.get(error, "cannot be reached")
+        assert bool(error) == (f"{address} {verb} ({error})" in probe.finding)
 
 
 @pytest_twisted.ensureDeferred
@@ -435,15 +440,27 @@ async def test_an_address_has_no_look_up():
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_that_is_not_resolved_is_no_firewall(monkeypatch):
+    """It is asked for once, and given up once."""
     released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) or [])
+    asked = []
+
+    def silent(host: Any, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    before = reactor.installNameResolver(DaemonResolver(reactor))
     try:
         run = check("tcp:localhost:9", only=("connect",), timeout=0.3)
         probe = only(await within(Deferred.fromCoroutine(run)))
     finally:
+        reactor.installNameResolver(before)
         released.set()
     assert probe.finding == "no connection to localhost:9: the name is not resolved within 0.3 s"
     assert probe.cause == "the resolver (DNS) does not answer"
+    assert asked == ["localhost"]
+    assert 0.3 <= probe.seconds < 0.6
 
 
 @pytest_twisted.ensureDeferred
@@ -477,6 +494,65 @@ async def test_nobody_there():
     assert "ECONNREFUSED" in first.finding
     assert {probe.result for probe in others} == {"skip"}
     assert not result.ok
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("missing", "there is no socket at that path"),
+        ("left", "nobody listens at that path"),
+        ("file/s", "what should be a directory"),
+        ("packets", "a socket of another kind"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_that_is_not_there_has_causes_of_its_own(tmp_path, name, cause):
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as packets:
+        packets.bind(str(tmp_path / "packets"))
+        run = check(f"unix:{tmp_path}/{name}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert probe.result == "fail"
+    assert probe.cause.startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (errno.EINVAL, "a route of this machine drops what goes there (blackhole)"),
+        (errno.EACCES, "a route or a firewall of this machine forbids it"),
+        (errno.EPERM, "a firewall of this machine forbids it"),
+        (errno.ENETUNREACH, "no route to that network"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_the_own_machine_refuses_has_a_cause(number, cause):
+    @implementer(IStreamClientEndpoint)
+    class Failing:
+        def connect(self, factory: Any) -> Deferred[Any]:
+            return fail(getConnectError((number, "no")))
+
+    probe = only(await within(Deferred.fromCoroutine(check(Failing(), only=("connect",)))))
+    assert errno.errorcode[number] in probe.finding
+    assert probe.cause.startswith(cause)
+
+
+@pytest.mark.parametrize("where", ["connectionMade", "_started"])
+@pytest_twisted.ensureDeferred
+async def test_a_fault_of_our_own_is_no_firewall(monkeypatch, where):
+    def wrong(_: object) -> None:
+        raise ZeroDivisionError("it cannot be divided")
+
+    monkeypatch.setattr(PathClient, where, wrong)
+    async with serving(EchoFactory(log="quiet")) as (host, port):
+        run = check(f"tcp:{host}:{port}", only=("connect",), timeout=LIMIT)
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert probe.result == "fail"
+    assert probe.finding.endswith("cannot be used: it cannot be divided")
+    assert probe.cause.startswith("a fault of echosvc itself")
+    assert probe.seconds < LIMIT / 2
 
 
 @pytest_twisted.ensureDeferred
@@ -729,6 +805,13 @@ async def test_what_becomes_of_which_byte_is_told(change, finding, cause):
     probe = first_failure(await against(heard=heard, only=("bytes",)))
     assert finding in probe.finding
     assert cause in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_piece_that_is_lost_is_not_its_values_fault():
+    probe = await failure(Mischief(drop=(40_000, 1)), "order")
+    assert probe.cause == "something between drops bytes where it is full or fails over"
+    assert "changed" not in probe.facts
 
 
 @pytest_twisted.ensureDeferred

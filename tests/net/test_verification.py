@@ -342,3 +342,42 @@ def test_an_address_is_verified_as_one(tmp_path: Path, roots: Path) -> None:
         assert done.returncode == status
         assert done.stdout == (b"" if status else b"Sending: hi\n")
         assert (ANOTHER in done.stderr.decode()) == bool(status)
+
+
+# -- what the server thinks of the client ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demanding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that wants a certificate that its own authority has signed."""
+    folder = tmp_path_factory.mktemp("demanding")
+    (folder / "server.pem").write_bytes(of_root("localhost").pem)
+    (folder / "ca.pem").write_bytes(issue(subject="clients", authority=True).certificate_pem)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={folder}/server.pem"
+    with running("--listen", listen, "--tls-client-ca", str(folder / "ca.pem")) as it:
+        yield it
+
+
+@pytest.mark.parametrize(
+    ("own", "alert", "advice"),
+    [
+        (False, "alert certificate required", "the server wants a client's certificate (--cert"),
+        (True, "alert unknown ca", "the server does not trust who signed the client's certificate"),
+    ],
+    ids=["none", "foreign"],
+)
+def test_a_certificate_that_the_server_misses_is_advised(
+    demanding: Server, roots: Path, tmp_path: Path, own: bool, alert: str, advice: str
+) -> None:
+    """By TLS 1.3 the server says so only after the handshake."""
+    (tmp_path / "own.pem").write_bytes(issue("client.example").pem)
+    options = ["--ca", str(roots), *(["--cert", str(tmp_path / "own.pem")] if own else [])]
+    to = f"tls:localhost:{demanding.port}"
+    said = one_line(echosvc("send", "--to", to, *options, "--quiet", "hi").stderr)
+    assert alert in said
+    assert f"({advice}" in said
+    done = echosvc("check", to, *options, "--only", "connect,echo", "--json")
+    connected, echoed = json.loads(done.stdout)["probes"]
+    assert (connected["result"], echoed["result"]) == ("pass", "fail")
+    assert alert in echoed["finding"]
+    assert echoed["cause"].startswith(advice)
