@@ -1,0 +1,37 @@
+"""Options that say how a client reaches its server."""
+
+from __future__ import annotations
+
+import argparse
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.reaching import ReachError, describe_reaching, duration, reached
+
+
+class ReachingTests(SynchronousTestCase):
+    def reached(self, *words: str) -> str:
+        command = argparse.ArgumentParser()
+        describe_reaching(command)
+        return reached(MemoryReactorClock(), command.parse_args(words)).name
+
+    def test_what_goes_together_gives_a_target(self) -> None:
+        self.assertEqual(self.reached("--to", "tcp:localhost:9000"), "localhost:9000")
+        self.assertEqual(self.reached("--to", "tls:localhost:9443", "--insecure"), "localhost:9443")
+
+    def test_what_does_not_is_told(self) -> None:
+        for words, why in (
+            (("--to", "tcp:localhost:1", "--insecure"), "--insecure: is for tls:"),
+            (("--to", "localhost:1", "--ca", "ca.pem"), "--ca: is for tls:"),
+            (("--to", "tls:localhost:1", "--insecure", "--ca", "c"), "verifies nothing"),
+            (("--to", "tls:localhost:1", "--key", "key.pem"), "--key: needs --cert"),
+        ):
+            with self.assertRaisesRegex(ReachError, why):
+                self.reached(*words)
+
+    def test_seconds_are_finite_and_not_negative(self) -> None:
+        self.assertEqual(duration("1.5"), 1.5)
+        for text in ("", "x", "-1", "nan", "inf", "1e400"):
+            with self.assertRaisesRegex(argparse.ArgumentTypeError, "number of seconds"):
+                duration(text)
