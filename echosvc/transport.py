@@ -102,8 +102,8 @@ def abort_transport(transport: Any) -> bool:
     """End any transport now.
 
     Only TCP, UNIX and TLS transports have ``abortConnection`` (``ITCPTransport``). Of others
-    what is queued is dropped where that is possible: a process is killed, and the descriptors
-    of standard input and output are closed.
+    what is queued is dropped where that is possible: a process is killed, and standard input
+    and output are neither read nor written any more. Twisted leaves their descriptors open.
 
     :return: whether the transport will tell its protocol that the connection is lost. Where
         not, it may have done so already, or never do it: the caller counts it as lost.
