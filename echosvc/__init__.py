@@ -12,37 +12,37 @@ from typing import TYPE_CHECKING
 from echosvc._version import __version__
 
 if TYPE_CHECKING:
-    from echosvc.certificates import server_certificate
     from echosvc.client import EchoClient, EchoClientFactory, connect
-    from echosvc.config import Config, ConfigError
-    from echosvc.factory import EchoFactory
+    from echosvc.config.schema import Config, ConfigError
+    from echosvc.connection.outcome import Outcome
+    from echosvc.net.proxy_endpoint import ProxyingEndpoint
     from echosvc.probe.aio import check_async
     from echosvc.probe.check import check
     from echosvc.probe.result import CheckResult, ProbeResult
-    from echosvc.proxying import ProxyingEndpoint
-    from echosvc.report import Outcome
-    from echosvc.secure import TLSConnector, TLSListener
-    from echosvc.server import EchoProtocol
-    from echosvc.service import EchoService
+    from echosvc.server.factory import EchoFactory
+    from echosvc.server.protocol import EchoProtocol
+    from echosvc.server.service import EchoService
+    from echosvc.tls.context import server_certificate
+    from echosvc.tls.endpoints import TLSConnector, TLSListener
 
-_HOMES = {
+_MODULES = {
     "CheckResult": "probe.result",
-    "Config": "config",
-    "ConfigError": "config",
+    "Config": "config.schema",
+    "ConfigError": "config.schema",
     "EchoClient": "client",
     "EchoClientFactory": "client",
-    "EchoFactory": "factory",
-    "EchoProtocol": "server",
-    "EchoService": "service",
-    "Outcome": "report",
+    "EchoFactory": "server.factory",
+    "EchoProtocol": "server.protocol",
+    "EchoService": "server.service",
+    "Outcome": "connection.outcome",
     "ProbeResult": "probe.result",
-    "ProxyingEndpoint": "proxying",
-    "TLSConnector": "secure",
-    "TLSListener": "secure",
+    "ProxyingEndpoint": "net.proxy_endpoint",
+    "TLSConnector": "tls.endpoints",
+    "TLSListener": "tls.endpoints",
     "check": "probe.check",
     "check_async": "probe.aio",
     "connect": "client",
-    "server_certificate": "certificates",
+    "server_certificate": "tls.context",
 }
 
 __all__ = [
@@ -68,9 +68,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return value
 
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 
-from echosvc.descriptors import hold_standard
+from echosvc.net.standard_descriptors import hold_standard
 
 _INTERRUPTED = 130
 
@@ -22,12 +22,12 @@ def main() -> int:
     if not sys.warnoptions:  # what libraries tell programmers is not for users
         warnings.simplefilter("ignore")
     if sys.argv[1:2] == ["serve"]:  # without the client
-        from echosvc import serving
+        from echosvc.cli import serve
 
-        return serving.main(sys.argv[2:])
-    from echosvc import cli
+        return serve.main(sys.argv[2:])
+    from echosvc.cli.main import main as run
 
-    return cli.main()
+    return run()
 
 
 if __name__ == "__main__":

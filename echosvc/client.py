@@ -22,13 +22,13 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.config import ClientConfig, ClientSettings
-from echosvc.connection import Connection
-from echosvc.deadlines import CloseClock
-from echosvc.flow import HIGH_WATER
-from echosvc.report import Outcome
-from echosvc.sweep import Sweep
-from echosvc.timed import BY_APPLICATION
+from echosvc.config.schema import ClientConfig, ClientSettings
+from echosvc.connection.connection import Connection
+from echosvc.connection.flow import HIGH_WATER
+from echosvc.connection.outcome import Outcome
+from echosvc.connection.scheduler import Sweep
+from echosvc.connection.timed import BY_APPLICATION
+from echosvc.connection.timeouts import CloseClock
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -260,7 +260,7 @@ class EchoClientFactory(ClientFactory):
     """Builds clients: ``endpoint.connect(EchoClientFactory())``.
 
     :param clock: what the deadlines run on; ``None`` = the global reactor.
-    :param settings: the fields of :class:`~echosvc.config.ClientConfig`.
+    :param settings: the fields of :class:`~echosvc.config.schema.ClientConfig`.
     :raises ConfigError: a wrong value.
     :ivar protocol: the class of the connections; a subclass of :class:`EchoClient`.
     """
@@ -287,7 +287,7 @@ def connect(
     """Connect to a server (Node's ``net.connect``).
 
     :param endpoint: where, e.g. ``HostnameEndpoint(reactor, "localhost", 8107)``.
-    :param settings: the fields of :class:`~echosvc.config.ClientConfig`.
+    :param settings: the fields of :class:`~echosvc.config.schema.ClientConfig`.
     :return: fires with the client; fails as the endpoint does. Cancelling it ends the
         attempt.
     """

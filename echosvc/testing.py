@@ -46,13 +46,13 @@ from typing import Any, NamedTuple, cast
 import pytest
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
-from echosvc.factory import EchoFactory
-from echosvc.listeners import TCPListener
-from echosvc.mischief import Mischief
-from echosvc.reactor_thread import ReactorThread
-from echosvc.relay import Relay
-from echosvc.report import Outcome
-from echosvc.server import EchoProtocol
+from echosvc.connection.outcome import Outcome
+from echosvc.faults.relay import Relay
+from echosvc.faults.spec import Mischief
+from echosvc.net.listeners import TCPListener
+from echosvc.net.reactor_thread import ReactorThread
+from echosvc.server.factory import EchoFactory
+from echosvc.server.protocol import EchoProtocol
 
 __all__ = ["EchoServer", "Mischief", "Relay", "echo_server", "misbehaving_relay"]
 
@@ -312,7 +312,7 @@ def misbehaving_relay(
 ) -> Iterator[Callable[..., int]]:
     """Give a function that puts a relay before the ``echo_server``, and gives its port.
 
-    Its arguments: a :class:`~echosvc.mischief.Mischief`, and host and port of each server
+    Its arguments: a :class:`~echosvc.faults.spec.Mischief`, and host and port of each server
     where it is not the fixture's.
     """
     relays: list[Relay] = []

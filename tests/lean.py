@@ -2,7 +2,7 @@
 
 import pytest_twisted
 
-from echosvc.reactor import LeanReactor, install
+from echosvc.net.reactor import LeanReactor, install
 
 pytest_twisted.reactor_installers["lean"] = lambda: pytest_twisted._install_reactor(
     reactor_installer=install, reactor_type=LeanReactor

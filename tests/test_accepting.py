@@ -20,11 +20,11 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.accepting import AT_ONCE, PAUSE
-from echosvc.group import Group
-from echosvc.listeners import TCPListener
-from echosvc.reactor import LeanReactor
-from echosvc.service import accept_waiting
+from echosvc.net.acceptor import AT_ONCE, PAUSE
+from echosvc.net.group import Group
+from echosvc.net.listeners import TCPListener
+from echosvc.net.reactor import LeanReactor
+from echosvc.server.service import accept_waiting
 from tests.test_stream import Listening
 
 

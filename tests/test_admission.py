@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.admission import MOST, RESERVE, Admission, default_places
-from echosvc.config import Config
-from echosvc.factory import EchoFactory
-from echosvc.report import Report
+from echosvc.config.schema import Config
+from echosvc.server.admission import MOST, RESERVE, Admission, default_places
+from echosvc.server.events import Report
+from echosvc.server.factory import EchoFactory
 
 
 def v4(host: str) -> IPv4Address:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.answer import Answer, Tally
-from echosvc.prefix import Template
+from echosvc.wire.reply_matching import Answer, Tally
+from echosvc.wire.template import Template
 
 SENDING = Template.literal(b"Sending: ")
 

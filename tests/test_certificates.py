@@ -26,17 +26,17 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc import pems
-from echosvc.certificates import (
+from echosvc._text import one_line
+from echosvc.endpoints.targets import EndpointError, client_endpoint, server_endpoint
+from echosvc.tls import pem as pems
+from echosvc.tls.context import (
     CertificateError,
     Demands,
     certificates_by_name,
     client_options,
     server_certificate,
 )
-from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
-from echosvc.options import one_line
-from echosvc.secure import TLSConnector, TLSListener
+from echosvc.tls.endpoints import TLSConnector, TLSListener
 from tests.harness import LIMIT, need
 
 PEM = serialization.Encoding.PEM

@@ -22,14 +22,15 @@ import pytest
 from twisted.internet.task import Clock
 
 from echosvc import check as check_path
-from echosvc import check_async, cli
-from echosvc.listeners import PORT
-from echosvc.mischief import Mischief
-from echosvc.probe import command
+from echosvc import check_async
+from echosvc.cli import check as command
+from echosvc.cli import main as cli
+from echosvc.cli.send import OutputError
+from echosvc.faults.spec import Mischief
+from echosvc.net.listeners import PORT
 from echosvc.probe.check import NAMES, PROBES, SettingsError
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
-from echosvc.talk import OutputError
 from tests.harness import LIMIT, ROOT, Process, Server, environment, running, wait_until
 
 COMMAND = [sys.executable, "-m", "echosvc", "check"]
@@ -312,10 +313,11 @@ def test_on_a_terminal_it_shows_what_goes_on(to: str) -> None:
 
 _SERVER_IMPORTS = """
 import sys
-import twisted.plugins.echosvc_plugin, echosvc.service, echosvc.factory, echosvc.options
+import twisted.plugins.echosvc_plugin, echosvc.cli.twistd
 from echosvc import EchoFactory, EchoService
 wrong = [name for name in sys.modules if name.startswith(("echosvc.probe", "rich"))]
-wrong += [name for name in ("echosvc.relay", "echosvc.testing", "pytest") if name in sys.modules]
+others = ("echosvc.faults.relay", "echosvc.testing", "pytest")
+wrong += [name for name in others if name in sys.modules]
 sys.exit(" ".join(wrong) or 0)
 """
 

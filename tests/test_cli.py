@@ -16,7 +16,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
-from echosvc import cli
+from echosvc.cli import main as cli
 from tests.harness import LIMIT, ROOT, Process, Server, environment, heeding, receive_all, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]
@@ -190,7 +190,7 @@ def test_lost_bytes_of_a_stream_are_a_failure() -> None:
 def test_a_long_stream_comes_back_whole_in_little_memory(to: tuple[str, str]) -> None:
     data = os.urandom(1 << 20) * 64
     with_peak = (
-        "import re, sys; from echosvc.cli import main; status = main();"
+        "import re, sys; from echosvc.cli.main import main; status = main();"
         " print(re.search('VmHWM:(.*)kB', open('/proc/self/status').read())[1], file=sys.stderr);"
         " sys.exit(status)"
     )
@@ -678,7 +678,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)
 class Interrupt:
     def find_spec(self, name, *_):
-        if name == "echosvc.cli":
+        if name == "echosvc.cli.main":
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupt())
 from echosvc.__main__ import main

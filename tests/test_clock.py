@@ -11,9 +11,9 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.runtime import seconds as wall_seconds
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.clock import make_monotonic
-from echosvc.reactor import LeanReactor
-from echosvc.sweep import Sweep
+from echosvc.connection.scheduler import Sweep
+from echosvc.net.clock import make_monotonic
+from echosvc.net.reactor import LeanReactor
 
 
 class ClockTests(SynchronousTestCase):

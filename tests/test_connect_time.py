@@ -16,8 +16,15 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from echosvc.probe import connect_time
-from echosvc.probe.connect_time import Handshake, Names, attempted, decoded, handshake, looked_up
+from echosvc.probe.engine import connect_time
+from echosvc.probe.engine.connect_time import (
+    Handshake,
+    Names,
+    attempted,
+    decoded,
+    handshake,
+    looked_up,
+)
 from tests.harness import LIMIT, environment, need
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux alone")

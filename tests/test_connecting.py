@@ -26,15 +26,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from echosvc.connecting import (
+from echosvc.net.connector import (
     ATTEMPT_DELAY,
     TCPConnector,
     attempted_address,
     interleaved,
     unresolved,
 )
-from echosvc.hosts import HostError, is_ipv6
-from echosvc.listeners import error_name
+from echosvc.net.errors import error_name
+from echosvc.net.hosts import HostError, is_ipv6
 
 FOUR, FIVE, SIX, SEVEN = "192.0.2.4", "192.0.2.5", "2001:db8::6", "2001:db8::7"
 

@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from echosvc.config import Config
-from echosvc.connection import Connection
-from echosvc.deadlines import GRACE, PATIENCE
-from echosvc.report import Outcome
-from echosvc.sweep import IN_IDLE, SOONEST, Sweep
+from echosvc.config.schema import Config
+from echosvc.connection.connection import Connection
+from echosvc.connection.outcome import Outcome
+from echosvc.connection.scheduler import IN_IDLE, SOONEST, Sweep
+from echosvc.connection.timeouts import GRACE, PATIENCE
 from tests.test_flow import Line
 
 

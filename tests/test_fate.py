@@ -10,12 +10,12 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.fate import Fate
+from echosvc.net.main_loop import Fate
 from tests.harness import LIMIT, environment
 
 _END = """
 import sys, atexit
-from echosvc.fate import Fate
+from echosvc.net.main_loop import Fate
 class Reactor:
     def callWhenRunning(self, call): self.begin = call
     def addSystemEventTrigger(self, *names): self.end = names[2]
@@ -63,8 +63,8 @@ class FateTests(SynchronousTestCase):
         """A main loop that has failed three times within so many seconds."""
         fate, reactor = Fate(), Crashing()
         now = iter((0.0, seconds / 2, seconds))
-        self.patch(sys.modules["echosvc.fate"].time, "monotonic", lambda: next(now))
-        self.patch(sys.modules["echosvc.fate"].threading, "Timer", _Never)
+        self.patch(sys.modules["echosvc.net.main_loop"].time, "monotonic", lambda: next(now))
+        self.patch(sys.modules["echosvc.net.main_loop"].threading, "Timer", _Never)
         fate._reactor = reactor
         failure = Failure(OSError("on purpose"))
         for _ in range(3):

@@ -18,8 +18,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.flow import HIGH_WATER
-from echosvc.sending import Direct, make_sender
+from echosvc.connection.flow import HIGH_WATER
+from echosvc.connection.sending import Direct, make_sender
 
 
 class _ManualReactor(SelectReactor):

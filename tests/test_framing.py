@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.framing import (
+from echosvc.wire.framing import (
     Framer,
     MessageTooLong,
     MessageTruncated,

@@ -22,9 +22,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from echosvc.batch import EVENTS
-from echosvc.group import Group, Singles, _Watch
-from echosvc.stream import Stream, make_address
+from echosvc.net.addresses import make_address
+from echosvc.net.batch import EVENTS
+from echosvc.net.group import Group, Singles, _Watch
+from echosvc.net.stream import Stream
 from tests.test_stream import Listening
 
 LIMIT = 20

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.hosts import (
+from echosvc.net.hosts import (
     HostError,
     ZoneError,
     ascii_host,

@@ -12,9 +12,9 @@ from OpenSSL import SSL
 from twisted.internet import ssl
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.certificates import CertificateError, Unverified, client_options, server_certificate
-from echosvc.identity import Identity, Verifying, verify_readable, verifying
-from echosvc.report import TLSError, VerificationError
+from echosvc.net.errors import TLSError, VerificationError
+from echosvc.tls.context import CertificateError, Unverified, client_options, server_certificate
+from echosvc.tls.identity import Identity, Verifying, verify_readable, verifying
 from tests.test_certificates import CertificateTestCase, Issued, issue, meet, with_odd_name
 
 HOST = "bank.example"

@@ -5,60 +5,191 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import echosvc
 
-HOUSE = Path(echosvc.__file__).parent
-PROBE = sorted(path.stem for path in (HOUSE / "probe").glob("*.py") if path.stem != "__init__")
-MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__init__")
+HOME = Path(echosvc.__file__).parent
 
-#: Rooms of the house from the ground up: each may import what stands before it.
-LOWER = (
-    "_version", "framing", "prefix", "report", "config", "sweep", "deadlines", "transport",
-    "replies", "batch", "stream", "group", "accepting", "flow", "sending", "layer",
-    "records", "handshake", "identity", "tls", "link", "connection", "answering",
-)  # fmt: skip
-UPPER = ("server", "factory", "client", "service", "options", "cli")
+#: Which packages a package may import, besides itself and :data:`EVERYWHERE`.
+ALLOWED: dict[str, set[str]] = {
+    "wire": set(),
+    "net": {"wire.proxy_header"},
+    "config": {"wire"},
+    "connection": {"net"},
+    "faults": {"connection", "net"},
+    "tls": {"connection", "net"},
+    "endpoints": {"net", "tls"},
+    "client": {"config", "connection", "net"},
+    "server": {"wire", "config", "net", "connection", "faults"},
+    "probe": {"wire", "config", "net", "client", "endpoints", "tls"},
+}
+#: What every module may import.
+EVERYWHERE = {"_version", "_log", "_text"}
+#: What may import everything.
+ABOVE_ALL = {"cli", "testing", "__init__", "__main__"}
 
-_NO_REACTOR = """
+#: Modules that load no Twisted, zope or OpenSSL.
+PURE = (
+    "wire",
+    "config",
+    "_text",
+    "connection.outcome",
+    "connection.timeouts",
+    "faults.spec",
+    "server.throttle",
+    "net.hosts",
+    "net.replies",
+    "net.standard_descriptors",
+    "tls.alerts",
+    "tls.records",
+    "probe.settings",
+    "probe.result",
+    "probe.engine.payload",
+    "probe.engine.marks",
+    "probe.engine.diagnosis",
+    "probe.engine.verifier",
+    "probe.engine.findings",
+    "probe.engine.prefix_detection",
+)
+
+_LOADED = """
 import sys
+{code}
 for name in {names!r}:
-    __import__(name)
-    if "twisted.internet.reactor" in sys.modules:
-        sys.exit(name + " installs a reactor")
+    if name in sys.modules:
+        sys.exit(name + " is loaded")
 """
 
 
-def imported(name: str) -> set[str]:
-    """The modules of the package that a module imports when it is imported."""
-    found: set[str] = set()
-    tree = ast.parse((HOUSE / f"{name}.py").read_text("utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("echosvc."):
-            found.add(str(node.module).split(".")[1])
-        elif isinstance(node, ast.ImportFrom):
-            is_house = node.level or node.module == "echosvc"
-            found.update(alias.name for alias in node.names if is_house)
+def module_name(path: Path) -> str:
+    parts = path.relative_to(HOME).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(HOME.rglob("*.py"))}
+
+
+def imported(name: str) -> Iterator[str]:
+    """The modules of the package that a module names in any import, wherever it stands."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name}: a relative import"
+            yield from _from(str(node.module), [alias.name for alias in node.names])
         elif isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-            found.update(parts[1] for parts in names if parts[0] == "echosvc" and parts[1:])
-    return found - _for_types_only(tree)
+            yield from (each.name[8:] for each in node.names if each.name.startswith("echosvc."))
 
 
-def _for_types_only(tree: ast.Module) -> set[str]:
-    blocks = [
-        node
-        for node in tree.body
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    ]
-    froms = [node for block in blocks for node in ast.walk(block)]
-    return {str(node.module).split(".")[-1] for node in froms if isinstance(node, ast.ImportFrom)}
+def _from(module: str, names: list[str]) -> Iterator[str]:
+    if module != "echosvc" and not module.startswith("echosvc."):
+        return
+    inside = module[8:]
+    for name in names:
+        full = f"{inside}.{name}" if inside else name
+        yield full if full in MODULES else inside or "__init__"
 
 
-class ImportTests(SynchronousTestCase):
+GRAPH = {name: set(imported(name)) - {name} for name in MODULES}
+
+
+_KNOWN = {
+    "probe.engine.path", "probe.engine.connection",
+    "server.factory", "server.protocol", "server.answering", "server.proxy_gate",
+    "tls.endpoints", "tls.transport", "endpoints.targets",
+}  # fmt: skip
+
+
+def circles(graph: dict[str, set[str]]) -> set[str]:
+    """The modules that stand in a circle of imports, or between two."""
+    while True:
+        targets = {target for name in graph for target in graph[name] if target in graph}
+        inside = {name for name in graph if name in targets and graph[name] & graph.keys()}
+        if inside == graph.keys():
+            return inside
+        graph = {name: graph[name] for name in inside}
+
+
+def package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def matches(name: str, row: str) -> bool:
+    return name == row or name.startswith(row + ".")
+
+
+def fresh(code: str, absent: tuple[str, ...]) -> tuple[int, str]:
+    """Run code in a process of its own; which of some modules it has loaded."""
+    command = [sys.executable, "-c", _LOADED.format(code=code, names=absent)]
+    done = subprocess.run(
+        command, cwd=HOME.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr
+
+
+class TableTests(SynchronousTestCase):
+    def test_every_module_is_in_a_row_of_the_table(self) -> None:
+        rows = ALLOWED.keys() | EVERYWHERE | ABOVE_ALL
+        self.assertEqual({package(name) for name in MODULES} - rows, set())
+        self.assertEqual(rows - {package(name) for name in MODULES}, set())
+
+    def test_a_package_imports_only_what_its_row_allows(self) -> None:
+        wrong = [
+            f"{name} -> {target}"
+            for name, targets in GRAPH.items()
+            if package(name) not in ABOVE_ALL
+            for target in targets
+            if not self.allowed(package(name), target)
+        ]
+        self.assertEqual(wrong, [])
+
+    @staticmethod
+    def allowed(row: str, target: str) -> bool:
+        if row in EVERYWHERE:
+            return target in EVERYWHERE
+        rows = ALLOWED[row] | EVERYWHERE | {row}
+        return any(matches(target, each) for each in rows)
+
+    def test_no_modules_import_each_other_in_a_circle(self) -> None:
+        # To be opened next: a factory's state below it, what a path knows below its connections.
+        self.assertLessEqual(circles(dict(GRAPH)), _KNOWN)
+
+    def test_no_module_takes_a_private_name_of_another(self) -> None:
+        wrong = [
+            f"{name}: {alias.name}"
+            for name, path in MODULES.items()
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("echosvc.")
+            for alias in node.names
+            if alias.name.startswith("_") and alias.name != "__version__"
+        ]
+        self.assertEqual(wrong, [])
+
+
+class CostTests(SynchronousTestCase):
+    def test_what_is_pure_loads_no_twisted(self) -> None:
+        names = [name for name in MODULES if any(matches(name, pure) for pure in PURE)]
+        for name in names:
+            outcome = fresh(f"import echosvc.{name}", ("twisted", "zope", "OpenSSL"))
+            self.assertEqual(outcome, (0, ""), name)
+
+    def test_no_import_installs_a_reactor(self) -> None:
+        names = ["echosvc", *(f"echosvc.{name}" for name in MODULES if not name.startswith("__"))]
+        names.append("twisted.plugins.echosvc_plugin")
+        code = "\n".join(f"import {name}" for name in names)
+        self.assertEqual(fresh(code, ("twisted.internet.reactor",)), (0, ""))
+
+    def test_a_server_loads_no_client(self) -> None:
+        absent = tuple(f"echosvc.{name}" for name in ("client", "probe", "cli", "endpoints"))
+        self.assertEqual(fresh("import echosvc; echosvc.EchoFactory", absent), (0, ""))
+
+    def test_a_check_loads_no_server(self) -> None:
+        self.assertEqual(fresh("import echosvc; echosvc.check", ("echosvc.server",)), (0, ""))
+
+
+class PublicNameTests(SynchronousTestCase):
     def test_every_public_name_is_there_and_no_other(self) -> None:
         for name in echosvc.__all__:
             self.assertIn(name, dir(echosvc))
@@ -66,68 +197,7 @@ class ImportTests(SynchronousTestCase):
         with self.assertRaisesRegex(AttributeError, "no attribute 'nonsense'"):
             echosvc.nonsense  # noqa: B018
 
-    def test_a_server_does_not_import_the_client(self) -> None:
-        code = "import sys, echosvc; echosvc.EchoFactory; sys.exit('echosvc.client' in sys.modules)"
-        self.assertEqual(subprocess.run([sys.executable, "-c", code]).returncode, 0)
-
-    def test_no_import_installs_a_reactor(self) -> None:
-        names = ["echosvc", *(f"echosvc.{name}" for name in MODULES)]
-        names += [f"echosvc.probe.{name}" for name in PROBE]
-        names.append("twisted.plugins.echosvc_plugin")
-        command = [sys.executable, "-c", _NO_REACTOR.format(names=names)]
-        done = subprocess.run(
-            command, cwd=HOUSE.parent, capture_output=True, text=True, timeout=60, check=False
-        )
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
-
-    def test_the_lower_rooms_import_no_upper_one(self) -> None:
-        for name in LOWER:
-            self.assertEqual(imported(name) & set(UPPER), set(), name)
-
-    def test_no_two_modules_import_each_other(self) -> None:
-        graph = {name: imported(name) & set(MODULES) for name in MODULES}
-        while leaves := [name for name, targets in graph.items() if not targets & graph.keys()]:
-            for name in leaves:
-                del graph[name]
-        self.assertEqual(graph, {})
-
-    def test_what_is_no_io_imports_no_twisted(self) -> None:
-        for name in (
-            "framing",
-            "prefix",
-            "pattern",
-            "answer",
-            "unprefixed",
-            "config",
-            "limits",
-            "throttle",
-            "proxy",
-            "mischief",
-            "replies",
-        ):
-            text = (HOUSE / f"{name}.py").read_text("utf-8")
-            self.assertNotIn("import twisted", text)
-            self.assertNotIn("from twisted", text)
-
-    def test_what_judges_streams_imports_no_twisted(self) -> None:
-        for name in ("payload", "marks", "diagnosis", "verify", "learning", "settings", "result"):
-            text = (HOUSE / "probe" / f"{name}.py").read_text("utf-8")
-            self.assertNotIn("import twisted", text)
-            self.assertNotIn("from twisted", text)
-
-    def test_only_the_command_line_asks_probes(self) -> None:
-        for name in MODULES:
-            if name not in ("cli", "__init__"):
-                self.assertNotIn("probe", imported(name), name)
-
-    def test_only_the_command_lines_see_options(self) -> None:
-        for name in MODULES:
-            if name not in ("options", "service", "serving", "cli", "__main__"):
-                self.assertEqual(imported(name) & {"options", "cli", "service"}, set(), name)
-
-    def test_the_public_names_are_there(self) -> None:
-        for name in echosvc.__all__:
-            self.assertTrue(hasattr(echosvc, name), name)
+    def test_the_public_names_are_sorted(self) -> None:
         self.assertEqual(echosvc.__all__, sorted(echosvc.__all__))
         wanted = {"EchoFactory", "EchoProtocol", "EchoClient", "EchoClientFactory", "connect"}
         self.assertLessEqual(wanted, set(echosvc.__all__))

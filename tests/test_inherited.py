@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.inherited import FIRST, InheritedListener, unserved
+from echosvc.net.systemd import FIRST, InheritedListener, unserved
 
 
 class InheritedTests(SynchronousTestCase):

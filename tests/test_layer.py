@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from echosvc.layer import LayerTransport
+from echosvc.connection.layer import LayerTransport
 
 
 class Below(StringTransport):

@@ -6,9 +6,8 @@ import contextlib
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.prefix import Template
-from echosvc.probe.findings import Failed, amount, duration
-from echosvc.probe.learning import (
+from echosvc.probe.engine.findings import Failed, amount, duration
+from echosvc.probe.engine.prefix_detection import (
     LONGEST,
     learned,
     no_answer,
@@ -17,6 +16,7 @@ from echosvc.probe.learning import (
     without_header,
 )
 from echosvc.probe.settings import Settings
+from echosvc.wire.template import Template
 from tests.harness import steps
 
 PLAIN = Settings()

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.limits import NetworkError, Networks, PeerCount
+from echosvc.config.networks import NetworkError, Networks
+from echosvc.server.admission import PeerCount
 
 IPV4 = st.ip_addresses(v=4).map(str)
 IPV6 = st.ip_addresses(v=6).map(str)

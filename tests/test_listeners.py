@@ -19,11 +19,12 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc import listeners
-from echosvc.endpoints import server_endpoint
-from echosvc.inherited import InheritanceError, find
-from echosvc.listeners import TCPListener, UNIXListener, error_name, listen_error
-from echosvc.reactor import LeanReactor
+from echosvc.endpoints.targets import server_endpoint
+from echosvc.net import listeners
+from echosvc.net.errors import error_name, listen_error
+from echosvc.net.listeners import TCPListener, UNIXListener
+from echosvc.net.reactor import LeanReactor
+from echosvc.net.systemd import InheritanceError, find
 from tests.harness import TWISTD, Process, exchange, handed_over
 from tests.test_certificates import issue
 

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from echosvc import __main__, cli
+from echosvc import __main__
+from echosvc.cli import main as cli
 from tests.test_cli import one_line
 
 

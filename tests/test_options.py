@@ -15,8 +15,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import Config, __version__
-from echosvc.listeners import PORT, TCPListener, UNIXListener
-from echosvc.options import Options, one_line
+from echosvc._text import one_line
+from echosvc.cli.serve_options import Options
+from echosvc.net.listeners import PORT, TCPListener, UNIXListener
 
 LONG = (
     "listen", "prefix", "greeting", "discard", "framing", "max-message", "encoding",

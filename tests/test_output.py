@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from echosvc.output import Lossy, OutputError, StandardOutput, write_all
+from echosvc.cli.output import Lossy, OutputError, StandardOutput, write_all
 from tests.harness import LIMIT, environment, heeding, running
 
 COMMAND = [sys.executable, "-m", "echosvc"]

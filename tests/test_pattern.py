@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echosvc.answer import Tally
-from echosvc.pattern import DIGITS, TRIES, VISIBLE, Found, Pattern, Run
-from echosvc.prefix import Template
+from echosvc.wire.prefix_matching import DIGITS, TRIES, VISIBLE, Found, Pattern, Run
+from echosvc.wire.reply_matching import Tally
+from echosvc.wire.template import Template
 from tests.harness import steps
 
 KIB = 1024

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.prefix import FIELDS, Field, Template, TemplateError
+from echosvc.wire.template import FIELDS, Field, Template, TemplateError
 
 VALUES = {
     "hostname": "höst",

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.probe.progress import Progress
+from echosvc.probe.engine.progress import Progress
 
 
 class ProgressTests(SynchronousTestCase):

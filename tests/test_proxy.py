@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.proxy import (
+from echosvc.wire.proxy_header import (
     LONGEST_V1,
     LONGEST_V2,
     SIGNATURE,

@@ -7,7 +7,7 @@ import argparse
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.reaching import ReachError, describe_reaching, duration, reached
+from echosvc.cli.target import ReachError, describe_reaching, duration, reached
 
 
 class ReachingTests(SynchronousTestCase):

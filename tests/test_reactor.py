@@ -16,14 +16,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from echosvc.reactor import LeanReactor
+from echosvc.net.reactor import LeanReactor
 
 LIMIT = 20
 
 
 STOPPING = """
 import sys, socket
-from echosvc.reactor import install
+from echosvc.net.reactor import install
 install()
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
@@ -110,7 +110,7 @@ class LeanReactorTests(SynchronousTestCase):
         from twisted.application.reactors import IReactorInstaller
 
         found = [each for each in getPlugins(IReactorInstaller) if each.shortName == "lean"]
-        self.assertEqual([each.moduleName for each in found], ["echosvc.reactor"])
+        self.assertEqual([each.moduleName for each in found], ["echosvc.net.reactor"])
 
     def test_its_clock_is_monotonic(self) -> None:
         before = time.monotonic()

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python import threadable
 
-from echosvc.reactor_thread import ReactorThread
+from echosvc.net.reactor_thread import ReactorThread
 from tests.harness import LIMIT, environment
 
 
@@ -77,7 +77,7 @@ def test_it_ends_with_its_thread_its_threads_and_its_descriptors():
 def test_it_installs_no_reactor_and_handles_no_signal():
     code = """
 import signal, sys
-from echosvc.reactor_thread import ReactorThread
+from echosvc.net.reactor_thread import ReactorThread
 before = [signal.getsignal(number) for number in signal.valid_signals()]
 thread = ReactorThread("a thread")
 thread.call(int)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.records import Records, whole_record
+from echosvc.tls.records import Records, whole_record
 
 
 def record(body: bytes) -> bytes:

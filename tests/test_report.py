@@ -15,17 +15,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.report import (
-    SHOWN,
-    Outcome,
-    Report,
-    alert_advice,
-    escaped,
-    format_address,
-    format_listener,
-    plain_ip,
-)
-from echosvc.throttle import LINES, PERIOD
+from echosvc._text import SHOWN, escaped
+from echosvc.connection.outcome import Outcome
+from echosvc.net.addresses import format_address, format_listener, plain_ip
+from echosvc.server.events import Report
+from echosvc.server.throttle import LINES, PERIOD
+from echosvc.tls.alerts import alert_advice
 
 
 def v4(host: str, port: int) -> IPv4Address:

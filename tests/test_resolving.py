@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.resolving import DaemonResolver
+from echosvc.net.resolver import DaemonResolver
 from tests.harness import LIMIT
 
 

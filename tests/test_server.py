@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import EchoFactory, EchoProtocol, Outcome
-from echosvc.flow import HIGH_WATER
+from echosvc.connection.flow import HIGH_WATER
 from tests.test_flow import Line
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from echosvc import serving
-from echosvc.descriptors import hold_standard, start_again, taken_standard
-from echosvc.factory import EchoFactory
-from echosvc.service import EchoService
-from echosvc.serving import LogFile, ServeOptions
+from echosvc.cli import serve as serving
+from echosvc.cli.serve import LogFile, ServeOptions
+from echosvc.net.standard_descriptors import hold_standard, start_again, taken_standard
+from echosvc.server.factory import EchoFactory
+from echosvc.server.service import EchoService
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.signals import Signals
+from echosvc.server.signals import Signals
 
 
 class Reactor:

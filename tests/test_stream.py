@@ -20,9 +20,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from echosvc import EchoFactory, EchoProtocol
-from echosvc.reactor import LeanReactor
-from echosvc.replies import KEPT, READ, Replies
-from echosvc.stream import Stream, make_address
+from echosvc.net.addresses import make_address
+from echosvc.net.reactor import LeanReactor
+from echosvc.net.replies import KEPT, READ, Replies
+from echosvc.net.stream import Stream
 from tests.harness import receive_exactly
 
 LIMIT = 20

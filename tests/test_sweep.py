@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.python.runtime import seconds as wall_seconds
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc import sweep as sweep_module
-from echosvc.sweep import AT_ONCE, IN_IDLE, LONGEST, SHORTEST, SOONEST, Sweep
+from echosvc.connection import scheduler as sweep_module
+from echosvc.connection.scheduler import AT_ONCE, IN_IDLE, LONGEST, SHORTEST, SOONEST, Sweep
 
 
 class Item:

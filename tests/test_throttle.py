@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.throttle import LINES, PERIOD, Throttle
+from echosvc.server.throttle import LINES, PERIOD, Throttle
 
 
 class ThrottleTests(SynchronousTestCase):

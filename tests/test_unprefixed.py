@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.prefix import Template
-from echosvc.unprefixed import InOrder, OpenAnswer, OpenTally
+from echosvc.wire.template import Template
+from echosvc.wire.unknown_prefix import InOrder, OpenAnswer, OpenTally
 from tests.harness import steps
 
 USUAL = Template.literal(b"Sending: ")
@@ -70,7 +70,7 @@ class InOrderTests(SynchronousTestCase):
 
     def test_what_is_under_way_is_kept_up_to_a_limit(self) -> None:
         order = InOrder()
-        with mock.patch("echosvc.unprefixed.KEPT", 1000):
+        with mock.patch("echosvc.wire.unknown_prefix.KEPT", 1000):
             order.send(b"x" * 1000)
             self.assertTrue(order.sure)
             order.feed(b"x" * 500)
@@ -149,6 +149,6 @@ class OpenTallyTests(SynchronousTestCase):
         self.assertFalse(self.tally(b"012", b"other: 01212").surplus)
 
     def test_what_is_too_much_to_be_kept_is_counted(self) -> None:
-        with mock.patch("echosvc.unprefixed.KEPT", 5):
+        with mock.patch("echosvc.wire.unknown_prefix.KEPT", 5):
             self.assertTrue(self.tally(b"0123456789", b"> 0123456789").complete)
             self.assertFalse(self.tally(b"0123456789", b"> 0123").complete)

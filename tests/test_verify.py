@@ -9,12 +9,12 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echosvc.answer import agreeing
-from echosvc.prefix import Template
-from echosvc.probe.diagnosis import Fault, Kind, diagnose
-from echosvc.probe.marks import Mark, bound
-from echosvc.probe.payload import LINE, Payload, Source, Text
-from echosvc.probe.verify import WINDOW, Verifier
+from echosvc.probe.engine.diagnosis import Fault, Kind, diagnose
+from echosvc.probe.engine.marks import Mark, bound
+from echosvc.probe.engine.payload import LINE, Payload, Source, Text
+from echosvc.probe.engine.verifier import WINDOW, Verifier
+from echosvc.wire.reply_matching import agreeing
+from echosvc.wire.template import Template
 from tests.harness import steps
 
 NONE = Mark(Template.literal(b""))
@@ -339,7 +339,7 @@ def test_what_begins_like_many_parts_of_a_mark_is_diagnosed_a_few_times():
     mark = Mark(Template.literal(b"p" * 64))
     payload = Payload(100_000, without=mark.first)
     verifier = verified(payload, mark, [b"p" * 64 + payload.at(0, 50_000)])
-    with mock.patch("echosvc.probe.verify.diagnose", wraps=diagnose) as diagnosed:
+    with mock.patch("echosvc.probe.engine.verifier.diagnose", wraps=diagnose) as diagnosed:
         verifier.feed(b"p" * 63 + payload.at(0, 1000)[::-1])
         assert verifier.end().kind is Kind.GARBLED
     assert 1 < diagnosed.call_count <= 10

@@ -10,9 +10,9 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
-from echosvc.language import EndpointError
+from echosvc.endpoints.strings import EndpointError
 from echosvc.probe.check import Asked, check
-from echosvc.probe.line import PARTING
+from echosvc.probe.engine.connection import PARTING
 from echosvc.probe.result import CheckResult
 
 if TYPE_CHECKING:

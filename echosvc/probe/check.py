@@ -17,17 +17,20 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from echosvc.config import FRAMINGS
-from echosvc.endpoints import Target, client_endpoint
-from echosvc.listeners import error_name
-from echosvc.prefix import Template
-from echosvc.probe import ends, idleness, peer, streams
-from echosvc.probe.findings import Failed, Finding, Skipped, amount, duration
-from echosvc.probe.path import Path
+from echosvc.config.schema import FRAMINGS
+from echosvc.endpoints.targets import Target, client_endpoint
+from echosvc.net.errors import TLSError, error_name
+from echosvc.probe.checks import data as streams
+from echosvc.probe.checks import flow as ends
+from echosvc.probe.checks import idle as idleness
+from echosvc.probe.checks import peer
+from echosvc.probe.checks.byte_mapping import blamed
+from echosvc.probe.engine.findings import Failed, Finding, Skipped, amount, duration
+from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import Settings
-from echosvc.probe.translation import blamed
-from echosvc.report import TLSError, alert_advice
+from echosvc.tls.alerts import alert_advice
+from echosvc.wire.template import Template
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echosvc.config import FRAMINGS
-from echosvc.prefix import Template
+from echosvc.config.schema import FRAMINGS
+from echosvc.wire.template import Template
 
 MIB = 1024 * 1024
 

@@ -11,9 +11,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import react
 
-from echosvc.endpoints import client_endpoint
-from echosvc.prefix import Template
-from echosvc.talk import Manner, Talk, TalkError
+from echosvc.cli.send import Manner, Talk, TalkError
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.wire.template import Template
 from tests.faults.hostile import AT_ONCE, DEADLINE, DRIP
 
 _PREFIXES = ("Sending: ", "", "{message}: ", "{hostname}-{peer}-{local}: ", "{peer}{pid}{message}")

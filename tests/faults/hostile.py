@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from echosvc.cli import DEMO
+from echosvc.cli.main import DEMO
 from echosvc.probe.check import NAMES
 from tests.faults.clients import PREFIX, cpu, descriptors
 from tests.faults.registry import Finding, fault

@@ -22,17 +22,17 @@ from twisted.internet.task import LoopingCall
 from zope.interface import directlyProvides, implementer
 
 from echosvc import EchoFactory, check
-from echosvc.certificates import ClientTLS
-from echosvc.endpoints import client_endpoint
-from echosvc.mischief import Mischief
-from echosvc.prefix import Template
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.faults.relay import Relay
+from echosvc.faults.spec import Mischief
+from echosvc.net.resolver import DaemonResolver
 from echosvc.probe.check import Check
-from echosvc.probe.path import PathClient
-from echosvc.probe.peer import Trips
+from echosvc.probe.checks.peer import Trips
+from echosvc.probe.engine.path import PathClient
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
-from echosvc.relay import Relay
-from echosvc.resolving import DaemonResolver
+from echosvc.tls.context import ClientTLS
+from echosvc.wire.template import Template
 from tests.harness import LIMIT, no_faults, serving, within
 from tests.test_certificates import issue
 

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from echosvc import EchoFactory, check
-from echosvc.config import FRAMINGS
+from echosvc.config.schema import FRAMINGS
 from echosvc.probe.check import NAMES
 from echosvc.probe.result import CheckResult, ProbeResult
 from tests.harness import LIMIT, environment, in_thread, no_faults, serving, within

@@ -30,10 +30,10 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from echosvc import EchoClient, EchoClientFactory, EchoFactory, Outcome, connect
-from echosvc.endpoints import client_endpoint
-from echosvc.listeners import error_name
-from echosvc.prefix import Template
-from echosvc.talk import STDIN, InputReader, Manner, OutputError, Talk, TalkError
+from echosvc.cli.send import STDIN, InputReader, Manner, OutputError, Talk, TalkError
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.net.errors import error_name
+from echosvc.wire.template import Template
 from tests.harness import (
     LIMIT,
     in_thread,
@@ -874,7 +874,7 @@ async def piped_input() -> AsyncIterator[RawIOBase]:
     try:
         with (
             open(into, "wb", buffering=0) as pipe,
-            mock.patch("echosvc.talk.InputReader", Remembered),
+            mock.patch("echosvc.cli.send.InputReader", Remembered),
         ):
             yield pipe
         for reader in readers:

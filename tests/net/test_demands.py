@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from echosvc.proxy import build
+from echosvc.wire.proxy_header import build
 from tests.harness import (
     LIMIT,
     TWISTD,

@@ -207,7 +207,7 @@ def test_the_plugin_holds_them_before_there_is_a_reactor() -> None:
 def test_what_this_process_itself_has_opened_is_known() -> None:
     code = (
         "import os, json\n"
-        "from echosvc.descriptors import hold_standard, taken_standard\n"
+        "from echosvc.net.standard_descriptors import hold_standard, taken_standard\n"
         "os.close(0); os.close(2)\n"
         "mine = os.open('/dev/zero', os.O_RDONLY)\n"
         "before = taken_standard()\n"

@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from echosvc import EchoFactory, EchoService
-from echosvc.inherited import InheritedListener, unserved
+from echosvc.net.systemd import InheritedListener, unserved
 from tests.harness import (
     SERVE,
     TWISTD,

@@ -16,7 +16,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import formatEvent, globalLogPublisher
 
 from echosvc import Outcome
-from echosvc.proxy import SIGNATURE, build
+from echosvc.wire.proxy_header import SIGNATURE, build
 from tests.harness import (
     LIMIT,
     connect,
@@ -407,7 +407,7 @@ async def test_on_another_transport_than_ours_a_header_is_refused_in_words():
     finally:
         await port.stopListening()
     (line,) = [line for line in said if "refused" in line]
-    assert "PROXY headers are for listeners of echosvc.endpoints.server_endpoint()" in line
+    assert "PROXY headers are for listeners of echosvc.endpoints.targets.server_endpoint()" in line
 
 
 def _refused(port: int, data: bytes) -> bool:

@@ -30,13 +30,12 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from echosvc import EchoClientFactory, EchoFactory, Outcome, connect
-from echosvc.connecting import ATTEMPT_DELAY
-from echosvc.endpoints import client_endpoint
-from echosvc.listeners import error_name
-from echosvc.proxy import SIGNATURE, Header, HeaderParser, build
-from echosvc.proxying import ProxyingEndpoint
-from echosvc.report import TLSError
-from echosvc.sending import Direct
+from echosvc.connection.sending import Direct
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.net.connector import ATTEMPT_DELAY
+from echosvc.net.errors import TLSError, error_name
+from echosvc.net.proxy_endpoint import ProxyingEndpoint
+from echosvc.wire.proxy_header import SIGNATURE, Header, HeaderParser, build
 from tests.harness import (
     LIMIT,
     Server,

@@ -25,14 +25,14 @@ REFUSALS = {
 
 _BEGIN = """
 import json, subprocess, sys
-from echosvc.serving import _install
+from echosvc.cli.serve import _install
 _install(sys.argv[1])
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
-from echosvc.connecting import TCPConnector
-from echosvc.endpoints import client_endpoint
-from echosvc.listeners import error_name
+from echosvc.net.connector import TCPConnector
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.net.listeners import error_name
 
 def end(errors):
     print(json.dumps(errors))

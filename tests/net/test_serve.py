@@ -192,7 +192,7 @@ def test_a_client_is_not_imported_for_it() -> None:
         " from echosvc.__main__ import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "sys.exit(any(name in sys.modules for name in ('echosvc.client', 'echosvc.cli')))"
+        "sys.exit(any(name in sys.modules for name in ('echosvc.client', 'echosvc.cli.main')))"
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=LIMIT, env=environment())
     assert done.returncode == 0

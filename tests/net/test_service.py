@@ -17,8 +17,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from echosvc.options import Options
-from echosvc.service import makeService
+from echosvc.cli.serve_options import Options
+from echosvc.cli.twistd import makeService
 from tests.harness import (
     LIMIT,
     TWISTD,

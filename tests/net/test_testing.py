@@ -9,8 +9,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from echosvc.mischief import Mischief
-from echosvc.relay import Relay
+from echosvc.faults.relay import Relay
+from echosvc.faults.spec import Mischief
 from tests.harness import receive_exactly
 
 pytest_plugins = ["echosvc.testing"]

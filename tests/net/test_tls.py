@@ -34,10 +34,10 @@ from twisted.logger import globalLogPublisher
 
 from echosvc import EchoClient, EchoClientFactory, EchoProtocol, Outcome
 from echosvc import connect as connect_client
-from echosvc.certificates import client_options
-from echosvc.endpoints import client_endpoint
-from echosvc.secure import TLSConnector
-from echosvc.tls import TLSError
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.tls.context import client_options
+from echosvc.tls.endpoints import TLSConnector
+from echosvc.tls.transport import TLSError
 from tests.harness import (
     LIMIT,
     Process,

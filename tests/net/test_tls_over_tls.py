@@ -16,12 +16,12 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionLost
 
 from echosvc import Outcome, TLSConnector, TLSListener, connect, server_certificate
-from echosvc.certificates import Demands, client_options
-from echosvc.endpoints import server_endpoint
-from echosvc.proxy import build
-from echosvc.proxying import ProxyingEndpoint
-from echosvc.service import EchoService
-from echosvc.tls import TLSError
+from echosvc.endpoints.targets import server_endpoint
+from echosvc.net.proxy_endpoint import ProxyingEndpoint
+from echosvc.server.service import EchoService
+from echosvc.tls.context import Demands, client_options
+from echosvc.tls.transport import TLSError
+from echosvc.wire.proxy_header import build
 from tests.harness import LIMIT, in_thread, no_faults, turn, until, within
 from tests.harness import connect as dial
 from tests.net.test_stream import HIGH_WATER, MARK, MIB, Recording, all_gone, payload, unmarked

@@ -20,10 +20,10 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from echosvc import EchoClientFactory, connect
-from echosvc.certificates import client_options
-from echosvc.endpoints import client_endpoint
-from echosvc.secure import TLSConnector
-from echosvc.tls import TLSError
+from echosvc.endpoints.targets import client_endpoint
+from echosvc.tls.context import client_options
+from echosvc.tls.endpoints import TLSConnector
+from echosvc.tls.transport import TLSError
 from tests.harness import LIMIT, Server, in_thread, no_faults, running, within
 from tests.test_certificates import Issued, issue
 from tests.test_cli import echosvc, one_line

@@ -88,7 +88,7 @@ def talks(port: int) -> bool:
 
 @contextmanager
 def through_relay(*targets: int, **mischief: Any) -> Iterator[int]:
-    """A relay with this :class:`~echosvc.mischief.Mischief`; gives its port."""
+    """A relay with this :class:`~echosvc.faults.spec.Mischief`; gives its port."""
     words = [repr(mischief), *map(str, targets)]
     process = Process([sys.executable, "-m", "tests.paths.programs", *words], cwd=ROOT)
     try:
@@ -121,8 +121,8 @@ def _relay() -> None:
     """Be a relay: the mischief and the targets' ports are the arguments."""
     from twisted.internet import reactor
 
-    from echosvc.mischief import Mischief
-    from echosvc.relay import Relay
+    from echosvc.faults.relay import Relay
+    from echosvc.faults.spec import Mischief
 
     mischief = Mischief(**ast.literal_eval(sys.argv[1]))
     relay = Relay(reactor, [("127.0.0.1", int(port)) for port in sys.argv[2:]], mischief)

@@ -3,13 +3,13 @@
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
-from echosvc.descriptors import hold_standard
+from echosvc.net.standard_descriptors import hold_standard
 
 hold_standard()  # before the reactor is made, unless --reactor has had it made by now
 echosvc = ServiceMaker(
     "echosvc",
-    "echosvc.service",
+    "echosvc.cli.twistd",
     "An echo service: answers every message with a prefix and the message.",
     "echosvc",
 )
-lean = Reactor("lean", "echosvc.reactor", "epoll for many small events, on a monotonic clock")
+lean = Reactor("lean", "echosvc.net.reactor", "epoll for many small events, on a monotonic clock")

@@ -1,0 +1,1 @@
+"""Everything that sees a command line, a terminal or an exit status."""

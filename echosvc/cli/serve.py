@@ -1,0 +1,199 @@
+"""``echosvc serve``: the service in a process of its own, without ``twistd``.
+
+It is what ``twistd -n echosvc`` runs, with the same options, messages and signals. It writes
+no file: no pid file, no cache of plugins.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import IO, Any, NoReturn
+
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.python.runtime import shortPythonVersion
+
+from echosvc._log import log
+from echosvc._version import __version__
+from echosvc.cli.output import OutputError, StandardOutput
+from echosvc.cli.serve_options import Options, give_up
+from echosvc.cli.twistd import makeService
+from echosvc.net.files import absolute, file_fault
+from echosvc.net.main_loop import end_main_loop
+from echosvc.server.service import EchoService
+from twisted import __version__ as twisted_version
+
+#: Exit status of a start that a signal has ended, besides the signal's number.
+_BY_SIGNAL = 128
+#: The reactors that ``--reactor`` knows, and what installs each.
+REACTORS = {
+    "lean": "echosvc.net.reactor",
+    "asyncio": "twisted.internet.asyncioreactor",
+    "epoll": "twisted.internet.epollreactor",
+    "kqueue": "twisted.internet.kqreactor",
+    "poll": "twisted.internet.pollreactor",
+    "select": "twisted.internet.selectreactor",
+}
+
+_HELP = """
+The log goes to standard output. SIGTERM and SIGINT stop the service once its clients have
+finished, at most after --drain seconds; a second one ends all at once. SIGHUP reads
+certificates again. Exit status: 0 stopped by a signal, 1 it cannot start or go on.
+"""
+
+
+class ServeOptions(Options):
+    """``echosvc serve``."""
+
+    program = "echosvc serve"
+    beside = frozenset(("reactor", "logfile"))
+
+    optParameters = [
+        ["reactor", None, "default",
+         f"What it runs on: default, {', '.join(REACTORS)}; lean is for many small messages."],
+        ["logfile", None, None,
+         "File to append the log to, in place of standard output; SIGUSR1 opens it anew,"
+         " once a log rotator has moved it."],
+    ]  # fmt: skip
+
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        StandardOutput().write(f"{self}\n".encode("utf-8", "backslashreplace"))
+        raise SystemExit(0)
+
+    opt_h = opt_help
+
+    def getSynopsis(self) -> str:
+        """Give the usage."""
+        return "Usage: echosvc serve [options]"
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Give the help, with examples."""
+        return super().getUsage(width) + _HELP
+
+
+class LogFile:
+    """A file that the log is appended to, and that can be opened anew at its name.
+
+    :raises OSError: it cannot be opened.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = absolute(name)
+        self._file = self._open()
+
+    def _open(self) -> IO[str]:
+        return open(self._name, "a", encoding="utf-8", errors="backslashreplace")
+
+    def reopen(self) -> None:
+        """Open it anew, where another program has moved it; go on with it where that fails."""
+        try:
+            old, self._file = self._file, self._open()
+        except OSError as error:
+            log.error("Server Error: the log goes on where it is: {why}", why=file_fault(error))
+        else:
+            old.close()
+
+    def write(self, text: str) -> None:
+        """Append."""
+        self._file.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._file.flush()
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve until a signal; give the exit status."""
+    _leave_at_signals()
+    options = _read(words)
+    _install(options["reactor"])
+    from twisted.internet import reactor
+
+    service = makeService(options)
+    _log_to(options["logfile"], reactor)
+    return _run(service, reactor)
+
+
+def _leave_at_signals() -> None:
+    """End at once until the reactor takes signals: a container's first process would not."""
+
+    def leave(number: int, _: object) -> None:
+        os._exit(_BY_SIGNAL + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+def _read(words: Sequence[str]) -> ServeOptions:
+    options = ServeOptions()
+    try:
+        try:
+            options.parseOptions(words)
+        finally:  # the help may have been printed
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more
+        give_up(str(OutputError.of(error)).removeprefix("echosvc: "))
+    return options
+
+
+def _install(name: str) -> None:
+    """Make this the process's reactor."""
+    if name == "default":
+        return
+    if name not in REACTORS:
+        give_up(f"--reactor: must be one of default, {', '.join(REACTORS)}, not {name!r}")
+    try:
+        import_module(REACTORS[name]).install()
+    except (ImportError, AttributeError):
+        give_up(f"--reactor: this system has no {name}")
+
+
+def _log_to(name: str | None, reactor: Any) -> None:
+    """Write the log to a file, or to standard output."""
+    if name is None or name == "-":
+        file: Any = _stdout()
+    else:
+        try:
+            file = LogFile(name)
+        except OSError as error:
+            give_up(f"--logfile: {file_fault(error)}")
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.reopen))
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(file)])
+    log.info(
+        "echosvc {version} on Python {python}, Twisted {twisted}, {reactor}",
+        version=__version__,
+        python=shortPythonVersion(),
+        twisted=twisted_version,
+        reactor=type(reactor).__name__,
+    )
+
+
+def _stdout() -> IO[Any]:
+    """Give standard output, which takes any text; nowhere, where it is closed."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return sys.stdout or open(os.devnull, "w")
+
+
+def _run(service: EchoService, reactor: Any) -> int:
+    service.privilegedStartService()
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # for which it puts its own
+    try:
+        reactor.run()
+    except KeyboardInterrupt:  # before it did so
+        return _BY_SIGNAL + signal.SIGINT
+    except Exception as error:  # so ends asyncio's; another one that was ended fails once more
+        if reactor.running:
+            end_main_loop(reactor, str(error))
+    return service.fate.status

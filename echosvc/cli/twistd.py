@@ -1,0 +1,64 @@
+"""What ``twistd echosvc`` and ``twist echosvc`` start: the options and the service."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.selectreactor import SelectReactor
+
+from echosvc.cli.serve_options import Options, give_up
+from echosvc.net.batch import HAS_EPOLL
+from echosvc.net.clock import make_monotonic
+from echosvc.net.errors import ListenError
+from echosvc.net.files import file_fault
+from echosvc.net.standard_descriptors import hold_standard, start_again, taken_standard
+from echosvc.net.systemd import start_environment, unserved
+from echosvc.server.admission import raise_descriptor_limit
+from echosvc.server.factory import EchoFactory
+from echosvc.server.service import EchoService
+
+__all__ = ["Options", "makeService"]
+
+#: Descriptors that select(2) can watch.
+_FD_SETSIZE = 1024
+
+
+def makeService(options: Options) -> EchoService:
+    """Build the service that the options describe, its listeners open.
+
+    They are opened here, before twistd becomes a daemon, because only now can a
+    failure be told in one line to whoever started it.
+    """
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    if not running.running:  # nobody's process but ours
+        _secure_descriptors()
+    make_monotonic(reactor)
+    watches_each = not HAS_EPOLL and isinstance(reactor, SelectReactor)
+    raise_descriptor_limit(_FD_SETSIZE if watches_each else None)
+    factory = EchoFactory(config=options.config)
+    service = EchoService(factory, options.endpoints(reactor), own_signals=True)
+    try:
+        service.bind()
+    except ListenError as error:
+        give_up(str(error))
+    service.unserved = list(unserved(service.ports))  # now: a daemon has another number
+    if not running.running:
+        service.fate.decide(running)
+    return service
+
+
+def _secure_descriptors() -> None:
+    """Let nothing of ours be descriptor 0, 1 or 2: a daemon puts /dev/null there.
+
+    ``--reactor=NAME`` makes the reactor before the plugin can do anything about it.
+    """
+    try:
+        hold_standard()
+        if taken_standard():
+            given = {k: v for k, v in start_environment().items() if k.startswith("LISTEN_")}
+            start_again({**os.environ, **given})  # Twisted has taken those out
+    except OSError as error:
+        give_up(f"standard input, output or error is closed, and stays so: {file_fault(error)}")

@@ -1,0 +1,1 @@
+"""Every setting: its type, unit, default and check."""

@@ -1,0 +1,1 @@
+"""The life of a connection, the same for server and client."""

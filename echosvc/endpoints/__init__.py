@@ -1,0 +1,1 @@
+"""Endpoint strings to endpoints."""

@@ -1,0 +1,217 @@
+"""The language of endpoints: a string to a kind, its words and its options.
+
+It is Twisted's, ``kind:word:name=value``, and besides it the short forms ``PORT``, ``:PORT``,
+``HOST:PORT`` and ``[IPV6]:PORT`` and URLs such as ``tcp://HOST:PORT``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from echosvc.net.hosts import is_ipv6
+
+_Endpoint = TypeVar("_Endpoint")
+Tokens = tuple[str, list[str], dict[str, str]]
+
+#: An IPv6 address in brackets, maybe with a zone.
+_BRACKETED = r"\[[0-9A-Fa-f:.]+(?:%[^\s/\\\[\]:]+)?\]"
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_PLACE = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:\[\]]*))?", re.DOTALL)
+#: An option whose value has the colons of an IPv6 address.
+_BARE_OPTION = re.compile(r"=([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?=:[A-Za-z]\w*=|\Z)")
+#: The bracket of an IPv6 address without its other half.
+_UNCLOSED = re.compile(r"[:=]\[[0-9A-Fa-f]*:[^\]]*\Z")
+#: What people call a builder's argument.
+_CALLED = {"address": "path"}
+
+
+class EndpointError(ValueError):
+    """An endpoint string that cannot be used; says why in one line that can be printed."""
+
+    def __init__(self, why: str) -> None:
+        # It may hold parts of the string, and names of files.
+        letters = (each if each.isprintable() else repr(each)[1:-1] for each in why)
+        super().__init__("".join(letters))
+
+
+def number(name: str, text: str, least: int, most: int = 2**31 - 1) -> int:
+    """Read a whole number.
+
+    :raises EndpointError: it is none, or not one from ``least`` to ``most``.
+    """
+    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise EndpointError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def tokens(description: str) -> Tokens:
+    """Cut ``kind:word:name=value`` at its unescaped colons; a backslash escapes.
+
+    Addresses in brackets may hold colons: ``tcp:[::1]:8107``.
+
+    :return: kind, words, and options by their names.
+    :raises EndpointError: it is not cut anywhere like this.
+    """
+    if re.search(r"(?<!\\)(\\\\)*\\\Z", description):
+        raise EndpointError("it ends with a backslash, which escapes nothing")
+    if _UNCLOSED.search(description):
+        raise EndpointError("the bracket before an IPv6 address is not closed: write [ADDRESS]")
+    if (bare := _BARE_OPTION.search(description)) and is_ipv6(bare[1]):
+        raise EndpointError(f"write an IPv6 address in brackets: [{bare[1]}]")
+    kind, *parts = re.findall(rf"((?:\\.?|{_BRACKETED}|[^:\\])*)(?::|$)", description, re.DOTALL)
+    words: list[str] = []
+    options: dict[str, str] = {}
+    for part in parts[:-1]:  # the last match is the empty one at the end
+        name, equals, value = part.partition("=")
+        if name in options:
+            raise EndpointError(f"argument {name!r} is given twice")
+        if equals and name.isidentifier():
+            options[name] = _plain(value)
+        else:
+            words.append(_plain(part))
+    return kind, words, options
+
+
+def _plain(text: str) -> str:
+    bare = text[1:-1] if re.fullmatch(_BRACKETED, text) else text
+    return re.sub(r"\\(.?)", r"\1", bare, flags=re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Forms:
+    """What one side writes, clients or listeners.
+
+    :ivar is_kind: tells whether a word is a kind of endpoint.
+    :ivar schemes: kinds that may be written as URLs with host and port.
+    :ivar advice: the forms, for messages.
+    """
+
+    is_kind: Callable[[str], bool]
+    schemes: tuple[str, ...]
+    advice: str
+
+
+def short_form(description: str, forms: Forms) -> tuple[str, str, str] | None:
+    """Read a URL or a short form; ``None``: it is in Twisted's language.
+
+    What begins with a known kind and a colon is in Twisted's language; a host of that name
+    is written ``tcp:HOST:PORT``.
+
+    :return: kind, host (``""`` = none is said), port.
+    :raises EndpointError: it is none of all these.
+    """
+    if url := _URL.fullmatch(description):
+        return _of_url(url[1], url[2], forms)
+    if re.fullmatch("[0-9]+", description):
+        return "tcp", "", description
+    if re.fullmatch(r"\s*[-+]?[\d_]+\s*", description):
+        raise EndpointError(f"the port must be digits alone, such as 8107, not {description!r}")
+    kind = description.partition(":")[0]
+    if forms.is_kind(kind):
+        return None
+    if kind != kind.lower() and forms.is_kind(kind.lower()):
+        raise EndpointError(f"unknown kind {kind!r}: kinds are in lower case")
+    return ("tcp", *_of_short(description, forms))
+
+
+def _of_url(scheme: str, rest: str, forms: Forms) -> tuple[str, str, str] | None:
+    kind = scheme.lower()  # RFC 3986, 3.1
+    if kind not in forms.schemes:
+        if forms.is_kind(scheme):
+            return None
+        if forms.is_kind(kind):
+            raise EndpointError(f"unknown kind {scheme!r}: kinds are in lower case")
+        raise EndpointError(f"{scheme}:// is no kind of endpoint: write tcp://HOST:PORT")
+    if "@" in rest:
+        raise EndpointError("a user or a password means nothing here: leave out what is before @")
+    place = rest.removesuffix("/")
+    if re.search(r"[/?#]", place):
+        raise EndpointError(f"a path or a query means nothing here: write {kind}://HOST:PORT")
+    host, port = _place(place, f"{kind}://", forms)
+    return kind, host.replace("%25", "%") if is_ipv6(host) else host, port  # RFC 6874, 2
+
+
+def _of_short(description: str, forms: Forms) -> tuple[str, str]:
+    if not description:
+        raise EndpointError(f"it is empty: write {forms.advice}")
+    host, port = _place(description, "", forms)
+    if not port.isascii() or not port.isdecimal():
+        if host in ("", "localhost") or ":" in host or "." in host or re.search(r"\d", port):
+            raise EndpointError(f"the port must be digits alone, such as 8107, not {port!r}")
+        raise EndpointError(
+            f"{host!r} is no kind of endpoint, and no port follows it: write {forms.advice}"
+        )
+    return host, port
+
+
+def _place(text: str, scheme: str, forms: Forms) -> tuple[str, str]:
+    """Cut host and port, of which the host may be left out."""
+    head, _, last = text.rpartition(":")
+    if is_ipv6(head) and re.fullmatch("[0-9]{1,5}", last):
+        either = f", or {scheme}[{text}]:PORT" if is_ipv6(text) else ""
+        raise EndpointError(f"write an IPv6 address in brackets: {scheme}[{head}]:{last}{either}")
+    if is_ipv6(text):
+        raise EndpointError(f"write an IPv6 address in brackets: {scheme}[{text}]:PORT")
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise EndpointError(_misplaced(text, scheme.removesuffix("://") or "tcp", forms))
+    host, port = found.groups()
+    if not port:
+        raise EndpointError(f"the port is missing: write {scheme}{host or 'HOST'}:PORT")
+    if host.startswith("["):
+        host = host[1:-1]
+        if not is_ipv6(host):
+            raise EndpointError(f"in brackets stands an IPv6 address, not {host!r}")
+    return host, port
+
+
+def _misplaced(text: str, kind: str, forms: Forms) -> str:
+    first, second, *_ = [*text.split(":"), ""]
+    if second.isascii() and second.isdecimal():
+        return f"options need the kind before the host: {kind}:{text}"
+    return f"unknown kind {first!r}: write {forms.advice}"
+
+
+def built(
+    build: Callable[..., _Endpoint],
+    reactor: object,
+    words: list[str],
+    options: dict[str, str],
+    form: str,
+) -> _Endpoint:
+    """Call ``build``, with a wrong argument told in words.
+
+    :param form: how the kind is written, for messages.
+    :raises EndpointError: the words and options are not its arguments.
+    """
+    parameters = list(inspect.signature(build).parameters.values())[1:]  # without the reactor
+    names = [each.name for each in parameters]
+    needed = [each.name for each in parameters if each.default is each.empty]
+    _check_words(words, names, form)
+    _check_options(options, names, names[: len(words)])
+    given = dict(zip(names, words, strict=False)) | options
+    if missing := [_CALLED.get(name, name) for name in needed if not given.get(name)]:
+        are = "is" if len(missing) == 1 else "are"
+        raise EndpointError(f"the {' and the '.join(missing)} {are} missing: write {form}")
+    return build(reactor, **given)
+
+
+def _check_words(words: list[str], names: list[str], form: str) -> None:
+    for count in range(3, len(words) + 1):
+        if is_ipv6(bare := ":".join(words[:count])):
+            raise EndpointError(f"write an IPv6 address in brackets: [{bare}]")
+    if len(words) > len(names):
+        raise EndpointError(f"{words[len(names)]!r} is one word too many: write {form}")
+
+
+def _check_options(options: dict[str, str], names: list[str], taken: list[str]) -> None:
+    if unknown := options.keys() - set(names):
+        raise EndpointError(f"unknown argument {min(unknown)!r}: it takes {', '.join(names)}")
+    if twice := options.keys() & set(taken):
+        raise EndpointError(f"argument {min(twice)!r} is given twice")
+    if empty := [name for name, value in options.items() if not value and name != "interface"]:
+        raise EndpointError(f"{empty[0]} is empty")

@@ -1,0 +1,1 @@
+"""Faults on purpose: what a relay does wrong to a stream."""

@@ -1,0 +1,1 @@
+"""Sockets, epoll, listeners and names. Knows no echo, no configuration, no TLS."""

@@ -1,0 +1,1 @@
+"""One verified connection, and what its bytes mean."""

@@ -1,0 +1,1 @@
+"""The echo server: factory, protocol, admission, service."""

@@ -1,0 +1,248 @@
+"""The service: open the listeners, drain, stop.
+
+``EchoService(factory, [endpoint])`` is an ordinary Twisted service, to be put into
+an application's ``MultiService``. :func:`echosvc.cli.twistd.makeService` makes the one that
+``twistd echosvc`` and ``twist echosvc`` run.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import ConnectionDone, ReactorNotRunning
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorCore,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.python.failure import Failure
+
+from echosvc.net.acceptor import Accepting
+from echosvc.net.batch import HAS_EPOLL
+from echosvc.net.errors import ListenError, ReloadError, listen_error
+from echosvc.net.files import file_fault
+from echosvc.net.main_loop import Fate
+from echosvc.net.systemd import Unserved
+from echosvc.server.factory import EchoFactory
+from echosvc.server.signals import Signals
+
+#: How many times a listening socket is emptied before it is closed; each time takes
+#: everything that waits, so more than one is needed only while clients keep coming.
+_ACCEPT_ROUNDS = 1024
+#: After the drain: seconds, besides ``linger``, that a polite close may take.
+_CLOSE_GRACE = 1.0
+
+
+class EchoService(Service):
+    """A server on its listeners.
+
+    :param factory: what to serve.
+    :param endpoints: where.
+    :param reactor: what to run on; ``None`` = the global one.
+    :param own_signals: reload at SIGHUP; while stopping, let a second SIGINT or SIGTERM
+        end all connections now. For a service that owns the process.
+    :ivar ports: the open listeners.
+    :ivar fate: whether its end is a failure; one that owns the process fails with its last
+        listener.
+    :ivar unserved: sockets that were handed over to the process and are not for it.
+    """
+
+    def __init__(
+        self,
+        factory: EchoFactory,
+        endpoints: Sequence[IStreamServerEndpoint],
+        *,
+        reactor: IReactorTime | None = None,
+        own_signals: bool = False,
+    ) -> None:
+        self.factory = factory
+        self.ports: list[IListeningPort] = []
+        self._endpoints = tuple(endpoints)
+        self._reactor = reactor
+        self._own_signals = own_signals
+        self._signals = Signals(self._time, self.reload, factory.abort_all)
+        self._bound = False
+        self.fate = Fate()
+        self.unserved: list[Unserved] = []
+
+    def bind(self) -> None:
+        """Open all listeners, now; they are served once the reactor runs.
+
+        Called by the start where it was not called before.
+
+        :raises ListenError: one failed. None is open then.
+        """
+        if self._bound:
+            return
+        self._bound = True
+        for endpoint in self._endpoints:
+            try:
+                self.ports += _opened(endpoint, self.factory)
+            except ListenError:
+                self._close_now()
+                self._bound = False
+                raise
+        for port in self.ports:
+            if isinstance(port, Accepting):
+                port.when_ended(partial(self._lose, port))
+
+    def _lose(self, port: IListeningPort) -> None:
+        """A listener has ended by itself; with the last one, so does who owns the process.
+
+        Somebody else may then start it again, with listeners.
+        """
+        if port in self.ports:
+            self.ports.remove(port)
+            if not self.ports:
+                self._fail() if self._own_signals else self._say_deaf("nobody can connect any more")
+
+    def _fail(self) -> None:
+        self.fate.failed = True
+        self._say_deaf("the service stops")
+        with suppress(ReactorNotRunning):  # it stops already
+            cast(IReactorCore, self._time()).stop()
+
+    def _say_deaf(self, what: str) -> None:
+        self.factory.report.server_error(f"no listener is left: {what}")
+
+    def privilegedStartService(self) -> None:
+        """Open the listeners while the process may still use ports below 1024."""
+        Service.privilegedStartService(self)
+        self.bind()
+
+    def startService(self) -> None:
+        """Open the listeners, and say so once signals are handled and clients served.
+
+        :raises ListenError: one failed. A service that cannot listen does not start.
+        """
+        self.bind()
+        Service.startService(self)
+        running = cast(IReactorCore, self._time())
+        if self._own_signals:
+            running.callWhenRunning(self._signals.take)
+        running.callWhenRunning(self._announce)
+
+    def reload(self) -> None:
+        """Read certificates and keys again; live connections keep theirs (SIGHUP).
+
+        Where a file is wrong, that is said, and its listener keeps the old ones.
+        """
+        for endpoint in self._endpoints:
+            for reload in getattr(endpoint, "reloads", ()):
+                self._reload(reload, str(endpoint))
+
+    def _reload(self, reload: Callable[[], None], where: str) -> None:
+        try:
+            reload()
+        except (OSError, ReloadError) as error:
+            why = file_fault(error) if isinstance(error, OSError) else str(error)
+            self.factory.report.server_error(f"{where} keeps its certificate: {why}")
+        else:
+            self.factory.report.reloaded(where)
+
+    def _announce(self) -> None:
+        report = self.factory.report
+        for port in self.ports:
+            report.listening(port.getHost())
+        for each in self.unserved:
+            report.unserved(each.index, each.name, each.address)
+        if not HAS_EPOLL:
+            report.without_epoll()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening at once; give live connections the factory's ``drain`` seconds.
+
+        Then they are closed politely, and after ``linger`` more aborted.
+
+        :return: fires when no connection is left.
+        """
+        Service.stopService(self)
+        self._bound = False
+        self._signals.stopping = True
+        closed = self._close_ports()
+        return Deferred.fromCoroutine(self._drain(closed))
+
+    async def _drain(self, closed: Deferred[Any]) -> None:
+        config = self.factory.config
+        await self._idle_within(config.drain)
+        self.factory.end_all()
+        await self._idle_within(config.linger + _CLOSE_GRACE)
+        self.factory.abort_all()
+        await self.factory.when_idle()
+        await closed
+        self.factory.report.terminated()
+
+    async def _idle_within(self, seconds: float) -> None:
+        """Wait until no connection lives, at most ``seconds``."""
+        idle = self.factory.when_idle()
+        if not idle.called:
+            limit = self._time().callLater(seconds, idle.cancel)
+            with suppress(Exception):
+                await idle
+            if limit.active():
+                limit.cancel()
+
+    def _close_ports(self) -> Deferred[Any]:
+        ports, self.ports = self.ports, []
+        return DeferredList([self._close(port) for port in ports])
+
+    def _close_now(self) -> None:
+        """Close what was opened, though the reactor may never run."""
+        ports, self.ports = self.ports, []
+        for port in ports:
+            if isinstance(port, tcp.Port):
+                port.stopReading()
+                port.connectionLost(Failure(ConnectionDone()))
+
+    def _close(self, port: IListeningPort) -> Deferred[Any]:
+        """Close a listener and reset nobody.
+
+        Whoever waits in its queue would be: so they are accepted first. A port closes
+        one reactor turn after it is told to, so that is done again right before.
+        """
+        accept_waiting(port)
+        self._time().callLater(0, accept_waiting, port)
+        return maybeDeferred(port.stopListening).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self.factory.report.server_error(failure.getErrorMessage())
+
+    def _time(self) -> IReactorTime:
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = cast(IReactorTime, reactor)
+        return self._reactor
+
+
+def _opened(endpoint: IStreamServerEndpoint, factory: EchoFactory) -> list[IListeningPort]:
+    """Listen, at once, on one socket or several; Twisted's own endpoints do so, or fail."""
+    results: list[Any] = []
+    endpoint.listen(factory).addBoth(results.append)
+    if not results:
+        raise ListenError(f"cannot listen on {endpoint}: it is not ready at once")
+    if isinstance(results[0], Failure):
+        raise listen_error(str(endpoint), cast(Exception, results[0].value))
+    return list(getattr(results[0], "ports", results))
+
+
+def accept_waiting(port: IListeningPort) -> None:
+    """Accept everybody whom the kernel has queued on a listening socket."""
+    if not isinstance(port, tcp.Port) or not port.connected:
+        return
+    ready = select.poll()
+    ready.register(port.fileno(), select.POLLIN)
+    for _ in range(_ACCEPT_ROUNDS):
+        if not ready.poll(0):
+            return
+        port.doRead()
+        if not port.connected or getattr(port, "waiting", False):
+            return  # it has ended, or cannot accept

@@ -1,0 +1,1 @@
+"""Bytes to messages and back. Standard library only, no I/O."""

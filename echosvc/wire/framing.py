@@ -1,0 +1,278 @@
+"""Bytes to messages: what one "piece" of a stream is.
+
+No Twisted, no I/O. A framer is fed the bytes of one read and asked for messages
+one by one, so its caller can stop in the middle of a read and come back later:
+that is how a read of thousands of short lines cannot turn into a queue without
+bound. At the end of the stream :meth:`Framer.end` gives what is left.
+
+To add a framing: subclass :class:`Framer`, name it in :func:`make_framer` and in
+``echosvc.config.schema.FRAMINGS``.
+"""
+
+from __future__ import annotations
+
+import struct
+
+_HEADER = struct.Struct("!I")
+
+
+class FramingError(Exception):
+    """The peer's bytes do not make a message."""
+
+
+class MessageTooLong(FramingError):
+    """A line or a length-framed message is longer than the limit."""
+
+
+class MessageTruncated(FramingError):
+    """The stream ended inside a length-framed message."""
+
+
+class Utf8Decoder:
+    """Node's ``string_decoder`` for UTF-8, on bytes: invalid parts become U+FFFD.
+
+    Whether a character is complete is judged by its lead byte alone (C0-DF two
+    bytes, E0-EF three, F0-F7 four). A lead at the end of a read that still lacks
+    bytes is held back, even where no character can come of it. Later continuation
+    bytes fill it; when it is full, or at the first other byte, what is held is
+    decoded by itself. Python's incremental codec rejects such bytes earlier and
+    so cuts differently.
+    """
+
+    __slots__ = ("_held", "_missing")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._missing = 0
+
+    def decode(self, data: bytes) -> bytes:
+        """Give the valid UTF-8 that ``data`` completes, maybe none."""
+        if not self._missing and data.isascii():
+            return data
+        head, data = self._fill(data)
+        cut = len(data) - self._incomplete(data)
+        self._held += data[cut:]
+        return head + replace_invalid(data[:cut])
+
+    def end(self) -> bytes:
+        """Give what is held, decoded as it is; hold nothing."""
+        held, self._held, self._missing = self._held, b"", 0
+        return replace_invalid(held)
+
+    def _fill(self, data: bytes) -> tuple[bytes, bytes]:
+        """Complete the held character: what it decodes to, and the rest of ``data``."""
+        if not self._missing:
+            return b"", data
+        size = 0
+        while size < min(self._missing, len(data)) and data[size] & 0xC0 == 0x80:
+            size += 1
+        self._held += data[:size]
+        self._missing -= size
+        if self._missing and size == len(data):
+            return b"", b""
+        return self.end(), data[size:]
+
+    def _incomplete(self, data: bytes) -> int:
+        """Count the bytes at the end of ``data`` that begin an incomplete character."""
+        for size in range(1, min(4, len(data)) + 1):
+            lead = data[-size]
+            if lead & 0xC0 != 0x80:
+                self._missing = max(0, _announced(lead) - size)
+                return size if self._missing else 0
+        return 0
+
+
+def _announced(lead: int) -> int:
+    """How many bytes the lead byte announces; 0 for a byte that announces none."""
+    if 0xC0 <= lead <= 0xDF:
+        return 2
+    if 0xE0 <= lead <= 0xEF:
+        return 3
+    return 4 if 0xF0 <= lead <= 0xF7 else 0
+
+
+def replace_invalid(data: bytes) -> bytes:
+    """``data`` as valid UTF-8: each maximal invalid part becomes one U+FFFD."""
+    return data if data.isascii() else data.decode("utf-8", "replace").encode("utf-8")
+
+
+class Framer:
+    """One connection's incoming bytes, cut into messages."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the bytes of one read (at least one byte)."""
+        raise NotImplementedError
+
+    def take(self) -> bytes | None:
+        """Give the next complete message, ``None`` when more bytes are needed.
+
+        :raises MessageTooLong: the next message exceeds the limit.
+        """
+        raise NotImplementedError
+
+    def end(self) -> bytes | None:
+        """Give the last message of a stream that has ended, ``None`` if there is none.
+
+        Call it once :meth:`take` has given ``None``.
+
+        :raises MessageTruncated: the stream ended inside a message.
+        """
+        return None
+
+    def wrap(self, reply: bytes) -> bytes:
+        """Give ``reply`` as it goes onto the wire."""
+        return reply
+
+    @property
+    def pending(self) -> int:
+        """Bytes held here, waiting for more or for :meth:`take`."""
+        raise NotImplementedError
+
+
+class ChunkFramer(Framer):
+    """A message is whatever one read delivered, as in Node's ``data`` event."""
+
+    __slots__ = ("_reads",)
+
+    def __init__(self) -> None:
+        self._reads: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take one read, which is one message."""
+        self._reads.append(data)
+
+    def take(self) -> bytes | None:
+        """Give the oldest read."""
+        return self._reads.pop(0) if self._reads else None
+
+    @property
+    def pending(self) -> int:
+        """Bytes of reads not taken yet."""
+        return sum(map(len, self._reads))
+
+
+class TextFramer(ChunkFramer):
+    """A message is the text that one read completes; none where it completes none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = Utf8Decoder()
+
+    def feed(self, data: bytes) -> None:
+        """Take one read; bytes of an incomplete character are held back."""
+        text = self._decoder.decode(data)
+        if text:
+            self._reads.append(text)
+
+    def end(self) -> bytes | None:
+        """Give what an incomplete last character decodes to."""
+        return self._decoder.end() or None
+
+
+class LineFramer(Framer):
+    """A message is a line: up to and with its LF; the last one may lack it.
+
+    :param limit: longest message in bytes, its LF included.
+    """
+
+    def __init__(self, limit: int, text: bool = False) -> None:
+        self._limit = limit
+        self._text = text
+        self._buffer = bytearray()
+        self._start = 0  # where the next message begins
+        self._searched = 0  # no LF before here: no byte is looked at twice
+
+    def feed(self, data: bytes) -> None:
+        """Take one read. Appends: a long line is copied once, not once a read."""
+        del self._buffer[: self._start]
+        self._searched -= self._start
+        self._start = 0
+        self._buffer += data
+
+    def take(self) -> bytes | None:
+        """Give the next line."""
+        # Up to the limit, and no further: a line whose LF lies beyond it is too long.
+        found = self._buffer.find(b"\n", self._searched, self._start + self._limit)
+        if found >= 0:
+            return self._cut(found + 1)
+        if self.pending > self._limit:
+            raise MessageTooLong(f"a line of more than {self._limit} bytes")
+        self._searched = len(self._buffer)
+        return None
+
+    def end(self) -> bytes | None:
+        """Give the last line, which has no LF."""
+        return self._cut(len(self._buffer)) if self.pending else None
+
+    @property
+    def pending(self) -> int:
+        """Bytes not given as a message yet."""
+        return len(self._buffer) - self._start
+
+    def _cut(self, end: int) -> bytes:
+        message = bytes(self._buffer[self._start : end])
+        self._start = self._searched = end
+        return replace_invalid(message) if self._text else message
+
+
+class LengthFramer(Framer):
+    """A message follows its length, four bytes big-endian.
+
+    :param limit: longest message in bytes, its header not counted.
+    """
+
+    def __init__(self, limit: int, text: bool = False) -> None:
+        self._limit = limit
+        self._text = text
+        self._buffer = bytearray()
+        self._start = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take one read. Appends: a long message is copied once, not once a read."""
+        del self._buffer[: self._start]
+        self._start = 0
+        self._buffer += data
+
+    def take(self) -> bytes | None:
+        """Give the next payload, maybe an empty one."""
+        if self.pending < _HEADER.size:
+            return None
+        (length,) = _HEADER.unpack_from(self._buffer, self._start)
+        if length > self._limit:
+            raise MessageTooLong(f"a message of {length} bytes, more than {self._limit}")
+        end = self._start + _HEADER.size + length
+        if end > len(self._buffer):
+            return None
+        message = bytes(self._buffer[self._start + _HEADER.size : end])
+        self._start = end
+        return replace_invalid(message) if self._text else message
+
+    def end(self) -> bytes | None:
+        """Give nothing: an incomplete frame is no message."""
+        if self.pending:
+            raise MessageTruncated(f"{self.pending} bytes of an incomplete message")
+        return None
+
+    def wrap(self, reply: bytes) -> bytes:
+        """Put the reply's own length in front."""
+        return _HEADER.pack(len(reply)) + reply
+
+    @property
+    def pending(self) -> int:
+        """Bytes not given as a message yet, headers included."""
+        return len(self._buffer) - self._start
+
+
+def make_framer(framing: str, encoding: str, max_message: int) -> Framer:
+    """Build one connection's framer.
+
+    :param framing: ``chunk``, ``line`` or ``length``.
+    :param encoding: ``raw`` or ``utf-8``.
+    :param max_message: longest line or length-framed message in bytes.
+    """
+    text = encoding == "utf-8"
+    if framing == "line":
+        return LineFramer(max_message, text)
+    if framing == "length":
+        return LengthFramer(max_message, text)
+    return TextFramer() if text else ChunkFramer()
