@@ -185,9 +185,13 @@ class Sipping(Protocol):
         self.transport.pauseProducing()
         self.transport.bufferSize = 2048
         self.kept = b""
-        self.loop = LoopingCall(self.transport.doRead)
+        self.loop = LoopingCall(self.sip)
         self.loop.clock = reactor
         self.loop.start(0.1)
+
+    def sip(self) -> None:
+        if self.transport.doRead() is not None:  # the end, of which no reactor tells a paused one
+            self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         self.kept += data

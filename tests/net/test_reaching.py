@@ -46,6 +46,7 @@ from tests.harness import (
     receive_exactly,
     running,
     serving,
+    turn,
     until,
     within,
 )
@@ -384,15 +385,18 @@ def knowing(**names: list[str]) -> Iterator[None]:
         reactor.installNameResolver(before)
 
 
-def left() -> tuple[int, set[Any]]:
-    """What may be left behind: open descriptors, and timers."""
-    return len(os.listdir("/proc/self/fd")), set(reactor.getDelayedCalls())
+def descriptors() -> set[str]:
+    """What this process has open."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+    return found
 
 
-def more_than(before: tuple[int, set[Any]]) -> bool:
-    """Whether something is left that was not; what other tests have left may go meanwhile."""
-    descriptors, timers = left()
-    return descriptors > before[0] or not timers <= before[1]
+def left_since(before: set[str]) -> set[str]:
+    """What is left, in words: descriptors opened since then, and all timers."""
+    return descriptors() - before | set(map(str, reactor.getDelayedCalls()))
 
 
 #: Nobody answers there: it is of a network for documentation (RFC 5737).
@@ -449,24 +453,44 @@ async def test_an_address_that_refuses_or_is_silent_does_not_keep_from_another()
                 assert await echoed(f"{name}:{port}") == f"{host}:{port}"
 
 
-@pytest_twisted.ensureDeferred
-async def test_nothing_is_left_behind_whatever_the_end() -> None:
-    port = refusing()
-    async with serving(echo()) as (host, served):
-        with knowing(my_echo=["::1", host], nowhere=[]):
-            await echoed(f"my_echo:{served}")
-            before = left()
+async def connect_in_every_way() -> None:
+    """Connect, fail and cancel; fail where something is left. Needs a reactor of its own."""
+    await turn()  # now the reactor runs, and has opened its own descriptors
+    port, factory = refusing(), echo()
+    async with serving(factory) as (host, served):
+        with knowing(my_echo=["::1", host], nowhere=[], silent=[SILENT, host]):
+            before = descriptors()
             await echoed(f"my_echo:{served}")
             for words in (f"my_echo:{port}", f"nowhere:{port}", f"tcp:[::1%nosuch0]:{port}"):
                 with pytest.raises((ConnectError, DNSLookupError)):
                     await within(connect(client_endpoint(reactor, words).endpoint))
-            attempt = client_endpoint(reactor, f"my_echo:{served}").endpoint.connect(
-                EchoClientFactory()
-            )
-            attempt.cancel()
-            with pytest.raises(ConnectingCancelledError):
-                await within(attempt)
-            await until(lambda: not more_than(before))
+            for name in ("my_echo", "silent"):
+                endpoint = client_endpoint(reactor, f"{name}:{served}").endpoint
+                attempt = endpoint.connect(EchoClientFactory())
+                attempt.cancel()
+                with pytest.raises(ConnectingCancelledError):
+                    await within(attempt)
+            await within(factory.when_idle())
+            with suppress(AssertionError):  # which does not say what is left
+                await until(lambda: not left_since(before))
+            assert not left_since(before), left_since(before)
+
+
+#: A process has no timers and no descriptors of other tests.
+ALONE = """
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from tests.net.test_reaching import connect_in_every_way
+react(lambda reactor: Deferred.fromCoroutine(connect_in_every_way()))
+"""
+
+
+def test_nothing_is_left_behind_whatever_the_end() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE],
+        capture_output=True, text=True, timeout=3 * LIMIT, env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 @pytest_twisted.ensureDeferred

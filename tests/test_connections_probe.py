@@ -1,0 +1,107 @@
+"""The probe of many connections accuses another connection only of what is that one's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.probe.checks.data import connections
+from echosvc.probe.engine.diagnosis import Kind
+from echosvc.probe.engine.findings import CAUSES, Failed, told
+from echosvc.probe.engine.marks import Mark
+from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.verifier import Verifier
+from echosvc.wire.template import Template
+
+MIXED = "they are another connection's: something between mixes them up"
+COUNT = 3
+#: What a path does to a payload, given the next connection's.
+Path = Callable[[bytes, bytes], bytes]
+
+
+class Line:
+    """A connection in memory over such a path."""
+
+    def __init__(self, path: Memory) -> None:
+        self.path, self.mark = path, Mark(Template.literal(b""))
+
+    async def exchange(self, payload: Payload) -> None:
+        at = self.path.payloads.index(payload)
+        other = self.path.payloads[(at + 1) % COUNT]
+        verifier = Verifier(payload, self.mark)
+        verifier.feed(self.path.carry(payload.at(0, payload.size), other.at(0, other.size)))
+        if fault := verifier.end():
+            raise Failed(*told(fault, "", b""), fault=fault)
+
+
+class Memory:
+    """What the probe needs of a path; its payloads depend on the seed alone."""
+
+    def __init__(self, carry: Path, seed: int) -> None:
+        self.carry, self.seed, self.payloads = carry, seed, []
+        self.settings = SimpleNamespace(connections=COUNT)
+
+    async def open_many(self, count: int) -> list[Line]:
+        return [Line(self) for _ in range(count)]
+
+    def payload(self, size: int, line: Line) -> Payload:
+        self.seed += 1
+        self.payloads.append(Payload(size, self.seed))
+        return self.payloads[-1]
+
+
+def eat(own: bytes, other: bytes) -> bytes:
+    return own.replace(b"\0", b"")
+
+
+class ConnectionsTests(SynchronousTestCase):
+    def failure_of(self, carry: Path, seed: int = 1) -> Failed:
+        path: Any = Memory(carry, seed)
+        return self.failureResultOf(Deferred.fromCoroutine(connections(path)), Failed).value
+
+    def test_a_path_that_carries_all_passes(self) -> None:
+        path: Any = Memory(lambda own, other: own, 1)
+        finding = self.successResultOf(Deferred.fromCoroutine(connections(path)))
+        self.assertEqual(finding.facts, {"connections": COUNT})
+
+    def test_a_value_that_is_eaten_is_no_other_connections(self) -> None:
+        """Where it stands twice close together, the rest of the own stream looks garbled."""
+        kinds = set()
+        for seed in range(40):
+            failed = self.failure_of(eat, seed)
+            self.assertEqual(failed.fault.expected[:1], b"\0")
+            self.assertEqual(failed.cause, CAUSES[failed.fault.kind], seed)
+            kinds.add(failed.fault.kind)
+        self.assertEqual(kinds, {Kind.LOST, Kind.GARBLED})
+
+    def test_what_is_of_the_own_stream_is_no_other_connections(self) -> None:
+        ways: dict[Kind, Path] = {
+            Kind.LOST: lambda own, other: own[:1000] + own[2000:],
+            Kind.REPEATED: lambda own, other: own[:1000] + own[500:],
+            Kind.REORDERED: lambda own, other: (
+                own[:1000] + own[2000:3000] + own[1000:2000] + own[3000:]
+            ),
+            Kind.GARBLED: lambda own, other: own[:1000] + own[2000:2030] + own[9000:9500],
+        }
+        for kind, carry in ways.items():
+            failed = self.failure_of(carry)
+            self.assertEqual(failed.cause, CAUSES[failed.fault.kind], kind)
+
+    def test_bytes_of_another_connection_are_named(self) -> None:
+        ways: list[Path] = [
+            lambda own, other: other,
+            lambda own, other: own[:1000] + other[1000:],
+            lambda own, other: own[:1000] + other[5000:5100] + own[1000:],
+            lambda own, other: own[:1000] + other[5000:5100] + own[1100:],
+        ]
+        for number, carry in enumerate(ways):
+            self.assertEqual(self.failure_of(carry).cause, MIXED, number)
+
+    def test_a_few_bytes_are_no_other_connections(self) -> None:
+        failed = self.failure_of(lambda own, other: own + other[:7])
+        self.assertEqual((failed.fault.kind, len(failed.fault.seen)), (Kind.INSERTED, 7))
+        self.assertEqual(failed.cause, CAUSES[Kind.INSERTED])
