@@ -82,9 +82,7 @@ class TLSFactory(ClientFactory):
         inner = getattr(factory, "admitted", factory.buildProtocol)(cast(IPv4Address, addr))
         if inner is None:
             return None
-        transport = TLSTransport(inner)
-        transport.factory = self
-        return transport
+        return TLSTransport(inner, self.begin, self.verify, self.is_client)
 
     def doStart(self) -> None:
         """A listener has opened."""

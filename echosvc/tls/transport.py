@@ -9,7 +9,8 @@ encrypted goes to the kernel at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
@@ -27,9 +28,6 @@ from echosvc.connection.transport import Layer
 from echosvc.net.errors import TLSError
 from echosvc.tls.records import RECORD, Records, whole_record
 
-if TYPE_CHECKING:
-    from echosvc.tls.endpoints import TLSFactory
-
 #: What a record adds to its plain text at most, bytes (RFC 8446, 5.2; header included).
 _OVERHEAD = 5 + 256
 #: How much is encrypted in one go, bytes: so much is held twice.
@@ -42,10 +40,13 @@ class TLSTransport(LayerTransport):
 
     What is written before the handshake is done is held until then.
 
+    :param begin: makes OpenSSL's side of the connection, which this transport is for.
+    :param verify: called once the handshake is done; raises to refuse the peer.
+    :param is_client: the reason why ``begin`` failed is :meth:`when_ready`'s. On a server,
+        nobody asks for it: it is raised.
     :ivar cut: the peer ended TCP without a close_notify: somebody else may have.
     """
 
-    factory: TLSFactory
     disconnecting = False
 
     _eof = False  # TCP's stream has ended
@@ -56,8 +57,15 @@ class TLSTransport(LayerTransport):
     _reason: Failure | None = None
     _tls: Any = None  # OpenSSL's connection, from the start on
 
-    def __init__(self, inner: IProtocol) -> None:
+    def __init__(
+        self,
+        inner: IProtocol,
+        begin: Callable[[TLSTransport], SSL.Connection],
+        verify: Callable[[SSL.Connection], None],
+        is_client: bool,
+    ) -> None:
         super().__init__(inner)
+        self._make_tls, self._verify, self._is_client = begin, verify, is_client
         self._early: list[bytes] = []
         self._records = Records()
 
@@ -67,7 +75,7 @@ class TLSTransport(LayerTransport):
         """Begin the handshake."""
         self._begin()
         try:
-            self._tls = self.factory.begin(self)
+            self._tls = self._make_tls(self)
         except Exception as error:
             self._never_began(error)
             return
@@ -83,7 +91,7 @@ class TLSTransport(LayerTransport):
         self.wrappedProtocol = Protocol()
         self._reason = Failure(TLSError(_words(error)))
         self.abortConnection()
-        if not self.factory.is_client:
+        if not self._is_client:
             raise error
 
     def dataReceived(self, data: bytes) -> None:
@@ -141,7 +149,7 @@ class TLSTransport(LayerTransport):
     def _verified(self) -> bool:
         """Whether the other end is who it should be; if not, it gets nothing more from us."""
         try:
-            self.factory.verify(self._tls)
+            self._verify(self._tls)
         except TLSError as error:
             self._reason = Failure(error)
         except Exception as error:
