@@ -8,13 +8,14 @@ from dataclasses import FrozenInstanceError, fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.config.schema import ClientConfig, ClientSettings, Config, ConfigError, Settings
+from echosvc.wire.framing import FRAMINGS
 
 WRONG_SECONDS = (math.nan, math.inf, -math.inf, -1, -0.001, "1", b"1", [], 1j)
 GOOD: dict[str, tuple[object, ...]] = {
     "prefix": ("", "é{pid}", b"", b"{"),
     "greeting": (None, "", "Hello {peer}", b"\xff"),
     "discard": (True, False),
-    "framing": ("chunk", "line", "length"),
+    "framing": tuple(FRAMINGS),
     "max_message": (1, 65536, 1 << 30),
     "encoding": ("raw", "utf-8"),
     "idle_timeout": (0, 0.0, 0.001, 7, 1e9),

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.wire.framing import (
+    FRAMINGS,
     Framer,
     MessageTooLong,
     MessageTruncated,
     Utf8Decoder,
+    describe_framings,
     make_framer,
     replace_invalid,
 )
@@ -228,7 +230,7 @@ class OracleTests(SynchronousTestCase):
         self.assertEqual(outcome(make_framer("length", encoding, 1 << 20), pieces), expected)
 
     @given(
-        st.sampled_from(["chunk", "line", "length"]),
+        st.sampled_from([*FRAMINGS]),
         ENCODINGS,
         st.lists(st.binary(max_size=20), max_size=6),
         st.randoms(use_true_random=False),
@@ -256,6 +258,16 @@ class OracleTests(SynchronousTestCase):
 
 def framed(payload: bytes) -> bytes:
     return struct.pack("!I", len(payload)) + payload
+
+
+class TableTests(SynchronousTestCase):
+    def test_each_framing_has_a_meaning_and_a_framer_of_its_own(self) -> None:
+        meanings = {framing.meaning for framing in FRAMINGS.values()}
+        kinds = {type(make_framer(name, "raw", 9)) for name in FRAMINGS}
+        self.assertEqual((len(meanings), len(kinds)), (len(FRAMINGS), len(FRAMINGS)))
+        for name, framing in FRAMINGS.items():
+            self.assertIn(f"{name}: {framing.meaning}", describe_framings())
+            self.assertTrue(framing.meaning.strip(), name)
 
 
 class LimitTests(SynchronousTestCase):
@@ -326,7 +338,7 @@ class LimitTests(SynchronousTestCase):
             self.assertEqual(found, [MessageTruncated], size)
 
     def test_nothing_at_all_is_no_message(self) -> None:
-        for framing in ("chunk", "line", "length"):
+        for framing in FRAMINGS:
             for encoding in ("raw", "utf-8"):
                 framer = make_framer(framing, encoding, 8)
                 self.assertIsNone(framer.take())

@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from echosvc.cli.output import Lossy, OutputError, Sink, StandardOutput
 from echosvc.cli.target import duration
-from echosvc.config.schema import FRAMINGS
 from echosvc.endpoints.targets import Target
+from echosvc.probe.settings import FRAMINGS
 
 if TYPE_CHECKING:
     from echosvc.probe.check import Check

@@ -16,7 +16,6 @@ from echosvc._text import one_line
 from echosvc._version import __version__
 from echosvc.config.schema import (
     ENCODINGS,
-    FRAMINGS,
     IDLE_ACTIONS,
     LOG_LEVELS,
     OVER_LIMIT,
@@ -34,6 +33,7 @@ from echosvc.server.admission import MOST
 from echosvc.tls.context import TLS_VERSIONS, Demands
 from echosvc.tls.endpoints import TLSListener
 from echosvc.tls.pem import CertificateError
+from echosvc.wire.framing import describe_framings
 
 _DEFAULT = Config()
 _FLAGS = ("discard", "allow-half-open", "nagle")
@@ -108,8 +108,7 @@ class Options(usage.Options):
         ["greeting", None, None,
          "Sent once to each client that connects; a template too. [default: none]"],
         ["framing", None, _DEFAULT.framing,
-         f"What one message is: {', '.join(FRAMINGS)}; what one read delivered, an"
-         " LF-terminated line, or the bytes behind a 4-byte big-endian length."],
+         f"What one message is. {describe_framings()}."],
         ["max-message", None, _DEFAULT.max_message,
          "Longest line or length-framed message, bytes."],
         ["encoding", None, _DEFAULT.encoding,

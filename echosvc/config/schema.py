@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypedDict
 
 from echosvc.config.networks import NetworkError, Networks
+from echosvc.wire.framing import FRAMINGS
 from echosvc.wire.template import Template, TemplateError
 
-FRAMINGS = ("chunk", "line", "length")
 ENCODINGS = ("raw", "utf-8")
 IDLE_ACTIONS = ("log", "close", "reset")
 LOG_LEVELS = ("quiet", "connections", "messages")
@@ -49,7 +49,7 @@ class Config:
     :ivar prefix: put before every reply. ``str`` is a template, ``bytes`` are literal.
     :ivar greeting: sent once when a client connects; ``None`` for none.
     :ivar discard: read and report, never reply.
-    :ivar framing: what one message is: ``chunk``, ``line`` or ``length``.
+    :ivar framing: what one message is: a name in :data:`echosvc.wire.framing.FRAMINGS`.
     :ivar max_message: longest line or length-framed message, bytes.
     :ivar encoding: ``raw``, or ``utf-8`` for Node's decoder.
     :ivar idle_timeout: seconds without a read or progress of a write; 0 = off.
@@ -274,7 +274,7 @@ def _choice(words: tuple[str, ...]) -> Callable[[Any], str | None]:
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "prefix": _text,
     "greeting": _optional(_text),
-    "framing": _choice(FRAMINGS),
+    "framing": _choice(tuple(FRAMINGS)),
     "max_message": _whole(1, MAX_MESSAGE, "bytes"),
     "encoding": _choice(ENCODINGS),
     "idle_timeout": seconds_fault,

@@ -17,7 +17,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from echosvc.config.schema import FRAMINGS
 from echosvc.endpoints.targets import Target, client_endpoint
 from echosvc.net.errors import TLSError, error_name
 from echosvc.probe.checks import data as streams
@@ -28,7 +27,7 @@ from echosvc.probe.checks.byte_mapping import blamed
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import FRAMINGS, Settings
 from echosvc.tls.alerts import alert_advice
 from echosvc.wire.template import Template
 

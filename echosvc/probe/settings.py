@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echosvc.config.schema import FRAMINGS
 from echosvc.wire.template import Template
 
 MIB = 1024 * 1024
+#: The framings that a check can send, the default one first.
+FRAMINGS = ("chunk", "line", "length")
 
 
 @dataclass(frozen=True)

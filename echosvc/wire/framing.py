@@ -5,13 +5,15 @@ one by one, so its caller can stop in the middle of a read and come back later:
 that is how a read of thousands of short lines cannot turn into a queue without
 bound. At the end of the stream :meth:`Framer.end` gives what is left.
 
-To add a framing: subclass :class:`Framer`, name it in :func:`make_framer` and in
-``echosvc.config.schema.FRAMINGS``.
+To add a framing, subclass :class:`Framer` and add a row to :data:`FRAMINGS`. The settings,
+the command line, its help and the reference page read that table.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import NamedTuple
 
 _HEADER = struct.Struct("!I")
 
@@ -263,16 +265,40 @@ class LengthFramer(Framer):
         return len(self._buffer) - self._start
 
 
+class Framing(NamedTuple):
+    """One row of :data:`FRAMINGS`.
+
+    :ivar meaning: what one message is, in the words of the help and the reference page.
+    :ivar build: builds one connection's framer from the longest message in bytes and from
+        whether messages are text, whose invalid UTF-8 is replaced.
+    """
+
+    meaning: str
+    build: Callable[[int, bool], Framer]
+
+
+def _chunk_framer(limit: int, text: bool) -> Framer:  # noqa: ARG001
+    return TextFramer() if text else ChunkFramer()
+
+
+#: Every framing by its name, the default one first.
+FRAMINGS: dict[str, Framing] = {
+    "chunk": Framing("whatever one read delivered", _chunk_framer),
+    "line": Framing("up to and with the LF", LineFramer),
+    "length": Framing("behind a 4-byte big-endian length", LengthFramer),
+}
+
+
+def describe_framings() -> str:
+    """Return all framings with their meanings, on one line."""
+    return "; ".join(f"{name}: {each.meaning}" for name, each in FRAMINGS.items())
+
+
 def make_framer(framing: str, encoding: str, max_message: int) -> Framer:
     """Build one connection's framer.
 
-    :param framing: ``chunk``, ``line`` or ``length``.
+    :param framing: a name in :data:`FRAMINGS`.
     :param encoding: ``raw`` or ``utf-8``.
     :param max_message: longest line or length-framed message in bytes.
     """
-    text = encoding == "utf-8"
-    if framing == "line":
-        return LineFramer(max_message, text)
-    if framing == "length":
-        return LengthFramer(max_message, text)
-    return TextFramer() if text else ChunkFramer()
+    return FRAMINGS[framing].build(max_message, encoding == "utf-8")

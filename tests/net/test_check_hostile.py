@@ -17,9 +17,9 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from echosvc import EchoFactory, check
-from echosvc.config.schema import FRAMINGS
 from echosvc.probe.check import NAMES
 from echosvc.probe.result import CheckResult, ProbeResult
+from echosvc.probe.settings import FRAMINGS
 from tests.harness import LIMIT, environment, in_thread, no_faults, serving, within
 from tests.test_certificates import issue
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from echosvc.wire.framing import FRAMINGS
 from tests.harness import (
     LIMIT,
     ROOT,
@@ -100,7 +101,7 @@ def test_it_writes_nothing_and_needs_no_home(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--framing", "no"], "--framing: must be one of chunk, line, length, not 'no'"),
+        (["--framing", "no"], f"--framing: must be one of {', '.join(FRAMINGS)}, not 'no'"),
         (["--reactor", "no"], "--reactor: must be one of default, lean, asyncio,"),
         (["--reactor", "kqueue"], "--reactor: this system has no kqueue"),
         (["--logfile", "/no/such/file"], "--logfile: /no/such/file: ENOENT"),

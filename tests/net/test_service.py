@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThread
 
 from echosvc.cli.serve_options import Options
 from echosvc.cli.twistd import makeService
+from echosvc.wire.framing import FRAMINGS
 from tests.harness import (
     LIMIT,
     TWISTD,
@@ -254,7 +255,7 @@ def test_wrong_words_under_twist_are_one_line() -> None:
         [*TWIST, "echosvc", "--framing", "no"], capture_output=True, text=True,
         timeout=LIMIT, env=environment(),
     )  # fmt: skip
-    assert done.stderr == ("echosvc: --framing: must be one of chunk, line, length, not 'no'\n")
+    assert done.stderr == (f"echosvc: --framing: must be one of {', '.join(FRAMINGS)}, not 'no'\n")
     assert done.returncode == 1
 
 
