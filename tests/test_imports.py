@@ -96,7 +96,6 @@ GRAPH = {name: set(imported(name)) - {name} for name in MODULES}
 
 
 _KNOWN = {
-    "probe.engine.path", "probe.engine.connection",
     "server.factory", "server.protocol", "server.answering", "server.proxy_gate",
 }  # fmt: skip
 

@@ -260,7 +260,7 @@ class Check:
             return failed
 
     def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
-        came = self._path.came_back()
+        came = self._path.context.verified_bytes()
         if came < limit * SLOWEST:
             words = f"not done within {duration(limit)}, though something came now and then"
             return ProbeResult(probe.name, "fail", words, 0.0, "the far end does not get on")

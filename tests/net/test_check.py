@@ -28,7 +28,7 @@ from echosvc.faults.spec import Mischief
 from echosvc.net.resolver import DaemonResolver
 from echosvc.probe.check import Check
 from echosvc.probe.checks.peer import Trips
-from echosvc.probe.engine.path import PathClient
+from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from echosvc.tls.context import ClientTLS
@@ -545,7 +545,7 @@ async def test_a_fault_of_our_own_is_no_firewall(monkeypatch, where):
     def wrong(_: object) -> None:
         raise ZeroDivisionError("it cannot be divided")
 
-    monkeypatch.setattr(PathClient, where, wrong)
+    monkeypatch.setattr(ProbeClient, where, wrong)
     async with serving(EchoFactory(log="quiet")) as (host, port):
         run = check(f"tcp:{host}:{port}", only=("connect",), timeout=LIMIT)
         probe = only(await within(Deferred.fromCoroutine(run)))

@@ -103,7 +103,7 @@ async def order(path: Path) -> Finding:
     """A numbered stream comes back in order, once, and all of it."""
     size = min(ORDERED, max(64, path.settings.max_size))
     line = await path.open()
-    verifier = await line.exchange(path.payload(size, line, stamped=True))
+    verifier = await line.exchange(path.payload(size, line, numbered=True))
     await line.nothing_more(verifier)
     marks = f" in {verifier.marks} replies" if line.mark else ""
     return Finding(

@@ -127,14 +127,12 @@ def _explained(failed: Failed, size: int, came: int) -> Failed:
 async def back_pressure(path: Path) -> Finding:
     """A sender whose answers nobody reads is stopped; what it sent comes all the same."""
     line = await path.open()
-    path.seed += 1
-    lines, without = path.settings.framing == "line", line.mark.first
-    payload = Payload(BOUND, path.seed, without, lines)
+    payload = path.payload(BOUND, line)
     sent = await _Press(path, line, payload).run()
     taken = sent - line.client.queued
     if sent >= BOUND:
         raise _boundless(line, taken)
-    verifier = line.verifier(Payload(sent, path.seed, without, lines))
+    verifier = line.verifier(payload.resized(sent))
     try:
         await line.verify(verifier)
     except Failed as failed:

@@ -37,7 +37,7 @@ _TRIED = {"chunk": ("line", "length"), "line": ("length",), "length": ("line",)}
 
 async def explained(path: Path, failed: Failed) -> Failed:
     """Find out why the first message was not answered; give the failure with its cause."""
-    if not isinstance(failed, Unanswered) or path.template is not None:
+    if not isinstance(failed, Unanswered) or path.context.template is not None:
         return failed
     asked = path.settings.framing
     limit = min(path.settings.timeout, _PATIENCE + _TRIPS * failed.trip)

@@ -21,10 +21,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.checks.framings import explained, two_lines
 from echosvc.probe.checks.naming import named
+from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.connect_time import Attempt, Names, attempted, in_thread, looked_up
 from echosvc.probe.engine.connection import framed
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, counted, duration, shown
-from echosvc.probe.engine.path import Path, PathClient
+from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Text
 from echosvc.wire.prefix_matching import Pattern
 
@@ -41,11 +42,11 @@ _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
 async def connect(path: Path) -> Finding:
     """A connection can be made; to which addresses, and in what time."""
     names = await _names(path)
-    path.lookup = names.seconds or 0.0
+    path.context.lookup_seconds = names.seconds or 0.0
     began = perf_counter()
     client = (await path.connect()).client
     ready = perf_counter()
-    path.encrypted = hasattr(client.transport, "tls_version")
+    path.context.encrypted = hasattr(client.transport, "tls_version")
     tried = await _addresses(path, names)
     took = await _took(path, client, client.made - began)
     words, facts = _described(took), {"connect_seconds": round(took.seconds, 6)}
@@ -54,7 +55,7 @@ async def connect(path: Path) -> Finding:
     if names.seconds is not None:
         words.append(f"name resolved in {duration(names.seconds)}")
         facts["lookup_seconds"] = round(names.seconds, 6)
-    if path.encrypted:
+    if path.context.encrypted:
         words.append(f"TLS handshake in {duration(ready - client.made)}")
         facts["tls_seconds"] = round(ready - client.made, 6)
     text = f"{_where(client)} in {', '.join(words)}"
@@ -72,7 +73,7 @@ def _unanswering(address: str, error: str) -> str:
     return f"{address} {verb} ({error})"
 
 
-def _where(client: PathClient) -> str:
+def _where(client: ProbeClient) -> str:
     """Where the connection goes to; a process, for one, has no address."""
     return "connected" if client.remote_address is None else f"to {client.remote}"
 
@@ -93,7 +94,7 @@ async def _names(path: Path) -> Names:
         ) from None
 
 
-async def _took(path: Path, client: PathClient, waited: float) -> Attempt:
+async def _took(path: Path, client: ProbeClient, waited: float) -> Attempt:
     """How long the connection took: the kernel's figure, or that of a plain socket.
 
     :param waited: seconds until the reactor told of the connection.
@@ -115,7 +116,7 @@ def _described(took: Attempt) -> list[str]:
     return [duration(took.seconds) + again]
 
 
-def _plain_address(client: PathClient) -> tuple[int, Any] | None:
+def _plain_address(client: ProbeClient) -> tuple[int, Any] | None:
     """Family and address of a plain socket to the same place; ``None``: there is none."""
     address = client.remote_address if client.had_socket else None
     if isinstance(address, UNIXAddress) and address.name:
@@ -129,7 +130,7 @@ def _plain_address(client: PathClient) -> tuple[int, Any] | None:
 
 def _wants_more(path: Path) -> bool:
     """Whether TLS or a PROXY header is expected: there a bare connection is an error."""
-    return path.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint)
+    return path.context.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint)
 
 
 async def _addresses(path: Path, names: Names) -> list[dict[str, Any]]:
@@ -161,12 +162,12 @@ async def echo(path: Path) -> Finding:
     except Failed as failed:
         raise await explained(path, failed) from None
     prefix = f"prefix {shown(line.prefix)}" if line.prefix else "no prefix"
-    greeting = f", greeting {shown(path.greeting)}" if path.greeting else ""
+    greeting = f", greeting {shown(path.context.greeting)}" if path.context.greeting else ""
     letters = bytes(byte for byte in _LETTERS if byte not in line.mark.first)
     payload = Text(letters * 20 + b"\n" * (path.settings.framing == "line"))
     await line.nothing_more(await line.exchange(payload))
     await two_lines(path, line)
-    facts = {"prefix": shown(line.prefix)[1:-1], "greeting": shown(path.greeting)[1:-1]}
+    facts = {"prefix": shown(line.prefix)[1:-1], "greeting": shown(path.context.greeting)[1:-1]}
     return Finding(f"what is sent comes back, {prefix}{greeting}", facts=facts)
 
 
@@ -251,13 +252,13 @@ async def _trips(path: Path, nagle: bool) -> tuple[Trips, bool]:
     return Trips(sorted(times)), _is_tcp(line.client)
 
 
-def _is_tcp(client: PathClient) -> bool:
+def _is_tcp(client: ProbeClient) -> bool:
     return client.had_socket and isinstance(client.remote_address, (IPv4Address, IPv6Address))
 
 
 async def tls(path: Path) -> Finding:
     """TLS's version, cipher, certificates."""
-    if not path.encrypted:
+    if not path.context.encrypted:
         raise Skipped("no TLS: the endpoint is not of the kind tls:")
     line = await path.connect()
     connection: SSL.Connection = line.client.transport.getHandle()  # type: ignore[attr-defined]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,6 +11,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from echosvc.net.errors import TLSError, error_name
+from echosvc.probe.engine.client import ProbeClient
+from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed, shown, told
 from echosvc.probe.engine.marks import Mark
 from echosvc.probe.engine.payload import Source
@@ -26,9 +27,6 @@ from echosvc.probe.engine.prefix_detection import (
 )
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.template import Template
-
-if TYPE_CHECKING:
-    from echosvc.probe.engine.path import Path, PathClient
 
 #: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
 PIECE = 65536
@@ -78,8 +76,8 @@ class Line:
 
     frame = FRAME
 
-    def __init__(self, path: Path, client: PathClient) -> None:
-        self._path = path
+    def __init__(self, context: ProbeContext, client: ProbeClient) -> None:
+        self._context = context
         self.client = client
         self.mark = Mark(Template.literal(b""))
         self.prefix = b""
@@ -99,7 +97,7 @@ class Line:
             client.abort()
             return
         client.finish()
-        limit = self._path.reactor.callLater(PARTING, client.abort)
+        limit = self._context.reactor.callLater(PARTING, client.abort)
         client.when_closed().addCallback(lambda _: limit.active() and limit.cancel())
 
     # -- raw ------------------------------------------------------------------
@@ -111,11 +109,11 @@ class Line:
             the path's connections for the time-out.
         :raises Ended: nothing came in time, or an end did.
         """
-        path, waiting = self._path, self.client.receive()
+        context, waiting = self._context, self.client.receive()
         if seconds is None:
-            path.progress.bound(waiting)
+            context.progress.bound(waiting)
         elif not waiting.called:
-            waiting.addTimeout(seconds, path.reactor)
+            waiting.addTimeout(seconds, context.reactor)
         try:
             data = await waiting
         except defer.TimeoutError:
@@ -156,7 +154,7 @@ class Line:
 
     def write(self, message: bytes) -> Deferred[None]:
         """Send one message, framed; fires when more may be sent."""
-        return self.client.write(framed(self._path.settings.framing, message))
+        return self.client.write(framed(self._context.settings.framing, message))
 
     async def put(self, message: bytes) -> bool:
         """Send one message, and wait until more may be sent.
@@ -179,9 +177,9 @@ class Line:
         :raises Failed: it does not come back.
         """
         self._settled = False
-        token += b"\n" * (self._path.settings.framing == "line")
+        token += b"\n" * (self._context.settings.framing == "line")
         self.write(token).addErrback(_ignored)
-        self.said += len(framed(self._path.settings.framing, token))
+        self.said += len(framed(self._context.settings.framing, token))
         came, began = b"", monotonic()
         try:
             while not came.endswith(token):
@@ -189,9 +187,9 @@ class Line:
                 if len(came) > _LONGEST:
                     raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
         except Ended as end:
-            known = self._path.template is not None
+            known = self._context.template is not None
             words = no_answer(
-                end.how, came, token, self._path.settings, known, self._path.encrypted
+                end.how, came, token, self._context.settings, known, self._context.encrypted
             )
             made = self.client.handshake
             raise Unanswered(*words, end.how, came, made.seconds if made else 0.0) from None
@@ -205,10 +203,12 @@ class Line:
         :raises Failed: there is no answer, or it is not of the form that was given.
         """
         before = await self.ask()
-        path = self._path
-        if path.template is None:
-            path.template, path.greeting = self._learned(before, await self._second(before))
-        self.template, self.prefix = recognized(path.settings, path.template, path.greeting, before)
+        context = self._context
+        if context.template is None:
+            context.template, context.greeting = self._learned(before, await self._second(before))
+        self.template, self.prefix = recognized(
+            context.settings, context.template, context.greeting, before
+        )
         self.use(frozenset())
 
     async def _second(self, before: bytes) -> bytes:
@@ -220,14 +220,14 @@ class Line:
         try:
             return await self.ask()
         except Unanswered as failed:
-            settings = self._path.settings
+            settings = self._context.settings
             whole = TOKEN + b"\n" * (settings.framing == "line")
             words = one_answer(failed.how, before + whole, failed.came, settings.timeout)
             raise Failed(*words) from None
 
     def _learned(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
         """Give prefix and greeting; ``first`` and ``second``: what came before two tokens."""
-        settings = self._path.settings
+        settings = self._context.settings
         strange = unframed(settings.framing, second)
         try:
             known = learned(settings, first, without_header(second, settings.framing))
@@ -239,7 +239,7 @@ class Line:
 
     def use(self, sizes: frozenset[int]) -> None:
         """Expect replies to messages of these sizes."""
-        headers = sizes if self._path.settings.framing == "length" else frozenset()
+        headers = sizes if self._context.settings.framing == "length" else frozenset()
         self.mark = Mark(self.template, headers)
 
     # -- streams --------------------------------------------------------------
@@ -261,17 +261,17 @@ class Line:
     def verifier(self, payload: Source) -> Verifier:
         """What verifies it, given how it is cut into messages."""
         self._settled = False
-        framing = self._path.settings.framing
+        framing = self._context.settings.framing
         self.use(frozenset(map(len, pieces(payload, framing, self.frame, sample=True))))
         every = {"line": payload.line, "length": self.frame}.get(framing, 0)
-        return self._path.watch(Verifier(payload, self.mark, every))
+        return self._context.track(Verifier(payload, self.mark, every))
 
     def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
         """Send it as fast as the path takes it; ``finish``: and FIN right behind it."""
         return Deferred.fromCoroutine(self._send(payload, finish))
 
     async def _send(self, payload: Source, finish: bool) -> None:
-        for piece in pieces(payload, self._path.settings.framing, self.frame):
+        for piece in pieces(payload, self._context.settings.framing, self.frame):
             if not await self.put(piece):
                 return
         if finish:

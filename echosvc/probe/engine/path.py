@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from twisted.internet import defer
@@ -15,20 +11,17 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echosvc._text import escaped
-from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.endpoints.targets import Target
 from echosvc.net.errors import VerificationError, error_name
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
-from echosvc.probe.engine.connect_time import Handshake, handshake
+from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory
 from echosvc.probe.engine.connection import SMALL_FRAME, Line
+from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.payload import Payload
-from echosvc.probe.engine.progress import Progress
-from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import Settings
 from echosvc.tls.alerts import alert_advice
 from echosvc.tls.endpoints import TLSConnector
-from echosvc.wire.template import Template
 
 _Result = TypeVar("_Result")
 
@@ -43,90 +36,18 @@ _DOUBTED, _TRUSTED = 6, 30
 _LATE = "ETIMEDOUT"
 
 
-class PathClient(EchoClient):
-    """A connection that says what comes over it, and how it was made.
-
-    :ivar made: when its transport was connected, by ``time.perf_counter``; TLS comes after that.
-    :ivar handshake: TCP's, where the kernel tells of it.
-    :ivar had_socket: whether there is a socket below it, TCP or UNIX.
-    :ivar fault: what went wrong on our side when it was made.
-    """
-
-    factory: _Clients
-    made = 0.0
-    handshake: Handshake | None = None
-    had_socket = False
-    fault: Exception | None = None
-
-    def makeConnection(self, transport: Any) -> None:
-        """Keep what goes wrong in here: an endpoint would wait for ever for this protocol."""
-        try:
-            super().makeConnection(transport)  # type: ignore[no-untyped-call]
-        except Exception as error:
-            self.fault = error
-
-    def connectionMade(self) -> None:
-        """Ask the kernel before anything is sent."""
-        self.made = perf_counter()
-        super().connectionMade()
-        self.had_socket = self.socket is not None
-        self.handshake = handshake(self.socket)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Say so."""
-        self.factory.heard(len(data))
-        super().dataReceived(data)
-
-    @property
-    def socket(self) -> socket.SocketType | None:
-        """The socket below everything; ``None`` where there is none, or no more."""
-        return self._sender._handle()
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that the other side's kernel, or that of a proxy, has not taken yet."""
-        return self._sender.unsent()
-
-
-class _Clients(EchoClientFactory):
-    """Builds them.
-
-    :param heard: called with the size of whatever comes.
-    """
-
-    protocol = PathClient
-
-    def __init__(self, heard: Callable[[int], object], **settings: Any) -> None:
-        super().__init__(**settings)
-        self.heard = heard
-
-
-@dataclass
 class Path:
-    """The path, and what is known of the server at its end.
+    """A path to a server: opens connections over it, and keeps those that live.
 
-    :ivar greeting: what the server says first.
-    :ivar template: what stands before its replies; ``None``: not known yet.
-    :ivar encrypted: TLS is spoken on it.
-    :ivar lookup: seconds that the look-up of its name took.
-    :ivar progress: of all its connections.
+    :ivar context: what the connections share.
     """
 
-    reactor: Any
-    target: Target
-    settings: Settings
-    encrypted: bool = False
-    lookup: float = 0.0
-    greeting: bytes = b""
-    template: Template | None = None
-    seed: int = field(default_factory=lambda: random.getrandbits(30))
-    _live: list[Line] = field(default_factory=list)
-    _verifiers: list[Verifier] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Nothing has come yet."""
-        self.progress = Progress(self.reactor, self.settings.timeout, self._sends)
-        self._began, self._received = self.reactor.seconds(), 0
+    def __init__(self, reactor: Any, target: Target, settings: Settings) -> None:
+        self.reactor, self.target, self.settings = reactor, target, settings
+        self.context = ProbeContext(reactor, settings, self._sends)
+        self._progress = self.context.progress
+        self._live: list[Line] = []
+        self._began, self._received = reactor.seconds(), 0
         self._backlog = 0.0
 
     def _sends(self) -> bool:
@@ -138,11 +59,11 @@ class Path:
 
         :raises Failed: there is none.
         """
-        line = Line(self, await self._connected(nagle))
+        line = Line(self.context, await self._connected(nagle))
         self._live.append(line)
         return line
 
-    async def _connected(self, nagle: bool) -> PathClient:
+    async def _connected(self, nagle: bool) -> ProbeClient:
         while True:
             try:
                 return self._sound(await self._attempt(nagle))
@@ -150,11 +71,11 @@ class Path:
                 raise
             except Exception as error:
                 late = error_name(error) == _LATE
-                if late and self.progress.silent_for < self.settings.timeout:
+                if late and self._progress.silent_for < self.settings.timeout:
                     continue  # its SYN stands in a queue, behind what comes on the others
                 raise Failed(*self._unreachable(error)) from None
 
-    def _sound(self, client: PathClient) -> PathClient:
+    def _sound(self, client: ProbeClient) -> ProbeClient:
         if client.fault is None:
             return client
         with suppress(Exception):  # it may be half made
@@ -165,13 +86,13 @@ class Path:
             "a fault of echosvc itself, or of a module that changes it",
         )
 
-    def _attempt(self, nagle: bool) -> Deferred[PathClient]:
-        factory = _Clients(
-            self.progress.heard,
+    def _attempt(self, nagle: bool) -> Deferred[ProbeClient]:
+        factory = ProbeClientFactory(
+            self._progress.heard,
             clock=self.reactor, linger=_FOR_EVER, nagle=nagle, allow_half_open=True,
         )  # fmt: skip
-        attempt = cast("Deferred[PathClient]", self.target.endpoint.connect(factory))
-        return self.progress.bound(attempt, more=self.lookup)
+        attempt = cast("Deferred[ProbeClient]", self.target.endpoint.connect(factory))
+        return self._progress.bound(attempt, more=self.context.lookup_seconds)
 
     async def open(self, nagle: bool = False) -> Line:
         """Open a connection and learn its prefix by a first exchange."""
@@ -196,26 +117,13 @@ class Path:
             failed.finding = f"connection {number} of {count}: {failed.finding}"
             raise
 
-    def payload(self, size: int, line: Line, stamped: bool = False) -> Payload:
-        """Make something new to send, in which no prefix occurs."""
-        self.seed += 1
-        lines = self.settings.framing == "line"
-        return Payload(size, self.seed, line.mark.first, lines, stamped)
-
-    def watch(self, verifier: Verifier) -> Verifier:
-        """Count what is verified by it."""
-        self._verifiers.append(verifier)
-        return verifier
-
-    def came_back(self) -> int:
-        """Give how many bytes came back as they should; 0 where one did not."""
-        if any(verifier.wrong for verifier in self._verifiers):
-            return 0
-        return sum(verifier.offset for verifier in self._verifiers)
+    def payload(self, size: int, line: Line, numbered: bool = False) -> Payload:
+        """Return a new payload in which the prefix of a connection does not occur."""
+        return self.context.payload(size, line.mark.first, numbered)
 
     def close(self) -> None:
         """End all connections."""
-        self._verifiers.clear()
+        self.context.forget_verifiers()
         live, self._live = self._live, []
         self._backlog += self._seconds_of(sum(line.due for line in live))
         for line in live:
@@ -225,12 +133,12 @@ class Path:
 
     def begin(self) -> None:
         """A probe begins."""
-        self._began, self._received = self.reactor.seconds(), self.progress.received
+        self._began, self._received = self.reactor.seconds(), self._progress.received
         self._backlog = 0.0
 
     def _seconds_of(self, size: int) -> float:
         """How long the path takes for so many bytes, by what it has carried for this probe."""
-        came = self.progress.received - self._received
+        came = self._progress.received - self._received
         return size / came * (self.reactor.seconds() - self._began) if came else 0.0
 
     async def calm_down(self, failed: bool) -> None:
@@ -241,17 +149,17 @@ class Path:
         :param failed: the last probe did; then it may be no slow path, but a dead one.
         """
         backlog, self._backlog = self._backlog, 0.0
-        if backlog < _BRIEF or self.progress.silent_for >= self.settings.timeout:
+        if backlog < _BRIEF or self._progress.silent_for >= self.settings.timeout:
             return
         most = (_DOUBTED if failed else _TRUSTED) * self.settings.timeout
         limit = min(2 * backlog + self.settings.timeout, most)
         waiting = Deferred.fromCoroutine(self._answered())
-        patience, self.progress.patience = self.progress.patience, limit
+        patience, self._progress.patience = self._progress.patience, limit
         try:
             with suppress(defer.TimeoutError):
                 await waiting.addTimeout(limit, self.reactor)
         finally:
-            self.progress.patience = patience
+            self._progress.patience = patience
             self.close()
             self._backlog = 0.0
 
@@ -268,7 +176,7 @@ class Path:
     def _unreachable(self, error: Exception) -> tuple[str, str]:
         where = self.target.name
         if isinstance(error, defer.TimeoutError):
-            seconds = f"{self.settings.timeout + self.lookup:.3g} s"
+            seconds = f"{self.settings.timeout + self.context.lookup_seconds:.3g} s"
             return f"no connection to {where} within {seconds}", self._silent()
         if isinstance(error, VerificationError):
             return f"no connection to {where}: {error.why}", error.advice

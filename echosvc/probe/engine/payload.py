@@ -38,6 +38,13 @@ class Payload:
         self._table = _table(without + b"\n" * lines)
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
+    def resized(self, size: int) -> Payload:
+        """Return the payload of another size that is made from the same bytes.
+
+        With ``lines`` the last byte of each is a line feed.
+        """
+        return Payload(size, self._seed, self.without, self._lines, self._stamped)
+
     def at(self, offset: int, size: int) -> bytes:
         """Give ``size`` bytes from ``offset`` on; fewer where the stream ends before."""
         offset = max(0, offset)

@@ -1,0 +1,69 @@
+"""The client of a probe: an :class:`~echosvc.client.EchoClient` that knows how it connected."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from echosvc.client import EchoClient, EchoClientFactory
+from echosvc.probe.engine.connect_time import Handshake, handshake
+
+
+class ProbeClient(EchoClient):
+    """A connection that says what comes over it, and how it was made.
+
+    :ivar made: when its transport was connected, by ``time.perf_counter``; TLS comes after that.
+    :ivar handshake: TCP's, where the kernel tells of it.
+    :ivar had_socket: whether there is a socket below it, TCP or UNIX.
+    :ivar fault: what went wrong on our side when it was made.
+    """
+
+    factory: ProbeClientFactory
+    made = 0.0
+    handshake: Handshake | None = None
+    had_socket = False
+    fault: Exception | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """Keep what goes wrong in here: an endpoint would wait for ever for this protocol."""
+        try:
+            super().makeConnection(transport)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            self.fault = error
+
+    def connectionMade(self) -> None:
+        """Ask the kernel before anything is sent."""
+        self.made = perf_counter()
+        super().connectionMade()
+        self.had_socket = self.socket is not None
+        self.handshake = handshake(self.socket)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Report how many bytes came."""
+        self.factory.received(len(data))
+        super().dataReceived(data)
+
+    @property
+    def socket(self) -> socket.SocketType | None:
+        """The socket below everything; ``None`` where there is none, or no more."""
+        return self._sender._handle()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other side's kernel, or that of a proxy, has not taken yet."""
+        return self._sender.unsent()
+
+
+class ProbeClientFactory(EchoClientFactory):
+    """Build the clients of a path.
+
+    :param received: called with the size of each read.
+    """
+
+    protocol = ProbeClient
+
+    def __init__(self, received: Callable[[int], object], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.received = received

@@ -1,0 +1,65 @@
+"""What all connections of one path share: settings, what was learned, progress."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.progress import Progress
+from echosvc.probe.engine.verifier import Verifier
+from echosvc.probe.settings import Settings
+from echosvc.wire.template import Template
+
+
+class ProbeContext:
+    """What the connections of one path share.
+
+    It opens no connection and knows none. A path, or a plan that opens connections in another
+    way, makes one and passes it to each :class:`~echosvc.probe.engine.connection.ProbeConnection`.
+
+    :param reactor: what everything runs on.
+    :param sends: whether the peer has taken more of a long message since the last call; see
+        :class:`~echosvc.probe.engine.progress.Progress`.
+    :ivar encrypted: TLS is spoken on the path.
+    :ivar lookup_seconds: how long the look-up of the server's name took.
+    :ivar template: the server's prefix; ``None``: not known yet.
+    :ivar greeting: what the server sends first.
+    :ivar seed: of the last payload; another seed makes another payload.
+    :ivar progress: of all connections.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, sends: Callable[[], bool] = bool) -> None:
+        self.reactor, self.settings = reactor, settings
+        self.encrypted = False
+        self.lookup_seconds = 0.0
+        self.template: Template | None = None
+        self.greeting = b""
+        self.seed = random.getrandbits(30)
+        self.progress = Progress(reactor, settings.timeout, sends)
+        self._verifiers: list[Verifier] = []
+
+    def payload(self, size: int, excluded: bytes = b"", numbered: bool = False) -> Payload:
+        """Return a payload that was not sent before, in lines where the framing has lines.
+
+        :param excluded: bytes that must not occur in it.
+        :param numbered: each 64 bytes begin with their number.
+        """
+        self.seed += 1
+        return Payload(size, self.seed, excluded, self.settings.framing == "line", numbered)
+
+    def track(self, verifier: Verifier) -> Verifier:
+        """Count what ``verifier`` verifies, until :meth:`forget_verifiers`."""
+        self._verifiers.append(verifier)
+        return verifier
+
+    def verified_bytes(self) -> int:
+        """Return how many bytes came back as they were sent; 0 where one did not."""
+        if any(verifier.wrong for verifier in self._verifiers):
+            return 0
+        return sum(verifier.offset for verifier in self._verifiers)
+
+    def forget_verifiers(self) -> None:
+        """Count from 0 again."""
+        self._verifiers.clear()
