@@ -62,15 +62,13 @@ class Connection(Timed):
         self._sender = sender = make_sender(self.transport)
         factory = self.factory
         sweep, config = factory.sweep, factory.config
-        self._now = sweep.now
         self._opened_at = now = sweep.now()
         self._idle_clock = IdleClock(config.idle_timeout, now)
         self.due = math.inf
         if config.idle_timeout:
             self.due = now + config.idle_timeout
         if config.max_lifetime:
-            self._expires = now + config.max_lifetime
-            self.due = min(self.due, self._expires)
+            self.due = min(self.due, now + config.max_lifetime)
         sweep.watch(self)
         if sender.half_closes:
             self._register()

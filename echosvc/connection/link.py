@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol
@@ -32,7 +31,6 @@ class Link(Protocol):
     _gone = True  # until it is made, and when it is lost
     _sent = 0
     _local_address: IAddress | None = None
-    _now: Callable[[], float]
     _opened_at: float
     _sender: Sender
 
@@ -45,9 +43,14 @@ class Link(Protocol):
     def local_address(self) -> IAddress | None:
         """Our side's address; once the connection is gone, only if asked before."""
         if self._local_address is None and not self._gone:
-            with suppress(AttributeError, NotImplementedError):  # a pipe, or a process
-                self._local_address = self.transport.getHost()
+            self._local_address = self._host()
         return self._local_address
+
+    def _host(self) -> IAddress | None:
+        """Return our side's address without keeping it: it takes 300 bytes a connection."""
+        with suppress(AttributeError, NotImplementedError):  # a pipe, or a process
+            return self.transport.getHost()
+        return None
 
     @property
     def remote_address(self) -> IAddress | None:
@@ -91,6 +94,10 @@ class Link(Protocol):
     def age(self) -> float:
         """Seconds since the connection was made."""
         return self._now() - self._opened_at
+
+    def _now(self) -> float:
+        """Return the time, by the clock of the deadlines, seconds."""
+        return cast(float, self.factory.sweep.now())
 
     @property
     def _config(self) -> Any:

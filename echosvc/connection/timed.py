@@ -22,7 +22,6 @@ class Timed(Link):
 
     _idle_clock: IdleClock
     _close_clock: CloseClock | None = None
-    _expires = math.inf  # when its life is over
     _waiting = False  # for the handshake
     _blocked = False  # the transport has enough waiting
     _held = 0  # who wants no more: a set of the bits below
@@ -87,6 +86,12 @@ class Timed(Link):
         self._changed()
 
     # -- deadlines ------------------------------------------------------------
+
+    @property
+    def _expires(self) -> float:
+        """When its life is over; computed, since an attribute more would cost 1,300 bytes."""
+        lifetime = cast(float, self._config.max_lifetime)
+        return self._opened_at + lifetime if lifetime else math.inf
 
     def _close_slowly(self, outcome: Outcome, resets: bool = False) -> None:
         """Give the end a deadline.

@@ -174,14 +174,15 @@ class EchoFactory(Factory):
         for stranger in tuple(self._strangers.watched):
             stranger.refuse("the service stops")
 
-    def bound(self, template: Template, connection: EchoProtocol) -> Template:
-        """Give a template with the fields of one connection filled in."""
+    def bound(self, template: Template, facts: Callable[[], dict[str, str]]) -> Template:
+        """Return a template with the fields of one connection filled in.
+
+        :param facts: returns them; called where the template has fields.
+        """
         if template.constant is not None:
             return template
         values = {"hostname": socket.gethostname(), "pid": str(os.getpid())}
-        values |= {"local": connection.local, "peer": connection.remote}
-        values |= {"tls_version": connection.tls_version, "tls_peer": connection.tls_peer}
-        return template.bind(values | {"connection": str(connection.number)})
+        return template.bind(values | facts())
 
     def enter(self, connection: EchoProtocol) -> int:
         """Count a connection in; give its ordinal."""

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from echosvc._log import log
 from echosvc.connection.flow import HIGH_WATER
 from echosvc.connection.outcome import Outcome
+from echosvc.net.addresses import format_address
 from echosvc.net.errors import TLSError
 from echosvc.server.answering import Answering, LaterReply
 
@@ -112,23 +113,30 @@ class EchoProtocol(Answering):
             sender.tune(config.nagle, config.keep_alive, config.stall_timeout)
         if config.encoding == "utf-8":
             sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
-        self._prefix = prefix = factory.bound(factory.prefix, self)
+        self._prefix = prefix = factory.bound(factory.prefix, self._facts)
         if factory.echoes(type(self)) and sender.half_closes:
             self._head = prefix.constant
             self._constant = prefix.constant or b""
         if self._head is None:
             self._take_apart()
         if factory.report.connections:
-            factory.report.connected(self.local, self.remote, self.tls_version, self.tls_peer)
+            local = format_address(self._host())
+            factory.report.connected(local, self.remote, self.tls_version, self.tls_peer)
         if config.pause_on_connect:
             self.pause()
         if factory.greeting is not None:
-            self._send(factory.bound(factory.greeting, self).render(0))
+            self._send(factory.bound(factory.greeting, self._facts).render(0))
         try:
             self.opened()
         except BaseException:
             self._failed()  # what the client has sent already will not be answered
         self._choose_way()
+
+    def _facts(self) -> dict[str, str]:
+        """Return what a template may say of this connection."""
+        facts = {"local": format_address(self._host()), "peer": self.remote}
+        facts |= {"tls_version": self.tls_version, "tls_peer": self.tls_peer}
+        return facts | {"connection": str(self.number)}
 
     def _choose_way(self) -> None:
         """Answer the short way, unless the application has given this connection its own one."""
