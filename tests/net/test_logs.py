@@ -198,7 +198,7 @@ def test_logrotate_of_serve_as_documented_loses_nothing(tmp_path: Path) -> None:
     try:
         wait_until(lambda: log.exists() and b"Server listening" in log.read_bytes())
         text_of = indented("`echosvc serve --logfile`", tmp_path)
-        signalled = "systemctl kill --signal=USR1 --kill-who=main echosvc.server.service"
+        signalled = "systemctl kill --signal=USR1 --kill-who=main echosvc.service"
         assert signalled in text_of
         config.write_text(text_of.replace(signalled, f"kill -USR1 {server.pid}"))
         config.chmod(0o644)

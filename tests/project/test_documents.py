@@ -1,0 +1,147 @@
+"""What the documents say about the code is true: names, paths, links, written parts."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests import architecture
+from tests.architecture import MODULES
+from tests.harness import ROOT
+
+_TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = sorted([*(ROOT / name for name in _TOP), *(ROOT / "docs").rglob("*.md")])
+#: Documents about other code: Node's, that of a release or that of a measured run.
+_OTHER_CODE = {"node.md", "CHANGELOG.md", "performance.md"}
+#: Names of Twisted and of Node that no source uses, and names of files.
+_FOREIGN = {
+    "resetAndDestroy", "setTimeout",
+    "ClientService", "ReactorBase.mainLoop", "StandardIOEndpoint", "echosvc.log", "mainLoop", "md",
+}  # fmt: skip
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_DOTTED = re.compile(r"\b(?:echosvc|tests|benchmarks)(?:\.[A-Za-z_]\w*)+")
+_PATH = re.compile(r"\b(?:echosvc|tests|benchmarks|docs|examples|twisted)/[\w./*-]*")
+_CAMEL = re.compile(r"\b[A-Z][a-z]+[A-Z]\w*(?:\.\w+)*")
+_ATTRIBUTE = re.compile(r"\b[A-Z]\w*\.(\w+)")
+_CALL = re.compile(r"^(?:[\w.]+\.)?([a-z_]\w*)\([^)]*\)$")
+
+each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+
+
+def code(path: Path) -> list[str]:
+    """The passages in a document that are set as code within a sentence or a table."""
+    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return _CODE.findall(re.sub(r"^    .*$", "", prose, flags=re.MULTILINE))
+
+
+@cache
+def known() -> frozenset[str]:
+    """All identifiers in the sources, those of Twisted that they name included."""
+    sources = [each for name in ("echosvc", "docs", "examples", "tests", "twisted")
+               for each in (ROOT / name).rglob("*.py")]  # fmt: skip
+    return frozenset(name for path in sources for name in _identifiers(path))
+
+
+def _identifiers(path: Path) -> Iterator[str]:
+    if path == Path(__file__):
+        return
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            value = getattr(node, field, None)
+            if isinstance(value, str):
+                yield from value.split(".")
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted name is a module, or can be reached from one."""
+    parts = dotted.split(".")
+    for size in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:size]))
+        except ModuleNotFoundError:
+            continue
+        return _has(found, parts[size:])
+    return False
+
+
+def _has(found: object, names: list[str]) -> bool:
+    for position, name in enumerate(names):
+        if not hasattr(found, name):
+            # An attribute that only instances have is named in the class.
+            last = position == len(names) - 1
+            return last and isinstance(found, type) and name in known()
+        found = getattr(found, name)
+    return True
+
+
+def wrong_names(path: Path) -> Iterator[str]:
+    """The names in a document that no source has."""
+    for passage in code(path):
+        for dotted in _DOTTED.findall(passage):
+            if dotted not in _FOREIGN and not exists(dotted):
+                yield dotted
+        named = _CAMEL.findall(passage) + _ATTRIBUTE.findall(passage)
+        named += [call[1] for call in [_CALL.match(passage)] if call]
+        for name in named:
+            if name not in _FOREIGN and not set(name.split(".")) <= known():
+                yield name
+
+
+@each_document
+def test_every_name_of_the_code_exists(path: Path) -> None:
+    if path.name not in _OTHER_CODE:
+        assert sorted(set(wrong_names(path))) == []
+
+
+@each_document
+def test_every_path_of_the_repository_exists(path: Path) -> None:
+    if path.name in _OTHER_CODE:
+        return
+    named = {found.rstrip("./") for passage in code(path) for found in _PATH.findall(passage)}
+    assert [each for each in sorted(named) if not list(ROOT.glob(each))] == []
+
+
+@each_document
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    links = [link.partition("#")[0] for link in _LINK.findall(path.read_text("utf-8"))]
+    inside = {link for link in links if link and "://" not in link}
+    assert [link for link in sorted(inside) if not (path.parent / link).exists()] == []
+
+
+def test_the_drawings_name_only_what_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    drawings = "\n".join(re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    top = "|".join(sorted({name.partition(".")[0] for name in MODULES} - {"__init__"}))
+    named = set(re.findall(rf"\b(?:{top})(?:\.\w+)+", drawings)) - {
+        f"{each}.py" for each in MODULES
+    }
+    assert len(named) > 10
+    assert [each for each in sorted(named) if not exists(f"echosvc.{each}")] == []
+
+
+def test_the_renamed_names_exist_by_their_new_ones() -> None:
+    section = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("### Renamed")[2]
+    new = re.findall(r"^\| `[^`]+` \| `([^`]+)` \|", section, re.MULTILINE)
+    assert new
+    assert [name for name in new if not exists(name) and not {name} <= known()] == []
+
+
+def test_the_written_parts_of_the_architecture_are_up_to_date() -> None:
+    text = architecture.DOCUMENT.read_text("utf-8")
+    assert architecture.parts(text) == [*architecture.WRITTEN]
+    assert architecture.written(text) == text, "run: python -m tests.architecture --write-docs"
+
+
+def test_a_changed_table_of_imports_changes_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = architecture.DOCUMENT.read_text("utf-8")
+    monkeypatch.setitem(architecture.ALLOWED, "config", {"wire", "net"})
+    assert "`net`, `wire` |" in architecture.written(text)
+    with pytest.raises(AssertionError):
+        test_the_written_parts_of_the_architecture_are_up_to_date()
