@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 
-from echosvc.net.standard_descriptors import hold_standard
+from echosvc.cli.standard_descriptors import hold_standard
 
 _INTERRUPTED = 130
 

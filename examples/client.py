@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.task import react
 
 from echosvc import EchoClient, connect
-from echosvc.endpoints.targets import EndpointError, client_endpoint
+from echosvc.endpoints import EndpointError, client_endpoint
 
 
 async def send_lines(client: EchoClient, count: int) -> None:

@@ -438,7 +438,7 @@ async def serving(
     """The factory on a listener; gives the address for plain sockets."""
     from twisted.internet import reactor
 
-    from echosvc.endpoints.targets import server_endpoint
+    from echosvc.endpoints import server_endpoint
 
     with no_faults():
         port = await server_endpoint(reactor, where).listen(factory)

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.net.acceptor import AT_ONCE, PAUSE
-from echosvc.net.group import Group
+from echosvc.net.epoll import Group
 from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor import LeanReactor
 from echosvc.server.service import accept_waiting

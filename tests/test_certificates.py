@@ -27,7 +27,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc._text import one_line
-from echosvc.endpoints.targets import EndpointError, client_endpoint, server_endpoint
+from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
 from echosvc.tls import pem as pems
 from echosvc.tls.context import (
     CertificateError,

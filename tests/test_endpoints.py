@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 import twisted.plugins
-from echosvc.endpoints.targets import EndpointError, client_endpoint, server_endpoint
+from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
 from echosvc.net.connector import TCPConnector
 from echosvc.net.listeners import BACKLOG, TCPListener, UNIXListener
 from echosvc.tls.endpoints import TLSConnector

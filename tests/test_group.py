@@ -23,8 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from echosvc.net.addresses import make_address
-from echosvc.net.batch import EVENTS
-from echosvc.net.group import Group, Singles, _Watch
+from echosvc.net.epoll import EVENTS, Group, Singles, _Watch
 from echosvc.net.stream import Stream
 from tests.test_stream import Listening
 

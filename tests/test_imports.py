@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import echosvc
+from echosvc import endpoints
 
 HOME = Path(echosvc.__file__).parent
 
@@ -42,8 +43,7 @@ PURE = (
     "faults.spec",
     "server.throttle",
     "net.hosts",
-    "net.replies",
-    "net.standard_descriptors",
+    "cli.standard_descriptors",
     "tls.alerts",
     "tls.records",
     "probe.settings",
@@ -194,6 +194,11 @@ class PublicNameTests(SynchronousTestCase):
             self.assertIsNotNone(getattr(echosvc, name))
         with self.assertRaisesRegex(AttributeError, "no attribute 'nonsense'"):
             echosvc.nonsense  # noqa: B018
+
+    def test_the_documented_paths_of_endpoints_are_there(self) -> None:
+        for name in ("EndpointError", "Target", "client_endpoint", "server_endpoint"):
+            self.assertIn(name, endpoints.__all__)
+            self.assertIsNotNone(getattr(endpoints, name))
 
     def test_the_public_names_are_sorted(self) -> None:
         self.assertEqual(echosvc.__all__, sorted(echosvc.__all__))

@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.endpoints.targets import server_endpoint
+from echosvc.endpoints import server_endpoint
 from echosvc.net import listeners
 from echosvc.net.errors import error_name, listen_error
 from echosvc.net.listeners import TCPListener, UNIXListener

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from echosvc import EchoFactory
-from echosvc.net.replies import KEPT, READ, Replies
+from echosvc.net.stream import KEPT, READ, Replies
 
 SIZES = some.integers(1, READ) | some.integers(KEPT - 2, KEPT + 2) | some.just(READ)
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from echosvc.cli import serve as serving
 from echosvc.cli.serve import LogFile, ServeOptions
-from echosvc.net.standard_descriptors import hold_standard, start_again, taken_standard
+from echosvc.cli.standard_descriptors import hold_standard, start_again, taken_standard
 from echosvc.server.factory import EchoFactory
 from echosvc.server.service import EchoService
 

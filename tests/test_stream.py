@@ -22,8 +22,7 @@ from zope.interface.verify import verifyObject
 from echosvc import EchoFactory, EchoProtocol
 from echosvc.net.addresses import make_address
 from echosvc.net.reactor import LeanReactor
-from echosvc.net.replies import KEPT, READ, Replies
-from echosvc.net.stream import Stream
+from echosvc.net.stream import KEPT, READ, Replies, Stream
 from tests.harness import receive_exactly
 
 LIMIT = 20

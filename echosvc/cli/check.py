@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from echosvc.cli.output import Lossy, OutputError, Sink, StandardOutput
 from echosvc.cli.target import duration
-from echosvc.endpoints.targets import Target
+from echosvc.endpoints.client import Target
 from echosvc.probe.settings import FRAMINGS
 
 if TYPE_CHECKING:

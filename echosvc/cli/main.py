@@ -25,8 +25,8 @@ from echosvc.cli.output import OutputError, StandardOutput, write_error_line
 from echosvc.cli.send import STDIN, Manner, Talk, TalkError
 from echosvc.cli.target import INSECURE, ReachError, describe_reaching, duration, reached
 from echosvc.config.schema import ENCODINGS
+from echosvc.endpoints.client import Target
 from echosvc.endpoints.strings import EndpointError
-from echosvc.endpoints.targets import Target
 from echosvc.wire.template import Template, TemplateError
 
 #: Gives the exit status, where it has one of its own.

@@ -20,7 +20,7 @@ from echosvc._text import escaped
 from echosvc.cli.output import OutputError, Sink
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config.schema import Config
-from echosvc.endpoints.targets import Target
+from echosvc.endpoints.client import Target
 from echosvc.net.connector import unresolved
 from echosvc.net.errors import error_name
 from echosvc.tls.alerts import alert_advice

@@ -25,8 +25,8 @@ from echosvc.config.schema import (
     Settings,
     seconds_fault,
 )
+from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
-from echosvc.endpoints.targets import server_endpoint
 from echosvc.net.files import file_fault
 from echosvc.net.listeners import TCPListener
 from echosvc.server.admission import MOST

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from echosvc.config.schema import seconds_fault
-from echosvc.endpoints.targets import Target, client_endpoint, client_tokens
+from echosvc.endpoints.client import Target, client_endpoint, client_tokens
 from echosvc.net.hosts import is_host
 from echosvc.net.listeners import PORT
 from echosvc.net.resolver import DaemonResolver

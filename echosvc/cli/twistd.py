@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.selectreactor import SelectReactor
 
 from echosvc.cli.serve_options import Options, give_up
-from echosvc.net.batch import HAS_EPOLL
+from echosvc.cli.standard_descriptors import hold_standard, start_again, taken_standard
 from echosvc.net.clock import make_monotonic
+from echosvc.net.epoll import HAS_EPOLL
 from echosvc.net.errors import ListenError
 from echosvc.net.files import file_fault
-from echosvc.net.standard_descriptors import hold_standard, start_again, taken_standard
 from echosvc.net.systemd import start_environment, unserved
 from echosvc.server.admission import raise_descriptor_limit
 from echosvc.server.factory import EchoFactory

@@ -12,8 +12,8 @@ from typing import cast
 from twisted.internet import tcp
 from twisted.internet.interfaces import IProtocol
 
-from echosvc.net.replies import Replies
 from echosvc.net.socket_options import set_tcp, tune
+from echosvc.net.stream import Replies
 
 #: Replies waiting in a transport's queue above this stop the reading, bytes. It is
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).

@@ -23,8 +23,7 @@ from twisted.python.failure import Failure
 from echosvc.connection.flow import Sender
 from echosvc.connection.transport import Layer, Transport, abort_transport
 from echosvc.net.attempts import TCPAttempt, UNIXAttempt
-from echosvc.net.replies import Replies
-from echosvc.net.stream import Stream, TunedStream
+from echosvc.net.stream import Replies, Stream, TunedStream
 
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending

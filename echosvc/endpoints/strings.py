@@ -7,11 +7,17 @@ It is Twisted's, ``kind:word:name=value``, and besides it the short forms ``PORT
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from twisted.plugin import getPlugins
+
+from echosvc.net.addresses import unix_name
+from echosvc.net.errors import error_name
+from echosvc.net.files import file_fault
 from echosvc.net.hosts import is_ipv6
 
 _Endpoint = TypeVar("_Endpoint")
@@ -215,3 +221,61 @@ def _check_options(options: dict[str, str], names: list[str], taken: list[str]) 
         raise EndpointError(f"argument {min(twice)!r} is given twice")
     if empty := [name for name, value in options.items() if not value and name != "interface"]:
         raise EndpointError(f"{empty[0]} is empty")
+
+
+#: Longest UNIX path, bytes: unix(7), sun_path without its NUL.
+LONGEST_PATH = 107
+
+
+#: Kinds that are not asked of Twisted; each is for clients, listeners, or both.
+KINDS = frozenset(("tcp", "tcp6", "unix", "ssl", "tls", "systemd", "stdio", "haproxy"))
+
+
+def is_kind(interface: Any, kind: str) -> bool:
+    """Return whether this is a kind of endpoint, of Twisted's or of a plugin."""
+    if kind in KINDS:
+        return True
+    is_word = re.fullmatch(r"[\w-]+", kind)  # to read the plugins takes a while
+    return bool(is_word) and any(each.prefix == kind for each in getPlugins(interface))
+
+
+def socket_path(text: str) -> str:
+    """Check a path; of a URL such as ``unix:///run/echo.sock`` it is what follows ``//``.
+
+    :raises EndpointError: no socket can have it.
+    """
+    path = text[2:] if text.startswith("//") else text
+    if path is not text and not path.startswith(("/", "@")):
+        raise EndpointError(f"a URL's path begins with a third slash: unix:///{path}")
+    if path in ("", "@"):
+        raise EndpointError("the path is empty")
+    name = os.fsencode(unix_name(path))
+    if b"\0" in name[1:] or path.startswith("\0"):
+        raise EndpointError("the path holds a NUL; an abstract name is written @NAME")
+    if len(name) > LONGEST_PATH:
+        raise EndpointError(f"the path is longer than {LONGEST_PATH} bytes")
+    return path
+
+
+def describe_build_error(error: Exception) -> str:
+    """Say what is wrong in words, also where Python's own speak of calls and codecs."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return file_fault(error)
+    if isinstance(error, UnicodeError) or "null byte" in str(error):
+        return "it has a character that no name of a file or host has"
+    if isinstance(error, TypeError):  # a call with wrong arguments, of a plugin's
+        return _wrong_call(str(error))
+    if found := re.search(r"invalid literal for \w+\(\).*: (.*)", str(error)):
+        return f"{found[1]} is no number"
+    if isinstance(error, (ValueError, OSError)) and str(error):
+        return error_name(error)
+    return "its kind cannot use it"
+
+
+def _wrong_call(text: str) -> str:
+    named = " and ".join(re.findall(r"'([^']*)'", text))
+    if "missing" in text and named:
+        return f"missing: {named}"
+    if "unexpected" in text:
+        return f"unknown argument {named!r}"
+    return f"{named} is given twice" if "multiple" in text else "it has a word too many"

@@ -18,8 +18,7 @@ from twisted.python.failure import Failure
 
 from echosvc._log import log
 from echosvc.net.addresses import format_address, make_address
-from echosvc.net.batch import HAS_EPOLL, Batches
-from echosvc.net.group import group
+from echosvc.net.epoll import HAS_EPOLL, Batches, group
 from echosvc.net.socket_options import tune
 from echosvc.net.stream import Stream, TunedStream, reset_at_close
 
@@ -63,7 +62,7 @@ class Limits(Protocol):
 class Accepting(tcp.Port):
     """A listening port whose connections are :class:`~echosvc.net.stream.Stream`.
 
-    They are one :class:`~echosvc.net.group.Group`, unless the reactor is as cheap itself.
+    They are one :class:`~echosvc.net.epoll.Group`, unless the reactor is as cheap itself.
     """
 
     _transport: type[Stream] = Stream

@@ -3,7 +3,7 @@
 ``twistd --reactor=lean echosvc``. It specialises these methods of
 :class:`~twisted.internet.epollreactor.EPollReactor`:
 
-- ``doPoll``: handlers are called directly, as :mod:`echosvc.net.batch` says.
+- ``doPoll``: handlers are called directly, as :mod:`echosvc.net.epoll` says.
 - ``doIteration``: upstream goes through its main loop after every poll. Here polling
   goes on until something else is due: a timer, a call from a thread, the end.
 - ``removeAll``, ``getReaders``, ``getWriters``: of a connection of ours only itself knows what
@@ -24,7 +24,7 @@ from typing import Any
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 
-from echosvc.net.batch import EVENTS, Batches, Member
+from echosvc.net.epoll import EVENTS, Batches, Member
 from echosvc.net.main_loop import end_main_loop
 
 

@@ -4,6 +4,12 @@ Twisted's ``Server`` composes three strings for each connection that comes, look
 interfaces of what it knows, and closes in five calls of the kernel: a third of what a
 connection of one message costs. :class:`Stream` is one, for TCP and for UNIX sockets, in
 everything else: TLS can be started on it, producers registered.
+
+A read that is answered at once is neither made an object nor joined with its prefix. The
+prefix stands in a buffer that many connections share, :class:`Replies`; the kernel writes
+what it has behind it, and the reply is the buffer's beginning. That saves 0.2 of the 5.3 µs
+of a message of 64 bytes: CPython neither allocates the most that one read may return nor
+shrinks it.
 """
 
 from __future__ import annotations
@@ -25,8 +31,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from echosvc.net.addresses import format_address, make_address
-from echosvc.net.batch import EPOLLIN, Batches, Member
-from echosvc.net.replies import KEPT, READ, Replies
+from echosvc.net.epoll import EPOLLIN, Batches, Member
 
 _DONE = Failure(ConnectionDone())
 _RESET = struct.pack("ii", 1, 0)  # linger, for no time: a close is then a reset
@@ -44,7 +49,7 @@ class Stream(Member, tcp.Server):
     :param handle: its socket, non-blocking.
     :param protocol: who is told.
     :param peer: the client's address.
-    :param reactor: who tells of events: a lean reactor or a :class:`~echosvc.net.group.Group`.
+    :param reactor: who tells of events: a lean reactor or a :class:`~echosvc.net.epoll.Group`.
     :ivar replies: where the stream answers by itself what it reads. It is counted in
         ``bytes_in`` and ``messages`` of its protocol, whose ``send_rest`` gets what the kernel
         did not take: one function for reading, answering and sending is 2 % of a message.
@@ -203,3 +208,38 @@ class TunedStream(Stream):
     """One whose socket has its options from its listener."""
 
     tuned = True
+
+
+#: The most that one read takes, bytes. With its prefix the reply still fits the largest
+#: segment (64 KiB with its headers): of a reply with four bytes more, these would go alone,
+#: at the price of a whole one. Measured: a stream costs 0.6 of what reads of 64 KiB cost.
+READ = 61440
+
+
+#: Replies to shorter reads are kept once they were made, 200 bytes each. No peer can
+#: have more of them made.
+KEPT = 2048
+
+
+class Replies:
+    """A prefix, and room behind it for one read at a time.
+
+    :param head: the prefix of all replies.
+    :ivar room: where to read to.
+    :ivar kept: the replies to reads of less than :data:`KEPT` bytes, where they were made.
+    """
+
+    __slots__ = ("_whole", "head", "kept", "room")
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        self._whole = memoryview(bytearray(head + bytes(READ)))
+        self.room = self._whole[len(head) :]
+        self.kept: list[memoryview | None] = [None] * KEPT
+
+    def to(self, size: int) -> memoryview:
+        """Give the reply to what was read just now: so many bytes of :attr:`room`."""
+        reply = self._whole[: len(self.head) + size]
+        if size < KEPT:
+            self.kept[size] = reply
+        return reply

@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from echosvc.endpoints.targets import Target, client_endpoint
+from echosvc.endpoints.client import Target, client_endpoint
 from echosvc.net.errors import TLSError, error_name
 from echosvc.probe.checks import data as streams
 from echosvc.probe.checks import flow as ends

@@ -15,7 +15,7 @@ from echosvc.config.schema import Config, Settings
 from echosvc.connection.outcome import Outcome
 from echosvc.connection.scheduler import Sweep
 from echosvc.connection.timeouts import GRACE
-from echosvc.net.replies import Replies
+from echosvc.net.stream import Replies
 from echosvc.server.admission import Admission
 from echosvc.server.events import Report
 from echosvc.server.protocol import EchoProtocol

@@ -49,9 +49,7 @@ class Proxied(Protocol):
         """Wait, not for ever."""
         self._home.meet(self)
         if not isinstance(self.transport, Stream):  # whose protocol and addresses we can change
-            self.refuse(
-                "PROXY headers are for listeners of echosvc.endpoints.targets.server_endpoint()"
-            )
+            self.refuse("PROXY headers are for listeners of echosvc.endpoints.server_endpoint()")
 
     def dataReceived(self, data: bytes) -> None:
         """Read the header, and hand over what comes behind it."""

@@ -26,7 +26,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 
 from echosvc.net.acceptor import Accepting
-from echosvc.net.batch import HAS_EPOLL
+from echosvc.net.epoll import HAS_EPOLL
 from echosvc.net.errors import ListenError, ReloadError, listen_error
 from echosvc.net.files import file_fault
 from echosvc.net.main_loop import Fate

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import react
 
 from echosvc.cli.send import Manner, Talk, TalkError
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.wire.template import Template
 from tests.faults.hostile import AT_ONCE, DEADLINE, DRIP
 

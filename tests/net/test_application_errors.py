@@ -17,7 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from echosvc import EchoProtocol, Outcome
-from echosvc.endpoints.targets import server_endpoint
+from echosvc.endpoints import server_endpoint
 from tests.harness import (
     LIMIT,
     connect,

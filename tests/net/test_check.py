@@ -22,7 +22,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import directlyProvides, implementer
 
 from echosvc import EchoFactory, check
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.faults.relay import Relay
 from echosvc.faults.spec import Mischief
 from echosvc.net.resolver import DaemonResolver

@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from echosvc import EchoClient, EchoClientFactory, EchoFactory, Outcome, connect
 from echosvc.cli.send import STDIN, InputReader, Manner, OutputError, Talk, TalkError
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.net.errors import error_name
 from echosvc.wire.template import Template
 from tests.harness import (

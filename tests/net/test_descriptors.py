@@ -159,18 +159,16 @@ def lose(reactor):
         reactor.doIteration = fail
     else:
         os.dup2(os.open(os.devnull, os.O_RDWR), poller.fileno())
-from echosvc import service
-original = service.makeService
+from echosvc.cli import serve, twistd
+original = twistd.makeService
 def make(options):
     from twisted.internet import reactor
     made = original(options)
     reactor.callWhenRunning(reactor.callLater, 0, lose, reactor)
     return made
-service.makeService = make
+twistd.makeService = serve.makeService = make
 if program == "serve":
-    from echosvc import serving
-    serving.makeService = make
-    sys.exit(serving.main(["--reactor", kind, "-l", "tcp:0:interface=127.0.0.1"]))
+    sys.exit(serve.main(["--reactor", kind, "-l", "tcp:0:interface=127.0.0.1"]))
 from twisted.scripts.twistd import run
 sys.argv[1:] = ["-n", "--pidfile=", "--reactor=" + kind, "echosvc", "-l", "tcp:0"]
 run()
@@ -207,7 +205,7 @@ def test_the_plugin_holds_them_before_there_is_a_reactor() -> None:
 def test_what_this_process_itself_has_opened_is_known() -> None:
     code = (
         "import os, json\n"
-        "from echosvc.net.standard_descriptors import hold_standard, taken_standard\n"
+        "from echosvc.cli.standard_descriptors import hold_standard, taken_standard\n"
         "os.close(0); os.close(2)\n"
         "mine = os.open('/dev/zero', os.O_RDONLY)\n"
         "before = taken_standard()\n"

@@ -407,7 +407,7 @@ async def test_on_another_transport_than_ours_a_header_is_refused_in_words():
     finally:
         await port.stopListening()
     (line,) = [line for line in said if "refused" in line]
-    assert "PROXY headers are for listeners of echosvc.endpoints.targets.server_endpoint()" in line
+    assert "PROXY headers are for listeners of echosvc.endpoints.server_endpoint()" in line
 
 
 def _refused(port: int, data: bytes) -> bool:

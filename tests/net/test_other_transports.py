@@ -206,7 +206,7 @@ import socket
 from twisted.internet import defer, reactor, task
 from twisted.trial.unittest import TestCase
 from echosvc import EchoFactory
-from echosvc.endpoints.targets import server_endpoint
+from echosvc.endpoints import server_endpoint
 
 class Late(TestCase):
     """The listener closes, then the last connection ends badly."""

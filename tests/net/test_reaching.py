@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from echosvc import EchoClientFactory, EchoFactory, Outcome, connect
 from echosvc.connection.sending import Direct
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.net.connector import ATTEMPT_DELAY
 from echosvc.net.errors import TLSError, error_name
 from echosvc.net.proxy_endpoint import ProxyingEndpoint

@@ -31,7 +31,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from echosvc.net.connector import TCPConnector
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.net.listeners import error_name
 
 def end(errors):

@@ -31,7 +31,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, wrapServerTLS
 from twisted.logger import globalLogPublisher
 
 from echosvc import EchoFactory, EchoProtocol, EchoService, Outcome
-from echosvc.endpoints.targets import server_endpoint
+from echosvc.endpoints import server_endpoint
 from echosvc.net.errors import ListenError
 from tests.harness import (
     LIMIT,

@@ -34,7 +34,7 @@ from twisted.logger import globalLogPublisher
 
 from echosvc import EchoClient, EchoClientFactory, EchoProtocol, Outcome
 from echosvc import connect as connect_client
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.tls.context import client_options
 from echosvc.tls.endpoints import TLSConnector
 from echosvc.tls.transport import TLSError

@@ -16,7 +16,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionLost
 
 from echosvc import Outcome, TLSConnector, TLSListener, connect, server_certificate
-from echosvc.endpoints.targets import server_endpoint
+from echosvc.endpoints import server_endpoint
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.server.service import EchoService
 from echosvc.tls.context import Demands, client_options

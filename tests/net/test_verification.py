@@ -20,7 +20,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from echosvc import EchoClientFactory, connect
-from echosvc.endpoints.targets import client_endpoint
+from echosvc.endpoints import client_endpoint
 from echosvc.tls.context import client_options
 from echosvc.tls.endpoints import TLSConnector
 from echosvc.tls.transport import TLSError

@@ -3,7 +3,7 @@
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
-from echosvc.net.standard_descriptors import hold_standard
+from echosvc.cli.standard_descriptors import hold_standard
 
 hold_standard()  # before the reactor is made, unless --reactor has had it made by now
 echosvc = ServiceMaker(

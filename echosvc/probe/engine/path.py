@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echosvc._text import escaped
-from echosvc.endpoints.targets import Target
+from echosvc.endpoints.client import Target
 from echosvc.net.errors import VerificationError, error_name
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory

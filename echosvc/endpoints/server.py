@@ -1,0 +1,155 @@
+"""Endpoint strings to server endpoints: Twisted's language, with our own TCP and UNIX listeners.
+
+Short forms and URLs are described in :mod:`echosvc.endpoints.strings`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+from twisted.internet import endpoints
+from twisted.internet.interfaces import (
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+
+from echosvc.endpoints.strings import (
+    EndpointError,
+    Forms,
+    Tokens,
+    built,
+    describe_build_error,
+    is_kind,
+    number,
+    short_form,
+    socket_path,
+    tokens,
+)
+from echosvc.net.hosts import ascii_host, is_address, is_ipv6
+from echosvc.net.listeners import BACKLOG, TCPListener, UNIXListener
+from echosvc.net.systemd import InheritedListener, find
+from echosvc.tls.context import certificates_by_name, server_certificate
+from echosvc.tls.endpoints import TLSListener
+
+_LISTENERS = Forms(
+    partial(is_kind, IStreamServerEndpointStringParser),
+    ("tcp", "tcp6", "ssl", "tls"),
+    "PORT, HOST:PORT, [IPV6]:PORT, tcp:PORT, ssl:PORT:privateKey=FILE:certKey=FILE,"
+    " tls:DIRECTORY:PORT or unix:PATH",
+)
+
+
+def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """Read a server endpoint string: Twisted's, a short form or a URL.
+
+    :raises EndpointError: it cannot be understood, or a file that it names not read.
+    """
+    kind, words, options = _server_tokens(description)
+    try:
+        if kind in _SERVERS:
+            build, form = _SERVERS[kind]
+            return built(build, reactor, words, options, form)
+        if kind == "stdio":
+            raise EndpointError("standard input and output are one stream, not a listener")
+        if kind == "haproxy":  # Twisted's wrapper hides the client's half-close
+            raise EndpointError("haproxy: loses what is due when a client ends; not supported")
+        return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
+    except EndpointError:
+        raise
+    except Exception as error:
+        raise EndpointError(describe_build_error(error)) from None
+
+
+def _server_tokens(description: str) -> Tokens:
+    short = short_form(description, _LISTENERS)
+    if short is None:
+        return tokens(description)
+    kind, host, port = short
+    if kind in ("ssl", "tls"):
+        raise EndpointError(
+            f"a listener for TLS needs certificates: write ssl:{port}:privateKey=FILE:certKey=FILE"
+            f" or tls:DIRECTORY:{port}{_interface(host)}"
+        )
+    return kind, [port], {} if host in ("", "*") else {"interface": host}
+
+
+def _interface(host: str) -> str:
+    if host in ("", "*"):
+        return ""
+    return f", and :interface={f'[{host}]' if is_ipv6(host) else host}"
+
+
+def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPListener:
+    if re.fullmatch("[0-9]+", interface) and not re.fullmatch("[0-9]+", port):
+        host = f"[{port}]" if is_ipv6(port) else port
+        raise EndpointError(f"the port comes first: write tcp:{interface}:interface={host}")
+    numbers = number("port", port, 0, 65535), number("backlog", backlog, 1)
+    return TCPListener(reactor, ascii_host(interface) if interface else None, *numbers)
+
+
+def _tcp6(
+    reactor: Any, port: str, interface: str = "::", backlog: str = str(BACKLOG)
+) -> TCPListener:
+    if is_address(interface) and not is_ipv6(interface):
+        raise EndpointError(f"interface must be an IPv6 address or a name, not {interface!r}")
+    return replace(_tcp(reactor, port, interface or "::", backlog), only_ipv6=True)
+
+
+def _ssl(
+    reactor: Any,
+    port: str,
+    privateKey: str = "server.pem",
+    certKey: str = "",
+    extraCertChain: str = "",
+    interface: str = "",
+    backlog: str = str(BACKLOG),
+    dhParameters: str = "",
+) -> TLSListener:
+    below = _tcp(reactor, port, interface, backlog)
+    creator = server_certificate(privateKey, certKey, extraCertChain, dhParameters)
+    return TLSListener(below, creator)
+
+
+def _tls(
+    reactor: Any,
+    path: str,
+    port: str = "443",
+    backlog: str = str(BACKLOG),
+    interface: str = "",
+) -> TLSListener:
+    below = _tcp(reactor, port, interface, backlog)
+    return TLSListener(below, certificates_by_name(path))
+
+
+def _unix(
+    reactor: Any,
+    address: str,
+    mode: str = "666",
+    backlog: str = str(BACKLOG),
+    lockfile: str = "",  # noqa: ARG001
+) -> UNIXListener:
+    """``lockfile`` is understood and needless: a path's state is found by connecting."""
+    address = socket_path(address)
+    if not re.fullmatch("[0-7]{3,4}", mode):
+        raise EndpointError(f"mode must be octal permission bits such as 660, not {mode!r}")
+    return UNIXListener(reactor, address, int(mode, 8), number("backlog", backlog, 1))
+
+
+def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") -> InheritedListener:
+    if domain not in ("", "INET", "INET6", "UNIX"):
+        raise EndpointError(f"domain must be INET, INET6 or UNIX, not {domain!r}")
+    return InheritedListener(reactor, find(index, name))
+
+
+_SERVERS: dict[str, tuple[Callable[..., IStreamServerEndpoint], str]] = {
+    "tcp": (_tcp, "tcp:PORT or tcp:PORT:interface=ADDRESS"),
+    "tcp6": (_tcp6, "tcp6:PORT or tcp6:PORT:interface=ADDRESS"),
+    "unix": (_unix, "unix:PATH or unix:PATH:mode=660"),
+    "ssl": (_ssl, "ssl:PORT:privateKey=FILE:certKey=FILE"),
+    "tls": (_tls, "tls:DIRECTORY:PORT"),
+    "systemd": (_systemd, "systemd:name=NAME or systemd:index=NUMBER"),
+}
