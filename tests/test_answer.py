@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.wire.reply_matching import Answer, Tally
+from echosvc.wire.reply_matching import ReplyMatcher, StreamCounter
 from echosvc.wire.template import Template
 
 SENDING = Template.literal(b"Sending: ")
@@ -21,7 +21,7 @@ def served(prefix: bytes, message: bytes, cuts: set[int]) -> bytes:
     return b"".join(prefix + piece for piece in pieces)
 
 
-def answered_after(answer: Answer, stream: bytes) -> int | None:
+def answered_after(answer: ReplyMatcher, stream: bytes) -> int | None:
     """How many bytes it takes."""
     for count in range(len(stream)):
         if answer.feed(stream[count : count + 1]):
@@ -32,42 +32,44 @@ def answered_after(answer: Answer, stream: bytes) -> int | None:
 class AnswerTests(SynchronousTestCase):
     def test_an_answer_is_complete_with_its_last_byte(self) -> None:
         for stream in (b"Sending: More Axes", b"Sending: MoreSending:  Axes"):
-            self.assertEqual(answered_after(Answer(SENDING, b"More Axes"), stream), len(stream))
+            self.assertEqual(
+                answered_after(ReplyMatcher(SENDING, b"More Axes"), stream), len(stream)
+            )
 
     def test_a_plain_echo_is_an_answer(self) -> None:
-        self.assertEqual(answered_after(Answer(SENDING, b"abc"), b"abc"), 3)
-        self.assertEqual(answered_after(Answer(Template.literal(b""), b"abc"), b"abc"), 3)
+        self.assertEqual(answered_after(ReplyMatcher(SENDING, b"abc"), b"abc"), 3)
+        self.assertEqual(answered_after(ReplyMatcher(Template.literal(b""), b"abc"), b"abc"), 3)
 
     def test_a_greeting_before_it_is_passed_over(self) -> None:
         stream = b"Hello\nSending: abc"
-        self.assertEqual(answered_after(Answer(SENDING, b"abc"), stream), len(stream))
+        self.assertEqual(answered_after(ReplyMatcher(SENDING, b"abc"), stream), len(stream))
 
     def test_a_greeting_alone_is_no_answer(self) -> None:
-        self.assertFalse(Answer(SENDING, b"More Axes").feed(b"Hello" * 100))
+        self.assertFalse(ReplyMatcher(SENDING, b"More Axes").feed(b"Hello" * 100))
 
     def test_an_empty_message_is_answered_already(self) -> None:
-        self.assertTrue(Answer(SENDING, b"").complete)
+        self.assertTrue(ReplyMatcher(SENDING, b"").complete)
 
     def test_a_message_that_is_the_prefix_is_not_mistaken(self) -> None:
         for message in (b"Sending: ", b"Send", b"Sending: x", b"Sending: Sending: "):
             stream = b"Sending: " + message
-            self.assertEqual(answered_after(Answer(SENDING, message), stream), len(stream))
+            self.assertEqual(answered_after(ReplyMatcher(SENDING, message), stream), len(stream))
 
     def test_the_prefix_of_another_reply_is_no_answer(self) -> None:
-        self.assertIsNone(answered_after(Answer(SENDING, b"Send"), b"Sending: xyz"))
+        self.assertIsNone(answered_after(ReplyMatcher(SENDING, b"Send"), b"Sending: xyz"))
 
     def test_what_comes_after_the_answer_changes_nothing(self) -> None:
-        answer = Answer(SENDING, b"abc")
+        answer = ReplyMatcher(SENDING, b"abc")
         self.assertTrue(answer.feed(b"Sending: abc and more"))
         self.assertTrue(answer.feed(b"even more"))
 
     def test_fields_match_what_may_stand_there(self) -> None:
         template = Template.parse("{hostname} #{message}: ")
         for stream in (b"box-1 #12: abc", b"box-1 #1: abox-1 #2: bc"):
-            self.assertEqual(answered_after(Answer(template, b"abc"), stream), len(stream))
+            self.assertEqual(answered_after(ReplyMatcher(template, b"abc"), stream), len(stream))
 
     def test_bytes_in_another_order_are_no_answer(self) -> None:
-        self.assertFalse(Answer(SENDING, b"abc").feed(b"Sending: acb"))
+        self.assertFalse(ReplyMatcher(SENDING, b"abc").feed(b"Sending: acb"))
 
     @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=60), st.sets(st.integers(1, 59), max_size=6))
@@ -75,7 +77,7 @@ class AnswerTests(SynchronousTestCase):
         self, message: bytes, cuts: set[int]
     ) -> None:
         stream = served(b"Sending: ", message, cuts)
-        found = answered_after(Answer(SENDING, message), stream)
+        found = answered_after(ReplyMatcher(SENDING, message), stream)
         self.assertIsNotNone(found)
         self.assertLessEqual(found, len(stream))
 
@@ -85,7 +87,7 @@ class AnswerTests(SynchronousTestCase):
         """Where nothing in it can be taken for the prefix."""
         message = bytes(byte | 0x80 for byte in message)
         stream = served(b"Sending: ", message, cuts)
-        self.assertEqual(answered_after(Answer(SENDING, message), stream), len(stream))
+        self.assertEqual(answered_after(ReplyMatcher(SENDING, message), stream), len(stream))
 
     @settings(deadline=None, max_examples=300)
     @given(
@@ -97,13 +99,13 @@ class AnswerTests(SynchronousTestCase):
         self, prefix: str, message: str, cuts: set[int]
     ) -> None:
         stream = served(prefix.encode(), message.encode(), cuts)
-        answer = Answer(Template.literal(prefix.encode()), message.encode())
+        answer = ReplyMatcher(Template.literal(prefix.encode()), message.encode())
         self.assertIsNotNone(answered_after(answer, stream))
 
 
 class TallyTests(SynchronousTestCase):
-    def tally(self, template: Template, sent: int | bytes, *pieces: bytes) -> Tally:
-        tally = Tally(template)
+    def tally(self, template: Template, sent: int | bytes, *pieces: bytes) -> StreamCounter:
+        tally = StreamCounter(template)
         tally.send(bytes(sent))
         for piece in pieces:
             tally.feed(piece)
@@ -130,7 +132,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_what_is_sent_is_counted_and_not_kept(self) -> None:
         for prefix in (b"", b"Sending: "):
-            tally = Tally(Template.literal(prefix))
+            tally = StreamCounter(Template.literal(prefix))
             for _ in range(100):
                 tally.send(b"x" * 1000)
                 tally.feed(b"x" * 1000)
@@ -139,7 +141,7 @@ class TallyTests(SynchronousTestCase):
             self.assertLess(sum(map(len, kept)), 1000)
 
     def test_a_message_that_ends_like_a_prefix_is_complete(self) -> None:
-        tally = Tally(SENDING)
+        tally = StreamCounter(SENDING)
         tally.send(b"now Send")
         tally.feed(b"Sending: now Send")
         self.assertTrue(tally.complete)

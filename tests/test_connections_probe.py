@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from echosvc.probe.checks.data import connections
 from echosvc.probe.engine.diagnosis import Kind
 from echosvc.probe.engine.findings import CAUSES, Failed, told
-from echosvc.probe.engine.marks import Mark
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.verifier import Verifier
+from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
 MIXED = "they are another connection's: something between mixes them up"
@@ -27,7 +27,7 @@ class Line:
     """A connection in memory over such a path."""
 
     def __init__(self, path: Memory) -> None:
-        self.path, self.mark = path, Mark(Template.literal(b""))
+        self.path, self.mark = path, PrefixMatcher(Template.literal(b""))
 
     async def exchange(self, payload: Payload) -> None:
         at = self.path.payloads.index(payload)

@@ -49,7 +49,6 @@ PURE = (
     "probe.settings",
     "probe.result",
     "probe.engine.payload",
-    "probe.engine.marks",
     "probe.engine.diagnosis",
     "probe.engine.verifier",
     "probe.engine.findings",

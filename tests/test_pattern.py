@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echosvc.wire.prefix_matching import DIGITS, TRIES, VISIBLE, Found, Pattern, Run
-from echosvc.wire.reply_matching import Tally
+from echosvc.wire.pattern import MAX_TRIES, Match, Pattern, Run
+from echosvc.wire.prefix_matching import DIGITS, VISIBLE, prefix_pattern
+from echosvc.wire.reply_matching import StreamCounter
 from echosvc.wire.template import Template
 from tests.harness import steps
 
@@ -25,8 +26,8 @@ def expression(parts: list[bytes | Run], greedy: bool) -> re.Pattern[bytes]:
             whole += re.escape(part)
             continue
         name = part.name.encode()
-        letters = b"".join(b"\\x%02x" % letter for letter in part.letters)
-        some = b"[%s]{1,%d}" % (letters, part.most) + (b"" if greedy else b"?")
+        letters = b"".join(b"\\x%02x" % letter for letter in part.allowed)
+        some = b"[%s]{1,%d}" % (letters, part.max_length) + (b"" if greedy else b"?")
         if name in seen:
             whole += b"(?P=%s)" % name
         else:
@@ -64,7 +65,7 @@ all_parts = st.lists(literals | runs | named, min_size=1, max_size=5).map(joined
 def test_the_first_and_shortest_is_found_as_by_a_regular_expression(parts, text):
     pattern, oracle = Pattern(parts), expression(parts, greedy=False)
     expected = [
-        Found(match.start(), match.end(), match.groupdict()) for match in oracle.finditer(text)
+        Match(match.start(), match.end(), match.groupdict()) for match in oracle.finditer(text)
     ]
     assert pattern.find_all(text) == expected
 
@@ -81,10 +82,10 @@ def test_the_longest_reading_is_found_where_it_is_asked_for(parts, text):
 @given(all_parts, texts)
 def test_a_whole_text_is_matched_as_by_a_regular_expression(parts, text):
     pattern, oracle = Pattern(parts), expression(parts, greedy=False)
-    match, found = oracle.fullmatch(text), pattern.first(text, everything=True)
+    match, found = oracle.fullmatch(text), pattern.match_whole(text)
     assert (found and found.fields) == (match and match.groupdict())
     ends = (start for start in range(len(text) + 1) if oracle.fullmatch(text[start:]))
-    found = pattern.first(text)
+    found = pattern.match_suffix(text)
     assert (found and found.start) == next(ends, None)
 
 
@@ -97,17 +98,17 @@ def begins(parts: list[bytes | Run], text: bytes) -> bool:
         if text.startswith(part):
             return begins(rest, text[len(part) :])
         return part.startswith(text)
-    run = len(text) - len(text.lstrip(part.letters))
-    if run == len(text) < part.most:
+    run = len(text) - len(text.lstrip(part.allowed))
+    if run == len(text) < part.max_length:
         return True
-    return any(begins(rest, text[size:]) for size in range(1, min(run, part.most) + 1))
+    return any(begins(rest, text[size:]) for size in range(1, min(run, part.max_length) + 1))
 
 
 @settings(deadline=None, max_examples=300)
 @given(plain_parts, texts)
 def test_the_longest_beginning_at_the_end_is_found(parts, text):
     sizes = (size for size in range(len(text), 0, -1) if begins(parts, text[-size:]))
-    assert Pattern(parts).begun(text) == next(sizes, 0)
+    assert Pattern(parts).partial_length(text) == next(sizes, 0)
 
 
 @settings(deadline=None, max_examples=300)
@@ -119,7 +120,7 @@ def test_each_place_is_told_from_the_last_to_the_first(parts, text, starts):
         match = oracle.match(text, start)
         if match or begins(parts, text[start:]):
             expected.append((start, match.end() if match else -1))
-    found = Pattern(parts, greedy=True).nearby(text, starts)
+    found = Pattern(parts, greedy=True).match_backwards(text, starts)
     assert [each[:2] for each in found] == expected
 
 
@@ -132,10 +133,10 @@ def test_literals_that_overlap_are_all_found(literal, pieces):
     """A long one is not searched for anew at each place, but in one pass."""
     text = b"".join(piece.encode() * 100 for piece in pieces)
     places = [at for at in range(len(text)) if text.startswith(literal, at)]
-    found = Pattern([literal]).nearby(text, len(text))
+    found = Pattern([literal]).match_backwards(text, len(text))
     assert sorted(each.start for each in found if each.end >= 0) == places
     sizes = (n for n in range(len(literal) - 1, 0, -1) if text.endswith(literal[:n]))
-    assert Pattern([literal]).begun(text) == next(sizes, 0)
+    assert Pattern([literal]).partial_length(text) == next(sizes, 0)
 
 
 # -- time -------------------------------------------------------------------------------
@@ -155,25 +156,27 @@ HARD = [
 @pytest.mark.parametrize(("template", "letter"), HARD)
 @pytest.mark.parametrize("end", [b"", b" ", b": "])
 def test_steps_are_in_proportion_to_what_came(template, letter, end):
-    pattern = Pattern.of(Template.parse(template))
+    pattern = prefix_pattern(Template.parse(template))
     few, many = (letter * (size * KIB) + end for size in (4, 16))
     calls = [
         lambda text: pattern.find_all(text),
-        lambda text: pattern.first(text),
-        lambda text: pattern.begun(text),
-        lambda text: list(pattern.nearby(text[-4 * pattern.longest :], pattern.longest)),
+        lambda text: pattern.match_suffix(text),
+        lambda text: pattern.partial_length(text),
+        lambda text: list(
+            pattern.match_backwards(text[-4 * pattern.max_length :], pattern.max_length)
+        ),
     ]
     for call in calls:
-        assert steps(lambda: call(many)) <= 5 * steps(lambda: call(few)) + 3 * TRIES  # noqa: B023
+        assert steps(lambda: call(many)) <= 5 * steps(lambda: call(few)) + 3 * MAX_TRIES  # noqa: B023
 
 
 @pytest.mark.parametrize(("template", "letter"), HARD)
 def test_a_mebibyte_of_one_letter_is_soon_counted(template, letter):
-    began, tally = time.monotonic(), Tally(Template.parse(template))
+    began, tally = time.monotonic(), StreamCounter(Template.parse(template))
     tally.send(b"x")
     for _ in range(16):
         tally.feed(letter * (64 * KIB))
-    assert not tally.surplus
+    assert not tally.has_extra
     assert time.monotonic() - began < 30
 
 
@@ -186,7 +189,7 @@ def test_steps_do_not_grow_with_the_square_of_the_prefix(template):
         stream = (parsed.render(1)[:-1] + parsed.render(2) + b"q") * 2
 
         def count() -> None:
-            tally = Tally(parsed)
+            tally = StreamCounter(parsed)
             tally.send(b"q" * 10)
             for start in range(0, len(stream), size):
                 tally.feed(stream[start : start + size])
@@ -202,7 +205,7 @@ def test_every_byte_is_looked_at_a_few_times_however_small_the_reads_are():
     prefix = b"p" * 1000
 
     def fed() -> None:
-        tally = Tally(Template.literal(prefix))
+        tally = StreamCounter(Template.literal(prefix))
         for _ in range(100_000):
             tally.feed(b"p")
         assert tally.payload == 0
@@ -214,9 +217,13 @@ def test_fields_that_occur_twice_are_tried_a_bounded_number_of_times():
     """Where each occurrence fits by itself, and no two of them are the same."""
     template = Template.parse("{peer}-{local}-{hostname}-{peer}-{local}-{hostname}: ")
     text = b"-".join(b"%x" % number for number in range(1000, 1300)) + b": "
-    pattern = Pattern.of(template)
-    for call in (pattern.find_all, pattern.first, lambda text: pattern.first(text[-600:], True)):
-        assert steps(lambda: call(text)) <= 20 * TRIES + 2000  # noqa: B023
+    pattern = prefix_pattern(template)
+    for call in (
+        pattern.find_all,
+        pattern.match_suffix,
+        lambda text: pattern.match_whole(text[-600:]),
+    ):
+        assert steps(lambda: call(text)) <= 20 * MAX_TRIES + 2000  # noqa: B023
     honest = text + b"here-there-yonder-here-there-yonder: "
     assert pattern.find_all(honest[-37:])[0].fields == {
         "peer": b"here", "local": b"there", "hostname": b"yonder",
@@ -224,8 +231,8 @@ def test_fields_that_occur_twice_are_tried_a_bounded_number_of_times():
 
 
 def test_a_long_prefix_that_overlaps_itself_is_soon_found():
-    began, pattern = time.monotonic(), Pattern.of(Template.parse("p" * 50_000 + "{message}"))
+    began, pattern = time.monotonic(), prefix_pattern(Template.parse("p" * 50_000 + "{message}"))
     for _ in range(4):
         assert len(pattern.find_all(b"p" * (256 * KIB) + b"1")) == 1
-        assert pattern.begun(b"p" * (256 * KIB)) == 50_000
+        assert pattern.partial_length(b"p" * (256 * KIB)) == 50_000
     assert time.monotonic() - began < 30

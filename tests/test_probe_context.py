@@ -6,9 +6,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.probe.engine.context import ProbeContext
-from echosvc.probe.engine.marks import Mark
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import Settings
+from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
 
@@ -19,7 +19,7 @@ class ProbeContextTests(SynchronousTestCase):
     def verifier(self, size: int) -> tuple[Verifier, bytes]:
         """A verifier that is tracked, and what must come back."""
         payload = self.context.payload(size)
-        verifier = self.context.track(Verifier(payload, Mark(Template.literal(b""))))
+        verifier = self.context.track(Verifier(payload, PrefixMatcher(Template.literal(b""))))
         return verifier, payload.at(0, size)
 
     def test_no_payload_is_sent_twice(self) -> None:

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.wire.template import Template
-from echosvc.wire.unknown_prefix import InOrder, OpenAnswer, OpenTally
+from echosvc.wire.unknown_prefix import (
+    AnyPrefixReplyMatcher,
+    AnyPrefixStreamCounter,
+    SubsequenceMatcher,
+)
 from tests.harness import steps
 
 USUAL = Template.literal(b"Sending: ")
@@ -36,20 +40,20 @@ class InOrderTests(SynchronousTestCase):
     def test_each_byte_is_waited_for_in_its_turn(
         self, sent: str, came: str, out: list[int], into: list[int]
     ) -> None:
-        order = InOrder()
+        order = SubsequenceMatcher()
         for piece in cut(sent.encode(), out):
             order.send(piece)
         for piece in cut(came.encode(), into):
             order.feed(piece)
-        self.assertEqual(order.back, returned(sent.encode(), came.encode()))
-        self.assertEqual(order.complete, order.back == len(sent))
+        self.assertEqual(order.returned, returned(sent.encode(), came.encode()))
+        self.assertEqual(order.complete, order.returned == len(sent))
 
     @settings(deadline=None)
     @given(st.binary(max_size=200), cuts, st.binary(max_size=9), cuts)
     def test_whatever_stands_between_all_of_it_comes_back(
         self, sent: bytes, out: list[int], prefix: bytes, into: list[int]
     ) -> None:
-        order = InOrder()
+        order = SubsequenceMatcher()
         order.send(sent)
         stream = b"".join(prefix + piece for piece in cut(sent, out))
         for piece in cut(stream, into):
@@ -58,7 +62,7 @@ class InOrderTests(SynchronousTestCase):
 
     def test_steps_are_in_proportion_to_what_came(self) -> None:
         def follow(size: int, every: int) -> None:
-            order = InOrder()
+            order = SubsequenceMatcher()
             order.send(b"a" * size)
             for _ in range(0, size, every):
                 order.feed(b"a" * every + b"b")
@@ -69,8 +73,8 @@ class InOrderTests(SynchronousTestCase):
             self.assertLess(many, 5 * steps(lambda: follow(4000, every)))  # noqa: B023
 
     def test_what_is_under_way_is_kept_up_to_a_limit(self) -> None:
-        order = InOrder()
-        with mock.patch("echosvc.wire.unknown_prefix.KEPT", 1000):
+        order = SubsequenceMatcher()
+        with mock.patch("echosvc.wire.unknown_prefix.MAX_KEPT", 1000):
             order.send(b"x" * 1000)
             self.assertTrue(order.sure)
             order.feed(b"x" * 500)
@@ -80,7 +84,7 @@ class InOrderTests(SynchronousTestCase):
 
 class OpenAnswerTests(SynchronousTestCase):
     def complete(self, message: bytes, *pieces: bytes) -> bool:
-        answer = OpenAnswer(USUAL, message)
+        answer = AnyPrefixReplyMatcher(USUAL, message)
         for piece in pieces:
             answer.feed(piece)
         return answer.complete
@@ -101,24 +105,24 @@ class OpenAnswerTests(SynchronousTestCase):
 
     def test_behind_the_usual_prefix_it_is_known_to_be_cut_short(self) -> None:
         for came, known in ((b"Sending: h", True), (b"Send", True), (b"oth", False), (b"h", False)):
-            answer = OpenAnswer(USUAL, b"hi")
+            answer = AnyPrefixReplyMatcher(USUAL, b"hi")
             answer.feed(came)
-            self.assertEqual(answer.cut, known, came)
+            self.assertEqual(answer.truncated, known, came)
 
     def test_little_is_kept(self) -> None:
-        answer = OpenAnswer(USUAL, b"hi")
+        answer = AnyPrefixReplyMatcher(USUAL, b"hi")
         for _ in range(100):
             answer.feed(b"x" * 1000)
         self.assertLess(len(answer._end), 3000)
         self.assertTrue(answer.feed(b"hi"))
 
     def test_an_empty_message_is_answered_already(self) -> None:
-        self.assertTrue(OpenAnswer(USUAL, b"").complete)
+        self.assertTrue(AnyPrefixReplyMatcher(USUAL, b"").complete)
 
 
 class OpenTallyTests(SynchronousTestCase):
-    def tally(self, sent: bytes, *pieces: bytes) -> OpenTally:
-        tally = OpenTally(USUAL)
+    def tally(self, sent: bytes, *pieces: bytes) -> AnyPrefixStreamCounter:
+        tally = AnyPrefixStreamCounter(USUAL)
         tally.send(sent)
         for piece in pieces:
             tally.feed(piece)
@@ -128,8 +132,8 @@ class OpenTallyTests(SynchronousTestCase):
         for prefix in (b"Sending: ", b"other: ", b"", b"0", b"Sending it: "):
             tally = self.tally(b"0123456789", prefix + b"01234", prefix + b"56789")
             self.assertTrue(tally.complete)
-            self.assertFalse(tally.surplus)
-            self.assertEqual((tally.payload, tally.back), (10, 10))
+            self.assertFalse(tally.has_extra)
+            self.assertEqual((tally.payload, tally.returned), (10, 10))
 
     def test_whatever_the_prefix_is_lost_bytes_are_known(self) -> None:
         for prefix in (b"Sending: ", b"other: ", b"", b"Sending it: "):
@@ -145,10 +149,10 @@ class OpenTallyTests(SynchronousTestCase):
             self.assertFalse(self.tally(data, prefix + data[:-1]).complete)
 
     def test_more_behind_the_usual_prefix_is_too_much(self) -> None:
-        self.assertTrue(self.tally(b"012", b"Sending: 01212").surplus)
-        self.assertFalse(self.tally(b"012", b"other: 01212").surplus)
+        self.assertTrue(self.tally(b"012", b"Sending: 01212").has_extra)
+        self.assertFalse(self.tally(b"012", b"other: 01212").has_extra)
 
     def test_what_is_too_much_to_be_kept_is_counted(self) -> None:
-        with mock.patch("echosvc.wire.unknown_prefix.KEPT", 5):
+        with mock.patch("echosvc.wire.unknown_prefix.MAX_KEPT", 5):
             self.assertTrue(self.tally(b"0123456789", b"> 0123456789").complete)
             self.assertFalse(self.tally(b"0123456789", b"> 0123").complete)

@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echosvc.probe.engine.diagnosis import Fault, Kind, diagnose
-from echosvc.probe.engine.marks import Mark, bound
 from echosvc.probe.engine.payload import LINE, Payload, Source, Text
 from echosvc.probe.engine.verifier import WINDOW, Verifier
-from echosvc.wire.reply_matching import agreeing
+from echosvc.wire.compare import common_prefix_length
+from echosvc.wire.prefix_matching import PrefixMatcher, match_template
 from echosvc.wire.template import Template
 from tests.harness import steps
 
-NONE = Mark(Template.literal(b""))
-SENDING = Mark(Template.literal(b"Sending: "))
-NUMBERED = Mark(Template.parse("#{message}> "))
+NONE = PrefixMatcher(Template.literal(b""))
+SENDING = PrefixMatcher(Template.literal(b"Sending: "))
+NUMBERED = PrefixMatcher(Template.parse("#{message}> "))
 
 
-def verified(payload: Source, mark: Mark, pieces: list[bytes], every: int = 0) -> Verifier:
+def verified(payload: Source, mark: PrefixMatcher, pieces: list[bytes], every: int = 0) -> Verifier:
     verifier = Verifier(payload, mark, every)
     for piece in pieces:
         verifier.feed(piece)
@@ -140,7 +140,7 @@ def test_in_our_payloads_every_fault_has_its_name_and_place(size, seed, damage, 
 @settings(max_examples=300, deadline=None)
 def test_prefixes_may_stand_anywhere_and_hide_nothing(data):
     mark = data.draw(st.sampled_from((SENDING, NUMBERED)))
-    payload = Payload(data.draw(st.integers(100, 20_000)), without=mark.first)
+    payload = Payload(data.draw(st.integers(100, 20_000)), without=mark.boundary_bytes)
     sent = whole(payload)
     damage = data.draw(st.none() | damages)
     came = damage.do(sent) if damage else sent
@@ -152,7 +152,9 @@ def test_prefixes_may_stand_anywhere_and_hide_nothing(data):
     fault = verifier.end()
     if came == sent:
         assert fault is None
-    elif damage.kind is Kind.CHANGED and sent[damage.start % len(sent)] ^ 0x40 in mark.first:
+    elif (
+        damage.kind is Kind.CHANGED and sent[damage.start % len(sent)] ^ 0x40 in mark.boundary_bytes
+    ):
         assert fault is not None
     else:
         assert replayed(sent, fault) == came
@@ -165,7 +167,7 @@ short = st.lists(st.sampled_from(b"abc"), min_size=1, max_size=4).map(bytes)
 @given(few, short, cuts, cuts)
 @settings(max_examples=500, deadline=None)
 def test_a_payload_that_looks_like_the_prefix_is_not_accused(sent, prefix, places, others):
-    mark = Mark(Template.literal(prefix))
+    mark = PrefixMatcher(Template.literal(prefix))
     if prefix in sent and len(prefix) > 1:
         return
     marked = b"".join(prefix + piece for piece in cut(sent, places))
@@ -176,7 +178,7 @@ def test_a_payload_that_looks_like_the_prefix_is_not_accused(sent, prefix, place
 @given(st.integers(1, 5), st.integers(1, 2000), cuts, damages)
 @settings(deadline=None)
 def test_length_frames_are_marks_too(count, size, places, damage):
-    mark = Mark(Template.literal(b"> "), frozenset((size,)))
+    mark = PrefixMatcher(Template.literal(b"> "), frozenset((size,)))
     payload = Payload(count * size)
     frames = b"".join(
         (size + 2).to_bytes(4, "big") + b"> " + payload.at(number * size, size)
@@ -191,7 +193,7 @@ def test_length_frames_are_marks_too(count, size, places, damage):
 @given(st.integers(1, 5), cuts, damages)
 @settings(deadline=None)
 def test_each_line_has_its_mark_and_no_other_place(count, places, damage):
-    payload = Payload(count * LINE - 100, without=SENDING.first, lines=True)
+    payload = Payload(count * LINE - 100, without=SENDING.boundary_bytes, lines=True)
     sent = whole(payload)
     lines = b"".join(b"Sending: " + line + b"\n" for line in sent.split(b"\n")[:-1])
     assert verified(payload, SENDING, cut(lines, places), LINE).complete
@@ -201,7 +203,7 @@ def test_each_line_has_its_mark_and_no_other_place(count, places, damage):
 
 
 def test_a_reply_without_its_mark_is_named():
-    payload = Payload(500, without=SENDING.first)
+    payload = Payload(500, without=SENDING.boundary_bytes)
     fault = verified(payload, SENDING, [whole(payload)]).end()
     assert (fault.kind, fault.offset, fault.length) == (Kind.UNMARKED, 0, 9)
 
@@ -224,7 +226,7 @@ def test_a_stream_that_stops_is_cut():
 
 
 def test_a_prefix_that_was_damaged_is_foreign_bytes():
-    payload = Payload(500, without=SENDING.first)
+    payload = Payload(500, without=SENDING.boundary_bytes)
     verifier = verified(
         payload, SENDING, [b"Sending: " + payload.at(0, 100), b"Senxing: " + payload.at(100, 400)]
     )
@@ -234,7 +236,7 @@ def test_a_prefix_that_was_damaged_is_foreign_bytes():
 
 
 def test_a_loss_across_a_prefix_is_a_loss():
-    payload = Payload(500, without=SENDING.first)
+    payload = Payload(500, without=SENDING.boundary_bytes)
     for left in (b"Send", b"ing: "):
         verifier = verified(
             payload, SENDING, [b"Sending: " + payload.at(0, 100) + left + payload.at(130, 370)]
@@ -244,7 +246,7 @@ def test_a_loss_across_a_prefix_is_a_loss():
 
 
 def test_a_mark_without_a_reply_is_foreign():
-    payload = Payload(500, without=SENDING.first)
+    payload = Payload(500, without=SENDING.boundary_bytes)
     mark = b"Sending: "
     for came, offset in (
         ([mark + payload.at(0, 100) + mark + mark + payload.at(100, 400)], 100),
@@ -266,7 +268,7 @@ def test_a_block_of_other_bytes_is_a_change():
 
 
 def test_a_stream_that_stops_in_a_mark_is_cut():
-    payload = Payload(500, without=SENDING.first)
+    payload = Payload(500, without=SENDING.boundary_bytes)
     fault = verified(payload, SENDING, [b"Sending: " + payload.at(0, 100) + b"Sendi"]).end()
     assert (fault.kind, fault.offset, fault.length) == (Kind.CUT, 100, 400)
 
@@ -287,7 +289,7 @@ def test_all_of_it_twice_is_a_repetition():
 
 @given(st.binary(max_size=50), st.binary(max_size=50), st.binary(max_size=50))
 def test_agreeing_counts_the_common_beginning(common, one, other):
-    count = agreeing(common + one, common + other)
+    count = common_prefix_length(common + one, common + other)
     assert count >= len(common)
     assert (common + one)[:count] == (common + other)[:count]
     assert (common + one)[count : count + 1] != (common + other)[count : count + 1] or count in (
@@ -296,9 +298,9 @@ def test_agreeing_counts_the_common_beginning(common, one, other):
     )
 
 
-def verifying(mark: Mark, count: int, every: int, size: int) -> int:
+def verifying(mark: PrefixMatcher, count: int, every: int, size: int) -> int:
     """Count the steps of verifying bytes with a mark before each ``every``, ``size`` at a time."""
-    payload = Payload(count, without=mark.first)
+    payload = Payload(count, without=mark.boundary_bytes)
     sent, prefix = whole(payload), mark.literal or b""
     stream = b"".join(prefix + sent[at : at + every] for at in range(0, count, every))
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
@@ -321,8 +323,8 @@ def test_verifying_takes_steps_in_proportion_to_the_prefix():
     for text in ("p", "p{message}"):
         counts = []
         for length in (500, 2000):
-            mark = Mark(Template.parse(text.replace("p", "p" * length)))
-            payload = Payload(200, without=mark.first)
+            mark = PrefixMatcher(Template.parse(text.replace("p", "p" * length)))
+            payload = Payload(200, without=mark.boundary_bytes)
             reply = b"p" * length + b"7" * (mark.literal is None)
             stream = reply + payload.at(0, 100) + reply + payload.at(100, 100)
             stream += b"p" * (length - 1) + b"q"
@@ -336,8 +338,8 @@ def test_verifying_takes_steps_in_proportion_to_the_prefix():
 
 
 def test_what_begins_like_many_parts_of_a_mark_is_diagnosed_a_few_times():
-    mark = Mark(Template.literal(b"p" * 64))
-    payload = Payload(100_000, without=mark.first)
+    mark = PrefixMatcher(Template.literal(b"p" * 64))
+    payload = Payload(100_000, without=mark.boundary_bytes)
     verifier = verified(payload, mark, [b"p" * 64 + payload.at(0, 50_000)])
     with mock.patch("echosvc.probe.engine.verifier.diagnose", wraps=diagnose) as diagnosed:
         verifier.feed(b"p" * 63 + payload.at(0, 1000)[::-1])
@@ -384,9 +386,11 @@ class TestPayload:
 
 class TestBound:
     def test_fields_are_learned_and_the_message_number_stays(self):
-        template = bound(Template.parse("{hostname} {connection}/{message}: "), b"blue 7/1: ")
-        assert Mark(template).match(b"blue 7/12: x", 0) == 11
-        assert Mark(template).match(b"blue 8/12: x", 0) is None
+        template = match_template(
+            Template.parse("{hostname} {connection}/{message}: "), b"blue 7/1: "
+        )
+        assert PrefixMatcher(template).match(b"blue 7/12: x", 0) == 11
+        assert PrefixMatcher(template).match(b"blue 8/12: x", 0) is None
 
     def test_what_is_no_such_prefix_is_refused(self):
-        assert bound(Template.parse("{message}: "), b"x: ") is None
+        assert match_template(Template.parse("{message}: "), b"x: ") is None

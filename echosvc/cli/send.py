@@ -25,9 +25,13 @@ from echosvc.net.connector import unresolved
 from echosvc.net.errors import error_name
 from echosvc.tls.alerts import alert_advice
 from echosvc.wire.framing import Utf8Decoder
-from echosvc.wire.reply_matching import Answer, Tally
+from echosvc.wire.reply_matching import ReplyMatcher, StreamCounter
 from echosvc.wire.template import Template
-from echosvc.wire.unknown_prefix import InOrder, OpenAnswer, OpenTally
+from echosvc.wire.unknown_prefix import (
+    AnyPrefixReplyMatcher,
+    AnyPrefixStreamCounter,
+    SubsequenceMatcher,
+)
 
 #: Seconds; longer than any path lives.
 FOR_EVER = 1e9
@@ -38,6 +42,8 @@ _CHUNK = 65536
 QUIET = 0.5
 #: Looked through for an answer between two turns of the reactor, bytes.
 _SLICE = 4096
+_Matcher = ReplyMatcher | AnyPrefixReplyMatcher
+_Counter = StreamCounter | AnyPrefixStreamCounter
 
 
 class TalkError(Exception):
@@ -149,7 +155,7 @@ class Talk:
         self._awaited = "an answer"
         self._stalled = False
         self._came = False  # something that is no answer
-        self._returned: InOrder | Tally | OpenTally = InOrder()
+        self._returned: SubsequenceMatcher | _Counter = SubsequenceMatcher()
         self._streaming = False  # standard input is being sent
 
     async def run(self, messages: Sequence[bytes]) -> None:
@@ -211,7 +217,11 @@ class Talk:
         """Send one message and print what comes until it is answered."""
         self._awaited = f"an answer to {escaped(message)}"
         prefix = self._manner.prefix
-        answer = OpenAnswer(_usual(), message) if prefix is None else Answer(prefix, message)
+        answer = (
+            AnyPrefixReplyMatcher(_usual(), message)
+            if prefix is None
+            else ReplyMatcher(prefix, message)
+        )
         self._returned.send(message)
         client.write(message).addErrback(lambda _: None)  # receive() tells of it
         while not answer.complete:
@@ -225,17 +235,17 @@ class Talk:
             await self._search(answer, piece)
             self._came = not answer.complete
 
-    async def _receive(self, client: _Client, answer: Answer | OpenAnswer) -> bytes | None:
+    async def _receive(self, client: _Client, answer: _Matcher) -> bytes | None:
         """Give what comes next; ``None``: what came so far will do for an answer."""
-        if not isinstance(answer, OpenAnswer) or not answer.came:
+        if not isinstance(answer, AnyPrefixReplyMatcher) or not answer.received:
             return await client.receive()
         try:
             piece = await client.receive().addTimeout(QUIET, self._reactor)
         except defer.TimeoutError:
             return None
-        return piece or (b"" if answer.cut else None)
+        return piece or (b"" if answer.truncated else None)
 
-    async def _search(self, answer: Answer | OpenAnswer, piece: bytes) -> None:
+    async def _search(self, answer: _Matcher, piece: bytes) -> None:
         """Look for the answer. Between slices timers run, whatever a server sends."""
         for start in range(0, len(piece), _SLICE):
             if start:
@@ -247,7 +257,9 @@ class Talk:
         """Send standard input to its end, print what comes until the server's end."""
         self._awaited = "an answer to standard input"
         prefix = self._manner.prefix
-        self._returned = tally = OpenTally(_usual()) if prefix is None else Tally(prefix)
+        self._returned = tally = (
+            AnyPrefixStreamCounter(_usual()) if prefix is None else StreamCounter(prefix)
+        )
         self._streaming = True
         sending = Deferred.fromCoroutine(self._send_input(client, tally))
         failures: list[Failure] = []
@@ -266,7 +278,7 @@ class Talk:
             raise TalkError("echosvc: the server ended before it had all of standard input")
         _judge(tally)
 
-    async def _send_input(self, client: _Client, tally: Tally | OpenTally) -> None:
+    async def _send_input(self, client: _Client, tally: _Counter) -> None:
         reader = InputReader(self._reactor)
         while chunk := await reader.read():
             tally.send(chunk)
@@ -286,7 +298,7 @@ class Talk:
         def look() -> None:
             nonlocal progress, since
             now, before = time.monotonic(), progress
-            progress = self._returned.back, client.bytes_out - client.queued
+            progress = self._returned.returned, client.bytes_out - client.queued
             owed = not (self._streaming and self._returned.complete)
             if progress != before or not owed:
                 since = now
@@ -324,12 +336,12 @@ def _usual() -> Template:
     return Config().prefix_template()
 
 
-def _judge(tally: Tally | OpenTally) -> None:
+def _judge(tally: _Counter) -> None:
     """Compare what came back with what was sent.
 
     :raises TalkError: it is more, or less.
     """
-    if tally.surplus:
+    if tally.has_extra:
         counts = f"{tally.payload} bytes came back for {tally.sent}"
         raise TalkError(f"echosvc: {counts}: some came twice, or others came in between")
     if not tally.complete:

@@ -1,253 +1,245 @@
-"""Whether what came back answers what was sent.
+"""Replies to what was sent, recognised in what a peer sends back.
 
-A server answers with prefix + piece, and it is TCP that decides where the pieces
-are cut. No Twisted, no I/O.
+A server answers with prefix + piece for each piece that it reads, and TCP decides where the
+pieces are cut. :class:`ReplyMatcher` finds the end of the reply to one message;
+:class:`StreamCounter` counts a stream that is too long to be kept.
+
+The verifier of the probes recognises prefixes, too, and does not replace them. It must know the
+prefix of its connection byte for byte and what stands before the first reply; in return it names
+what is wrong. The client of the command line (``send``) sends its first message before it knows
+either: there may be a greeting of any length, fields of the prefix have no value yet, and a
+server without the prefix is accepted, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echosvc.wire.prefix_matching import DIGITS, NUMBERS, VISIBLE, Pattern
-from echosvc.wire.template import Field, Template
+from echosvc.wire.pattern import Pattern
+from echosvc.wire.prefix_matching import prefix_parts, prefix_pattern
+from echosvc.wire.template import Template
 
-_DIGITS = frozenset(DIGITS)
-_VISIBLE = frozenset(VISIBLE)
 #: How much of a stream is searched for the first prefix, bytes.
-_LESSON = 4096
-#: Readings of the stream that are followed at a time; a bound for hostile streams.
-_READINGS = 16
+_DETECTION_WINDOW = 4096
+#: Hypotheses that are followed at a time: a bound for hostile streams.
+_MAX_HYPOTHESES = 16
 
-# How a reading began: with a prefix at the very start of the answer, with a prefix
-# after something else (a greeting), or without one at the very start (a plain echo).
+# How a hypothesis began: with a prefix at the start of the reply, with a prefix behind
+# something else (a greeting), or with the message itself at the start (a plain echo).
 _PREFIXED, _LATER, _PLAIN = range(3)
 
 
 @dataclass(frozen=True)
-class Step:
-    """A place in the prefix: the bytes that may stand there, and whether repeatedly."""
+class PatternByte:
+    """One position of a prefix: the bytes that may be there, and whether any number of them."""
 
     allowed: frozenset[int]
     repeats: bool = False
 
 
-def steps_of(template: Template) -> list[Step]:
-    """What may stand at each place of a prefix."""
-    steps: list[Step] = []
-    for part in template.parts:
-        if isinstance(part, Field):
-            steps.append(Step(_DIGITS if part.name in NUMBERS else _VISIBLE, repeats=True))
+def pattern_bytes(template: Template) -> list[PatternByte]:
+    """Return what may be at each position of a prefix."""
+    positions: list[PatternByte] = []
+    for part in prefix_parts(template):
+        if isinstance(part, bytes):
+            positions += [PatternByte(frozenset((byte,))) for byte in part]
         else:
-            steps += [Step(frozenset((byte,))) for byte in part]
-    return steps
+            positions.append(PatternByte(frozenset(part.allowed), repeats=True))
+    return positions
 
 
-class Answer:
-    """Finds one message in what comes back: its bytes in order, prefixes between them.
+class ReplyMatcher:
+    """Finds the reply to one message: its bytes in order, with prefixes between them.
 
-    A reading is (bytes of the message seen, place in the prefix, how it began); all
-    that the stream allows are followed at the same time, so that a message that
-    contains the prefix, or part of it, is not mistaken.
+    A nondeterministic automaton. A hypothesis is (bytes of the message seen, position in the
+    prefix, how it began). All hypotheses that the stream allows are followed together, so a
+    message that contains the prefix, or part of it, is not mistaken for one.
 
-    :param template: the server's prefix; fields match whatever may stand there.
+    :param template: the server's prefix; a field matches any text.
     :param message: what was sent.
+    :ivar complete: the whole reply came.
     """
 
     def __init__(self, template: Template, message: bytes) -> None:
-        self._steps = steps_of(template)
+        self._prefix = pattern_bytes(template)
         self._message = message
-        self._inside = len(self._steps)  # this place: behind the prefix
-        self._readings = {(0, self._inside, _PLAIN), (0, 0, _PREFIXED)}
+        self._inside = len(self._prefix)  # the position behind the prefix
+        self._hypotheses = {(0, self._inside, _PLAIN), (0, 0, _PREFIXED)}
         self.complete = not message
 
     @property
     def begun(self) -> bool:
-        """Whether a prefix came, and so far nothing but the message behind it."""
+        """Whether a prefix came, and behind it nothing but the message so far."""
         return any(
-            began != _PLAIN and (seen > 0 or place == self._inside)
-            for seen, place, began in self._readings
+            began != _PLAIN and (seen > 0 or position == self._inside)
+            for seen, position, began in self._hypotheses
         )
 
     def feed(self, data: bytes) -> bool:
-        """Take what came; give whether the message is answered."""
+        """Take what came; return whether the reply is complete."""
         for byte in data:
             if self.complete:
                 break
-            self._take(byte)
+            self._step(byte)
         return self.complete
 
-    def _take(self, byte: int) -> None:
+    def _step(self, byte: int) -> None:
         after: set[tuple[int, int, int]] = set()
-        for reading in self._readings:
-            self._follow(reading, byte, after)
+        for hypothesis in self._hypotheses:
+            self._follow(hypothesis, byte, after)
         if (0, self._inside, _PREFIXED) in after:  # it was the prefix, not the message
-            after = {reading for reading in after if reading[2] != _PLAIN}
-        if len(after) > _READINGS:
-            after = set(sorted(after, reverse=True)[:_READINGS])
-        # Something else may stand first: a prefix can begin anywhere.
-        self.complete = self._answered(after)
-        self._readings = after | {(0, 0, _LATER)}
+            after = {hypothesis for hypothesis in after if hypothesis[2] != _PLAIN}
+        if len(after) > _MAX_HYPOTHESES:
+            after = set(sorted(after, reverse=True)[:_MAX_HYPOTHESES])
+        self.complete = self._is_answered(after)
+        # A greeting may come first: a prefix can begin at any byte.
+        self._hypotheses = after | {(0, 0, _LATER)}
 
     def _follow(
-        self, reading: tuple[int, int, int], byte: int, after: set[tuple[int, int, int]]
+        self, hypothesis: tuple[int, int, int], byte: int, after: set[tuple[int, int, int]]
     ) -> None:
-        seen, place, began = reading
+        seen, position, began = hypothesis
         if seen == len(self._message):
-            after.add(reading)
+            after.add(hypothesis)
             return
-        if place == self._inside:
+        if position == self._inside:
             if byte == self._message[seen]:
-                after.add((seen + 1, place, began))
-            place = 0  # or a prefix begins here
-        if place < self._inside and byte in self._steps[place].allowed:
-            after.add((seen, place + 1, began))
-            if self._steps[place].repeats:
-                after.add((seen, place, began))
+                after.add((seen + 1, position, began))
+            position = 0  # or a prefix begins here
+        if position < self._inside and byte in self._prefix[position].allowed:
+            after.add((seen, position + 1, began))
+            if self._prefix[position].repeats:
+                after.add((seen, position, began))
 
-    def _answered(self, readings: set[tuple[int, int, int]]) -> bool:
-        whole = [began for seen, _, began in readings if seen == len(self._message)]
+    def _is_answered(self, hypotheses: set[tuple[int, int, int]]) -> bool:
+        whole = [began for seen, _, began in hypotheses if seen == len(self._message)]
         if any(began != _PLAIN for began in whole):
             return True
         # The same bytes may yet turn out to be the prefix.
-        opening = any(began == _PREFIXED and not seen for seen, _, began in readings)
+        opening = any(began == _PREFIXED and not seen for seen, _, began in hypotheses)
         return bool(whole) and not opening
 
 
-def agreeing(one: bytes, other: bytes) -> int:
-    """Count the bytes at the beginning that are the same."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return size
-    low, high = 0, size  # the first `low` agree, the first `high` do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+class StreamCounter:
+    """Counts a stream that is too long to be kept: what was sent, what came back.
 
-
-class Tally:
-    """Counts a stream that is too long to be kept: what went out, what came back.
-
-    All fields of a prefix but ``{message}`` mean the same for a whole connection, so
-    the first prefix that comes teaches them, and the later ones are found quickly.
+    All fields of a prefix but ``{message}`` have one value for a whole connection. So they are
+    bound from the first prefix that comes, and later prefixes are found faster.
 
     :param template: the server's prefix.
-    :ivar sent: bytes that went out.
-    :ivar received: bytes that came back, prefixes included.
+    :ivar sent: bytes that were sent.
+    :ivar received: bytes that came, prefixes included.
     """
 
     def __init__(self, template: Template) -> None:
         self._use(template)
-        self._taught = template.constant is not None
+        self._prefix_known = template.constant is not None
         self._out, self._in = _Direction(), _Direction()
         self.sent = 0
         self.received = 0
-        self._unsure = False  # what went out may look like prefixes: they were not known yet
+        self._unsure = False  # something was sent before it could be searched for prefixes
 
     def send(self, data: bytes) -> None:
-        """Take note of what goes out."""
+        """Note what is sent."""
         self.sent += len(data)
-        if self._pattern.longest:
-            self._unsure |= not self._taught
-            if self._out.take(data):
-                self._look_at_sent()
+        if self._pattern.max_length:
+            self._unsure |= not self._prefix_known
+            if self._out.add(data):
+                self._search_sent()
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
         self.received += len(data)
-        if self._pattern.longest and self._in.take(data):
-            self._look_at_received()
+        if self._pattern.max_length and self._in.add(data):
+            self._search_received()
 
     @property
     def payload(self) -> int:
-        """Bytes that came back, without what looks like prefixes, or a greeting."""
-        self._look_at_sent()
-        self._look_at_received()
-        # A server without prefixes may give back a payload that contains one.
-        greeting = 0 if self.look_alike or self._unsure else max(0, self._in.first)
-        return self.received - greeting - self._in.found - self._begun()
+        """Bytes that came back, without a greeting and what looks like prefixes."""
+        self._search_sent()
+        self._search_received()
+        # A server without prefixes may return a payload that contains one.
+        ambiguous = self.prefixes_sent or self._unsure
+        greeting = 0 if ambiguous else max(0, self._in.first)
+        return self.received - greeting - self._in.found - self._partial_prefix()
 
     @property
-    def back(self) -> int:
-        """Bytes of what went out that have come back."""
+    def returned(self) -> int:
+        """How many of the bytes sent have come back."""
         return min(self.sent, self.payload)
 
     @property
     def prefixed(self) -> bool:
-        """Whether prefixes came that were not sent: the server puts them in."""
-        self._look_at_sent()
-        self._look_at_received()
-        return self._in.found > 0 and not self.look_alike
+        """Whether prefixes came that were not sent: the server adds them."""
+        self._search_sent()
+        self._search_received()
+        return self._in.found > 0 and not self.prefixes_sent
 
     @property
-    def look_alike(self) -> int:
-        """Bytes sent that look like prefixes."""
+    def prefixes_sent(self) -> int:
+        """How many of the bytes sent look like prefixes."""
         return self._out.found
 
     @property
-    def surplus(self) -> bool:
-        """Whether more came back than went out, from a server that puts in prefixes."""
+    def has_extra(self) -> bool:
+        """Whether more came back than was sent, from a server that adds prefixes."""
         return self.payload > self.sent and self._in.found > 0
 
     @property
     def complete(self) -> bool:
-        """Whether as many bytes came back as went out.
+        """Whether as many bytes came back as were sent.
 
-        Where the payload itself contains the prefix, not all of those that came back
-        were put in by the server.
+        If the payload itself contains the prefix, the server did not add all those that came.
         """
         missing = self.sent - self.payload
         if missing <= 0:
             return True
-        shortest = self._pattern.shortest
+        shortest = self._pattern.min_length
         if self._unsure:
             return self.sent + shortest <= self.received and missing < self._in.found
-        if missing > self.look_alike:
+        if missing > self.prefixes_sent:
             return False
-        return shortest != self._pattern.longest or missing % shortest == 0
+        return shortest != self._pattern.max_length or missing % shortest == 0
 
     def _use(self, template: Template) -> None:
         self._template = template
-        self._pattern = Pattern.of(template)
+        self._pattern: Pattern = prefix_pattern(template)
 
-    def _look_at_sent(self) -> None:
-        self._out.look(self._pattern, count=self._taught)
+    def _search_sent(self) -> None:
+        self._out.search(self._pattern, count=self._prefix_known)
 
-    def _look_at_received(self) -> None:
-        if not self._taught:
-            self._learn(self._in.lesson())
-        if self._taught:
-            self._in.look(self._pattern)
+    def _search_received(self) -> None:
+        if not self._prefix_known:
+            self._detect_prefix(self._in.unsearched())
+        if self._prefix_known:
+            self._in.search(self._pattern)
 
-    def _learn(self, data: bytes) -> None:
-        """Find the first prefix."""
-        match = next(iter(self._pattern.find_all(data[:_LESSON])), None)
+    def _detect_prefix(self, data: bytes) -> None:
+        """Bind the template from the first prefix."""
+        match = next(iter(self._pattern.find_all(data[:_DETECTION_WINDOW])), None)
         if match is not None:
-            self._use(self._template.bind(match.texts()))
-        elif len(data) >= _LESSON:
+            self._use(self._template.bind(match.values()))
+        elif len(data) >= _DETECTION_WINDOW:
             self._use(Template.literal(b""))  # this server has no such prefix
-        self._taught = match is not None or len(data) >= _LESSON
+        self._prefix_known = match is not None or len(data) >= _DETECTION_WINDOW
 
-    def _begun(self) -> int:
-        """Bytes at the end that may be the beginning of a prefix, and are not payload."""
-        size = self._pattern.begun(self._in.tail)
+    def _partial_prefix(self) -> int:
+        """Return how many bytes at the end may begin a prefix, and do not count as payload."""
+        size = self._pattern.partial_length(self._in.tail)
         # What was sent may end like the beginning of a prefix.
         return 0 if self._out.tail.endswith(self._in.tail[len(self._in.tail) - size :]) else size
 
 
 class _Direction:
-    """One direction of a stream, and the prefixes that are found in it.
+    """One direction of a stream, and the prefixes in it.
 
-    A prefix may be cut anywhere. So what is kept is looked at again, but only when as much
-    has come as was kept: where reads are small and the prefix is long, each byte is still
-    looked at a few times, no more.
+    A read may end inside a prefix, so the end of what was searched is kept and searched again:
+    only when at least as much has come as was kept. So each byte is searched a few times at
+    most, even where reads are small and the prefix is long.
 
-    :ivar tail: what came last, behind the last prefix.
+    :ivar tail: the last bytes, behind the last prefix.
     :ivar found: bytes in prefixes.
-    :ivar first: where the first one stands; -1: there is none yet.
+    :ivar first: offset of the first prefix; -1: none was found yet.
     """
 
     def __init__(self) -> None:
@@ -256,36 +248,36 @@ class _Direction:
         self.first = -1
         self._pieces: list[bytes] = []
         self._waiting = self._passed = 0
-        self._looked = True
+        self._searched = True
 
-    def take(self, data: bytes) -> bool:
-        """Take what comes; give whether there is enough to look at."""
+    def add(self, data: bytes) -> bool:
+        """Add bytes; return whether there are enough for a search."""
         self._pieces.append(data)
         self._waiting += len(data)
-        self._looked = False
+        self._searched = False
         return self._waiting >= len(self.tail)
 
-    def lesson(self) -> bytes:
-        """Give all that is kept; nothing of it is given up."""
+    def unsearched(self) -> bytes:
+        """Return all bytes that are kept, and keep them."""
         self.tail += b"".join(self._pieces)
         self._pieces.clear()
         self._waiting = 0
         return self.tail
 
-    def look(self, pattern: Pattern, count: bool = True) -> None:
-        """Find prefixes, and keep what may be the beginning of one.
+    def search(self, pattern: Pattern, count: bool = True) -> None:
+        """Find prefixes; keep what may be the beginning of one.
 
-        :param count: else only keep the end.
+        :param count: otherwise find nothing, and keep only the end.
         """
-        if self._looked:
+        if self._searched:
             return
-        data, end = self.lesson(), 0
+        data, end = self.unsearched(), 0
         for match in pattern.find_all(data) if count else ():
             if self.first < 0:
                 self.first = self._passed + match.start
             self.found += match.end - match.start
             end = match.end
-        start = max(end, len(data) - max(1, pattern.longest) + 1)
+        start = max(end, len(data) - max(1, pattern.max_length) + 1)
         self.tail = data[start:]
         self._passed += start
-        self._looked = True
+        self._searched = True

@@ -1,34 +1,36 @@
-"""Whether what was sent came back, where nobody said which prefix the server has.
+"""Replies of a server whose prefix was not given.
 
-Whatever the prefix is: what was sent comes back in order, with something between or not.
-No Twisted, no I/O.
+Whatever the prefix is, the bytes that were sent come back in their order, with other bytes
+between them or without. Where the default prefix comes, more can be said.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from echosvc.wire.reply_matching import Answer, Tally, agreeing
+from echosvc.wire.compare import common_prefix_length
+from echosvc.wire.reply_matching import ReplyMatcher, StreamCounter
 from echosvc.wire.template import Template
 
-#: What is kept of a stream until it comes back, bytes.
-KEPT = 16 * 1024 * 1024
-#: Compared at first, and then four times as much each time, bytes.
-_STEP = 64
+#: The most bytes of a stream that are kept until they come back.
+MAX_KEPT = 16 * 1024 * 1024
+#: Bytes of the first comparison; each further one has four times as many.
+_FIRST_STEP = 64
 
 
-class InOrder:
-    """Follows what was sent in what comes: all of it, in order, whatever stands between.
+class SubsequenceMatcher:
+    """Matches the bytes sent as a subsequence of the bytes that come: in order, with gaps.
 
-    :ivar back: bytes that have come back.
-    :ivar sure: whether this is known; not where more than :data:`KEPT` bytes were under way.
+    :ivar returned: bytes that have come back.
+    :ivar sure: ``False`` once more than :data:`MAX_KEPT` bytes were on their way; then nothing
+        more is matched.
     """
 
     def __init__(self) -> None:
-        self.back = 0
+        self.returned = 0
         self.sure = True
         self._due: deque[bytes] = deque()
-        self._size = self._offset = 0  # of what is due; in its first piece
+        self._size = self._offset = 0  # bytes that are due; offset in the first piece
 
     @property
     def complete(self) -> bool:
@@ -36,38 +38,38 @@ class InOrder:
         return not self._due
 
     def send(self, data: bytes) -> None:
-        """Take note of what goes out."""
+        """Note what is sent."""
         if not (self.sure and data):
             return
         self._due.append(data)
         self._size += len(data)
-        if self._size > KEPT:
+        if self._size > MAX_KEPT:
             self.sure = False
             self._due.clear()
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
-        place = 0
-        while self._due and 0 <= place < len(data):
-            place = self._agree(data, place)
-            if self._due and place < len(data):
-                place = data.find(self._due[0][self._offset], place)
+        position = 0
+        while self._due and 0 <= position < len(data):
+            position = self._match(data, position)
+            if self._due and position < len(data):
+                position = data.find(self._due[0][self._offset], position)
 
-    def _agree(self, data: bytes, place: int) -> int:
-        """Take what is due and stands here; give the place behind it."""
-        step = _STEP
-        while self._due and place < len(data):
+    def _match(self, data: bytes, position: int) -> int:
+        """Match what is due with what is at ``position``; return the position behind it."""
+        step = _FIRST_STEP
+        while self._due and position < len(data):
             due = self._due[0][self._offset : self._offset + step]
-            came = data[place : place + len(due)]
-            agreed = agreeing(due, came)
-            self._back(agreed)
-            place, step = place + agreed, step * 4
-            if agreed < len(came):
+            came = data[position : position + len(due)]
+            equal = common_prefix_length(due, came)
+            self._advance(equal)
+            position, step = position + equal, step * 4
+            if equal < len(came):
                 break
-        return place
+        return position
 
-    def _back(self, count: int) -> None:
-        self.back += count
+    def _advance(self, count: int) -> None:
+        self.returned += count
         self._size -= count
         self._offset += count
         if self._offset == len(self._due[0]):
@@ -75,92 +77,93 @@ class InOrder:
             self._offset = 0
 
 
-class OpenAnswer:
-    """Finds one message in what comes back behind any prefix.
+class AnyPrefixReplyMatcher:
+    """Finds the reply to one message behind any prefix.
 
-    A server of the usual prefix may have cut the message. From any other one, the answer
-    is there when what came ends with the message.
+    A server with the default prefix may have cut the message. With any other prefix the reply
+    is complete when what came ends with the message.
 
-    :param usual: the prefix of a server of which nothing else is said.
+    :param default: the prefix of a server that was given none.
     :param message: what was sent.
-    :ivar complete: the message is answered.
-    :ivar came: something came.
+    :ivar complete: the whole reply came.
+    :ivar received: something came.
     """
 
-    def __init__(self, usual: Template, message: bytes) -> None:
-        self._usual = Answer(usual, message)
-        self._prefix = usual.constant or b""
+    def __init__(self, default: Template, message: bytes) -> None:
+        self._matcher = ReplyMatcher(default, message)
+        self._prefix = default.constant or b""
         self._message = message
         self._end = bytearray()
-        self._opening = True  # it may yet become the usual prefix
+        self._opening = True  # what came may still become the default prefix
         self.complete = not message
-        self.came = False
+        self.received = False
 
     @property
-    def cut(self) -> bool:
-        """Whether it is the usual prefix that came, and not all of the message behind it."""
-        begun = self._usual.begun or (self._opening and self.came)
+    def truncated(self) -> bool:
+        """Whether the default prefix came, and not all of the message behind it."""
+        begun = self._matcher.begun or (self._opening and self.received)
         return begun and not self.complete
 
     def feed(self, data: bytes) -> bool:
-        """Take what came; give whether the message is answered."""
+        """Take what came; return whether the reply is complete."""
         self._end += data
         self._opening = self._opening and self._prefix.startswith(self._end)
-        self.came = True
+        self.received = True
         if not self.complete:
-            there = self._end.endswith(self._message) and not self._opening
-            self.complete = self._usual.feed(data) or there
+            ends = self._end.endswith(self._message) and not self._opening
+            self.complete = self._matcher.feed(data) or ends
         if len(self._end) > 2 * len(self._message) + len(data):
             del self._end[: len(self._end) - len(self._message)]
         return self.complete
 
 
-class OpenTally:
+class AnyPrefixStreamCounter:
     """Counts a stream that comes back behind any prefix.
 
-    Where the usual prefix came, and nothing like it was sent, it counts as
-    :class:`~echosvc.wire.reply_matching.Tally`. Otherwise what was sent must come back in order.
+    If the default prefix came, and nothing like it was sent, it counts as
+    :class:`~echosvc.wire.reply_matching.StreamCounter`. Otherwise the bytes sent must come back
+    in their order.
 
-    :param usual: the prefix of a server of which nothing else is said.
+    :param default: the prefix of a server that was given none.
     """
 
-    def __init__(self, usual: Template) -> None:
-        self._usual = Tally(usual)
-        self._order = InOrder()
+    def __init__(self, default: Template) -> None:
+        self._counter = StreamCounter(default)
+        self._matcher = SubsequenceMatcher()
 
     @property
     def sent(self) -> int:
-        """Bytes that went out."""
-        return self._usual.sent
+        """Bytes that were sent."""
+        return self._counter.sent
 
     def send(self, data: bytes) -> None:
-        """Take note of what goes out."""
-        self._usual.send(data)
-        self._order.send(data)
+        """Note what is sent."""
+        self._counter.send(data)
+        self._matcher.send(data)
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
-        self._usual.feed(data)
-        self._order.feed(data)
+        self._counter.feed(data)
+        self._matcher.feed(data)
 
     @property
     def payload(self) -> int:
-        """Bytes that came back; where prefixes cannot be told from them, with prefixes."""
-        if self._usual.prefixed:
-            return self._usual.payload
-        return self._order.back if self._order.sure else self._usual.received
+        """Bytes that came back; with prefixes, where nothing tells them from the payload."""
+        if self._counter.prefixed:
+            return self._counter.payload
+        return self._matcher.returned if self._matcher.sure else self._counter.received
 
     @property
-    def back(self) -> int:
-        """Bytes of what went out that have come back."""
+    def returned(self) -> int:
+        """How many of the bytes sent have come back."""
         return min(self.sent, self.payload)
 
     @property
-    def surplus(self) -> bool:
-        """Whether more came back than went out, where that can be known."""
-        return self._usual.prefixed and self._usual.surplus
+    def has_extra(self) -> bool:
+        """Whether more came back than was sent, as far as that can be known."""
+        return self._counter.prefixed and self._counter.has_extra
 
     @property
     def complete(self) -> bool:
-        """Whether all that went out came back, as far as that can be known."""
-        return self._usual.complete if self._usual.prefixed else self.payload >= self.sent
+        """Whether all that was sent came back, as far as that can be known."""
+        return self._counter.complete if self._counter.prefixed else self.payload >= self.sent

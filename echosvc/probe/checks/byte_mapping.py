@@ -55,7 +55,7 @@ async def _changes(path: Path) -> dict[int, bytes]:
         line = await path.open()
     except Failed:
         return {}
-    wanted = [value for value in range(256) if value not in line.mark.first + b"\n"]
+    wanted = [value for value in range(256) if value not in line.mark.boundary_bytes + b"\n"]
     wanted += [10]  # it may end a message
     line.write(b"".join(_LEFT + bytes((value,)) + _RIGHT for value in wanted)).addErrback(
         lambda _: None

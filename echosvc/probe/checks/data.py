@@ -56,7 +56,7 @@ def _table(line: Line, framing: str) -> tuple[bytes, str]:
             break
     if framing == "line":  # a value that ends messages is for the end of one
         return data.replace(b"\n", b"") + b"\n", ""
-    numbers = set(line.mark.first) & set(b"0123456789")
+    numbers = set(line.mark.boundary_bytes) & set(b"0123456789")
     if numbers:
         return data.translate(None, bytes(numbers)), "the digits, which the prefix counts with"
     return data, ""
@@ -121,7 +121,9 @@ async def text(path: Path) -> Finding:
     line = await path.open()
     letters = _TEXT * 8
     data = b"".join(
-        letter.encode() for letter in letters if not set(letter.encode()) & set(line.mark.first)
+        letter.encode()
+        for letter in letters
+        if set(line.mark.boundary_bytes).isdisjoint(letter.encode())
     )
     data += b"\n" * (path.settings.framing == "line")
     payload = Text(data)

@@ -169,7 +169,9 @@ async def two_lines(path: Path, line: Line) -> None:
     """
     if path.settings.framing != "line" or not line.mark:
         return
-    letter = next(bytes((byte,)) for byte in b"abcdefghijklm" if byte not in line.mark.first)
+    letter = next(
+        bytes((byte,)) for byte in b"abcdefghijklm" if byte not in line.mark.boundary_bytes
+    )
     try:
         await line.exchange(Text((letter + b"\n") * 2, line=2))
     except Failed as failed:

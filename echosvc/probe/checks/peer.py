@@ -27,7 +27,7 @@ from echosvc.probe.engine.connection import framed
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, counted, duration, shown
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Text
-from echosvc.wire.prefix_matching import Pattern
+from echosvc.wire.prefix_matching import prefix_pattern
 
 #: Round trips that are measured, and bytes of each.
 TRIPS = 200
@@ -163,7 +163,7 @@ async def echo(path: Path) -> Finding:
         raise await explained(path, failed) from None
     prefix = f"prefix {shown(line.prefix)}" if line.prefix else "no prefix"
     greeting = f", greeting {shown(path.context.greeting)}" if path.context.greeting else ""
-    letters = bytes(byte for byte in _LETTERS if byte not in line.mark.first)
+    letters = bytes(byte for byte in _LETTERS if byte not in line.mark.boundary_bytes)
     payload = Text(letters * 20 + b"\n" * (path.settings.framing == "line"))
     await line.nothing_more(await line.exchange(payload))
     await two_lines(path, line)
@@ -300,8 +300,8 @@ async def proxy(path: Path) -> Finding:
         if ours.encode() in line.prefix:
             return Finding(f"the server sees us as we are: {ours}")
         raise Skipped("needs a server whose prefix has {peer}, and the same --prefix here")
-    found = Pattern.of(template).first(line.prefix, everything=True)
-    seen = found.texts()["peer"] if found else "?"
+    found = prefix_pattern(template).match_whole(line.prefix)
+    seen = found.values()["peer"] if found else "?"
     if seen != ours:
         raise Failed(
             f"the server sees {seen}, and we are {ours}",

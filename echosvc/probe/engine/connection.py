@@ -14,7 +14,6 @@ from echosvc.net.errors import TLSError, error_name
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed, shown, told
-from echosvc.probe.engine.marks import Mark
 from echosvc.probe.engine.payload import Source
 from echosvc.probe.engine.prefix_detection import (
     TOKEN,
@@ -26,6 +25,7 @@ from echosvc.probe.engine.prefix_detection import (
     without_header,
 )
 from echosvc.probe.engine.verifier import Verifier
+from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
 #: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
@@ -79,7 +79,7 @@ class Line:
     def __init__(self, context: ProbeContext, client: ProbeClient) -> None:
         self._context = context
         self.client = client
-        self.mark = Mark(Template.literal(b""))
+        self.mark = PrefixMatcher(Template.literal(b""))
         self.prefix = b""
         self.template = Template.literal(b"")
         self.heard = self.said = 0
@@ -240,7 +240,7 @@ class Line:
     def use(self, sizes: frozenset[int]) -> None:
         """Expect replies to messages of these sizes."""
         headers = sizes if self._context.settings.framing == "length" else frozenset()
-        self.mark = Mark(self.template, headers)
+        self.mark = PrefixMatcher(self.template, headers)
 
     # -- streams --------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from echosvc.wire.reply_matching import agreeing
+from echosvc.wire.compare import common_prefix_length
 
 #: So many bytes that agree are no accident, bytes.
 SURE = 24
@@ -92,7 +92,7 @@ def diagnose(before: bytes, due: bytes, seen: bytes, offset: int, over: bool) ->
     best, reach = _Guess(Kind.GARBLED, b"", 0), -1
     for guess in _guesses(before, due, seen, over):
         came = (before[guess.base :] if guess.base else b"") + seen
-        agreed = agreeing(guess.predicted, came)
+        agreed = common_prefix_length(guess.predicted, came)
         whole = agreed == len(came) and (not over or agreed == len(guess.predicted))
         if whole or agreed > reach:
             best, reach = guess, agreed
@@ -153,7 +153,7 @@ def _repeated(before: bytes, due: bytes, seen: bytes, over: bool) -> Iterator[_G
     if start < 0:
         return
     stream = before + due
-    run = agreeing(stream[start : start + len(seen)], seen)
+    run = common_prefix_length(stream[start : start + len(seen)], seen)
     longest = min(run, len(before) - start)
     for size in range(longest, max(0, longest - _UNSEEN), -1):
         yield _Guess(Kind.REPEATED, stream[start : start + size] + due, size, start - len(before))
@@ -171,10 +171,10 @@ def _late(due: bytes, seen: bytes) -> Iterator[tuple[int, int]]:
     """How many bytes may have come late, and how many early at most."""
     for late in {*range(1, min(_CHANGE, len(due))), due.find(seen[:SURE], 1)}:
         if late > 0 and due[late : late + 1] == seen[:1]:
-            yield late, agreeing(due[late:], seen)
+            yield late, common_prefix_length(due[late:], seen)
     for early in range(1, min(_CHANGE, len(seen))):
         if seen[early : early + SURE] == due[: min(SURE, len(seen) - early)]:
-            run = agreeing(seen[early:], due)
+            run = common_prefix_length(seen[early:], due)
             for late in range(run, max(0, run - _UNSEEN), -1):
                 if due[late : late + early] == seen[:early]:
                     yield late, early

@@ -119,7 +119,7 @@ class Path:
 
     def payload(self, size: int, line: Line, numbered: bool = False) -> Payload:
         """Return a new payload in which the prefix of a connection does not occur."""
-        return self.context.payload(size, line.mark.first, numbered)
+        return self.context.payload(size, line.mark.boundary_bytes, numbered)
 
     def close(self) -> None:
         """End all connections."""

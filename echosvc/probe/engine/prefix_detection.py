@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from echosvc.probe.engine.findings import Failed, shown, tls_cause
-from echosvc.probe.engine.marks import bound, bound_at_end
 from echosvc.probe.settings import Settings
+from echosvc.wire.prefix_matching import match_template, match_template_suffix
 from echosvc.wire.template import Template
 
 #: What the prefix is learned with: one byte, which no path can cut.
@@ -63,12 +63,12 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
             "several servers get the same bytes, or something between repeats them",
         )
     if settings.prefix is not None:
-        if bound(settings.prefix, second) is None:
+        if match_template(settings.prefix, second) is None:
             raise Failed(
                 f"the prefix is {shown(second)}, which is not of the form that --prefix gives",
                 "another server answers, or --prefix is wrong",
             )
-        found = bound_at_end(settings.prefix, first[header:])
+        found = match_template_suffix(settings.prefix, first[header:])
         if found is not None:
             return settings.prefix, first[: found[1]]
         raise Failed(
@@ -100,10 +100,10 @@ def recognized(
         if greeting and not before.startswith(greeting) and before.endswith(constant):
             prefix = constant  # behind another greeting
         return Template.literal(prefix), prefix
-    template = bound(known, prefix)
+    template = match_template(known, prefix)
     if template is not None:
         return template, prefix
-    found = bound_at_end(known, before[header:])
+    found = match_template_suffix(known, before[header:])
     if found is None:
         raise Failed(
             f"the prefix is {shown(prefix)} on another connection, not of the form that"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from echosvc.probe.engine.diagnosis import SHOWN, Fault, Kind, diagnose
-from echosvc.probe.engine.marks import Mark
 from echosvc.probe.engine.payload import Source
-from echosvc.wire.reply_matching import agreeing
+from echosvc.wire.compare import common_prefix_length
+from echosvc.wire.prefix_matching import PrefixMatcher
 
 #: So much of what comes after the first wrong byte is looked at, bytes.
 WINDOW = 256 * 1024
@@ -37,7 +37,7 @@ class Verifier:
     :ivar received: bytes that came.
     """
 
-    def __init__(self, payload: Source, mark: Mark, every: int = 0) -> None:
+    def __init__(self, payload: Source, mark: PrefixMatcher, every: int = 0) -> None:
         self._payload, self._mark = payload, mark
         self._every = every if mark else 0  # without marks nothing is due between messages
         self.offset = self.marks = self.received = 0
@@ -48,7 +48,7 @@ class Verifier:
         self._strange: bytearray | None = None  # what came from the first wrong byte on
         # In what contains no mark, a mark is one: then no two may stand together, nor one last.
         self._certain = bool(self._every) or (
-            bool(mark.first) and set(mark.first) <= set(payload.without)
+            bool(mark.boundary_bytes) and set(mark.boundary_bytes) <= set(payload.without)
         )
         self._replying = False  # a mark has just ended
 
@@ -94,7 +94,7 @@ class Verifier:
     def _name(self, kind: Kind = Kind.CUT, seen: bytes = b"") -> None:
         before = self._payload.at(self.offset - CONTEXT, min(CONTEXT, self.offset))
         due, left = self._payload.at(self.offset, SHOWN), self._payload.size - self.offset
-        length = left if kind is Kind.CUT else self._mark.longest
+        length = left if kind is Kind.CUT else self._mark.max_length
         self.fault = Fault(kind, self.offset, length, before=before, expected=due, seen=seen)
 
     def _compare(self, data: bytes) -> None:
@@ -125,7 +125,7 @@ class Verifier:
         agreed, step = 0, _STEP
         while place + agreed < end:  # what is compared is in proportion to what agrees
             came = data[place + agreed : min(end, place + agreed + step)]
-            more = agreeing(self._payload.at(self.offset + agreed, len(came)), came)
+            more = common_prefix_length(self._payload.at(self.offset + agreed, len(came)), came)
             agreed, step = agreed + more, 4 * step
             if more < len(came):
                 break
@@ -133,8 +133,8 @@ class Verifier:
         place += agreed
         self._replying = self._replying and not agreed
         if self._mark and not self._every:
-            new = data[max(0, place - agreed, place - self._mark.longest) : place]
-            self._tail = (self._tail + new)[-self._mark.longest :]
+            new = data[max(0, place - agreed, place - self._mark.max_length) : place]
+            self._tail = (self._tail + new)[-self._mark.max_length :]
         return place
 
     def _took(self, data: bytes, place: int, end: int | None) -> int:
@@ -142,7 +142,7 @@ class Verifier:
         doubled = self._replying or self.offset == self._payload.size
         if end is not None and end < 0:
             self._rest = data[place:]
-            self._needed = self._needed or self._mark.shortest
+            self._needed = self._needed or self._mark.min_length
         elif end is None or (doubled and self._certain):
             self._strange = bytearray(data[place:])
         else:
@@ -153,7 +153,7 @@ class Verifier:
 
     def _mark_alone(self, seen: bytes, due: bytes) -> bool:
         """Whether all would be well without the mark that came."""
-        strange = bytes((self._strange or b"")[: self._mark.longest + 1])
+        strange = bytes((self._strange or b"")[: self._mark.max_length + 1])
         if not self._certain or (self._mark.match(strange, 0) or -1) < 0:
             return False
         size = min(len(seen), len(due))
@@ -181,10 +181,10 @@ class Verifier:
         if here is not None or not self._tail:
             return here
         behind = len(self._tail)
-        joined = self._tail + data[place : place + self._mark.longest + 1]
-        for start, end in self._mark.nearby(joined, behind):
+        joined = self._tail + data[place : place + self._mark.max_length + 1]
+        for start, end in self._mark.match_backwards(joined, behind):
             if end < 0:
-                self._needed = self._mark.shortest - max(0, behind - start)
+                self._needed = self._mark.min_length - max(0, behind - start)
                 return -1  # a nearer one is to be preferred: wait for its rest
             if end >= behind and self._goes_on(joined[end : end + 1], behind - start):
                 self.offset -= behind - start
@@ -199,12 +199,12 @@ class Verifier:
         assert self._strange is not None  # noqa: S101 - for the type alone
         seen = self._mark.strip(bytes(self._strange))
         if not over:
-            seen = seen[: -self._mark.longest or None]
+            seen = seen[: -self._mark.max_length or None]
         before = self._payload.at(self.offset - min(REACH, self.offset), min(REACH, self.offset))
         due = self._payload.at(self.offset, REACH + len(seen))
         left = self._payload.size - self.offset
         if self._mark_alone(seen, due):
-            self._put_in(bytes(self._strange)[: self._mark.longest])
+            self._put_in(bytes(self._strange)[: self._mark.max_length])
             return
         if self._mark_missing(seen, due):
             self._name(Kind.UNMARKED, seen[:SHOWN])
