@@ -15,11 +15,11 @@ from typing import Any, Protocol, cast
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface
 
 from echosvc._log import log
 from echosvc.net.addresses import format_address, make_address
 from echosvc.net.epoll import HAS_EPOLL, Batches, group
-from echosvc.net.socket_options import tune
 from echosvc.net.stream import Stream, TunedStream, reset_at_close
 
 #: Connections accepted in one go; then others have their turn.
@@ -59,6 +59,33 @@ class Limits(Protocol):
         """Do not call it."""
 
 
+class IAdmittingFactory(Interface):
+    """A factory that decides which connections a listener accepts, and what they begin with.
+
+    A factory that wraps one provides this too, and passes it on.
+    """
+
+    admission: Limits = Attribute("How many connections may be accepted now.")
+
+    def tune(handle: socket.SocketType) -> None:  # noqa: N805  # as of an interface
+        """Set the options that every connection's socket is to have."""
+
+    def build_outer(addr: IAddress | None, build: Builder) -> Any:  # noqa: N805
+        """Return the protocol that reads a PROXY header from the socket first, or ``build``'s.
+
+        ``None``: the connection is refused.
+
+        :param build: called with the client's address, once it is known.
+        """
+
+    def build_if_admitted(addr: IAddress | None) -> Any:  # noqa: N805
+        """Return a connection's protocol behind the PROXY header; ``None``: it is refused."""
+
+
+#: Builds the protocol of a client with this address; ``None``: the client is refused.
+Builder = Callable[[IAddress | None], Any]
+
+
 class Accepting(tcp.Port):
     """A listening port whose connections are :class:`~echosvc.net.stream.Stream`.
 
@@ -66,6 +93,7 @@ class Accepting(tcp.Port):
     """
 
     _transport: type[Stream] = Stream
+    _limits: Limits | None = None
     _where = ""  # its address, for people: it cannot be asked when the socket is gone
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -109,12 +137,12 @@ class Accepting(tcp.Port):
         self._tune()
 
     def _tune(self) -> None:
-        """What every connection's socket is to have, the listening one gives it."""
+        """Set the options of the listening socket; on Linux its connections inherit them."""
         self._where = format_address(cast(IListeningPort, self).getHost())
-        home = getattr(self.factory, "home", None)
-        if home is not None:
-            config = home.config
-            tune(self.socket, config.nagle, config.keep_alive, config.stall_timeout)
+        factory = IAdmittingFactory(self.factory, None)
+        if factory is not None:
+            self._limits = factory.admission
+            factory.tune(self.socket)
             if HAS_EPOLL:  # on Linux; elsewhere they may not have them from it
                 self._transport = TunedStream
 
@@ -222,21 +250,21 @@ class Accepting(tcp.Port):
 
     def _room(self) -> int:
         """How many to accept now; with no place for anybody, wait for one."""
-        home = getattr(self.factory, "home", None)
-        if home is None or not home.admission.waits:
+        limits = self._limits
+        if limits is None or not limits.waits:
             return AT_ONCE
-        room = int(min(AT_ONCE, home.admission.left))
+        room = int(min(AT_ONCE, limits.left))
         if not room:
-            self._wait_for_room(home.admission)
+            self._wait_for_room(limits)
         return room
 
-    def _wait_for_room(self, admission: Limits) -> None:
+    def _wait_for_room(self, limits: Limits) -> None:
         """Accept nobody while no place is left: the kernel's queue holds who comes."""
         if self.waiting:  # asked in a stop
             return
         self.reactor.removeReader(self)
-        admission.when_room(self._go_on)
-        self._give_up = lambda: admission.forget(self._go_on)
+        limits.when_room(self._go_on)
+        self._give_up = lambda: limits.forget(self._go_on)
 
     def _pause(self, error: OSError) -> None:
         self._give_up()

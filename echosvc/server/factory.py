@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
+from zope.interface import implementer
 
 from echosvc.config.schema import Config, Settings
 from echosvc.connection.outcome import Outcome
 from echosvc.connection.scheduler import Sweep
 from echosvc.connection.timeouts import GRACE
+from echosvc.net.acceptor import IAdmittingFactory
+from echosvc.net.socket_options import tune
 from echosvc.net.stream import Replies
 from echosvc.server.admission import Admission
 from echosvc.server.events import Report
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
 
 
+@implementer(IAdmittingFactory)
 class EchoFactory(Factory):
     """A whole server: ``endpoint.listen(EchoFactory(prefix=b"> "))``.
 
@@ -81,22 +85,22 @@ class EchoFactory(Factory):
         self._stopped = True
         self.report.settle()
 
-    @property
-    def home(self) -> EchoFactory:
-        """Itself: what is put around a factory passes this on."""
-        return self
-
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Build the connection of a client right on its socket, if it may come in."""
-        return self.admitted(addr) if self._direct else self.first(addr, self.admitted)
+        build = self.build_if_admitted
+        return build(addr) if self._direct else self.build_outer(addr, build)
 
-    def first(self, addr: IAddress | None, build: Successor) -> Any:
+    def tune(self, handle: socket.SocketType) -> None:
+        """Set the options that every connection's socket is to have."""
+        tune(handle, self.config.nagle, self.config.keep_alive, self.config.stall_timeout)
+
+    def build_outer(self, addr: IAddress | None, build: Successor) -> Any:
         """Build what stands right on a socket: what reads a PROXY header, or ``build``'s."""
         if self._direct:
             return build(addr)
         return Proxied(self, build) if self.admission.admits_proxy(addr) else None
 
-    def admitted(self, addr: IAddress | None) -> Any:
+    def build_if_admitted(self, addr: IAddress | None) -> Any:
         """Build a connection, if the client may come in."""
         if not self.admission.admits(addr):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -20,8 +21,9 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import ClientFactory
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer
 
+from echosvc.net.acceptor import Builder, IAdmittingFactory, Limits
 from echosvc.tls.context import ServerTLS
 from echosvc.tls.identity import verify_readable, verifying
 from echosvc.tls.transport import TLSTransport
@@ -40,6 +42,9 @@ class TLSFactory(ClientFactory):
         self.wrappedFactory = factory
         self.is_client = is_client
         self._creator: Any = verifying(creator) if is_client else creator
+        self._admitting: Any = IAdmittingFactory(factory, None)
+        if self._admitting is not None:
+            directlyProvides(self, IAdmittingFactory)
 
     def begin(self, transport: TLSTransport) -> SSL.Connection:
         """Make OpenSSL's side of one connection."""
@@ -62,27 +67,36 @@ class TLSFactory(ClientFactory):
         if self.is_client:
             getattr(self._creator, "verify_server", verify_readable)(connection)
 
+    # -- as IAdmittingFactory, where the wrapped factory is one ----------------
+
     @property
-    def home(self) -> Any:
-        """The factory whose limits hold; ``None`` where it is none of ours."""
-        return getattr(self.wrappedFactory, "home", None)
+    def admission(self) -> Limits:
+        """As the wrapped factory's."""
+        return cast(Limits, self._admitting.admission)
 
-    def admitted(self, addr: IAddress | None) -> Any:
-        """Build what comes behind the PROXY header, if the client may come in."""
-        return self._build(addr)
+    def tune(self, handle: socket.SocketType) -> None:
+        """Set the options that the wrapped factory wants."""
+        self._admitting.tune(handle)
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Build what stands on the socket: TLS, or what reads the PROXY header before it."""
-        return self._build(addr) if self.home is None else self.home.first(addr, self._build)
+    def build_outer(self, addr: IAddress | None, build: Builder) -> Any:
+        """As the wrapped factory's."""
+        return self._admitting.build_outer(addr, build)
 
-    def _build(self, addr: IAddress | None) -> Any:
-        """Build the inner protocol and its transport."""
-        # Of one of ours, what comes behind the PROXY header; that may be TLS again.
-        factory = self.wrappedFactory
-        inner = getattr(factory, "admitted", factory.buildProtocol)(cast(IPv4Address, addr))
+    def build_if_admitted(self, addr: IAddress | None) -> Any:
+        """Return TLS around a connection of the wrapped factory; ``None``: it is refused."""
+        build = self.wrappedFactory.buildProtocol
+        if self._admitting is not None:
+            build = self._admitting.build_if_admitted  # which may be TLS again
+        inner = build(cast(IPv4Address, addr))
         if inner is None:
             return None
         return TLSTransport(inner, self.begin, self.verify, self.is_client)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Return what reads from the socket: TLS, or what reads a PROXY header before it."""
+        if self._admitting is None:
+            return self.build_if_admitted(addr)
+        return self.build_outer(addr, self.build_if_admitted)
 
     def doStart(self) -> None:
         """A listener has opened."""
