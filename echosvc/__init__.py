@@ -13,7 +13,8 @@ from echosvc._version import __version__
 
 if TYPE_CHECKING:
     from echosvc.client import EchoClient, EchoClientFactory, connect
-    from echosvc.config.schema import Config, ConfigError
+    from echosvc.config.schema import Config
+    from echosvc.config.settings import ConfigError
     from echosvc.connection.outcome import Outcome
     from echosvc.net.proxy_endpoint import ProxyingEndpoint
     from echosvc.probe.aio import check_async
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "CheckResult": "probe.result",
     "Config": "config.schema",
-    "ConfigError": "config.schema",
+    "ConfigError": "config.settings",
     "EchoClient": "client",
     "EchoClientFactory": "client",
     "EchoFactory": "server.factory",

@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, fields
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.config.schema import ClientConfig, ClientSettings, Config, ConfigError, Settings
+from echosvc.config.schema import ClientConfig, ClientSettings, Config, Settings
+from echosvc.config.settings import ConfigError
 from echosvc.wire.framing import FRAMINGS
 
 WRONG_SECONDS = (math.nan, math.inf, -math.inf, -1, -0.001, "1", b"1", [], 1j)

@@ -18,7 +18,6 @@ from echosvc.wire.framing import (
     MessageTooLong,
     MessageTruncated,
     Utf8Decoder,
-    describe_framings,
     make_framer,
     replace_invalid,
 )
@@ -266,7 +265,6 @@ class TableTests(SynchronousTestCase):
         kinds = {type(make_framer(name, "raw", 9)) for name in FRAMINGS}
         self.assertEqual((len(meanings), len(kinds)), (len(FRAMINGS), len(FRAMINGS)))
         for name, framing in FRAMINGS.items():
-            self.assertIn(f"{name}: {framing.meaning}", describe_framings())
             self.assertTrue(framing.meaning.strip(), name)
 
 

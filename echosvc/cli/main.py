@@ -142,7 +142,12 @@ def _describe_send(commands: Any) -> None:
     manner = Manner()
     send = _command(commands, "send", _send, "send messages, print what comes back")
     add = send.add_argument
-    add("--name", default="echosvc", help="who we are, in the output (default: %(default)s)")
+    add(
+        "--name",
+        metavar="NAME",
+        default="echosvc",
+        help="who we are, in the output (default: %(default)s)",
+    )
     add(
         "-p",
         "--prefix",

@@ -20,8 +20,10 @@ from twisted.python.runtime import shortPythonVersion
 from echosvc._log import log
 from echosvc._version import __version__
 from echosvc.cli.output import OutputError, StandardOutput
-from echosvc.cli.serve_options import Options, give_up
+from echosvc.cli.serve_options import Options, give_up, usage_parameters
 from echosvc.cli.twistd import makeService
+from echosvc.config.kinds import Choice, Word
+from echosvc.config.settings import Setting
 from echosvc.net.files import absolute, file_fault
 from echosvc.net.main_loop import end_main_loop
 from echosvc.server.service import EchoService
@@ -39,6 +41,29 @@ REACTORS = {
     "select": "twisted.internet.selectreactor",
 }
 
+#: The options of ``echosvc serve`` that ``twistd`` has under other names.
+PROCESS_OPTIONS = (
+    Setting(
+        name="reactor",
+        default="default",
+        kind=Choice(
+            {
+                "default": "what Twisted chooses",
+                **dict.fromkeys(REACTORS, ""),
+                "lean": "for many small messages",
+            }
+        ),
+        text="The reactor to run on",
+    ),
+    Setting(
+        name="logfile",
+        default=None,
+        kind=Word("FILE"),
+        text="File to append the log to. SIGUSR1 opens it anew, once a log rotator has moved it.",
+        none="standard output",
+    ),
+)
+
 _HELP = """
 The log goes to standard output. SIGTERM and SIGINT stop the service once its clients have
 finished, at most after --drain seconds; a second one ends all at once. SIGHUP reads
@@ -50,15 +75,8 @@ class ServeOptions(Options):
     """``echosvc serve``."""
 
     program = "echosvc serve"
-    beside = frozenset(("reactor", "logfile"))
 
-    optParameters = [
-        ["reactor", None, "default",
-         f"What it runs on: default, {', '.join(REACTORS)}; lean is for many small messages."],
-        ["logfile", None, None,
-         "File to append the log to, in place of standard output; SIGUSR1 opens it anew,"
-         " once a log rotator has moved it."],
-    ]  # fmt: skip
+    optParameters = usage_parameters(PROCESS_OPTIONS)
 
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -14,29 +14,70 @@ from twisted.python import usage
 
 from echosvc._text import one_line
 from echosvc._version import __version__
-from echosvc.config.schema import (
-    ENCODINGS,
-    IDLE_ACTIONS,
-    LOG_LEVELS,
-    OVER_LIMIT,
-    PROXY_PROTOCOL,
-    Config,
-    ConfigError,
-    Settings,
-    seconds_fault,
-)
+from echosvc.config.kinds import Choice, Word
+from echosvc.config.schema import Config, Settings
+from echosvc.config.settings import ConfigError, Setting, settings_of
 from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
 from echosvc.net.files import file_fault
-from echosvc.net.listeners import TCPListener
-from echosvc.server.admission import MOST
+from echosvc.net.listeners import PORT, TCPListener
 from echosvc.tls.context import TLS_VERSIONS, Demands
 from echosvc.tls.endpoints import TLSListener
 from echosvc.tls.pem import CertificateError
-from echosvc.wire.framing import describe_framings
 
-_DEFAULT = Config()
-_FLAGS = ("discard", "allow-half-open", "nagle")
+#: The options of a server that are no settings of its connections.
+LISTEN = Setting(
+    name="listen",
+    default=(),
+    kind=Word("ENDPOINT", repeated=True),
+    text="Where to listen: `PORT` or `tcp:PORT` (IPv4 and IPv6), `HOST:PORT` or"
+    " `tcp:PORT:interface=HOST` (one address of this machine, IPv6 in [brackets]; 0.0.0.0 ="
+    " IPv4 only), `tcp6:PORT` (IPv6 only), `ssl:PORT:privateKey=FILE:certKey=FILE`,"
+    " `tls:DIRECTORY:PORT`, `unix:PATH:mode=660`, `systemd:name=NAME`, a URL such as"
+    " `tcp://HOST:PORT` or `unix:///PATH`, or another of Twisted's endpoint strings. What begins"
+    " with a kind and a colon is of that kind.",
+    none=f"TCP port {PORT}, IPv4 and IPv6",
+    short="l",
+)
+TLS_MIN_VERSION = Setting(
+    name="tls_min_version",
+    default="1.2",
+    kind=Choice(dict.fromkeys(TLS_VERSIONS, "")),
+    text="The lowest version that TLS listeners accept",
+)
+TLS_CLIENT_CA = Setting(
+    name="tls_client_ca",
+    default=None,
+    kind=Word("FILE"),
+    text="File with the authorities of client certificates. TLS clients that show no certificate"
+    " of theirs are refused.",
+    none="certificates are not asked for",
+)
+#: The options whose values are settings.
+_SETTINGS = tuple(setting for setting in settings_of(Config) if setting.option)
+SERVER_OPTIONS = (LISTEN, *_SETTINGS, TLS_MIN_VERSION, TLS_CLIENT_CA)
+
+
+def usage_parameters(settings: Iterable[Setting]) -> list[list[object]]:
+    """Return ``optParameters``: the options with one value each."""
+    return [
+        [each.option, each.short or None, each.default, _help(each)]
+        for each in settings
+        if each.kind.metavar and not each.kind.repeated
+    ]
+
+
+def usage_flags(settings: Iterable[Setting]) -> list[list[object]]:
+    """Return ``optFlags``: the options without a value."""
+    return [
+        [each.option, each.short or None, _help(each)] for each in settings if not each.kind.metavar
+    ]
+
+
+def _help(setting: Setting) -> str:
+    """Return the help of an option. Upstream adds a default that is not ``None``."""
+    default = f" [default: {setting.none}]" if setting.none else ""
+    return f"{setting.plain_help}{' Repeatable.' if setting.kind.repeated else ''}{default}"
 
 
 def give_up(why: str) -> NoReturn:
@@ -59,21 +100,6 @@ def _forget_own_pid(twistd: Mapping[str, Any] | None) -> None:
             os.remove(name)
 
 
-#: The options that are numbers: how to read them, and what they are.
-_NUMBERS: dict[str, tuple[type[int] | type[float], str]] = {
-    "max-message": (int, "a whole number of bytes"),
-    "idle-timeout": (float, "a number of seconds, 0 or more"),
-    "linger": (float, "a number of seconds, 0 or more"),
-    "handshake-timeout": (float, "a number of seconds, 0 or more"),
-    "stall-timeout": (float, "a number of seconds, 0 or more"),
-    "max-lifetime": (float, "a number of seconds, 0 or more"),
-    "max-connections": (int, "a whole number of connections"),
-    "max-per-peer": (int, "a whole number of connections"),
-    "keep-alive": (int, "a whole number of seconds"),
-    "drain": (float, "a number of seconds, 0 or more"),
-}
-
-
 #: What follows the program, and what it is for.
 _EXAMPLES = (
     ("", "port 8107, IPv4 and IPv6"),
@@ -92,105 +118,31 @@ class Options(usage.Options):
 
     #: What the examples of the help begin with.
     program = "twistd -n echosvc"
-    #: Options that are no settings of the service, besides those of TLS.
-    beside: frozenset[str] = frozenset()
     synopsis = "[options]"
     longdesc = (
         "An echo service: every message that a client sends is answered with a prefix"
         " and the message. A value that begins with a dash is written --option=VALUE."
     )
 
-    optParameters = [
-        ["prefix", "p", _DEFAULT.prefix,
-         "Put before every reply. A template: {hostname} {pid} {local} {peer} {connection}"
-         " {message} {tls_version} {tls_peer} {env:NAME}; {{ }} are braces; \\n \\t \\\\"
-         " \\xNN escapes."],
-        ["greeting", None, None,
-         "Sent once to each client that connects; a template too. [default: none]"],
-        ["framing", None, _DEFAULT.framing,
-         f"What one message is. {describe_framings()}."],
-        ["max-message", None, _DEFAULT.max_message,
-         "Longest line or length-framed message, bytes."],
-        ["encoding", None, _DEFAULT.encoding,
-         f"{', '.join(ENCODINGS)}: bytes come back untouched, or as Node's decoder gives"
-         " them."],
-        ["idle-timeout", None, _DEFAULT.idle_timeout,
-         "Seconds without a read or progress of a write until the idle action; 0 = off."],
-        ["idle-action", None, _DEFAULT.idle_action,
-         f"{', '.join(IDLE_ACTIONS)}: only report it, close politely, or reset."],
-        ["linger", None, _DEFAULT.linger,
-         "Seconds to wait for the client's FIN after our own."],
-        ["handshake-timeout", None, _DEFAULT.handshake_timeout,
-         "Seconds that a TLS handshake may take, and a PROXY header; 0 = off."],
-        ["stall-timeout", None, _DEFAULT.stall_timeout,
-         "Seconds that replies may wait without the client taking any, until it is reset;"
-         " 0 = off."],
-        ["max-lifetime", None, _DEFAULT.max_lifetime,
-         "Seconds that a connection may live, until it is ended politely; 0 = off."],
-        ["max-connections", None, None,
-         "Live connections at most; 0 = off. [default: what the descriptors allow, at most"
-         f" {MOST}]"],
-        ["over-limit", None, _DEFAULT.over_limit,
-         f"{', '.join(OVER_LIMIT)}: then, leave new ones in the kernel's queue, or close them."],
-        ["max-per-peer", None, _DEFAULT.max_per_peer,
-         "Live connections from one IPv4 address or IPv6 /64 at most; 0 = off."],
-        ["proxy-protocol", None, _DEFAULT.proxy_protocol,
-         f"{', '.join(PROXY_PROTOCOL)}: require a PROXY header (version 1 or 2) first, before"
-         " TLS, from named proxies only."],
-        ["tls-min-version", None, "1.2",
-         f"{', '.join(TLS_VERSIONS)}: the least version that TLS listeners speak."],
-        ["tls-client-ca", None, "",
-         "File with the authorities of client certificates: TLS clients without one of"
-         " theirs get nothing."],
-        ["keep-alive", None, _DEFAULT.keep_alive,
-         "Whole seconds without traffic until the first TCP keep-alive probe, by which a client"
-         " that has vanished is noticed; 0 = off."],
-        ["drain", None, _DEFAULT.drain,
-         "Seconds that live connections may go on after SIGTERM or SIGINT; a second"
-         " signal ends them now."],
-        ["log", None, _DEFAULT.log,
-         f"How much to log: {', '.join(LOG_LEVELS)}."],
-    ]  # fmt: skip
-
-    optFlags = [
-        ["discard", None, "Read and report, never reply."],
-        ["allow-half-open", None, "Keep our side open after the client's FIN."],
-        ["nagle", None, "Leave Nagle's algorithm on. By default TCP_NODELAY is set."],
-    ]
+    optParameters = usage_parameters(SERVER_OPTIONS)
+    optFlags = usage_flags(SERVER_OPTIONS)
 
     config: Config
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        # Upstream prints a docstring with its indentation.
-        self.docs["listen"] = " ".join(str(self.opt_listen.__doc__).split())
-        self.listen: list[str] = []
-        self._networks: dict[str, list[str]] = {"allow": [], "deny": [], "proxy_from": []}
+        self._repeated: dict[str, list[str]] = {
+            each.name: [] for each in SERVER_OPTIONS if each.kind.repeated
+        }
 
-    def opt_listen(self, description: str) -> None:
-        """Where to listen, repeatable: PORT or tcp:PORT (IPv4 and IPv6), HOST:PORT or
-        tcp:PORT:interface=HOST (one address of this machine, IPv6 in [brackets]; 0.0.0.0 =
-        IPv4 only), tcp6:PORT (IPv6 only), ssl:PORT:privateKey=FILE:certKey=FILE,
-        tls:DIRECTORY:PORT, unix:PATH:mode=660, systemd:name=NAME, a URL such as
-        tcp://HOST:PORT or unix:///PATH, or another of Twisted's endpoint strings. What
-        begins with a kind and a colon is of that kind. [default: TCP port 8107, IPv4 and
-        IPv6]
-        """
-        self.listen.append(description)
+    @property
+    def listen(self) -> list[str]:
+        """The endpoint strings of ``--listen``."""
+        return self._repeated[LISTEN.name]
 
-    opt_l = opt_listen
-
-    def opt_allow(self, network: str) -> None:
-        """Serve only clients of this network, e.g. 10.0.0.0/8; repeatable. [default: all]"""
-        self._networks["allow"].append(network)
-
-    def opt_deny(self, network: str) -> None:
-        """Do not serve clients of this network, whatever is allowed; repeatable."""
-        self._networks["deny"].append(network)
-
-    def opt_proxy_from(self, network: str) -> None:
-        """A network of the proxies whose header is believed; repeatable."""
-        self._networks["proxy_from"].append(network)
+    def add_value(self, name: str, value: str) -> None:
+        """Add one value of an option that may be repeated."""
+        self._repeated[name].append(value)
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -219,29 +171,20 @@ class Options(usage.Options):
             give_up(f"--{error.field.replace('_', '-')}: {error.why}")
 
     def _settings(self) -> Settings:
-        values: dict[str, Any] = {
-            name.replace("-", "_"): bool(value) if name in _FLAGS else self._value(name)
-            for name, value in self.items()
-            if not name.startswith("tls-") and name not in self.beside
-        }
-        values |= {name: tuple(texts) for name, texts in self._networks.items()}
+        values = {each.name: self._value(each) for each in _SETTINGS}
         values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])
         return cast(Settings, values)
 
-    def _value(self, name: str) -> object:
-        text = self[name]
-        if name not in _NUMBERS or not isinstance(text, str):
-            return text
-        kind, what = _NUMBERS[name]
+    def _value(self, setting: Setting) -> Any:
+        if setting.kind.repeated:
+            return tuple(self._repeated[setting.name])
+        value = self[setting.option]
+        if not setting.kind.metavar:
+            return bool(value)
         try:
-            if not text.isascii() or "_" in text:
-                raise ValueError
-            value = kind(text)
-            if kind is float and seconds_fault(value):
-                raise ValueError
-            return value
-        except ValueError:
-            raise usage.UsageError(f"--{name}: must be {what}, not {text!r}") from None
+            return setting.kind.read(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise usage.UsageError(f"--{setting.option}: {error}") from None
 
     def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
         """Give where to listen; exits like :meth:`parseOptions`."""
@@ -264,8 +207,24 @@ class Options(usage.Options):
             give_up("--tls-client-ca: no --listen speaks TLS")
         try:
             for creator in creators:
-                creator.demand(Demands(version, authorities))
+                creator.demand(Demands(version, authorities or ""))
         except OSError as error:
             give_up(f"--tls-client-ca: {file_fault(error)}")
         except CertificateError as error:
             give_up(f"--tls-client-ca: {error}")
+
+
+def _add_repeated(setting: Setting) -> None:
+    """Add an option that may be repeated: upstream knows such by their methods alone."""
+
+    def add(self: Options, value: str) -> None:
+        self.add_value(setting.name, value)
+
+    add.__doc__ = _help(setting)
+    for name in filter(None, (setting.name, setting.short)):
+        setattr(Options, f"opt_{name}", add)
+
+
+for _each in SERVER_OPTIONS:
+    if _each.kind.repeated:
+        _add_repeated(_each)

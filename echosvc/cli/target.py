@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from echosvc.config.schema import seconds_fault
+from echosvc.config.kinds import Seconds
 from echosvc.endpoints.client import Target, client_endpoint, client_tokens
 from echosvc.net.hosts import is_host
 from echosvc.net.listeners import PORT
@@ -29,7 +29,7 @@ def duration(text: str) -> float:
         seconds = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if seconds_fault(seconds):
+    if Seconds().fault(seconds):
         raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
     return seconds
 

@@ -12,12 +12,12 @@ from contextlib import suppress
 from twisted.internet.interfaces import IAddress
 
 from echosvc.config.networks import Networks
-from echosvc.config.schema import Config
+from echosvc.config.schema import DEFAULT_MAX_CONNECTIONS, Config
 from echosvc.connection.link import Link
 from echosvc.server.events import Report
 
 #: Live connections at most, where nothing else is said.
-MOST = 20_000
+MOST = DEFAULT_MAX_CONNECTIONS
 #: Descriptors that are not for connections: listeners, the log, the reactor's own.
 RESERVE = 64
 #: macOS' OPEN_MAX: what a process may have where it may not have its hard limit (setrlimit(2)).

@@ -289,11 +289,6 @@ FRAMINGS: dict[str, Framing] = {
 }
 
 
-def describe_framings() -> str:
-    """Return all framings with their meanings, on one line."""
-    return "; ".join(f"{name}: {each.meaning}" for name, each in FRAMINGS.items())
-
-
 def make_framer(framing: str, encoding: str, max_message: int) -> Framer:
     """Build one connection's framer.
 

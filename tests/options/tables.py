@@ -1,0 +1,143 @@
+"""The tables of settings and options in ``docs/``, written from the tables of the code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from echosvc.cli.main import parser
+from echosvc.cli.serve import PROCESS_OPTIONS
+from echosvc.cli.serve_options import SERVER_OPTIONS
+from echosvc.config.schema import ClientConfig, Config
+from echosvc.config.settings import Setting, settings_of
+from tests.harness import ROOT
+
+EMBEDDING = ROOT / "docs/embedding.md"
+OPTIONS = ROOT / "docs/options.md"
+
+HEAD = """\
+# Options
+
+Every option of the command line. This page is written by `python -m tests.options --write-docs`
+from the tables in the code; `echosvc COMMAND --help` prints the same. A value that begins with a
+dash is written `--option=VALUE`.
+
+## echosvc serve
+
+`twistd echosvc` has the same options, but those of the last table. The names of
+[the embedding API](embedding.md#the-server) are these with `_` in place of `-`.
+
+"""
+PROCESS = """
+Of the process (`twistd` has its own, before the word `echosvc`):
+
+"""
+WORDS = {
+    "send": "Sends messages, and prints what comes back.",
+    "check": "Checks what a path does to bytes ([what it finds](check.md)).",
+    "demo": "Runs three clients at once, each with its own message.",
+}
+
+
+def _table(*rows: tuple[str, ...]) -> str:
+    head, *body = rows
+    lines = [head, ("---",) * len(head), *body]
+    return "".join(f"| {' | '.join(_cell(each) for each in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def keywords(table: type[Any]) -> str:
+    """The settings of a class of the embedding API."""
+    rows = [
+        (
+            f"`{each.name}`",
+            each.kind.types,
+            each.kind.unit,
+            f"`{each.default!r}`".replace("'", '"'),
+            each.help + (f" `None`: {each.none}." if each.default is None else ""),
+        )
+        for each in settings_of(table)
+    ]
+    return _table(("setting", "type", "unit", "default", "meaning"), *rows)
+
+
+def server_options(settings: Iterable[Setting]) -> str:
+    """Options that are rows of a table of settings."""
+    rows = [
+        (
+            f"`--{each.option}`" + (f", `-{each.short}`" if each.short else ""),
+            (f"`{each.kind.metavar}`" if each.kind.metavar else "")
+            + (", repeatable" if each.kind.repeated else ""),
+            each.kind.unit,
+            _default(each),
+            each.help,
+        )
+        for each in settings
+    ]
+    return _table(("option", "value", "unit", "default", "meaning"), *rows)
+
+
+def _default(setting: Setting) -> str:
+    if not setting.kind.metavar:
+        return "off"
+    return setting.none or f"`{setting.default}`"
+
+
+def client_options(command: str) -> str:
+    """Options that argparse has."""
+    rows = [
+        (
+            ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar}`",
+            _value(action),
+            str(action.help) % vars(action),
+        )
+        for action in _actions(command)
+        if action.dest != "help"
+    ]
+    return _table(("option", "value", "meaning"), *rows)
+
+
+def _actions(command: str) -> Iterator[argparse.Action]:
+    (commands,) = (
+        each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)
+    )
+    yield from cast("dict[str, argparse.ArgumentParser]", commands.choices)[command]._actions
+
+
+def _value(action: argparse.Action) -> str:
+    if action.nargs == 0 or not action.option_strings:
+        return ""
+    if action.choices is not None:
+        return " or ".join(f"`{word}`" for word in action.choices)
+    return f"`{action.metavar}`"
+
+
+def _options() -> str:
+    served = server_options(SERVER_OPTIONS) + PROCESS + server_options(PROCESS_OPTIONS)
+    others = [
+        f"\n## echosvc {name}\n\n{words}\n\n{client_options(name)}" for name, words in WORDS.items()
+    ]
+    return HEAD + served + "".join(others)
+
+
+def _embedding() -> str:
+    text = EMBEDDING.read_text("utf-8")
+    for table in (Config, ClientConfig):
+        name = table.__name__
+        begin, end = f"<!-- {name}: written by python -m tests.options -->", f"<!-- /{name} -->"
+        pattern = f"{re.escape(begin)}.*{re.escape(end)}"
+        written = f"{begin}\n\n{keywords(table)}\n{end}"
+        text, count = re.subn(pattern, lambda _, it=written: it, text, flags=re.DOTALL)
+        assert count == 1, f"{EMBEDDING.name} has no place for the table of {name}"
+    return text
+
+
+def written() -> dict[Path, str]:
+    """The documents, as the code has them."""
+    return {EMBEDDING: _embedding(), OPTIONS: _options()}
