@@ -19,24 +19,9 @@ if TYPE_CHECKING:
     from echosvc.probe.result import CheckResult, ProbeResult
 
 SUMMARY = "say what a path does to bytes: a table of probes"
-EPILOG = """\
+_EPILOG = """\
 probes, in this order:
-  connect        a connection can be made; to which addresses, in what time
-  echo           the server answers; with which prefix and greeting
-  identity       who answers, over several connections
-  bytes          all 256 values of a byte come back
-  sizes          streams from 1 byte to --max-size come back whole
-  order          nothing is lost, repeated or out of order
-  text           UTF-8 survives though its characters are cut
-  half-close     after data and FIN all replies come, then FIN
-  back-pressure  a sender whose answers nobody reads is stopped, and loses nothing
-  connections    many at once do not disturb each other
-  rtt            round-trip times, with and without Nagle's algorithm
-  tls            version, cipher, certificates, days left (tls: endpoints)
-  proxy          the server sees our address (needs {peer} in its prefix)
-  reset          the far end's reset arrives (needs --idle-action reset there)
-  idle           idle connections survive --idle seconds
-  find-idle      after how long idle connections are cut (with --find-idle)
+{probes}
 
 Each is PASS, FAIL, INFO (a finding, neither good nor bad) or SKIP (it does not apply).
 
@@ -52,6 +37,15 @@ exit status: 0 nothing failed, 1 something did, 2 usage error, 130 interrupted
 _WORDS = {"pass": "passed", "fail": "failed", "info": "for information", "skip": "skipped"}
 _LONGEST = 7 * 86400.0
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def epilog() -> str:
+    """Return what the help says behind the options. It loads all probes."""
+    from echosvc.probe.check import PROBES
+
+    return _EPILOG.replace(
+        "{probes}", "\n".join(f"  {probe.name:<13}  {probe.summary}" for probe in PROBES)
+    )
 
 
 def describe(add: Callable[..., Any], template: Callable[[str], Any]) -> None:

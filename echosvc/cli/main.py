@@ -50,6 +50,15 @@ class _Parser(argparse.ArgumentParser):
         complain(f"echosvc: {plain}")
         raise SystemExit(USAGE)
 
+    #: Builds the epilog, where that imports more than a command should that prints no help.
+    epilog_builder: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """Return the help, with its epilog."""
+        if self.epilog_builder is not None:
+            self.epilog = self.epilog_builder()
+        return super().format_help()
+
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Read the value of an option also where it is ``--``.
 
@@ -121,15 +130,14 @@ def _command(
     name: str,
     run: object,
     summary: str,
-    epilog: str = _EPILOG,
     positional: bool = False,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     """Add a command. The server is its option ``--to``, or its one argument."""
-    made: argparse.ArgumentParser = commands.add_parser(
+    made: _Parser = commands.add_parser(
         name,
         help=summary,
         description=summary,
-        epilog=epilog,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -183,9 +191,8 @@ def _describe_send(commands: Any) -> None:
 
 
 def _describe_check(commands: Any) -> None:
-    check = _command(
-        commands, "check", _check, check_command.SUMMARY, check_command.EPILOG, positional=True
-    )
+    check = _command(commands, "check", _check, check_command.SUMMARY, positional=True)
+    check.epilog_builder = check_command.epilog
     check.set_defaults(prepare=check_command.settings)
     check_command.describe(check.add_argument, _prefix)
 

@@ -6,8 +6,8 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -19,11 +19,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc.endpoints.client import Target, client_endpoint
 from echosvc.net.errors import TLSError, error_name
-from echosvc.probe.checks import data as streams
-from echosvc.probe.checks import flow as ends
-from echosvc.probe.checks import idle as idleness
-from echosvc.probe.checks import peer
 from echosvc.probe.checks.byte_mapping import blamed
+from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, amount, duration
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
@@ -35,48 +32,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
 
 
-@dataclass(frozen=True)
-class Probe:
-    """One question to a path.
-
-    :ivar name: what it is called.
-    :ivar ask: asks it.
-    :ivar waits: seconds that it needs by its nature.
-    """
-
-    name: str
-    ask: Callable[[Path], Awaitable[Finding]]
-    waits: Callable[[Settings], float] = lambda _: 0.0
-
-    @property
-    def summary(self) -> str:
-        """What it asks, on one line."""
-        return (self.ask.__doc__ or "").strip().splitlines()[0]
-
-
-#: In this order; without the first two no other one can be made.
-PROBES = (
-    Probe("connect", peer.connect),
-    Probe("echo", peer.echo),
-    Probe("identity", peer.identity),
-    Probe("bytes", streams.values),
-    Probe("sizes", streams.sizes, lambda settings: settings.max_size / 1e6),
-    Probe("order", streams.order),
-    Probe("text", streams.text),
-    Probe("half-close", ends.half_close),
-    Probe("back-pressure", ends.back_pressure, lambda _: 60.0),
-    Probe("connections", streams.connections),
-    Probe("rtt", peer.round_trip),
-    Probe("tls", peer.tls),
-    Probe("proxy", peer.proxy),
-    Probe("reset", idleness.reset),
-    Probe("idle", idleness.idle, lambda settings: max(settings.idle, default=0.0)),
-    Probe("find-idle", idleness.find_idle, lambda settings: settings.find_idle),
-)
+#: All of them, in their order.
+PROBES = load_probes()
 NAMES = tuple(probe.name for probe in PROBES)
 #: Bytes a second that a path must carry at least, or it is not slow but broken.
 SLOWEST = 100
-_FIRST = ("connect", "echo")
 #: What the network, or TLS, ends a connection with.
 BROKEN = (OSError, ConnectionClosed, TLSError, SSL.Error)
 
@@ -158,7 +118,7 @@ def _wanted(settings: Settings) -> list[Probe]:
         for probe in PROBES
         if (not settings.only or probe.name in settings.only)
         and probe.name not in settings.skip
-        and (probe.name != "find-idle" or settings.find_idle)
+        and probe.enabled(settings)
     ]
 
 
@@ -197,13 +157,13 @@ class Check:
         """Make all probes that are wanted. What they rest on is asked first."""
         wanted = _wanted(self._settings)
         missing, failed = "", False
-        for probe in [each for each in PROBES if each.name in _FIRST or each in wanted]:
+        for probe in [each for each in PROBES if each.requirement or each in wanted]:
             self._began(probe.name)
             await self._path.calm_down(failed)
             result = self._skipped(probe, missing) if missing else await self._made(probe)
             failed = result.result == "fail"
-            if failed and probe.name in _FIRST:
-                missing = "no connection" if probe.name == "connect" else "no echo"
+            if failed and not missing:
+                missing = probe.requirement
             if probe in wanted or failed:
                 self._results.append(result)
                 self._found(result)
@@ -224,7 +184,7 @@ class Check:
 
     async def _asked(self, probe: Probe) -> ProbeResult:
         settings = self._settings
-        limit = 6 * settings.timeout + probe.waits(settings)
+        limit = 6 * settings.timeout + probe.min_duration(settings)
         asking = Deferred.fromCoroutine(_coroutine(probe, self._path))
         asking.addTimeout(limit, self._path.reactor)
         try:
@@ -272,7 +232,7 @@ class Check:
 
 
 async def _coroutine(probe: Probe, path: Path) -> Finding:
-    return await probe.ask(path)
+    return await probe.run(path)
 
 
 def _facts(failed: Failed) -> dict[str, Any]:

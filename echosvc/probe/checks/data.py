@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from twisted.internet.task import deferLater
 
 from echosvc.probe.checks.byte_mapping import translated
+from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import Line
 from echosvc.probe.engine.diagnosis import Fault
 from echosvc.probe.engine.findings import Failed, Finding, amount, counted
@@ -33,6 +34,7 @@ EACH = 65536
 _DISTINCT = 8
 
 
+@probe("bytes", order=40, summary="all 256 values of a byte come back")
 async def values(path: Path) -> Finding:
     """All 256 values of a byte come back as they went."""
     line = await path.open()
@@ -62,6 +64,12 @@ def _table(line: Line, framing: str) -> tuple[bytes, str]:
     return data, ""
 
 
+@probe(
+    "sizes",
+    order=50,
+    summary="streams from 1 byte to --max-size come back whole",
+    min_duration=lambda settings: settings.max_size / 1e6,
+)
 async def sizes(path: Path) -> Finding:
     """Streams of all sizes come back whole."""
     wanted = [size for edge in EDGES for size in (edge - 1, edge, edge + 1) if size > 0]
@@ -99,6 +107,7 @@ def _digest(payload: Source) -> str:
     return digest.hexdigest()
 
 
+@probe("order", order=60, summary="nothing is lost, repeated or out of order")
 async def order(path: Path) -> Finding:
     """A numbered stream comes back in order, once, and all of it."""
     size = min(ORDERED, max(64, path.settings.max_size))
@@ -116,6 +125,7 @@ async def order(path: Path) -> Finding:
 _TEXT = "Grüße, 世界! ἀρχή Привет שלום नमस्ते 🚀👩‍🚀 e\u0301 \u2028 \ufeff \U0010ffff "
 
 
+@probe("text", order=70, summary="UTF-8 is preserved though its characters are cut")
 async def text(path: Path) -> Finding:
     """Text comes back as it went, though its characters are cut by writes and segments."""
     line = await path.open()
@@ -147,6 +157,7 @@ def _cut(data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
+@probe("connections", order=100, summary="many at once do not disturb each other")
 async def connections(path: Path) -> Finding:
     """Many connections at once, each with its own stream."""
     count = path.settings.connections

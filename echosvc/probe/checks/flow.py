@@ -6,6 +6,7 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import FRAME, PIECE, Ended, Line
 from echosvc.probe.engine.diagnosis import Kind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, amount, duration, tls_cause
@@ -28,6 +29,7 @@ PRESSED = 60.0
 _SMALL = 100
 
 
+@probe("half-close", order=80, summary="after data and FIN all replies come, then FIN")
 async def half_close(path: Path) -> Finding:
     """Data and FIN, then all replies and the server's FIN."""
     wanted = sorted({min(size, path.settings.max_size) for size in BEFORE_FIN})
@@ -124,6 +126,12 @@ def _explained(failed: Failed, size: int, came: int) -> Failed:
     return Failed(f"{text}, {failed.finding.rpartition(': ')[2]}", why, failed.fault)
 
 
+@probe(
+    "back-pressure",
+    order=90,
+    summary="a sender that reads no replies is stopped, and loses nothing",
+    min_duration=lambda _: PRESSED,
+)
 async def back_pressure(path: Path) -> Finding:
     """A sender whose answers nobody reads is stopped; what it sent comes all the same."""
     line = await path.open()

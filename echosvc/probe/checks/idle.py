@@ -8,6 +8,7 @@ from time import monotonic
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
+from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import Ended, Line
 from echosvc.probe.engine.diagnosis import Kind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, duration
@@ -21,6 +22,12 @@ PATIENCE = 2.0
 _SMALL = 100
 
 
+@probe(
+    "idle",
+    order=150,
+    summary="idle connections survive --idle seconds",
+    min_duration=lambda settings: max(settings.idle, default=0.0),
+)
 async def idle(path: Path) -> Finding:
     """Connections survive the idle times that were asked for."""
     times = path.settings.idle
@@ -63,6 +70,13 @@ async def _rest(path: Path, line: Line, seconds: float) -> str:
     return ""
 
 
+@probe(
+    "find-idle",
+    order=160,
+    summary="after how long idle connections are cut (with --find-idle)",
+    min_duration=lambda settings: settings.find_idle,
+    enabled=lambda settings: settings.find_idle,
+)
 async def find_idle(path: Path) -> Finding:
     """Search for the time after which an idle connection is cut."""
     longest = path.settings.find_idle
@@ -153,6 +167,7 @@ class _Search:
         return Finding(text, info=True, facts={"idle_seconds": None, "survived": self._alive})
 
 
+@probe("reset", order=140, summary="the server's reset arrives (needs --idle-action reset there)")
 async def reset(path: Path) -> Finding:
     """The far end's reset arrives as one."""
     asked = "reset" in path.settings.only

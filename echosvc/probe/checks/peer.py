@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.checks.framings import explained, two_lines
 from echosvc.probe.checks.naming import named
+from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.connect_time import Attempt, Names, attempted, in_thread, looked_up
 from echosvc.probe.engine.connection import framed
@@ -39,6 +40,12 @@ _VERBS = {"ETIMEDOUT": "does not answer", "ECONNREFUSED": "refuses", "ECONNRESET
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
 
 
+@probe(
+    "connect",
+    order=10,
+    summary="a connection can be made; to which addresses, in what time",
+    requirement="no connection",
+)
 async def connect(path: Path) -> Finding:
     """A connection can be made; to which addresses, and in what time."""
     names = await _names(path)
@@ -155,6 +162,12 @@ def _told(family: int, address: Any, once: Attempt) -> dict[str, Any]:
     }
 
 
+@probe(
+    "echo",
+    order=20,
+    summary="the server answers; with which prefix and greeting",
+    requirement="no echo",
+)
 async def echo(path: Path) -> Finding:
     """The server answers, with which prefix."""
     try:
@@ -171,6 +184,7 @@ async def echo(path: Path) -> Finding:
     return Finding(f"what is sent comes back, {prefix}{greeting}", facts=facts)
 
 
+@probe("identity", order=30, summary="which servers answer, over several connections")
 async def identity(path: Path) -> Finding:
     """Who answers, over several connections."""
     lines = await path.open_many(path.settings.connections)
@@ -222,6 +236,7 @@ class Trips:
         return f"{counted(len(self.seconds), 'trip')}: {', '.join(times)}"
 
 
+@probe("rtt", order=110, summary="round-trip times, with and without Nagle's algorithm")
 async def round_trip(path: Path) -> Finding:
     """How long a message and its answer take."""
     straight, on_tcp = await _trips(path, nagle=False)
@@ -256,6 +271,7 @@ def _is_tcp(client: ProbeClient) -> bool:
     return client.had_socket and isinstance(client.remote_address, (IPv4Address, IPv6Address))
 
 
+@probe("tls", order=120, summary="version, cipher, certificates, days left (tls: endpoints)")
 async def tls(path: Path) -> Finding:
     """TLS's version, cipher, certificates."""
     if not path.context.encrypted:
@@ -290,6 +306,7 @@ def _chain(connection: SSL.Connection) -> tuple[list[str], list[datetime]]:
     return subjects, [each.not_valid_after_utc for each in chain]
 
 
+@probe("proxy", order=130, summary="the server sees our address (needs {peer} in its prefix)")
 async def proxy(path: Path) -> Finding:
     """The server sees our own address."""
     line = await path.open()
