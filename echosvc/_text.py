@@ -1,4 +1,4 @@
-"""Text for people: escaped, on one line."""
+"""Text for people: escaped, quoted, on one line; counts, bytes and durations."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def escaped(data: bytes | str, limit: int = SHOWN) -> str:
     return f"'{inner}'"
 
 
+#: Longest quotation in a sentence, characters.
+_QUOTED = 60
+
+
+def quote(data: bytes | str) -> str:
+    """Return ``data`` quoted as by :func:`escaped`, short enough for a sentence."""
+    return escaped(data, _QUOTED)
+
+
 #: Longest line on stderr, characters; of a longer one the middle is left out.
 LONGEST_LINE = 500
 
@@ -34,3 +43,28 @@ def one_line(text: str) -> str:
     if len(text) > LONGEST_LINE:
         text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count and its noun, such as ``1 byte`` or ``2 bytes``."""
+    return f"{count} {noun}" + "s" * (count != 1)
+
+
+def format_bytes(size: int) -> str:
+    """Return a number of bytes in the largest binary unit that shows it exactly.
+
+    More than 1 MiB that is no multiple of it is rounded to a tenth.
+    """
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size / (1 << 20):.1f} MiB" if size > 1 << 20 else plural(size, "byte")
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time in µs, ms or s, with three significant digits where it is short."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"

@@ -6,7 +6,8 @@ import contextlib
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.probe.engine.findings import Failed, amount, duration
+from echosvc._text import format_bytes, format_duration
+from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.prefix_detection import (
     LONGEST,
     learned,
@@ -117,11 +118,11 @@ class WordsTests(SynchronousTestCase):
     def test_amounts(self) -> None:
         sizes = (1, 2, 1023, 1024, 65535, 65536, 1 << 20, 1_500_000)
         words = "1 byte|2 bytes|1023 bytes|1 KiB|65535 bytes|64 KiB|1 MiB|1.4 MiB"
-        self.assertEqual("|".join(map(amount, sizes)), words)
+        self.assertEqual("|".join(map(format_bytes, sizes)), words)
 
     def test_durations(self) -> None:
         times = (0.00005, 0.0123, 1.234, 99.9, 350.4)
-        self.assertEqual("|".join(map(duration, times)), "50 µs|12.3 ms|1.23 s|99.9 s|350 s")
+        self.assertEqual("|".join(map(format_duration, times)), "50 µs|12.3 ms|1.23 s|99.9 s|350 s")
 
 
 class SecureTests(SynchronousTestCase):

@@ -17,11 +17,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import Target, client_endpoint
 from echosvc.net.errors import TLSError, error_name
 from echosvc.probe.checks.byte_mapping import blamed
 from echosvc.probe.checks.registry import Probe, load_probes
-from echosvc.probe.engine.findings import Failed, Finding, Skipped, amount, duration
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import FRAMINGS, Settings
@@ -222,11 +223,11 @@ class Check:
     def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.context.verified_bytes()
         if came < limit * SLOWEST:
-            words = f"not done within {duration(limit)}, though something came now and then"
+            words = f"not done within {format_duration(limit)}, though something came now and then"
             return ProbeResult(probe.name, "fail", words, 0.0, "the far end does not get on")
         words = (
-            f"not done within {duration(limit)}; {amount(came)} came back as they went,"
-            f" {amount(int(came / limit))} a second: more --timeout, or less --max-size"
+            f"not done within {format_duration(limit)}; {format_bytes(came)} came back as they"
+            f" went, {format_bytes(int(came / limit))} a second: more --timeout, or less --max-size"
         )
         return ProbeResult(probe.name, "info", words, 0.0, facts={"bytes": came})
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from twisted.internet.task import deferLater
 
+from echosvc._text import format_bytes, plural
 from echosvc.probe.checks.byte_mapping import translated
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import Line
 from echosvc.probe.engine.diagnosis import Fault
-from echosvc.probe.engine.findings import Failed, Finding, amount, counted
+from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path, gathered
 from echosvc.probe.engine.payload import Source, Text
 from echosvc.probe.settings import MIB
@@ -81,8 +82,9 @@ async def sizes(path: Path) -> Finding:
         await _streams(path, [size])
     line = await path.open()
     digest = _digest(path.payload(wanted[-1], line)) if wanted else ""
+    count, least, most = plural(len(wanted), "stream"), wanted[0], wanted[-1]
     return Finding(
-        f"{counted(len(wanted), 'stream')}, {amount(wanted[0])} to {amount(wanted[-1])}: all whole",
+        f"{count}, {format_bytes(least)} to {format_bytes(most)}: all whole",
         facts={"sizes": wanted, "sha256": digest},
     )
 
@@ -94,7 +96,7 @@ async def _streams(path: Path, wanted: list[int]) -> None:
         try:
             await line.nothing_more(await line.exchange(path.payload(size, line)), 0.0)
         except Failed as failed:
-            failed.finding = f"{amount(size)}: {failed.finding}"
+            failed.finding = f"{format_bytes(size)}: {failed.finding}"
             failed.facts["size"] = size
             raise
         line.close()
@@ -116,7 +118,7 @@ async def order(path: Path) -> Finding:
     await line.nothing_more(verifier)
     marks = f" in {verifier.marks} replies" if line.mark else ""
     return Finding(
-        f"{amount(size)} of numbered pieces: none lost, repeated or out of order{marks}",
+        f"{format_bytes(size)} of numbered pieces: none lost, repeated or out of order{marks}",
         facts={"bytes": size, "replies": verifier.marks},
     )
 
@@ -166,7 +168,7 @@ async def connections(path: Path) -> Finding:
     pairs = zip(lines, payloads, strict=True)
     await gathered([_exchange_one(line, payload, payloads) for line, payload in pairs])
     return Finding(
-        f"{count} at once, each with {amount(EACH)} of its own, which came back to it",
+        f"{count} at once, each with {format_bytes(EACH)} of its own, which came back to it",
         facts={"connections": count},
     )
 

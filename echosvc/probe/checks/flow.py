@@ -6,10 +6,11 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from echosvc._text import format_bytes, format_duration
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import FRAME, PIECE, Ended, Line
 from echosvc.probe.engine.diagnosis import Kind
-from echosvc.probe.engine.findings import Failed, Finding, Skipped, amount, duration, tls_cause
+from echosvc.probe.engine.findings import Failed, Finding, Skipped, tls_cause
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.verifier import Verifier
@@ -41,7 +42,7 @@ async def half_close(path: Path) -> Finding:
             await _finish(path, line, size)
         except Failed as failed:
             raise await _compared(path, failed, size) from None
-    sizes = ", ".join(map(amount, wanted))
+    sizes = ", ".join(map(format_bytes, wanted))
     return Finding(f"after data and FIN ({sizes}) all replies come, then FIN")
 
 
@@ -57,17 +58,19 @@ async def _finish(path: Path, line: Line, size: int) -> None:
         how = end.how
     else:
         fault = verifier.end()
-        raise Failed(f"after {amount(size)}, FIN and all replies, more bytes came", fault=fault)
+        raise Failed(
+            f"after {format_bytes(size)}, FIN and all replies, more bytes came", fault=fault
+        )
     if how == "silence":
         raise Failed(
-            f"after {amount(size)} and FIN all replies came, but no FIN within"
+            f"after {format_bytes(size)} and FIN all replies came, but no FIN within"
             f" {path.settings.timeout:g} s",
             "something between never passed the FIN on",
             facts={"how": how},
         )
     if how != "FIN":
         raise Failed(
-            f"after {amount(size)} and FIN all replies came, but then {how} in place of FIN",
+            f"after {format_bytes(size)} and FIN all replies came, but then {how} in place of FIN",
             "something between ends by reset, which may destroy what is on its way"
             if how == "RST"
             else tls_cause(how),
@@ -114,7 +117,7 @@ def _explained(failed: Failed, size: int, came: int) -> Failed:
     """A stream that was cut after our FIN has a reason of its own."""
     if failed.fault is None or failed.fault.kind is not Kind.CUT:
         return failed
-    text = f"after {amount(size)} and FIN only {came} of {size} came back"
+    text = f"after {format_bytes(size)} and FIN only {came} of {size} came back"
     if failed.finding.endswith("FIN"):
         why = "something between closed both directions at the FIN"
     elif failed.finding.endswith("RST"):
@@ -144,12 +147,11 @@ async def back_pressure(path: Path) -> Finding:
     try:
         await line.verify(verifier)
     except Failed as failed:
-        failed.finding = (
-            f"the sender is stopped after {amount(taken)}, but once it reads: {failed.finding}"
-        )
+        stopped = f"the sender is stopped after {format_bytes(taken)}"
+        failed.finding = f"{stopped}, but once it reads: {failed.finding}"
         raise
     return Finding(
-        f"the sender is stopped after {amount(taken)}; once it reads, everything arrives",
+        f"the sender is stopped after {format_bytes(taken)}; once it reads, everything arrives",
         facts={"stopped_after": taken},
     )
 
@@ -158,7 +160,8 @@ def _boundless(line: Line, taken: int) -> Exception:
     if not line.client.had_socket:
         return Skipped("this transport never says that it is full")
     return Failed(
-        f"{amount(BOUND)} went out, none of the answers was read, and the sender never had to wait",
+        f"{format_bytes(BOUND)} went out, none of the answers was read, and the sender never had"
+        " to wait",
         "something between, or the server, buffers without bound",
         facts={"taken": taken},
     )
@@ -188,7 +191,7 @@ class _Press:
                 raise
             except Exception:
                 raise Failed(
-                    f"the connection ended after {amount(offset)} of which nothing was read",
+                    f"the connection ended after {format_bytes(offset)} of which nothing was read",
                     "something between, or the server, ends clients that do not read",
                 ) from None
         return self._payload.size
@@ -220,6 +223,6 @@ class _Press:
         if seconds > PRESSED:
             taken = offset - self._line.client.unsent
             raise Skipped(
-                f"the path is too slow: after {duration(seconds)} without reading it had taken"
-                f" {amount(taken)}, and still took more"
+                f"the path is too slow: after {format_duration(seconds)} without reading it had"
+                f" taken {format_bytes(taken)}, and still took more"
             )

@@ -10,9 +10,10 @@ from contextlib import suppress
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from echosvc._text import quote
 from echosvc.probe.engine.connection import Ended, Line, Unanswered, framed
 from echosvc.probe.engine.diagnosis import Kind
-from echosvc.probe.engine.findings import Failed, shown
+from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Text
 from echosvc.probe.engine.prefix_detection import TOKEN, in_length, stranger
@@ -59,7 +60,7 @@ def _judged(failed: Unanswered, tries: list[_Try]) -> Failed:
             return Failed(failed.finding, each.words, facts={**failed.facts, **each.facts})
     strange = [each for each in tries if each.came and each.came != failed.came]
     for each in strange:
-        finding = f"{failed.finding}; {shown(each.sent)} was answered by {shown(each.came)}"
+        finding = f"{failed.finding}; {quote(each.sent)} was answered by {quote(each.came)}"
         if each.once:
             return Failed(finding, _ONCE)
         if not failed.came:

@@ -8,10 +8,11 @@ from time import monotonic
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
+from echosvc._text import format_duration
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import Ended, Line
 from echosvc.probe.engine.diagnosis import Kind
-from echosvc.probe.engine.findings import Failed, Finding, Skipped, duration
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path, gathered
 
 #: How much later the next connection of a search is asked than the one before.
@@ -54,7 +55,7 @@ async def _rest(path: Path, line: Line, seconds: float) -> str:
         data = await line.receive(seconds)
     except Ended as end:
         if end.how != "silence":
-            return f"{end.how} after {duration(monotonic() - began)}"
+            return f"{end.how} after {format_duration(monotonic() - began)}"
     else:
         raise Failed(f"{len(data)} bytes that nobody asked for came while idle")
     try:
@@ -148,15 +149,15 @@ class _Search:
             self._found.callback(finding)
 
     def _cut(self, how: str, after: float) -> Finding:
-        text = f"an idle connection is cut after {duration(after)}, by {how}"
+        text = f"an idle connection is cut after {format_duration(after)}, by {how}"
         return Finding(text, info=True, facts={"idle_seconds": round(after, 3), "how": how})
 
     def _between(self, how: str, dead: float) -> Finding:
         alive = self._alive or 0.0
         middle = (alive + dead) / 2
         text = (
-            f"an idle connection is cut after about {duration(middle)}, by {how}: alive after"
-            f" {duration(alive)}, dead after {duration(dead)}"
+            f"an idle connection is cut after about {format_duration(middle)}, by {how}: alive"
+            f" after {format_duration(alive)}, dead after {format_duration(dead)}"
         )
         facts = {"idle_seconds": round(middle, 3), "how": how}
         facts |= {"alive": round(alive, 3), "dead": round(dead, 3)}
@@ -184,14 +185,17 @@ async def reset(path: Path) -> Finding:
     after = monotonic() - began
     if how == "RST":
         return Finding(
-            f"the far end's reset arrives as RST, after {duration(after)}", facts={"how": how}
+            f"the far end's reset arrives as RST, after {format_duration(after)}",
+            facts={"how": how},
         )
     if not asked:
-        came = f"FIN after {duration(after)}" if how == "FIN" else f"none within {patience:g} s"
+        came = (
+            f"FIN after {format_duration(after)}" if how == "FIN" else f"none within {patience:g} s"
+        )
         raise Skipped(f"{came}: needs --idle-action reset at the server; then ask by --only reset")
     if how == "FIN":
         raise Failed(
-            f"FIN arrives in place of a reset, after {duration(after)}",
+            f"FIN arrives in place of a reset, after {format_duration(after)}",
             "something between makes a clean end of an abort: what was cut off looks whole;"
             " or the server has no --idle-action reset",
             facts={"how": how},

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from echosvc._text import quote
 from echosvc.probe.engine.connect_time import in_thread
-from echosvc.probe.engine.findings import Failed, shown
+from echosvc.probe.engine.findings import Failed
 
 #: Longest part of a prefix that is searched, bytes.
 LONGEST = 4096
@@ -49,7 +50,7 @@ async def named(
     for prefix, name in names.items():
         if name is None:
             raise Failed(
-                f"the prefix {shown(prefix)} does not match {expression!r}",
+                f"the prefix {quote(prefix)} does not match {expression!r}",
                 "another server answers, or --identity is wrong",
             )
     return [names[prefix[:LONGEST]] or "" for prefix in prefixes]

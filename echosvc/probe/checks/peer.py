@@ -18,6 +18,7 @@ from twisted.internet import defer
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 
+from echosvc._text import format_duration, plural, quote
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.checks.framings import explained, two_lines
 from echosvc.probe.checks.naming import named
@@ -25,7 +26,7 @@ from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.connect_time import Attempt, Names, attempted, in_thread, looked_up
 from echosvc.probe.engine.connection import framed
-from echosvc.probe.engine.findings import Failed, Finding, Skipped, counted, duration, shown
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Text
 from echosvc.wire.prefix_matching import prefix_pattern
@@ -60,10 +61,10 @@ async def connect(path: Path) -> Finding:
     if took.again:
         facts["syn_retransmits"] = took.again
     if names.seconds is not None:
-        words.append(f"name resolved in {duration(names.seconds)}")
+        words.append(f"name resolved in {format_duration(names.seconds)}")
         facts["lookup_seconds"] = round(names.seconds, 6)
     if path.context.encrypted:
-        words.append(f"TLS handshake in {duration(ready - client.made)}")
+        words.append(f"TLS handshake in {format_duration(ready - client.made)}")
         facts["tls_seconds"] = round(ready - client.made, 6)
     text = f"{_where(client)} in {', '.join(words)}"
     failed = [_unanswering(each["address"], each["error"]) for each in tried if each["error"]]
@@ -119,8 +120,8 @@ async def _took(path: Path, client: ProbeClient, waited: float) -> Attempt:
 
 
 def _described(took: Attempt) -> list[str]:
-    again = f" after {counted(took.again, 'retransmitted SYN')}" if took.again else ""
-    return [duration(took.seconds) + again]
+    again = f" after {plural(took.again, 'retransmitted SYN')}" if took.again else ""
+    return [format_duration(took.seconds) + again]
 
 
 def _plain_address(client: ProbeClient) -> tuple[int, Any] | None:
@@ -174,13 +175,13 @@ async def echo(path: Path) -> Finding:
         line = await path.open()
     except Failed as failed:
         raise await explained(path, failed) from None
-    prefix = f"prefix {shown(line.prefix)}" if line.prefix else "no prefix"
-    greeting = f", greeting {shown(path.context.greeting)}" if path.context.greeting else ""
+    prefix = f"prefix {quote(line.prefix)}" if line.prefix else "no prefix"
+    greeting = f", greeting {quote(path.context.greeting)}" if path.context.greeting else ""
     letters = bytes(byte for byte in _LETTERS if byte not in line.mark.boundary_bytes)
     payload = Text(letters * 20 + b"\n" * (path.settings.framing == "line"))
     await line.nothing_more(await line.exchange(payload))
     await two_lines(path, line)
-    facts = {"prefix": shown(line.prefix)[1:-1], "greeting": shown(path.context.greeting)[1:-1]}
+    facts = {"prefix": quote(line.prefix)[1:-1], "greeting": quote(path.context.greeting)[1:-1]}
     return Finding(f"what is sent comes back, {prefix}{greeting}", facts=facts)
 
 
@@ -191,10 +192,10 @@ async def identity(path: Path) -> Finding:
     if not any(line.prefix for line in lines):
         raise Skipped("the server has no prefix that would say who it is")
     names = Counter(await _called(path, [line.prefix for line in lines]))
-    told = {shown(name.encode("utf-8", "surrogateescape")): names[name] for name in sorted(names)}
+    told = {quote(name.encode("utf-8", "surrogateescape")): names[name] for name in sorted(names)}
     listed = ", ".join(f"{name} {count}" for name, count in told.items())
-    on = counted(len(lines), "connection")
-    text = f"{counted(len(names), 'server')} on {on}: {listed}"
+    on = plural(len(lines), "connection")
+    text = f"{plural(len(names), 'server')} on {on}: {listed}"
     facts = {"servers": {name[1:-1]: count for name, count in told.items()}}
     return Finding(text, info=True, facts=facts)
 
@@ -232,8 +233,8 @@ class Trips:
 
     def __str__(self) -> str:
         places = {"min": 0, "median": 50, "90 %": 90, "99 %": 99, "max": 100}
-        times = (f"{name} {duration(self.at(place))}" for name, place in places.items())
-        return f"{counted(len(self.seconds), 'trip')}: {', '.join(times)}"
+        times = (f"{name} {format_duration(self.at(place))}" for name, place in places.items())
+        return f"{plural(len(self.seconds), 'trip')}: {', '.join(times)}"
 
 
 @probe("rtt", order=110, summary="round-trip times, with and without Nagle's algorithm")
@@ -302,7 +303,7 @@ def _chain(connection: SSL.Connection) -> tuple[list[str], list[datetime]]:
     :raises ValueError: one cannot be read.
     """
     chain = connection.get_peer_cert_chain(as_cryptography=True) or []
-    subjects = [shown(each.subject.rfc4514_string().encode()) for each in chain]
+    subjects = [quote(each.subject.rfc4514_string().encode()) for each in chain]
     return subjects, [each.not_valid_after_utc for each in chain]
 
 

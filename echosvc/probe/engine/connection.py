@@ -10,10 +10,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
+from echosvc._text import quote
 from echosvc.net.errors import TLSError, error_name
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
-from echosvc.probe.engine.findings import Failed, shown, told
+from echosvc.probe.engine.findings import Failed, told
 from echosvc.probe.engine.payload import Source
 from echosvc.probe.engine.prefix_detection import (
     TOKEN,
@@ -185,7 +186,7 @@ class Line:
             while not came.endswith(token):
                 came += await self.receive()
                 if len(came) > _LONGEST:
-                    raise Failed(f"{len(came)} bytes came, and no answer to {shown(token)} in them")
+                    raise Failed(f"{len(came)} bytes came, and no answer to {quote(token)} in them")
         except Ended as end:
             known = self._context.template is not None
             words = no_answer(

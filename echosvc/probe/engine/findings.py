@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from echosvc._text import escaped
+from echosvc._text import format_bytes, plural, quote
 from echosvc.probe.engine.diagnosis import Fault, Kind
 from echosvc.tls.alerts import alert_advice
 
@@ -48,33 +48,6 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def shown(data: bytes, limit: int = 60) -> str:
-    """Quote bytes, safe on any terminal."""
-    return escaped(data, limit)
-
-
-def amount(size: int) -> str:
-    """Name a number of bytes."""
-    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= unit and size % unit == 0:
-            return f"{size // unit} {name}"
-    return f"{size / (1 << 20):.1f} MiB" if size > 1 << 20 else _bytes(size)
-
-
-def counted(count: int, what: str) -> str:
-    """Name a number of things."""
-    return f"{count} {what}" + "s" * (count != 1)
-
-
-def duration(seconds: float) -> str:
-    """Name a time."""
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
-        return f"{seconds * 1e3:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
-
-
 def told(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...] = ()) -> tuple[str, str]:
     """Give a fault in words, and its likeliest cause.
 
@@ -92,30 +65,30 @@ def told(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...] = ()) ->
             "": "",
         }.get(how, f": then {how}")
     else:
-        after = f" after {shown(fault.before)}" if fault.before else ""
-        what += f":{after} expected {shown(fault.expected)}, seen {shown(fault.seen)}"
+        after = f" after {quote(fault.before)}" if fault.before else ""
+        what += f":{after} expected {quote(fault.expected)}, seen {quote(fault.seen)}"
     return what, rewritten or _cause(fault, how, prefix, totals)
 
 
 _WORDS = {
-    Kind.LOST: lambda f: f"{_bytes(f.length)} lost at offset {f.offset}",
+    Kind.LOST: lambda f: f"{plural(f.length, 'byte')} lost at offset {f.offset}",
     Kind.REPEATED: lambda f: (
-        f"{_bytes(f.length)} of offset {f.origin} came again at offset {f.offset}"
+        f"{plural(f.length, 'byte')} of offset {f.origin} came again at offset {f.offset}"
     ),
     Kind.REORDERED: lambda f: (
-        f"{_bytes(f.early)} of offset {f.origin} came before the {_bytes(f.length)}"
+        f"{plural(f.early, 'byte')} of offset {f.origin} came before the {plural(f.length, 'byte')}"
         f" of offset {f.offset}"
     ),
-    Kind.CHANGED: lambda f: f"{_bytes(f.length)} changed at offset {f.offset}",
-    Kind.INSERTED: lambda f: f"{_bytes(f.length)} that nobody sent came in at offset {f.offset}",
-    Kind.CUT: lambda f: f"the stream stopped at offset {f.offset}, {_bytes(f.length)} missing",
+    Kind.CHANGED: lambda f: f"{plural(f.length, 'byte')} changed at offset {f.offset}",
+    Kind.INSERTED: lambda f: (
+        f"{plural(f.length, 'byte')} that nobody sent came in at offset {f.offset}"
+    ),
+    Kind.CUT: lambda f: (
+        f"the stream stopped at offset {f.offset}, {plural(f.length, 'byte')} missing"
+    ),
     Kind.UNMARKED: lambda f: f"the reply at offset {f.offset} came without its prefix",
     Kind.GARBLED: lambda f: f"the stream is wrong from offset {f.offset} on",
 }
-
-
-def _bytes(count: int) -> str:
-    return counted(count, "byte")
 
 
 def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> str:
@@ -164,7 +137,7 @@ def _limit(*totals: int) -> str:
     """A limit that something between seems to have."""
     for total in totals:
         if total >= 1024 and total & (total - 1) == 0:
-            return f"something between ends connections that have carried {amount(total)}"
+            return f"something between ends connections that have carried {format_bytes(total)}"
     return ""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from echosvc.probe.engine.findings import Failed, shown, tls_cause
+from echosvc._text import quote
+from echosvc.probe.engine.findings import Failed, tls_cause
 from echosvc.probe.settings import Settings
 from echosvc.wire.prefix_matching import match_template, match_template_suffix
 from echosvc.wire.template import Template
@@ -36,7 +37,7 @@ def unframed(framing: str, second: bytes) -> Failed | None:
     reply = second + TOKEN
     if framing != "length" or in_length(reply):
         return None
-    finding = f"the answer {shown(reply)} has no length in front"
+    finding = f"the answer {quote(reply)} has no length in front"
     if not reply.endswith(len(TOKEN).to_bytes(4, "big") + TOKEN):
         return Failed(finding, "another framing (--framing), or no echo server")
     cause = "it answers bytes as they come, the length too (--framing chunk)"
@@ -50,7 +51,7 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
     """
     if any(header in first for header in _HEADERS):
         raise Failed(
-            f"the PROXY header came back like a message: {shown(first)}",
+            f"the PROXY header came back like a message: {quote(first)}",
             "the server, or what is before it, does not expect one",
         )
     header = 4 * (settings.framing == "length")
@@ -59,27 +60,27 @@ def learned(settings: Settings, first: bytes, second: bytes) -> tuple[Template, 
     parts = first.split(TOKEN)
     if len(parts) > 1 and parts[0] and len(set(parts)) == 1:
         raise Failed(
-            f"{shown(TOKEN)} was answered {len(parts)} times",
+            f"{quote(TOKEN)} was answered {len(parts)} times",
             "several servers get the same bytes, or something between repeats them",
         )
     if settings.prefix is not None:
         if match_template(settings.prefix, second) is None:
             raise Failed(
-                f"the prefix is {shown(second)}, which is not of the form that --prefix gives",
+                f"the prefix is {quote(second)}, which is not of the form that --prefix gives",
                 "another server answers, or --prefix is wrong",
             )
         found = match_template_suffix(settings.prefix, first[header:])
         if found is not None:
             return settings.prefix, first[: found[1]]
         raise Failed(
-            f"the first prefix is {shown(first)}, which is not of the form that --prefix gives;"
-            f" the second is {shown(second)}",
+            f"the first prefix is {quote(first)}, which is not of the form that --prefix gives;"
+            f" the second is {quote(second)}",
             "bytes were lost, added or changed at the beginning of the stream",
         )
     if first.endswith(second):
         return Template.literal(second), first[: len(first) - len(second) - header]
     raise Failed(
-        f"the prefix changes from reply to reply: {shown(first)}, then {shown(second)}",
+        f"the prefix changes from reply to reply: {quote(first)}, then {quote(second)}",
         "give it with --prefix in the server's template syntax, such as '{message}: '; or several"
         " servers answer on one connection",
     )
@@ -106,7 +107,7 @@ def recognized(
     found = match_template_suffix(known, before[header:])
     if found is None:
         raise Failed(
-            f"the prefix is {shown(prefix)} on another connection, not of the form that"
+            f"the prefix is {quote(prefix)} on another connection, not of the form that"
             " --prefix gives",
             "another server answers there",
         )
@@ -121,11 +122,11 @@ def no_answer(
     :param before: on another connection one did.
     :param secure: TLS is spoken already.
     """
-    what = f"what came is {shown(came)}" if came else "nothing came back"
+    what = f"what came is {quote(came)}" if came else "nothing came back"
     if how == "silence":
-        why = f"no answer to {shown(token)} within {settings.timeout:g} s: {what}"
+        why = f"no answer to {quote(token)} within {settings.timeout:g} s: {what}"
     else:
-        why = f"the connection ended by {how} before an answer to {shown(token)}: {what}"
+        why = f"the connection ended by {how} before an answer to {quote(token)}: {what}"
     if how.startswith("TLS"):
         return why, tls_cause(how)
     if before and not came:
@@ -142,8 +143,8 @@ def one_answer(how: str, first: bytes, came: bytes, seconds: float) -> tuple[str
     :param seconds: how long an answer was waited for.
     """
     end = f"nothing more came within {seconds:g} s" if how == "silence" else f"came {how}"
-    then = f"came {shown(came)}, then {end}" if came else end
-    finding = f"the first message was answered ({shown(first)}), the second not: then {then}"
+    then = f"came {quote(came)}, then {end}" if came else end
+    finding = f"the first message was answered ({quote(first)}), the second not: then {then}"
     if how.startswith("TLS"):
         return finding, tls_cause(how)
     if how == "silence":
