@@ -1,8 +1,8 @@
-"""A client: sends lines as fast as the server takes them, and counts what returns.
+"""A client: send lines as fast as the server takes them, and count the lines that come back.
 
 Run it:  .venv/bin/python examples/client.py localhost:8107 100000
 
-It needs a server: .venv/bin/twistd -n --pidfile= echosvc, or the one of embed.py.
+It needs a server: .venv/bin/twistd -n --pidfile= echosvc, or that of embed.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from echosvc.endpoints import EndpointError, client_endpoint
 
 
 async def send_lines(client: EchoClient, count: int) -> None:
-    """Write ``count`` lines, waiting whenever enough is on its way, then half-close."""
+    """Write ``count`` lines, wait whenever the high-water mark is reached, then half-close."""
     for number in range(count):
         await client.write(b"line %d\n" % number)
     client.finish()
 
 
 async def talk(reactor: object, endpoint: str, count: int) -> None:
-    """Send, receive to the end, and say how it went."""
+    """Send, receive to the end, and print the result."""
     try:
         client = await connect(client_endpoint(reactor, endpoint).endpoint, idle_timeout=5)
     except (EndpointError, ConnectError, DNSLookupError) as error:
@@ -43,7 +43,7 @@ async def talk(reactor: object, endpoint: str, count: int) -> None:
 
 
 def main(reactor: object, endpoint: str = "localhost:8107", count: str = "1000") -> Deferred[None]:
-    """Run it on the reactor."""
+    """Run the client on the reactor."""
     return Deferred.fromCoroutine(talk(reactor, endpoint, int(count)))
 
 

@@ -1,11 +1,11 @@
-"""The echo service inside somebody else's application.
+"""The echo service inside another application.
 
 Run it:  .venv/bin/twistd -n --pidfile= -y examples/embed.py
 Then:    .venv/bin/echosvc send -p '{hostname} says: ' --quiet "MORE AXES"
 
-It answers in capitals, after the machine's name. (``send`` looks for what it sent in the answer,
-so it is sent in capitals here.) It says every few seconds how many clients there are, and stops
-with the application: live connections get their time to finish.
+It answers in capitals, after the name of the machine. (``send`` looks for its message in the answer,
+so the message is in capitals here.) Every few seconds it logs how many clients there are. It stops
+with the application: open connections are drained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = Logger(namespace="example")
 
 
 class Shouting(EchoProtocol):
-    """Answers with what it got, in capitals. One method is all there is to it."""
+    """Answer with the message in capitals. One method is enough."""
 
     def reply(self, message: bytes) -> bytes:
         """Answer one message."""
@@ -36,13 +36,13 @@ factory.protocol = Shouting
 
 
 def report() -> None:
-    """Say who is there."""
+    """Log the open connections."""
     log.info(
-        "{count} clients, {bytes_in} bytes in, {bytes_out} out: {who}",
+        "{count} clients, {bytes_in} bytes in, {bytes_out} out: {clients}",
         count=factory.count,
         bytes_in=factory.bytes_in,
         bytes_out=factory.bytes_out,
-        who=[connection.remote for connection in factory.connections],
+        clients=[connection.remote for connection in factory.connections],
     )
 
 
