@@ -3,9 +3,9 @@
 Run it:  .venv/bin/twistd -n --pidfile= -y examples/embed.py
 Then:    .venv/bin/echosvc send -p '{hostname} says: ' --quiet "MORE AXES"
 
-It answers in capitals, after the name of the machine. (``send`` looks for its message in the answer,
-so the message is in capitals here.) Every few seconds it logs how many clients there are. It stops
-with the application: open connections are drained.
+It answers in capitals, after the name of the machine. (``send`` looks for its message in the
+answer, so the message is in capitals here.) Every few seconds it logs how many clients there are.
+It stops with the application: open connections are drained.
 """
 
 from __future__ import annotations
