@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 
+from OpenSSL import SSL
 from twisted.internet.error import (
     CannotListenError,
     ConnectionDone,
@@ -21,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.endpoints import server_endpoint
 from echosvc.net import listeners
-from echosvc.net.errors import error_name, listen_error
+from echosvc.net.errors import describe_tls_error, error_name, listen_error
 from echosvc.net.listeners import TCPListener, UNIXListener
 from echosvc.net.reactor import LeanReactor
 from echosvc.net.systemd import InheritanceError, find
@@ -199,6 +200,17 @@ class ErrorTests(SynchronousTestCase):
         inner = OSError(errno.EADDRINUSE, "in use")
         error = listen_error("ssl:1", CannotListenError("", 1, inner))
         self.assertEqual(str(error), "cannot listen on 0.0.0.0:1: EADDRINUSE (in use)")
+
+    def test_an_ipv6_address_stands_in_brackets_before_its_port(self) -> None:
+        error = listen_error("", CannotListenError("::1", 1, OSError(errno.EACCES, "no")))
+        self.assertEqual(str(error), "cannot listen on [::1]:1: EACCES (no)")
+
+    def test_an_error_of_openssl_is_told_in_its_words_everywhere(self) -> None:
+        error = SSL.Error([("lib", "function", "wrong version number"), ("", "", "bad record")])
+        self.assertEqual(describe_tls_error(error), "TLS: wrong version number; bad record")
+        self.assertEqual(error_name(error), "TLS: wrong version number; bad record")
+        self.assertEqual(describe_tls_error(SSL.Error([])), "TLS: the connection ended")
+        self.assertEqual(describe_tls_error(ValueError("of two\nlines")), "TLS: of two lines")
 
 
 class FindTests(SynchronousTestCase):

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
 
 from echosvc._text import escaped
 from echosvc.net.files import absolute
+from echosvc.net.hosts import with_port
 from echosvc.wire.proxy_header import Address
 
 
@@ -37,8 +38,7 @@ def format_address(address: IAddress | None) -> str:
     ``-`` where there is none: of pipes and processes.
     """
     if isinstance(address, (IPv4Address, IPv6Address)):
-        host = plain_ip(address.host)
-        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+        return with_port(plain_ip(address.host), address.port)
     if isinstance(address, UNIXAddress):
         path = unix_path(address)
         return f"unix:{path if path.isprintable() else escaped(path)[1:-1]}"
@@ -93,3 +93,10 @@ def to_address(address: Address | None) -> IAddress | None:
         return cast(IAddress, IPv4Address("TCP", str(mapped), port))
     kind = IPv6Address if ":" in host else IPv4Address
     return cast(IAddress, kind("TCP", host, port))
+
+
+def header_address(address: IAddress) -> Address | None:
+    """Return an address as a PROXY header has it; ``None``: a header cannot hold it."""
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return address.host, address.port
+    return None

@@ -18,6 +18,8 @@ from twisted.internet.error import (
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.python.failure import Failure
 
+from echosvc.net.hosts import with_port
+
 
 class ReloadError(Exception):
     """Something that was to be read again is wrong; the message says what, in one line."""
@@ -67,12 +69,35 @@ def error_name(error: BaseException) -> str:
             return name
     if hung_up(inner):
         return "the connection was refused or lost"
-    if inner.args and isinstance(inner.args[0], list):  # OpenSSL's queue of errors
-        return "TLS: " + "; ".join(str(entry[-1]) for entry in inner.args[0])
+    if openssl_reasons(inner) is not None:
+        return describe_tls_error(inner)
     number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
     if isinstance(number, int) and number in errno.errorcode:
         return errno.errorcode[number]
-    return " ".join(str(inner).split()) or type(inner).__name__
+    return _one_line(inner)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def openssl_reasons(error: BaseException) -> list[str] | None:
+    """Return the reasons in OpenSSL's queue of errors, the first error's first.
+
+    ``None``: it is no error of OpenSSL's. pyOpenSSL's ``Error`` has the queue for its argument,
+    one entry of three texts for each error, of which the last is the reason.
+    """
+    if error.args and isinstance(error.args[0], list):
+        return [str(entry[-1]) for entry in error.args[0]]
+    return None
+
+
+def describe_tls_error(error: BaseException) -> str:
+    """Return why TLS failed, on one line: in OpenSSL's words, or in the error's own."""
+    reasons = openssl_reasons(error)
+    if reasons is None:
+        return f"TLS: {_one_line(error)}"
+    return "TLS: " + ("; ".join(reasons) or "the connection ended")
 
 
 def hung_up(error: BaseException | None) -> bool:
@@ -88,7 +113,7 @@ def listen_error(where: str, error: BaseException) -> ListenError:
     """Give the error for a listener at ``where``."""
     inner = getattr(error, "socketError", None) or error
     if isinstance(error, CannotListenError) and isinstance(error.port, int):
-        where = f"{error.interface or '0.0.0.0'}:{error.port}"
+        where = with_port(error.interface or "0.0.0.0", error.port)
     name = error_name(inner)
     words = getattr(inner, "strerror", None)
     return ListenError(f"cannot listen on {where}: {name}{f' ({words})' if words else ''}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -22,7 +21,8 @@ from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
-from echosvc.wire.proxy_header import Address, build
+from echosvc.net.addresses import header_address
+from echosvc.wire.proxy_header import build
 
 #: What a protocol may want to hear of besides its bytes.
 _LISTENERS = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
@@ -91,7 +91,10 @@ class _Announcing(Protocol):
     def connectionMade(self) -> None:
         """Send it, before the inner protocol can send anything."""
         transport: Any = self.transport
-        source, destination = _pair(transport.getHost()), _pair(transport.getPeer())
+        source, destination = (
+            header_address(transport.getHost()),
+            header_address(transport.getPeer()),
+        )
         transport.write(build(self._version, source, destination))
         self.inner.makeConnection(transport)
 
@@ -123,10 +126,3 @@ class _Announcing(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass it on."""
         self.inner.connectionLost(reason)
-
-
-def _pair(address: IAddress) -> Address | None:
-    """Give an address as the header has it; ``None`` where it has none such."""
-    if isinstance(address, (IPv4Address, IPv6Address)):
-        return address.host, address.port
-    return None

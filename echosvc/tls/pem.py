@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 from OpenSSL import SSL, crypto
 
-from echosvc.net.errors import ReloadError
+from echosvc.net.errors import ReloadError, openssl_reasons
 from echosvc.tls.handshake import try_handshake
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
@@ -220,15 +220,10 @@ def _blamed(path: str) -> Iterator[None]:
     except CertificateError:
         raise
     except SSL.Error as error:
-        raise CertificateError(f"{path}: OpenSSL cannot use it{_words(error)}") from None
+        why = "".join(f": {each}" for each in (openssl_reasons(error) or [])[-1:])
+        raise CertificateError(f"{path}: OpenSSL cannot use it{why}") from None
     except _FAULTS as error:
         raise CertificateError(f"{path}: {str(error).split('. ')[0]}") from None
-
-
-def _words(error: SSL.Error) -> str:
-    """What OpenSSL says last of an error; it may say nothing."""
-    words = [str(entry[-1]) for entry in error.args[0]] if error.args else []
-    return f": {words[-1]}" if words else ""
 
 
 def read_pair(pems: Pems, key: str, certificate: str, chain: str) -> x509.Certificate:

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from echosvc.connection.layer import LayerTransport
 from echosvc.connection.transport import Layer
-from echosvc.net.errors import TLSError
+from echosvc.net.errors import TLSError, describe_tls_error
 from echosvc.tls.records import RECORD, Records, whole_record
 
 #: What a record adds to its plain text at most, bytes (RFC 8446, 5.2; header included).
@@ -89,7 +89,7 @@ class TLSTransport(LayerTransport):
         :raises Exception: the same, on a server: nobody waits for the reason there.
         """
         self.wrappedProtocol = Protocol()
-        self._reason = Failure(TLSError(_words(error)))
+        self._reason = Failure(TLSError(describe_tls_error(error)))
         self.abortConnection()
         if not self._is_client:
             raise error
@@ -153,7 +153,7 @@ class TLSTransport(LayerTransport):
         except TLSError as error:
             self._reason = Failure(error)
         except Exception as error:
-            self._reason = Failure(TLSError(_words(error)))
+            self._reason = Failure(TLSError(describe_tls_error(error)))
         else:
             return True
         self.abortConnection()
@@ -205,7 +205,7 @@ class TLSTransport(LayerTransport):
 
     def _fail(self, error: Exception) -> None:
         """End with an alert to the peer where OpenSSL has one."""
-        self._reason = self._reason or Failure(TLSError(_words(error)))
+        self._reason = self._reason or Failure(TLSError(describe_tls_error(error)))
         self._read_over = self._write_over = True
         if self._flush():
             self._below.unregisterProducer()
@@ -301,7 +301,7 @@ class TLSTransport(LayerTransport):
             try:
                 self._tls.shutdown()
             except SSL.Error as error:
-                self._reason = Failure(TLSError(_words(error)))
+                self._reason = Failure(TLSError(describe_tls_error(error)))
             self._flush()
 
     # -- facts ----------------------------------------------------------------
@@ -329,10 +329,3 @@ class TLSTransport(LayerTransport):
     def getHandle(self) -> SSL.Connection:
         """OpenSSL's connection."""
         return cast(SSL.Connection, self._tls)
-
-
-def _words(error: BaseException) -> str:
-    """Why TLS failed, on one line."""
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        return "TLS: " + ("; ".join(str(entry[-1]) for entry in error.args[0]) or "it ended")
-    return "TLS: " + (" ".join(str(error).split()) or type(error).__name__)
