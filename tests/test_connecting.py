@@ -30,10 +30,10 @@ from echosvc.net.connector import (
     ATTEMPT_DELAY,
     TCPConnector,
     attempted_address,
-    interleaved,
+    interleave_families,
     unresolved,
 )
-from echosvc.net.errors import error_name
+from echosvc.net.errors import describe_error
 from echosvc.net.hosts import HostError, is_ipv6
 
 FOUR, FIVE, SIX, SEVEN = "192.0.2.4", "192.0.2.5", "2001:db8::6", "2001:db8::7"
@@ -122,7 +122,7 @@ class RaceTests(RaceTestCase):
 
     def test_a_zone_that_is_not_there_is_named(self) -> None:
         error = self.failureResultOf(self.race(host="fe80::1%nosuch0"), ConnectError).value
-        self.assertEqual(error_name(error), "ENODEV (there is no network interface 'nosuch0')")
+        self.assertEqual(describe_error(error), "ENODEV (there is no network interface 'nosuch0')")
         self.assertEqual(attempted_address(error), "[fe80::1%nosuch0]:9000")
         self.nothing_waits()
 
@@ -192,7 +192,7 @@ class RaceTests(RaceTestCase):
         result = self.race()
         self.resolver.answer()
         error = self.failureResultOf(result, DNSLookupError).value
-        self.assertEqual((error_name(error), attempted_address(error)), ("ENOTFOUND", ""))
+        self.assertEqual((describe_error(error), attempted_address(error)), ("ENOTFOUND", ""))
         self.nothing_waits()
 
     def test_an_address_that_comes_twice_is_tried_once(self) -> None:
@@ -213,7 +213,7 @@ class RaceTests(RaceTestCase):
         looking_up = self.race(timeout=3)
         self.reactor.advance(3)
         error = self.failureResultOf(looking_up, TimedOut).value
-        self.assertEqual((error_name(error), attempted_address(error)), ("ETIMEDOUT", ""))
+        self.assertEqual((describe_error(error), attempted_address(error)), ("ETIMEDOUT", ""))
         self.assertTrue(unresolved(error))
         self.resolver.answer(FOUR)  # too late
         self.assertEqual(self.tried(), [])
@@ -262,13 +262,13 @@ class RaceTests(RaceTestCase):
                          [(FOUR, ("127.0.0.2", 0))])  # fmt: skip
         result = self.race(SIX, bind_address="127.0.0.2")
         self.assertEqual(
-            error_name(self.failureResultOf(result, ConnectError).value),
+            describe_error(self.failureResultOf(result, ConnectError).value),
             "EAFNOSUPPORT (my_echo has no address that 127.0.0.2 can connect to)",
         )
 
     def test_a_link_local_address_without_its_zone_is_refused_in_words(self) -> None:
         error = self.failureResultOf(self.race(host="fe80::77"), ConnectError).value
-        self.assertIn("EINVAL (a link-local address needs its zone", error_name(error))
+        self.assertIn("EINVAL (a link-local address needs its zone", describe_error(error))
 
     def test_what_is_no_host_is_refused_before_anything_is_asked(self) -> None:
         self.assertRaises(HostError, TCPConnector, self.reactor, "a..b", 80)
@@ -279,7 +279,7 @@ class NameTests(SynchronousTestCase):
         """A reactor tells the end of a socket that has not connected."""
         for end in (ConnectionDone(), ConnectionLost()):
             error = ConnectError(string=Failure(end))
-            self.assertEqual(error_name(error), "the connection was refused or lost")
+            self.assertEqual(describe_error(error), "the connection was refused or lost")
 
 
 class OrderTests(SynchronousTestCase):
@@ -291,13 +291,13 @@ class OrderTests(SynchronousTestCase):
             ((SIX, SEVEN), [SIX, SEVEN]),
             ((FOUR, SIX), [FOUR, SIX]),
         ):
-            self.assertEqual(interleaved(addresses), order)
+            self.assertEqual(interleave_families(addresses), order)
 
     @given(st.lists(st.ip_addresses().map(str), unique=True))
     def test_every_address_is_there_once_the_resolvers_first_one_first(
         self, addresses: list[str]
     ) -> None:
-        order = interleaved(addresses)
+        order = interleave_families(addresses)
         self.assertEqual(sorted(order), sorted(addresses))
         self.assertEqual(order[:1], addresses[:1])
         for family in (True, False):

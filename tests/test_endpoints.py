@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import twisted.plugins
 from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
 from echosvc.net.connector import TCPConnector
-from echosvc.net.listeners import BACKLOG, TCPListener, UNIXListener
+from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
 from echosvc.tls.endpoints import TLSConnector
 
 
@@ -280,7 +280,7 @@ class ServerTests(EndpointTestCase):
             self.assertEqual(self.tcp(description)[:2], found, description)
 
     def test_the_backlog_is_511_unless_the_string_says_otherwise(self) -> None:
-        self.assertEqual(BACKLOG, 511)
+        self.assertEqual(DEFAULT_BACKLOG, 511)
         for kind in ("tcp:0", "tcp6:0"):
             self.assertEqual(self.tcp(kind)[2], 511)
             self.assertEqual(self.tcp(f"{kind}:backlog=7")[2], 7)

@@ -10,17 +10,17 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.net.main_loop import Fate
+from echosvc.net.main_loop import ExitStatus
 from tests.harness import LIMIT, environment
 
 _END = """
 import sys, atexit
-from echosvc.net.main_loop import Fate
+from echosvc.net.main_loop import ExitStatus
 class Reactor:
     def callWhenRunning(self, call): self.begin = call
     def addSystemEventTrigger(self, *names): self.end = names[2]
-reactor, fate = Reactor(), Fate()
-fate.decide(reactor)
+reactor, fate = Reactor(), ExitStatus()
+fate.watch(reactor)
 for word in sys.argv[1:]:
     if word == "failed": fate.failed = True
     else: getattr(reactor, word)()
@@ -59,17 +59,19 @@ class FateTests(SynchronousTestCase):
     def test_one_whose_main_loop_just_ended_has(self) -> None:
         self.assertEqual(self.status("begin"), 1)
 
-    def watched(self, seconds: float) -> tuple[Fate, Crashing]:
+    def watched(self, seconds: float) -> tuple[ExitStatus, Crashing]:
         """A main loop that has failed three times within so many seconds."""
-        fate, reactor = Fate(), Crashing()
+        fate, reactor = ExitStatus(), Crashing()
         now = iter((0.0, seconds / 2, seconds))
         self.patch(sys.modules["echosvc.net.main_loop"].time, "monotonic", lambda: next(now))
         self.patch(sys.modules["echosvc.net.main_loop"].threading, "Timer", _Never)
         fate._reactor = reactor
         failure = Failure(OSError("on purpose"))
         for _ in range(3):
-            fate._observe({"log_format": "Something else"})
-            fate._observe({"log_format": "Unexpected error in main loop", "log_failure": failure})
+            fate._count_errors({"log_format": "Something else"})
+            fate._count_errors(
+                {"log_format": "Unexpected error in main loop", "log_failure": failure}
+            )
         return fate, reactor
 
     def test_a_main_loop_that_fails_again_and_again_is_ended(self) -> None:
@@ -82,7 +84,7 @@ class FateTests(SynchronousTestCase):
 
     def test_nothing_is_observed_before_it_is_asked_for(self) -> None:
         before = list(globalLogPublisher._observers)
-        Fate()
+        ExitStatus()
         self.assertEqual(list(globalLogPublisher._observers), before)
 
 

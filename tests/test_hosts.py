@@ -16,9 +16,9 @@ from echosvc.net.hosts import (
     is_address,
     is_host,
     is_ipv6,
-    numbered,
+    join_host_port,
     server_name,
-    with_port,
+    with_zone_index,
     without_zone,
 )
 
@@ -66,8 +66,8 @@ class NameTests(SynchronousTestCase):
                 self.assertEqual(ascii_host(text), text)
 
     def test_with_a_port_an_ipv6_address_stands_in_brackets(self) -> None:
-        self.assertEqual(with_port("fe80::1%lo", 80), "[fe80::1%lo]:80")
-        self.assertEqual(with_port("localhost", 80), "localhost:80")
+        self.assertEqual(join_host_port("fe80::1%lo", 80), "[fe80::1%lo]:80")
+        self.assertEqual(join_host_port("localhost", 80), "localhost:80")
 
     @given(st.text(st.characters(codec=None), max_size=70))
     def test_any_text_is_ascii_without_spaces_or_refused(self, text: str) -> None:
@@ -84,14 +84,14 @@ class ZoneTests(SynchronousTestCase):
     def test_a_zone_by_name_and_by_number_is_the_interfaces_number(self) -> None:
         index, name = socket.if_nameindex()[0]
         for zone in (name, str(index)):
-            self.assertEqual(numbered(f"fe80::1%{zone}"), f"fe80::1%{index}")
-        self.assertEqual(numbered("fe80::1"), "fe80::1")
-        self.assertEqual(numbered(""), "")
+            self.assertEqual(with_zone_index(f"fe80::1%{zone}"), f"fe80::1%{index}")
+        self.assertEqual(with_zone_index("fe80::1"), "fe80::1")
+        self.assertEqual(with_zone_index(""), "")
 
     def test_a_zone_that_this_machine_has_not_is_named(self) -> None:
         for zone in ("nosuch0", "0", "2147483647", "99999999999999999999", "x" * 99, "-1"):
             with self.assertRaises(ZoneError) as caught:
-                numbered(f"fe80::1%{zone}")
+                with_zone_index(f"fe80::1%{zone}")
             self.assertEqual(caught.exception.errno, errno.ENODEV)
             self.assertIn(repr(zone), str(caught.exception))
 

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.net.systemd import FIRST, InheritedListener, unserved
+from echosvc.net.systemd import SD_LISTEN_FDS_START, InheritedListener, unclaimed_sockets
 
 
 class InheritedTests(SynchronousTestCase):
@@ -29,12 +29,12 @@ class InheritedTests(SynchronousTestCase):
 
     def left(self, made: socket.socket, *ports: object) -> list[str]:
         """What is said to be unserved of this one."""
-        index = made.fileno() - FIRST
+        index = made.fileno() - SD_LISTEN_FDS_START
         names = ":" * index + "echo"
         environ = {"LISTEN_FDS": str(index + 1), "LISTEN_FDNAMES": names}
         return [
             f"{each.name} {getattr(each.address, 'port', None)}"
-            for each in unserved(ports, environ)
+            for each in unclaimed_sockets(ports, environ)
             if each.index == index
         ]
 
@@ -60,8 +60,8 @@ class InheritedTests(SynchronousTestCase):
         made = self.handed_over()
         os.set_inheritable(made.fileno(), False)
         self.assertEqual(self.left(made), [])
-        self.assertEqual(list(unserved((), {})), [])
-        self.assertEqual(list(unserved((), {"LISTEN_FDS": "1", "LISTEN_PID": "1"})), [])
+        self.assertEqual(list(unclaimed_sockets((), {})), [])
+        self.assertEqual(list(unclaimed_sockets((), {"LISTEN_FDS": "1", "LISTEN_PID": "1"})), [])
 
     def test_a_flag_that_another_process_sets_is_set_back(self) -> None:
         made = self.handed_over()
@@ -75,7 +75,9 @@ class InheritedTests(SynchronousTestCase):
         for each in port._members.remove_members():
             each.connectionLost(Failure(ConnectionDone()))
         said = [formatEvent(event) for event in events]
-        self.assertEqual(len([line for line in said if "blocking: that is undone" in line]), 1)
+        self.assertEqual(
+            len([line for line in said if "blocking: reset to non-blocking" in line]), 1
+        )
         self.assertFalse(os.get_blocking(made.fileno()))
 
     def test_what_cannot_be_served_is_refused(self) -> None:

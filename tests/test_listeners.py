@@ -22,10 +22,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.endpoints import server_endpoint
 from echosvc.net import listeners
-from echosvc.net.errors import describe_tls_error, error_name, listen_error
+from echosvc.net.errors import describe_error, describe_tls_error, listen_error
 from echosvc.net.listeners import TCPListener, UNIXListener
 from echosvc.net.reactor import LeanReactor
-from echosvc.net.systemd import InheritanceError, find
+from echosvc.net.systemd import SocketActivationError, activation_fds
 from tests.harness import TWISTD, Process, exchange, handed_over
 from tests.test_certificates import issue
 
@@ -35,10 +35,10 @@ class Without(TCPListener):
 
     failure = errno.EAFNOSUPPORT
 
-    def _bound(self, host: str) -> socket.socket:
+    def _bind(self, host: str) -> socket.socket:
         if host == "::":
             raise OSError(self.failure, os.strerror(self.failure))
-        return super()._bound(host)
+        return super()._bind(host)
 
 
 BOTH = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -161,10 +161,10 @@ class TakeOverTests(SynchronousTestCase):
     def test_nobody_else_takes_a_path_over_meanwhile(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
             seen: list[bool] = []
-            look = listeners._remove_dead
+            look = listeners._unlink_stale
             self.patch(
                 listeners,
-                "_remove_dead",
+                "_unlink_stale",
                 lambda path: (seen.append(self.locked(directory)), look(path)),
             )
             reactor = LeanReactor()
@@ -194,7 +194,7 @@ class ErrorTests(SynchronousTestCase):
             (ValueError("in\nwords"), "in words"),
             (ValueError(), "ValueError"),
         ):
-            self.assertEqual(error_name(error), name)
+            self.assertEqual(describe_error(error), name)
 
     def test_twisteds_own_failure_to_listen_names_the_address(self) -> None:
         inner = OSError(errno.EADDRINUSE, "in use")
@@ -208,7 +208,7 @@ class ErrorTests(SynchronousTestCase):
     def test_an_error_of_openssl_is_told_in_its_words_everywhere(self) -> None:
         error = SSL.Error([("lib", "function", "wrong version number"), ("", "", "bad record")])
         self.assertEqual(describe_tls_error(error), "TLS: wrong version number; bad record")
-        self.assertEqual(error_name(error), "TLS: wrong version number; bad record")
+        self.assertEqual(describe_error(error), "TLS: wrong version number; bad record")
         self.assertEqual(describe_tls_error(SSL.Error([])), "TLS: the connection ended")
         self.assertEqual(describe_tls_error(ValueError("of two\nlines")), "TLS: of two lines")
 
@@ -220,15 +220,15 @@ class FindTests(SynchronousTestCase):
 
     def test_by_index_and_by_name(self) -> None:
         environ = {**self.own, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c:d"}
-        self.assertEqual([find(index, "", environ) for index in ("0", "2")], [(3,), (5,)])
-        self.assertEqual(find("", "b", environ), (4,))
+        self.assertEqual([activation_fds(index, "", environ) for index in ("0", "2")], [(3,), (5,)])
+        self.assertEqual(activation_fds("", "b", environ), (4,))
 
     def test_all_of_one_name_are_meant(self) -> None:
         environ = {**self.own, "LISTEN_FDS": "4", "LISTEN_FDNAMES": "a:b:a:a:a"}
-        self.assertEqual(find("", "a", environ), (3, 5, 6))
+        self.assertEqual(activation_fds("", "a", environ), (3, 5, 6))
 
     def test_names_and_process_need_not_be_said(self) -> None:
-        self.assertEqual(find("1", "", {"LISTEN_FDS": "2"}), (4,))
+        self.assertEqual(activation_fds("1", "", {"LISTEN_FDS": "2"}), (4,))
 
     def test_what_was_not_handed_over_is_told_in_words(self) -> None:
         two = {**self.own, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b:c"}
@@ -241,13 +241,13 @@ class FindTests(SynchronousTestCase):
             ("2", "", two, r"\(2\) none has index 2"),
             ("-1", "", two, "whole number"),
             ("x", "", two, "whole number"),
-            ("", "c", two, "none is called 'c'"),
+            ("", "c", two, "none has the name 'c'"),
             ("", "", two, "either index= or name="),
             ("0", "a", two, "either index= or name="),
             ("0", "", {**two, "LISTEN_PID": "1"}, "for the process 1"),
         ):
-            with self.assertRaisesRegex(InheritanceError, why):
-                find(index, name, environ)
+            with self.assertRaisesRegex(SocketActivationError, why):
+                activation_fds(index, name, environ)
 
 
 class InheritedTests(SynchronousTestCase):

@@ -196,10 +196,10 @@ class _Progress:
 
 async def run(words: argparse.Namespace, reactor: Any, target: Target) -> int:
     """Make the probes; give the exit status."""
-    from echosvc.net.clock import make_monotonic
+    from echosvc.net.clock import use_monotonic_clock
     from echosvc.probe.check import Check
 
-    make_monotonic(reactor)
+    use_monotonic_clock(reactor)
     output = Output(StandardOutput(), words.json)
     check = Check(
         reactor, target, settings(words), words.to, began=output.began, found=output.found

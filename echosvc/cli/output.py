@@ -9,7 +9,7 @@ import select
 from contextlib import suppress
 from typing import Protocol
 
-from echosvc.net.errors import error_name
+from echosvc.net.errors import describe_error
 
 #: Seconds for which a standard error that takes nothing is waited for.
 PATIENCE = 1.0
@@ -22,7 +22,7 @@ class OutputError(Exception):
     def of(cls, error: OSError) -> OutputError:
         """Say it in words."""
         why = "it is closed" if error.errno == errno.EBADF else error.strerror
-        return cls(f"echosvc: standard output: {error_name(error)} ({why})")
+        return cls(f"echosvc: standard output: {describe_error(error)} ({why})")
 
 
 class Sink(Protocol):

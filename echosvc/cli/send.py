@@ -22,7 +22,7 @@ from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config.schema import Config
 from echosvc.endpoints.client import Target
 from echosvc.net.connector import unresolved
-from echosvc.net.errors import error_name
+from echosvc.net.errors import describe_error
 from echosvc.tls.alerts import alert_advice
 from echosvc.wire.framing import Utf8Decoder
 from echosvc.wire.reply_matching import ReplyMatcher, StreamCounter
@@ -326,7 +326,7 @@ class Talk:
 
 def _named(error: BaseException) -> str:
     """Name what went wrong, with what can be done about it where that is known."""
-    name = error_name(error)
+    name = describe_error(error)
     advice = alert_advice(name)
     return f"{name} ({advice})" if advice else name
 
@@ -372,7 +372,9 @@ class InputReader:
             try:
                 chunk = _read_input()
             except OSError as error:
-                why = TalkError(f"echosvc: standard input: {error_name(error)} ({error.strerror})")
+                why = TalkError(
+                    f"echosvc: standard input: {describe_error(error)} ({error.strerror})"
+                )
                 self._reactor.callFromThread(result.errback, why)
             else:
                 self._reactor.callFromThread(result.callback, chunk)

@@ -24,8 +24,8 @@ from echosvc.cli.serve_options import Options, give_up, usage_parameters
 from echosvc.cli.twistd import makeService
 from echosvc.config.kinds import Choice, Word
 from echosvc.config.settings import Setting
-from echosvc.net.files import absolute, file_fault
-from echosvc.net.main_loop import end_main_loop
+from echosvc.net.files import absolute, describe_file_error
+from echosvc.net.main_loop import crash_main_loop
 from echosvc.server.service import EchoService
 from twisted import __version__ as twisted_version
 
@@ -112,7 +112,9 @@ class LogFile:
         try:
             old, self._file = self._file, self._open()
         except OSError as error:
-            log.error("Server Error: the log goes on where it is: {why}", why=file_fault(error))
+            log.error(
+                "Server Error: the log goes on where it is: {why}", why=describe_file_error(error)
+            )
         else:
             old.close()
 
@@ -182,7 +184,7 @@ def _log_to(name: str | None, reactor: Any) -> None:
         try:
             file = LogFile(name)
         except OSError as error:
-            give_up(f"--logfile: {file_fault(error)}")
+            give_up(f"--logfile: {describe_file_error(error)}")
         signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.reopen))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(file)])
     log.info(
@@ -213,5 +215,5 @@ def _run(service: EchoService, reactor: Any) -> int:
         return _BY_SIGNAL + signal.SIGINT
     except Exception as error:  # so ends asyncio's; another one that was ended fails once more
         if reactor.running:
-            end_main_loop(reactor, str(error))
+            crash_main_loop(reactor, str(error))
     return service.fate.status

@@ -19,7 +19,7 @@ from echosvc.config.schema import Config, Settings
 from echosvc.config.settings import ConfigError, Setting, settings_of
 from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
-from echosvc.net.files import file_fault
+from echosvc.net.files import describe_file_error
 from echosvc.net.listeners import PORT, TCPListener
 from echosvc.tls.context import TLS_VERSIONS, Demands
 from echosvc.tls.endpoints import TLSListener
@@ -209,7 +209,7 @@ class Options(usage.Options):
             for creator in creators:
                 creator.demand(Demands(version, authorities or ""))
         except OSError as error:
-            give_up(f"--tls-client-ca: {file_fault(error)}")
+            give_up(f"--tls-client-ca: {describe_file_error(error)}")
         except CertificateError as error:
             give_up(f"--tls-client-ca: {error}")
 

@@ -9,11 +9,11 @@ from twisted.internet.selectreactor import SelectReactor
 
 from echosvc.cli.serve_options import Options, give_up
 from echosvc.cli.standard_descriptors import hold_standard, start_again, taken_standard
-from echosvc.net.clock import make_monotonic
+from echosvc.net.clock import use_monotonic_clock
 from echosvc.net.epoll import HAS_EPOLL
 from echosvc.net.errors import ListenError
-from echosvc.net.files import file_fault
-from echosvc.net.systemd import start_environment, unserved
+from echosvc.net.files import describe_file_error
+from echosvc.net.systemd import start_environment, unclaimed_sockets
 from echosvc.server.admission import raise_descriptor_limit
 from echosvc.server.factory import EchoFactory
 from echosvc.server.service import EchoService
@@ -35,7 +35,7 @@ def makeService(options: Options) -> EchoService:
     running: Any = reactor
     if not running.running:  # nobody's process but ours
         _secure_descriptors()
-    make_monotonic(reactor)
+    use_monotonic_clock(reactor)
     watches_each = not HAS_EPOLL and isinstance(reactor, SelectReactor)
     raise_descriptor_limit(_FD_SETSIZE if watches_each else None)
     factory = EchoFactory(config=options.config)
@@ -44,9 +44,9 @@ def makeService(options: Options) -> EchoService:
         service.bind()
     except ListenError as error:
         give_up(str(error))
-    service.unserved = list(unserved(service.ports))  # now: a daemon has another number
+    service.unserved = list(unclaimed_sockets(service.ports))  # now: a daemon has another number
     if not running.running:
-        service.fate.decide(running)
+        service.fate.watch(running)
     return service
 
 
@@ -61,4 +61,6 @@ def _secure_descriptors() -> None:
             given = {k: v for k, v in start_environment().items() if k.startswith("LISTEN_")}
             start_again({**os.environ, **given})  # Twisted has taken those out
     except OSError as error:
-        give_up(f"standard input, output or error is closed, and stays so: {file_fault(error)}")
+        give_up(
+            f"standard input, output or error is closed, and stays so: {describe_file_error(error)}"
+        )

@@ -30,9 +30,9 @@ from echosvc.endpoints.strings import (
     tokens,
 )
 from echosvc.net.addresses import unix_name
-from echosvc.net.attempts import Attempting
+from echosvc.net.attempts import AttemptReactor
 from echosvc.net.connector import TCPConnector, attempted_address
-from echosvc.net.hosts import is_address, with_port
+from echosvc.net.hosts import is_address, join_host_port
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.tls.context import ClientTLS
 from echosvc.tls.endpoints import TLSConnector
@@ -126,7 +126,7 @@ def _tcp_client(
     if bindAddress and not is_address(bindAddress):
         raise EndpointError(f"bindAddress must be an address, not {bindAddress!r}")
     endpoint = TCPConnector(reactor, host, where, seconds, bindAddress)
-    return Target(endpoint, with_port(host, where), endpoint)
+    return Target(endpoint, join_host_port(host, where), endpoint)
 
 
 def _tls_client(
@@ -172,7 +172,7 @@ def _completed(given: ClientTLS, certificate: str, key: str, roots: str) -> Clie
 
 def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
     path, seconds = socket_path(path), number("timeout", timeout, 1)
-    endpoint = endpoints.UNIXClientEndpoint(Attempting(reactor), unix_name(path), seconds)
+    endpoint = endpoints.UNIXClientEndpoint(AttemptReactor(reactor), unix_name(path), seconds)
     return Target(endpoint, path)
 
 

@@ -30,8 +30,8 @@ from echosvc.endpoints.strings import (
     tokens,
 )
 from echosvc.net.hosts import ascii_host, is_address, is_ipv6
-from echosvc.net.listeners import BACKLOG, TCPListener, UNIXListener
-from echosvc.net.systemd import InheritedListener, find
+from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
+from echosvc.net.systemd import InheritedListener, activation_fds
 from echosvc.tls.context import certificates_by_name, server_certificate
 from echosvc.tls.endpoints import TLSListener
 
@@ -83,7 +83,9 @@ def _interface(host: str) -> str:
     return f", and :interface={f'[{host}]' if is_ipv6(host) else host}"
 
 
-def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPListener:
+def _tcp(
+    reactor: Any, port: str, interface: str = "", backlog: str = str(DEFAULT_BACKLOG)
+) -> TCPListener:
     if re.fullmatch("[0-9]+", interface) and not re.fullmatch("[0-9]+", port):
         host = f"[{port}]" if is_ipv6(port) else port
         raise EndpointError(f"the port comes first: write tcp:{interface}:interface={host}")
@@ -92,7 +94,7 @@ def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLO
 
 
 def _tcp6(
-    reactor: Any, port: str, interface: str = "::", backlog: str = str(BACKLOG)
+    reactor: Any, port: str, interface: str = "::", backlog: str = str(DEFAULT_BACKLOG)
 ) -> TCPListener:
     if is_address(interface) and not is_ipv6(interface):
         raise EndpointError(f"interface must be an IPv6 address or a name, not {interface!r}")
@@ -106,7 +108,7 @@ def _ssl(
     certKey: str = "",
     extraCertChain: str = "",
     interface: str = "",
-    backlog: str = str(BACKLOG),
+    backlog: str = str(DEFAULT_BACKLOG),
     dhParameters: str = "",
 ) -> TLSListener:
     below = _tcp(reactor, port, interface, backlog)
@@ -118,7 +120,7 @@ def _tls(
     reactor: Any,
     path: str,
     port: str = "443",
-    backlog: str = str(BACKLOG),
+    backlog: str = str(DEFAULT_BACKLOG),
     interface: str = "",
 ) -> TLSListener:
     below = _tcp(reactor, port, interface, backlog)
@@ -129,7 +131,7 @@ def _unix(
     reactor: Any,
     address: str,
     mode: str = "666",
-    backlog: str = str(BACKLOG),
+    backlog: str = str(DEFAULT_BACKLOG),
     lockfile: str = "",  # noqa: ARG001
 ) -> UNIXListener:
     """``lockfile`` is understood and needless: a path's state is found by connecting."""
@@ -142,7 +144,7 @@ def _unix(
 def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") -> InheritedListener:
     if domain not in ("", "INET", "INET6", "UNIX"):
         raise EndpointError(f"domain must be INET, INET6 or UNIX, not {domain!r}")
-    return InheritedListener(reactor, find(index, name))
+    return InheritedListener(reactor, activation_fds(index, name))
 
 
 _SERVERS: dict[str, tuple[Callable[..., IStreamServerEndpoint], str]] = {

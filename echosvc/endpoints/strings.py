@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from twisted.plugin import getPlugins
 
 from echosvc.net.addresses import unix_name
-from echosvc.net.errors import error_name
-from echosvc.net.files import file_fault
+from echosvc.net.errors import describe_error
+from echosvc.net.files import describe_file_error
 from echosvc.net.hosts import is_ipv6
 
 _Endpoint = TypeVar("_Endpoint")
@@ -260,7 +260,7 @@ def socket_path(text: str) -> str:
 def describe_build_error(error: Exception) -> str:
     """Say what is wrong in words, also where Python's own speak of calls and codecs."""
     if isinstance(error, OSError) and error.filename is not None:
-        return file_fault(error)
+        return describe_file_error(error)
     if isinstance(error, UnicodeError) or "null byte" in str(error):
         return "it has a character that no name of a file or host has"
     if isinstance(error, TypeError):  # a call with wrong arguments, of a plugin's
@@ -268,7 +268,7 @@ def describe_build_error(error: Exception) -> str:
     if found := re.search(r"invalid literal for \w+\(\).*: (.*)", str(error)):
         return f"{found[1]} is no number"
     if isinstance(error, (ValueError, OSError)) and str(error):
-        return error_name(error)
+        return describe_error(error)
     return "its kind cannot use it"
 
 

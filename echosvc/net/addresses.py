@@ -17,28 +17,28 @@ from twisted.internet.interfaces import (
 
 from echosvc._text import escaped
 from echosvc.net.files import absolute
-from echosvc.net.hosts import with_port
+from echosvc.net.hosts import join_host_port
 from echosvc.wire.proxy_header import Address
 
 
 def plain_ip(host: str) -> str:
-    """Give an IPv4 address that came through an IPv6 socket as itself."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 one; any other address as it is."""
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 def unix_path(address: UNIXAddress) -> str:
-    """Give a UNIX address as text, as it is: ``@name`` for an abstract one."""
+    """Return the path of a UNIX address, unescaped; ``@name`` for an abstract one."""
     name = os.fsdecode(address.name or b"")
     return "@" + name[1:] if name.startswith("\0") else name
 
 
 def format_address(address: IAddress | None) -> str:
-    """Give ``HOST:PORT``, ``[HOST]:PORT`` for IPv6, ``unix:PATH`` for a UNIX socket.
+    """Return ``HOST:PORT``, ``[HOST]:PORT`` for IPv6, ``unix:PATH`` for a UNIX socket.
 
-    ``-`` where there is none: of pipes and processes.
+    ``-`` for what has no address, such as a pipe or a process. The text is printable.
     """
     if isinstance(address, (IPv4Address, IPv6Address)):
-        return with_port(plain_ip(address.host), address.port)
+        return join_host_port(plain_ip(address.host), address.port)
     if isinstance(address, UNIXAddress):
         path = unix_path(address)
         return f"unix:{path if path.isprintable() else escaped(path)[1:-1]}"
@@ -49,7 +49,7 @@ def format_address(address: IAddress | None) -> str:
 
 
 def format_listener(address: IAddress) -> str:
-    """Give a listening address as Node's ``JSON.stringify(server.address())`` does."""
+    """Return a listening address as Node's ``JSON.stringify(server.address())`` does."""
     if isinstance(address, UNIXAddress):
         facts: dict[str, object] = {"path": unix_path(address)}
     elif isinstance(address, (IPv4Address, IPv6Address)):
@@ -61,30 +61,30 @@ def format_listener(address: IAddress) -> str:
 
 
 def unix_name(path: str) -> str:
-    """Give the name for the kernel: absolute, since a daemon changes its directory."""
+    """Return the name for the kernel: absolute, since a daemon changes its directory."""
     return "\0" + path[1:] if path.startswith("@") else absolute(path)
 
 
-#: The text of an address, one for all that are the same: most connections come from a few
-#: balancers and proxies, and each would keep its own of 64 bytes.
+#: Return one object for equal texts: most connections come from a few load balancers and
+#: proxies, and each would keep 64 bytes of its own.
 _intern: Callable[[str], str] = lru_cache(64)(str)
 
 
 def make_address(name: Any) -> IAddress:
-    """Give what ``accept`` or ``getsockname`` call an address as Twisted does."""
-    if not isinstance(name, tuple):  # of a UNIX socket: text, or bytes where it is abstract
+    """Return an address of ``accept`` or ``getsockname`` as Twisted's."""
+    if not isinstance(name, tuple):  # a UNIX socket's: text, or bytes if it is abstract
         return cast(IAddress, UNIXAddress(name or None))
     if len(name) == 2:
         host, port = name
         return IPv4Address("TCP", _intern(host), port)
     host, port, flow, scope = name
-    if scope:  # the one part of the address that only the resolver can write
+    if scope:  # only the resolver can write it as text
         host = socket.getnameinfo(name, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
     return IPv6Address("TCP", _intern(host), port, flow, scope)
 
 
-def to_address(address: Address | None) -> IAddress | None:
-    """Give an address of a header as Twisted does; an IPv4 one in either form as IPv4."""
+def address_from_header(address: Address | None) -> IAddress | None:
+    """Return an address of a PROXY header as Twisted's; an IPv4-mapped one as IPv4."""
     if address is None:
         return None
     host, port = address
@@ -95,7 +95,7 @@ def to_address(address: Address | None) -> IAddress | None:
     return cast(IAddress, kind("TCP", host, port))
 
 
-def header_address(address: IAddress) -> Address | None:
+def address_to_header(address: IAddress) -> Address | None:
     """Return an address as a PROXY header has it; ``None``: a header cannot hold it."""
     if isinstance(address, (IPv4Address, IPv6Address)):
         return address.host, address.port

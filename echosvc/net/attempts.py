@@ -1,8 +1,8 @@
-"""Attempts to connect that fail with the error of the system.
+"""Connection attempts that fail with the system's error.
 
-Where an attempt fails, the reactor may tell the socket only that it has hung up. Twisted then
-reports a ``ConnectError`` without a number, whose text is another ``Failure``. It is so where
-a firewall refuses by an ICMP message, on the reactors of epoll and poll.
+When an attempt fails, the epoll and poll reactors may report only that the socket has hung up,
+for instance when a firewall refuses by an ICMP message. Twisted then fails with a
+``ConnectError`` without an error number, whose text is another ``Failure``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 
 
 class TCPAttempt(tcp.Client):
-    """A client's connection that asks its socket why it could not be made."""
+    """A client's connection that asks its socket for the error of a failed attempt."""
 
     def connectionLost(self, reason: Failure) -> None:
-        """Take the reactor's word that the socket has hung up, connected or not."""
+        """Fail the attempt with the socket's error, or close the connection."""
         upstream: Any = super()
         if not self.connected and hasattr(self, "connector"):
             number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -33,14 +33,14 @@ class TCPAttempt(tcp.Client):
 
 
 class UNIXAttempt(unix.Client):
-    """A client's connection that fails with EAGAIN where the listener has no room for it.
+    """A client's connection that fails with EAGAIN when the listener's backlog is full.
 
-    Linux says so at once. Twisted takes it for an attempt under way: with epoll and poll the
-    socket then hangs up, with the others the reactor turns without end.
+    Linux returns that error at once. Twisted takes it for an attempt in progress: the epoll and
+    poll reactors then see a hang-up, the others run in a busy loop.
     """
 
     def doConnect(self) -> None:
-        """Connect: to a path that has succeeded or failed when the call returns."""
+        """Connect; a UNIX socket has succeeded or failed when the call returns."""
         upstream: Any = super()
         upstream.doConnect()
         if not self.connected and hasattr(self, "connector"):
@@ -65,10 +65,10 @@ def _error(number: int) -> ConnectError:
     return error
 
 
-class Attempting:
-    """Stands for a reactor in a client endpoint: its connections are those of this module.
+class AttemptReactor:
+    """A reactor for client endpoints that connects by the classes of this module.
 
-    A reactor that is not made of descriptors connects in its own way.
+    Calls of a reactor that is no ``PosixReactorBase`` are passed to that reactor unchanged.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -77,7 +77,7 @@ class Attempting:
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: Any = 30.0, bindAddress: Any = None
     ) -> Any:
-        """Begin to connect to an address."""
+        """Start to connect to an address; return the connector."""
         reactor = self._reactor
         if not isinstance(reactor, PosixReactorBase):
             return reactor.connectTCP(host, port, factory, timeout=timeout, bindAddress=bindAddress)
@@ -88,7 +88,7 @@ class Attempting:
     def connectUNIX(
         self, address: Any, factory: Any, timeout: Any = 30.0, checkPID: bool = False
     ) -> Any:
-        """Begin to connect to a path."""
+        """Start to connect to a path; return the connector."""
         reactor = self._reactor
         if not isinstance(reactor, PosixReactorBase):
             return reactor.connectUNIX(address, factory, timeout=timeout, checkPID=checkPID)

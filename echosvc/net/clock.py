@@ -1,4 +1,4 @@
-"""A reactor's clock. Twisted's is the time of day, which somebody may set."""
+"""A reactor's clock. Twisted's is the time of day, which may be set while it runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from twisted.python.runtime import seconds as wall_seconds
 
 
-def make_monotonic(reactor: Any) -> bool:
-    """Give a reactor a clock that nobody can set; tell whether it has one now.
+def use_monotonic_clock(reactor: Any) -> bool:
+    """Replace the reactor's clock by ``time.monotonic``; return whether it is replaced.
 
-    On the time of day, to set it back stops every timer for as long, and to set it forward
-    fires them all. It must be done before anything is scheduled. What takes
-    ``reactor.seconds()`` for the time of day, as ``twisted.web``'s log does, is wrong
-    then. It is for who owns the process: ``twistd echosvc`` does it.
+    With the time of day as clock, setting it back stops every timer for as long, and setting
+    it forward fires all timers. The clock is not replaced once a call is scheduled. Code that
+    takes ``reactor.seconds()`` for the time of day, as ``twisted.web``'s log does, is wrong
+    afterwards: so only the owner of the process should do it, as ``twistd echosvc`` does.
     """
     if reactor.seconds is wall_seconds and not reactor.getDelayedCalls():
         reactor.seconds = time.monotonic

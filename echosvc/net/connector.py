@@ -3,10 +3,10 @@
 Twisted's ``HostnameEndpoint`` starts an attempt every 0.3 s, and reports even a refused
 connection only after that; it refuses names with an underscore and drops IPv6 zones.
 
-This is RFC 8305 (happy eyeballs) in small. The addresses are tried in the resolver's order
-(RFC 6724), families interleaved. The next attempt starts when one fails, at once, or when
-:data:`ATTEMPT_DELAY` has passed without an answer. The first connection wins and the other
-attempts are cancelled.
+This is a small implementation of RFC 8305 (happy eyeballs). The addresses are tried in the
+resolver's order (RFC 6724), the families alternating. The next attempt starts as soon as one
+fails, or when :data:`ATTEMPT_DELAY` has passed without an answer. The first connection wins and
+the other attempts are cancelled.
 """
 
 from __future__ import annotations
@@ -39,33 +39,34 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.net.attempts import Attempting
-from echosvc.net.errors import error_name
+from echosvc.net.attempts import AttemptReactor
+from echosvc.net.errors import describe_error
 from echosvc.net.hosts import (
     ZoneError,
     ascii_host,
     is_address,
     is_ipv6,
+    join_host_port,
     needs_zone,
-    numbered,
-    with_port,
+    with_zone_index,
 )
 
 #: Seconds until the next address is tried while one has not answered (RFC 8305, 5).
 ATTEMPT_DELAY = 0.25
 
-#: How much an error says of the server, of several that came from one name's addresses.
-_TELLING = {"ECONNREFUSED": 4, "ECONNRESET": 4, "ETIMEDOUT": 3}
-_TELLING |= dict.fromkeys(("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT"), 1)
-_OTHERWISE = 2
-#: What an attempt fails with that the next address may do better.
-_OF_AN_ADDRESS = (ConnectError, UserError, OSError)
-_ADDRESS = "attempted_address"
-_UNRESOLVED = "name_unresolved"
+#: Which error to report of several from one name's addresses: the one that says most of the
+#: server has the highest number.
+_SPECIFICITY = {"ECONNREFUSED": 4, "ECONNRESET": 4, "ETIMEDOUT": 3}
+_SPECIFICITY |= dict.fromkeys(("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT"), 1)
+_DEFAULT_SPECIFICITY = 2
+#: Errors after which the next address is tried.
+_ADDRESS_ERRORS = (ConnectError, UserError, OSError)
+_ADDRESS_ATTRIBUTE = "attempted_address"
+_UNRESOLVED_ATTRIBUTE = "name_unresolved"
 
 
-class AddressFault(ConnectError):
-    """An address that cannot be tried; says why, behind the name of the system's error."""
+class AddressError(ConnectError):
+    """An address that cannot be tried; its text is the system error's name and the reason."""
 
     osError = None
 
@@ -78,23 +79,23 @@ class AddressFault(ConnectError):
 
 def attempted_address(error: BaseException | None) -> str:
     """Return the address and port whose attempt failed with this; ``""`` = not known."""
-    return str(getattr(error, _ADDRESS, ""))
+    return str(getattr(error, _ADDRESS_ATTRIBUTE, ""))
 
 
 def unresolved(error: BaseException | None) -> bool:
-    """Return whether the time was over before the name was resolved."""
-    return bool(getattr(error, _UNRESOLVED, False))
+    """Return whether the time-out expired before the name was resolved."""
+    return bool(getattr(error, _UNRESOLVED_ATTRIBUTE, False))
 
 
 @implementer(IStreamClientEndpoint)
 class TCPConnector:
     """Connect to a host by name or address.
 
-    :param host: a name for the reactor's resolver, passed on as it is where it is ASCII,
-        or an address; an IPv6 address may have a zone.
-    :param timeout: seconds for it all, name resolution included.
-    :param bind_address: the own address to connect from; ``""`` = any.
-    :ivar latest: the address and port of the newest connection; ``""`` = none was made.
+    :param host: an address, which may have an IPv6 zone, or a name for the reactor's resolver;
+        an ASCII name is passed to it unchanged.
+    :param timeout: seconds for name resolution and all attempts together.
+    :param bind_address: the local address to connect from; ``""`` = any.
+    :ivar latest: the address and port of the newest connection; ``""`` = there was none.
     :raises HostError: ``host`` is neither a name nor an address.
     """
 
@@ -109,13 +110,13 @@ class TCPConnector:
         self.latest = ""
 
     def __str__(self) -> str:
-        return with_port(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect.
 
-        Fails with the most telling error of the attempts, which
-        :func:`attempted_address` knows the address of.
+        The Deferred fails with the most informative error of the attempts;
+        :func:`attempted_address` returns the address of that attempt.
         """
         race = _Race(self, protocolFactory)
         result = race.result
@@ -128,134 +129,143 @@ class _Race:
 
     def __init__(self, connector: TCPConnector, factory: IProtocolFactory) -> None:
         self.result: Deferred[IProtocol] = Deferred(self._cancelled)
-        self._to = connector
+        self._connector = connector
         self._factory = factory
-        self._waiting: deque[str] = deque()
+        self._untried: deque[str] = deque()
         self._pending: dict[Deferred[IProtocol], str] = {}
         self._failures: list[Failure] = []
-        self._delay: Any = None
+        self._next_call: Any = None
         self._ended = False
 
     def begin(self) -> None:
-        """Look the name up, or use the address."""
-        self._resolving = not is_address(self._to.host)
-        self._limit = self._to.reactor.callLater(self._to.timeout, self._expired)
-        if is_address(self._to.host):
-            self._found([self._to.host])
+        """Resolve the name, or use the address."""
+        self._resolving = not is_address(self._connector.host)
+        self._timeout_call = self._connector.reactor.callLater(
+            self._connector.timeout, self._timed_out
+        )
+        if is_address(self._connector.host):
+            self._resolved([self._connector.host])
             return
         try:
-            self._to.reactor.nameResolver.resolveHostName(
-                _Addresses(self._found), self._to.host, portNumber=self._to.port
+            self._connector.reactor.nameResolver.resolveHostName(
+                _Addresses(self._resolved), self._connector.host, portNumber=self._connector.port
             )
-        except Exception:  # of a resolver that somebody has installed
+        except Exception:  # an installed resolver may raise anything
             if self._ended:
                 raise
             self._fail(Failure())
 
-    def _found(self, addresses: list[str]) -> None:
+    def _resolved(self, addresses: list[str]) -> None:
         if self._ended:
             return
         self._resolving = False
-        bound = self._to.bind_address
+        bound = self._connector.bind_address
         usable = [each for each in addresses if not bound or is_ipv6(each) == is_ipv6(bound)]
         if not addresses:
-            self._fail(Failure(DNSLookupError(f"{self._to.host} has no address")))
+            self._fail(Failure(DNSLookupError(f"{self._connector.host} has no address")))
             return
         if not usable:
-            why = f"{self._to.host} has no address that {bound} can connect to"
-            self._fail(Failure(AddressFault("EAFNOSUPPORT", why)))
+            why = f"{self._connector.host} has no address that {bound} can connect to"
+            self._fail(Failure(AddressError("EAFNOSUPPORT", why)))
             return
-        self._waiting.extend(interleaved(usable))
+        self._untried.extend(interleave_families(usable))
         self._next()
 
     def _next(self) -> None:
-        """Try the next address, if there is one."""
-        self._stop_delay()
-        if self._waiting:
-            address = self._waiting.popleft()
-            if self._waiting:
-                self._delay = self._to.reactor.callLater(ATTEMPT_DELAY, self._next)
+        """Try the next address, if any is left; else fail if no attempt is pending."""
+        self._cancel_next()
+        if self._untried:
+            address = self._untried.popleft()
+            if self._untried:
+                self._next_call = self._connector.reactor.callLater(ATTEMPT_DELAY, self._next)
             self._attempt(address)
         elif not self._pending:
-            self._fail(most_telling(self._failures))
+            self._fail(most_informative(self._failures))
 
     def _attempt(self, address: str) -> None:
         attempt = self._connecting(address)
         self._pending[attempt] = address
-        attempt.addCallbacks(self._won, self._lost, callbackArgs=(attempt,), errbackArgs=(attempt,))
+        attempt.addCallbacks(
+            self._attempt_connected,
+            self._attempt_failed,
+            callbackArgs=(attempt,),
+            errbackArgs=(attempt,),
+        )
 
     def _connecting(self, address: str) -> Deferred[IProtocol]:
-        to = self._to
+        to = self._connector
         kind: Any = TCP6ClientEndpoint if is_ipv6(address) else TCP4ClientEndpoint
         own = (to.bind_address, 0) if to.bind_address else None
         if own is None and needs_zone(address):
             why = f"a link-local address needs its zone, the interface: [{address}%eth0]"
-            return fail(AddressFault("EINVAL", why))
+            return fail(AddressError("EINVAL", why))
         try:
-            # The time-out is the race's: an attempt has none of its own.
-            endpoint = kind(Attempting(to.reactor), numbered(address), to.port, None, own)
+            # The race has the time-out, an attempt has none.
+            endpoint = kind(
+                AttemptReactor(to.reactor), with_zone_index(address), to.port, None, own
+            )
         except ZoneError as error:
-            return fail(AddressFault("ENODEV", str(error.strerror)))
+            return fail(AddressError("ENODEV", str(error.strerror)))
         connecting: Deferred[IProtocol] = endpoint.connect(self._factory)
         return connecting
 
-    def _won(self, protocol: IProtocol, attempt: Deferred[IProtocol]) -> None:
-        self._to.latest = with_port(self._pending.pop(attempt), self._to.port)
+    def _attempt_connected(self, protocol: IProtocol, attempt: Deferred[IProtocol]) -> None:
+        self._connector.latest = join_host_port(self._pending.pop(attempt), self._connector.port)
         self._end().callback(protocol)
 
-    def _lost(self, failure: Failure, attempt: Deferred[IProtocol]) -> None:
-        self._mark(failure.value, self._pending.pop(attempt))
+    def _attempt_failed(self, failure: Failure, attempt: Deferred[IProtocol]) -> None:
+        self._set_address(failure.value, self._pending.pop(attempt))
         if self._ended:  # it was cancelled
             return
-        if not failure.check(*_OF_AN_ADDRESS):  # the factory's: no other address helps
+        if not failure.check(*_ADDRESS_ERRORS):  # an error of the factory: no other address helps
             self._fail(failure)
             return
         self._failures.append(failure)
         self._next()
 
-    def _expired(self) -> None:
+    def _timed_out(self) -> None:
         for address in self._pending.values():
             failure = Failure(ConnectTimeoutError())
-            self._mark(failure.value, address)
+            self._set_address(failure.value, address)
             self._failures.append(failure)
-        failure = most_telling(self._failures or [Failure(ConnectTimeoutError())])
-        setattr(failure.value, _UNRESOLVED, self._resolving)
+        failure = most_informative(self._failures or [Failure(ConnectTimeoutError())])
+        setattr(failure.value, _UNRESOLVED_ATTRIBUTE, self._resolving)
         self._fail(failure)
 
     def _cancelled(self, _: object) -> None:
         error = ConnectingCancelledError(
-            HostnameAddress(self._to.host.encode("ascii"), self._to.port)
+            HostnameAddress(self._connector.host.encode("ascii"), self._connector.port)
         )
-        setattr(error, _UNRESOLVED, self._resolving)
+        setattr(error, _UNRESOLVED_ATTRIBUTE, self._resolving)
         for address in self._pending.values():
-            self._mark(error, address)
+            self._set_address(error, address)
         self._fail(Failure(error))
 
     def _fail(self, failure: Failure) -> None:
         self._end().errback(failure)
 
     def _end(self) -> Deferred[IProtocol]:
-        """Leave nothing behind but the connection that won; return the result to fire."""
+        """Cancel the timers and the other attempts; return the Deferred to fire."""
         self._ended = True
-        self._stop_delay()
-        if self._limit.active():
-            self._limit.cancel()
-        self._waiting.clear()
+        self._cancel_next()
+        if self._timeout_call.active():
+            self._timeout_call.cancel()
+        self._untried.clear()
         for attempt in list(self._pending):
-            # NotConnectingError: it has connected, and its protocol did not say so.
+            # NotConnectingError: connected, but its Deferred has not fired.
             with suppress(NotConnectingError):
                 attempt.cancel()
         result = self.result
-        del self.result  # it refers to this race: no circle is left
+        del self.result  # it refers to this race: break the reference cycle
         return result
 
-    def _stop_delay(self) -> None:
-        if self._delay is not None and self._delay.active():
-            self._delay.cancel()
-        self._delay = None
+    def _cancel_next(self) -> None:
+        if self._next_call is not None and self._next_call.active():
+            self._next_call.cancel()
+        self._next_call = None
 
-    def _mark(self, error: BaseException | None, address: str) -> None:
-        setattr(error, _ADDRESS, with_port(address, self._to.port))
+    def _set_address(self, error: BaseException | None, address: str) -> None:
+        setattr(error, _ADDRESS_ATTRIBUTE, join_host_port(address, self._connector.port))
 
 
 @implementer(IResolutionReceiver)
@@ -263,14 +273,14 @@ class _Addresses:
     """Collects a name's addresses as text, with their zones, in the resolver's order."""
 
     def __init__(self, found: Callable[[list[str]], None]) -> None:
-        self._found = found
+        self._resolved = found
         self._addresses: dict[str, None] = {}
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Wait: upstream's resolution cannot be cancelled."""
+        """Do nothing: Twisted's resolution cannot be cancelled."""
 
     def addressResolved(self, address: IAddress) -> None:
-        """Take one; ``IPv6Address`` has its zone apart."""
+        """Collect an address, with the zone that ``IPv6Address`` keeps separately."""
         host = str(getattr(address, "host", ""))
         if isinstance(address, IPv6Address) and address.scopeID and "%" not in host:
             host += f"%{address.scopeID}"
@@ -278,22 +288,24 @@ class _Addresses:
             self._addresses[host] = None
 
     def resolutionComplete(self) -> None:
-        """Hand them on."""
-        self._found(list(self._addresses))
+        """Pass the addresses on."""
+        self._resolved(list(self._addresses))
 
 
-def interleaved(addresses: Iterable[str]) -> list[str]:
-    """Return addresses with their families taking turns, each in its own order (RFC 8305, 4)."""
+def interleave_families(addresses: Iterable[str]) -> list[str]:
+    """Return addresses with alternating families, each in its own order (RFC 8305, 4)."""
     every = list(addresses)
     first = [each for each in every if is_ipv6(each) == is_ipv6(every[0])]
     other = [each for each in every if each not in first]
     return [each for pair in zip_longest(first, other) for each in pair if each is not None]
 
 
-def most_telling(failures: list[Failure]) -> Failure:
-    """Return the failure that says most of the server; of equal ones the last."""
+def most_informative(failures: list[Failure]) -> Failure:
+    """Return the failure that says most of the server; the last of equal ones."""
 
-    def weight(failure: Failure) -> int:
-        return _TELLING.get(error_name(cast(Exception, failure.value)), _OTHERWISE)
+    def specificity(failure: Failure) -> int:
+        return _SPECIFICITY.get(
+            describe_error(cast(Exception, failure.value)), _DEFAULT_SPECIFICITY
+        )
 
-    return max(reversed(failures), key=weight)
+    return max(reversed(failures), key=specificity)

@@ -18,11 +18,11 @@ from twisted.internet.error import (
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.python.failure import Failure
 
-from echosvc.net.hosts import with_port
+from echosvc.net.hosts import join_host_port
 
 
 class ReloadError(Exception):
-    """Something that was to be read again is wrong; the message says what, in one line."""
+    """A file cannot be reloaded; the message says why on one line."""
 
 
 class TLSError(Exception):
@@ -43,7 +43,7 @@ class VerificationError(TLSError):
 
 
 class ListenError(Exception):
-    """Listening failed; says where and why in one line, with the system error's name."""
+    """Listening failed; the message says where and why, with the system error's name."""
 
 
 _NAMES: dict[type[BaseException], str] = {
@@ -58,16 +58,16 @@ _NAMES: dict[type[BaseException], str] = {
 }
 
 
-def error_name(error: BaseException) -> str:
-    """Name what went wrong as the field does: ``ECONNREFUSED``, ``ENOTFOUND`` …
+def describe_error(error: BaseException) -> str:
+    """Return the system's name of an error: ``ECONNREFUSED``, ``ENOTFOUND`` …
 
-    Falls back to the error's own words, on one line.
+    For an error without one, its own text on one line.
     """
     inner = getattr(error, "socketError", None) or error
     for kind, name in _NAMES.items():
         if isinstance(inner, kind):
             return name
-    if hung_up(inner):
+    if is_hangup(inner):
         return "the connection was refused or lost"
     if openssl_reasons(inner) is not None:
         return describe_tls_error(inner)
@@ -100,20 +100,20 @@ def describe_tls_error(error: BaseException) -> str:
     return "TLS: " + ("; ".join(reasons) or "the connection ended")
 
 
-def hung_up(error: BaseException | None) -> bool:
-    """Return whether this is Twisted's error of an attempt of which only the end is known.
+def is_hangup(error: BaseException | None) -> bool:
+    """Return whether this is Twisted's error of an attempt whose socket only hung up.
 
-    It is a ``ConnectError`` without a number, whose text is a ``Failure``.
+    That is a ``ConnectError`` without an error number, whose argument is a ``Failure``.
     """
     args = error.args if isinstance(error, ConnectError) else ()
     return any(isinstance(each, Failure) for each in args)
 
 
 def listen_error(where: str, error: BaseException) -> ListenError:
-    """Give the error for a listener at ``where``."""
+    """Return the :class:`ListenError` for a listener at ``where``."""
     inner = getattr(error, "socketError", None) or error
     if isinstance(error, CannotListenError) and isinstance(error.port, int):
-        where = with_port(error.interface or "0.0.0.0", error.port)
-    name = error_name(inner)
+        where = join_host_port(error.interface or "0.0.0.0", error.port)
+    name = describe_error(inner)
     words = getattr(inner, "strerror", None)
     return ListenError(f"cannot listen on {where}: {name}{f' ({words})' if words else ''}")

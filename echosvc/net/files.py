@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from echosvc.net.errors import error_name
+from echosvc.net.errors import describe_error
 
 
-def file_fault(error: OSError) -> str:
-    """Name the file and what is wrong with it."""
-    return f"{error.filename}: {error_name(error)} ({error.strerror})"
+def describe_file_error(error: OSError) -> str:
+    """Return the file's name, the system error's name and its text."""
+    return f"{error.filename}: {describe_error(error)} ({error.strerror})"
 
 
 def absolute(path: str) -> str:
     """Return an absolute path.
 
-    :raises OSError: it is relative, and the working directory is gone; names the path.
+    :raises OSError: it is relative, and the working directory was removed; names the path.
     """
     try:
         return os.path.abspath(path)

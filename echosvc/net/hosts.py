@@ -1,8 +1,7 @@
-"""Names and addresses of hosts: what the resolver, the kernel and TLS are given. No Twisted.
+"""Names and addresses of hosts, for the resolver, the kernel and TLS. Imports no Twisted.
 
-Which names exist is the resolver's business: /etc/hosts, Docker's and other resolvers know
-names that are no host names by RFC 952, such as ``my_echo``. What is refused here is what
-no resolver can be asked for.
+Only what no resolver can be asked for is refused here. Names that RFC 952 does not allow, such
+as ``my_echo``, are passed on: /etc/hosts, Docker's and other resolvers may know them.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ import socket
 
 #: Longest label and longest name without its final dot, bytes (RFC 1035, 2.3.4).
 _LONGEST_LABEL, _LONGEST_NAME = 63, 253
-#: Characters with which a URL or an endpoint string was taken for a name.
-_NEVER = frozenset(' "/\\@?#[]:<>')
+#: Characters of URLs and endpoint strings that no name has.
+_FORBIDDEN = frozenset(' "/\\@?#[]:<>')
 
 
 class HostError(ValueError):
-    """What is neither a name that a resolver can be asked for nor an address."""
+    """A text that is neither an address nor a name that a resolver can be asked for."""
 
 
 class ZoneError(OSError):
-    """An IPv6 zone that this machine has not."""
+    """An IPv6 zone that this machine does not have."""
 
 
 def ascii_host(host: str) -> str:
-    """Return a name as the resolver is asked for it, or an address as it is.
+    """Return a name as the resolver is asked for it, or an address unchanged.
 
-    A name in ASCII stays as it is; of another one each label is encoded by IDNA after the
-    mapping of UTS 46, which turns upper case into lower. Labels that IDNA 2008 does not
-    allow (``i❤``) are encoded all the same, as browsers do.
+    An ASCII name is returned unchanged. Of another name each label is encoded by IDNA after
+    the mapping of UTS 46, which turns upper case into lower. Labels that IDNA 2008 does not
+    allow (``i❤``) are encoded too, as browsers do.
 
     :raises HostError: it is neither a name nor an address.
     """
@@ -63,13 +62,13 @@ def _ascii_label(label: str) -> str:
 def _is_name(name: str) -> bool:
     whole = name.removesuffix(".")
     labels = whole.split(".")
-    readable = name.isprintable() and not _NEVER & set(name)
+    readable = name.isprintable() and not _FORBIDDEN & set(name)
     fits = len(whole) <= _LONGEST_NAME and all(0 < len(each) <= _LONGEST_LABEL for each in labels)
     return readable and fits
 
 
 def is_host(host: str) -> bool:
-    """Return whether a resolver can be asked for this, or it is an address."""
+    """Return whether this is an address, or a name that a resolver can be asked for."""
     try:
         ascii_host(host)
     except HostError:
@@ -89,7 +88,7 @@ def is_ipv6(text: str) -> bool:
 
 
 def _is_zone(text: str) -> bool:
-    return bool(text) and text.isprintable() and not (_NEVER | {"%"}) & set(text)
+    return bool(text) and text.isprintable() and not (_FORBIDDEN | {"%"}) & set(text)
 
 
 def _is_numeric(text: str, version: int) -> bool:
@@ -100,7 +99,7 @@ def _is_numeric(text: str, version: int) -> bool:
 
 
 def without_zone(address: str) -> str:
-    """Return an address as certificates have it."""
+    """Return an address without its zone, as in a certificate."""
     return address.partition("%")[0]
 
 
@@ -110,10 +109,10 @@ def needs_zone(address: str) -> bool:
 
 
 def server_name(host: str) -> str:
-    """Return whom a TLS client of ``host`` asks for (SNI) and verifies.
+    """Return the name that a TLS client of ``host`` asks for (SNI) and verifies.
 
-    A name goes without its final dot (RFC 6066, 3), encoded where it is not ASCII; an
-    address without its zone, which is this machine's own.
+    A name is returned without its final dot (RFC 6066, 3) and encoded if it is not ASCII, an
+    address without its zone, which means something on this machine only.
 
     :raises HostError: it is neither a name nor an address.
     """
@@ -121,18 +120,18 @@ def server_name(host: str) -> str:
     return without_zone(name) if is_address(name) else name.removesuffix(".")
 
 
-def numbered(address: str) -> str:
-    """Return an address whose zone, if it has one, is the interface's number.
+def with_zone_index(address: str) -> str:
+    """Return an address with its zone, if any, as the number of the interface.
 
-    getaddrinfo() knows names of zones for link-local addresses alone.
+    getaddrinfo() accepts names of zones for link-local addresses only.
 
     :raises ZoneError: there is no such interface.
     """
     host, percent, zone = address.partition("%")
-    return f"{host}%{_index(zone)}" if percent else address
+    return f"{host}%{_zone_index(zone)}" if percent else address
 
 
-def _index(zone: str) -> int:
+def _zone_index(zone: str) -> int:
     try:
         return socket.if_nametoindex(zone)
     except (OSError, ValueError):
@@ -145,6 +144,6 @@ def _index(zone: str) -> int:
     return index
 
 
-def with_port(host: str, port: int) -> str:
-    """Return host and port as people write them: ``[::1]:80``."""
+def join_host_port(host: str, port: int) -> str:
+    """Return ``HOST:PORT``, with an IPv6 address in brackets: ``[::1]:80``."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

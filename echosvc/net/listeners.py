@@ -1,8 +1,8 @@
 """Listening sockets: TCP and UNIX.
 
-They exist for what Twisted's own cannot do: a backlog of 511, one listener for IPv4
-and IPv6 whatever the machine's ``bindv6only`` says, a UNIX path that is taken over
-from a dead server and never from a living one.
+Twisted's own listeners lack: a backlog of 511, one listener for IPv4 and IPv6 independent of
+the machine's ``bindv6only``, and a UNIX path that is taken over from a server that has ended
+but never from a running one.
 """
 
 from __future__ import annotations
@@ -34,14 +34,13 @@ from zope.interface import implementer
 
 from echosvc.net.acceptor import Accepting
 from echosvc.net.addresses import unix_name
-from echosvc.net.hosts import numbered, with_port
+from echosvc.net.hosts import join_host_port, with_zone_index
 
-#: Connections that the kernel holds for us before we accept them, as Node's default.
-BACKLOG = 511
+#: Connections that the kernel queues until they are accepted; Node's default.
+DEFAULT_BACKLOG = 511
+#: The port of a server and its clients when none is given.
 PORT = 8107
-
-
-#: What a machine without IPv6 says to a socket, or to binding it.
+#: Errors of creating or binding an IPv6 socket on a machine without IPv6.
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -53,18 +52,18 @@ class TCPListener:
     :param host: address to bind; ``""`` = all IPv4, ``"::"`` = all IPv6 and IPv4,
         ``None`` = all of both, or IPv4 where the machine has no IPv6.
     :param port: 0 = any free one.
-    :param only_ipv6: no IPv4 client is taken, not even by ``"::"``.
+    :param only_ipv6: accept no IPv4 clients on ``"::"``.
     """
 
     reactor: IReactorSocket
     host: str | None = None
     port: int = PORT
-    backlog: int = BACKLOG
+    backlog: int = DEFAULT_BACKLOG
     only_ipv6: bool = False
 
     def __str__(self) -> str:
         host = "::" if self.host is None else self.host or "0.0.0.0"
-        return with_port(host, self.port)
+        return join_host_port(host, self.port)
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Bind and listen; fails with ``OSError``."""
@@ -74,7 +73,7 @@ class TCPListener:
         listener = self._open()
         try:
             listener.setblocking(False)
-            # The port works on a duplicate of the descriptor.
+            # The port uses a duplicate of the descriptor.
             make: Callable[..., tcp.Port] = Accepting._fromListeningDescriptor
             port = make(self.reactor, listener.fileno(), listener.family, factory)
             port.startListening()
@@ -84,17 +83,17 @@ class TCPListener:
 
     def _open(self) -> socket.socket:
         if self.host is not None:
-            return self._bound(self.host)
+            return self._bind(self.host)
         try:
-            return self._bound("::")
+            return self._bind("::")
         except OSError as error:
             if error.errno not in _NO_IPV6:
                 raise
-            return self._bound("")
+            return self._bind("")
 
-    def _bound(self, host: str) -> socket.socket:
+    def _bind(self, host: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
-            numbered(host) or "0.0.0.0",
+            with_zone_index(host) or "0.0.0.0",
             self.port,
             family=socket.AF_INET6 if self.only_ipv6 else socket.AF_UNSPEC,
             type=socket.SOCK_STREAM,
@@ -103,7 +102,7 @@ class TCPListener:
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if address[0] == "::":  # whatever bindv6only says
+            if address[0] == "::":  # independent of bindv6only
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self.only_ipv6)
             listener.bind(address)
             listener.listen(self.backlog)
@@ -114,29 +113,29 @@ class TCPListener:
 
 
 class _UNIXPort(Accepting, unix.Port):
-    """A UNIX port that removes its path at the end only while that is its own socket.
+    """A UNIX port that removes its path when it closes only if that is its own socket.
 
-    ``unix.Port.connectionLost`` unlinks whatever lies there, a successor's as well.
+    ``unix.Port.connectionLost`` unlinks whatever is there, a successor's socket too.
     """
 
     _inode: tuple[int, int] | None = None
 
     def createInternetSocket(self) -> socket.socket:
-        """Make the socket, and remember it."""
-        self._made = cast(socket.socket, unix.Port.createInternetSocket(self))
-        return self._made
+        """Create the socket and keep it, to be closed if listening fails."""
+        self._created = cast(socket.socket, unix.Port.createInternetSocket(self))
+        return self._created
 
     def startListening(self) -> None:
-        """Listen, and remember which socket is ours."""
+        """Listen, and record which inode is our socket."""
         try:
             super().startListening()
         except CannotListenError:
-            self._made.close()  # upstream leaves that to the garbage collector
+            self._created.close()  # Twisted leaves that to the garbage collector
             raise
         self._inode = _inode(self._bindPath)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close, and remove the path."""
+        """Close, and remove the path if it is still our socket."""
         if self._inode is not None and _inode(self._bindPath) == self._inode:
             with suppress(OSError):
                 os.unlink(self._bindPath)
@@ -156,16 +155,16 @@ def _inode(path: bytes) -> tuple[int, int] | None:
 @implementer(IStreamServerEndpoint)
 @dataclass(frozen=True)
 class UNIXListener:
-    """A UNIX listener: a path left by a dead server is taken over, a live one refused.
+    """A UNIX listener. It takes over the path of a server that has ended, not of a running one.
 
-    :param path: where; ``@name`` is the abstract name.
-    :param mode: the socket's permission bits, set before anybody can connect.
+    :param path: the socket's path; ``@name`` is the abstract name.
+    :param mode: the socket's permission bits, set before a client can connect.
     """
 
     reactor: IReactorSocket
     path: str
     mode: int = 0o666
-    backlog: int = BACKLOG
+    backlog: int = DEFAULT_BACKLOG
 
     def __str__(self) -> str:
         return f"unix:{self.path}"
@@ -176,24 +175,25 @@ class UNIXListener:
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         name = unix_name(self.path)
-        with _alone_in(os.path.dirname(name)):
-            _remove_dead(name)
+        with _directory_lock(os.path.dirname(name)):
+            _unlink_stale(name)
             port = _UNIXPort(os.fsencode(name), factory, self.backlog, self.mode, self.reactor)
             port.startListening()
         return cast(IListeningPort, port)
 
 
 @contextmanager
-def _alone_in(directory: str) -> Iterator[None]:
-    """While a path is taken over, no other server takes one over in its directory.
+def _directory_lock(directory: str) -> Iterator[None]:
+    """Lock the directory of a path while the path is taken over.
 
-    Two that both find a dead one would each remove the other's. What is locked is the
-    directory itself, so nothing is left behind; who cannot lock it goes on without.
+    Two servers that both find a stale socket would each remove the other's new one. The
+    directory itself is locked, so no lock file is left behind. If it cannot be locked, the
+    path is taken over without the lock.
     """
     descriptor = -1
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        _lock(descriptor)
+        _lock_within_a_second(descriptor)
     try:
         yield
     finally:
@@ -201,10 +201,10 @@ def _alone_in(directory: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    """Lock it, as soon as nobody else does, within a second.
+def _lock_within_a_second(descriptor: int) -> None:
+    """Lock a descriptor; wait at most one second for another process to unlock it.
 
-    :raises OSError: somebody does for longer.
+    :raises OSError: it is still locked then.
     """
     end = time.monotonic() + 1.0
     while True:
@@ -217,23 +217,23 @@ def _lock(descriptor: int) -> None:
             time.sleep(0.01)  # before the reactor runs
 
 
-def _remove_dead(path: str) -> None:
-    """Remove a socket on which nobody listens, and nothing else.
+def _unlink_stale(path: str) -> None:
+    """Remove a UNIX socket without a listener, and nothing else.
 
-    :raises OSError: EADDRINUSE where somebody does, or where it is no socket.
+    :raises OSError: EADDRINUSE: it has a listener, or the file is no socket.
     """
     if path.startswith("\0"):
         return
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise OSError(errno.EADDRINUSE, "a file is there that is no socket")
-        if _somebody_listens(path):
+        if _is_live_socket(path):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         os.unlink(path)
 
 
-def _somebody_listens(path: str) -> bool:
+def _is_live_socket(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
-        # EAGAIN: its queue is full, so there is a server; EACCES: who knows.
+        # EAGAIN: the queue is full, so there is a listener; EACCES: unknown, so assume one.
         return probe.connect_ex(path) not in (errno.ECONNREFUSED, errno.ENOENT)

@@ -1,6 +1,6 @@
-"""An endpoint that sends a PROXY header first, as a proxy does.
+"""A client endpoint that sends a PROXY header first, as a proxy does.
 
-:mod:`echosvc.wire.proxy_header` makes the header.
+:mod:`echosvc.wire.proxy_header` encodes the header.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
-from echosvc.net.addresses import header_address
+from echosvc.net.addresses import address_to_header
 from echosvc.wire.proxy_header import build
 
-#: What a protocol may want to hear of besides its bytes.
-_LISTENERS = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
+#: Interfaces of protocols that are notified of more than bytes.
+_PROTOCOL_INTERFACES = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
 
 
 @implementer(IStreamClientEndpoint)
 class ProxyingEndpoint:
-    """Connect as another endpoint does, and send a PROXY header before all else.
+    """Connect by another endpoint, and send a PROXY header before anything else.
 
-    It holds the connection's own two addresses: what a proxy sends for a client that has
-    the same. On a UNIX socket there are none (UNKNOWN, LOCAL). For a header before TLS,
-    put this below TLS: ``TLSConnector(reactor, ProxyingEndpoint(endpoint, 2), creator)``.
+    The header holds the connection's own two addresses, as if a proxy had them from its client.
+    On a UNIX socket there are none (``UNKNOWN``, ``LOCAL``). To send the header before the TLS
+    handshake, put this below TLS:
+    ``TLSConnector(reactor, ProxyingEndpoint(endpoint, 2), creator)``.
 
     :param version: 1 or 2.
+    :raises ValueError: another version.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint, version: int) -> None:
@@ -46,19 +48,19 @@ class ProxyingEndpoint:
         self._version = version
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; fails as the endpoint below does."""
+        """Connect; the Deferred fails as the other endpoint's does."""
 
-        def connected(announcing: Any) -> IProtocol:
-            inner: IProtocol = announcing.inner
+        def connected(header_protocol: Any) -> IProtocol:
+            inner: IProtocol = header_protocol.inner
             return inner
 
-        return self._endpoint.connect(_Announcers(protocolFactory, self._version)).addCallback(
+        return self._endpoint.connect(_HeaderFactory(protocolFactory, self._version)).addCallback(
             connected
         )
 
 
-class _Announcers(ClientFactory):
-    """Puts the header before what the protocols of another factory send."""
+class _HeaderFactory(ClientFactory):
+    """Builds the protocols that send the header for those of another factory."""
 
     noisy = False
 
@@ -67,39 +69,39 @@ class _Announcers(ClientFactory):
         self._version = version
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Build the inner protocol, and what sends the header for it."""
+        """Return a :class:`_HeaderProtocol` for the inner factory's protocol."""
         inner = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
-        return None if inner is None else _Announcing(inner, self._version)
+        return None if inner is None else _HeaderProtocol(inner, self._version)
 
     def doStart(self) -> None:
-        """A connection is attempted."""
+        """Pass the start of an attempt on."""
         self._factory.doStart()
 
     def doStop(self) -> None:
-        """It is over."""
+        """Pass the end of an attempt on."""
         self._factory.doStop()
 
 
-class _Announcing(Protocol):
-    """Sends the header. The inner protocol has the transport itself, and hears all."""
+class _HeaderProtocol(Protocol):
+    """Sends the header, and passes every event on. The inner protocol has the real transport."""
 
     def __init__(self, inner: Any, version: int) -> None:
         self.inner = inner
         self._version = version
-        directlyProvides(self, [each for each in _LISTENERS if each.providedBy(inner)])
+        directlyProvides(self, [each for each in _PROTOCOL_INTERFACES if each.providedBy(inner)])
 
     def connectionMade(self) -> None:
-        """Send it, before the inner protocol can send anything."""
+        """Send the header before the inner protocol can send anything."""
         transport: Any = self.transport
         source, destination = (
-            header_address(transport.getHost()),
-            header_address(transport.getPeer()),
+            address_to_header(transport.getHost()),
+            address_to_header(transport.getPeer()),
         )
         transport.write(build(self._version, source, destination))
         self.inner.makeConnection(transport)
 
     def logPrefix(self) -> str:
-        """Be called what the inner protocol is."""
+        """Return the inner protocol's name for Twisted's log."""
         return str(self.inner.logPrefix() if hasattr(self.inner, "logPrefix") else self.inner)
 
     def dataReceived(self, data: bytes) -> None:

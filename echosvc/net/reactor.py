@@ -25,7 +25,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 
 from echosvc.net.epoll import EVENTS, Batches, Member
-from echosvc.net.main_loop import end_main_loop
+from echosvc.net.main_loop import crash_main_loop
 
 
 class _Nothing:
@@ -62,7 +62,7 @@ class LeanReactor(Batches, EPollReactor):
             return
         except (OSError, ValueError) as error:  # and so it would be the next time
             self._lost, self._poller = self._poller, _Nothing()
-            end_main_loop(self, str(error))
+            crash_main_loop(self, str(error))
             return
         self._serve(events)
 

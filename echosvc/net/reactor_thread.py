@@ -1,4 +1,4 @@
-"""A reactor in a thread of its own, beside whatever the process's main thread runs.
+"""A reactor in a thread of its own, for tests and programs whose main thread does other work.
 
 It is not installed, handles no signals, and is not the process's reactor: there may be
 another one, or none.
@@ -13,22 +13,22 @@ from typing import Any
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.threads import blockingCallFromThread
 
-from echosvc.net.clock import make_monotonic
+from echosvc.net.clock import use_monotonic_clock
 
 
 def _reactor() -> Any:
-    """Make one on poll(2): no descriptor of its own, and none is too high for it."""
+    """Return a poll(2) reactor: it needs no descriptor of its own, and takes any number."""
     reactor: Any = PollReactor()
-    reactor._registerAsIOThread = False  # that is global, and the process's own reactor has it
-    make_monotonic(reactor)
+    reactor._registerAsIOThread = False  # it is global, and may be the process's own reactor's
+    use_monotonic_clock(reactor)
     return reactor
 
 
 class ReactorThread:
     """A running reactor; :meth:`stop` ends it and its thread.
 
-    :param name: the thread's.
-    :ivar reactor: to be used from its thread only, by way of :meth:`call`.
+    :param name: the thread's name.
+    :ivar reactor: use it from its thread only, through :meth:`call`.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,20 +39,20 @@ class ReactorThread:
         self._thread.start()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call ``function`` in the reactor's thread; wait, and return or raise what it does.
+        """Call ``function`` in the reactor's thread, wait, and return its result or raise.
 
-        Where it returns a Deferred, that one's result. What the reactor had begun before is
-        done then. In the reactor's thread itself, and after the end, it is a plain call.
+        If it returns a Deferred, wait for its result. Calls that were scheduled before have run
+        by then. In the reactor's own thread, and after :meth:`stop`, call it directly.
         """
         if threading.current_thread() is self._thread or not self._thread.is_alive():
             return function(*arguments)
         return blockingCallFromThread(self.reactor, function, *arguments)
 
     def stop(self) -> None:
-        """Stop the reactor, wait for the end of its thread, and close its descriptors."""
+        """Stop the reactor, wait for its thread to end, and close its descriptors."""
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join()
-        # Upstream keeps these open for ever: a reactor ends with its process.
+        # Twisted never closes these: it expects a reactor to end with its process.
         for reader in tuple(self.reactor._internalReaders):
             self.reactor.removeReader(reader)
             reader.connectionLost(None)

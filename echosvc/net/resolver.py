@@ -1,8 +1,8 @@
-"""Name resolution for a process that ends when it has decided to.
+"""Name resolution that does not delay the end of the process.
 
 The reactor's own resolver runs getaddrinfo() in the reactor's thread pool, and the reactor
-waits for these threads when it stops: 10 s and more where no DNS server answers, whatever
-deadline has passed.
+waits for these threads when it stops: 10 s and more if no DNS server answers, whatever
+time-out has expired.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Resolution:
 
 @implementer(IHostnameResolver)
 class DaemonResolver:
-    """Resolve by getaddrinfo(), each name in a thread that does not keep the process alive."""
+    """Resolve by getaddrinfo(), each name in a daemon thread."""
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
@@ -49,12 +49,12 @@ class DaemonResolver:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Resolve; an error is a name without addresses."""
+        """Resolve; after an error the name has no addresses."""
 
         def look_up() -> None:
             addresses = _addresses(hostName, portNumber, transportSemantics)
             wanted = [each for each in addresses if type(each) in (addressTypes or [type(each)])]
-            self._reactor.callFromThread(_hand_over, resolutionReceiver, wanted)
+            self._reactor.callFromThread(_deliver, resolutionReceiver, wanted)
 
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
@@ -71,7 +71,7 @@ def _addresses(host: str, port: int, transport: str) -> list[Any]:
     return [_KINDS[entry[0]](transport, *entry[4]) for entry in found if entry[0] in _KINDS]
 
 
-def _hand_over(receiver: IResolutionReceiver, addresses: list[Any]) -> None:
+def _deliver(receiver: IResolutionReceiver, addresses: list[Any]) -> None:
     for each in addresses:
         receiver.addressResolved(each)
     receiver.resolutionComplete()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 
-#: The kernel takes no longer TCP_USER_TIMEOUT, ms.
-_LONGEST_LIMIT = 2**31 - 1
+#: Longest TCP_USER_TIMEOUT that the kernel accepts, ms.
+_MAX_USER_TIMEOUT = 2**31 - 1
 
 
 _HAS_IDLE = hasattr(socket, "TCP_KEEPIDLE")
 
 
 def tune(handle: socket.SocketType, nagle: bool, keep_alive: int, stall: float) -> None:
-    """As :meth:`Sender.tune`. What a listening socket has, its connections have from it.
+    """Set the options of a TCP socket; do nothing to another. Linux copies a listener's.
 
-    :raises OSError: the connection is gone.
+    :param nagle: whether to delay small segments (Nagle's algorithm).
+    :param keep_alive: seconds without traffic until the first keep-alive probe; 0 = none.
+    :param stall: seconds without progress after which this package ends the connection; 0 =
+        never. The kernel ends it (TCP_USER_TIMEOUT) a little later.
+    :raises OSError: the connection is closed.
     """
     if handle.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -26,13 +30,13 @@ def tune(handle: socket.SocketType, nagle: bool, keep_alive: int, stall: float) 
         set_tcp(handle, "TCP_KEEPINTVL", 1)
         set_tcp(handle, "TCP_KEEPCNT", 10)
     if stall:
-        # Later than we would find out: then the connection has its own word for it.
-        limit = min(int(1000 * (1.25 * stall + 1)), _LONGEST_LIMIT)
+        # Later than our own check, which records the outcome as a stall.
+        limit = min(int(1000 * (1.25 * stall + 1)), _MAX_USER_TIMEOUT)
         set_tcp(handle, "TCP_USER_TIMEOUT", limit)
 
 
 def set_tcp(handle: socket.SocketType, name: str, value: int) -> None:
-    """Set an option of TCP, where the system has it."""
+    """Set a TCP option, if the system has it."""
     option: int | None = getattr(socket, name, None)
     if option is not None:
         handle.setsockopt(socket.IPPROTO_TCP, option, value)

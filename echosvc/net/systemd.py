@@ -1,8 +1,8 @@
-"""Listening sockets that somebody else opened and handed over: systemd, or the like.
+"""Socket activation: listening sockets inherited from systemd or another service manager.
 
-Twisted adopts them, but it sets the mode of a UNIX socket's path anew, removes the path
-at its end, and shuts the socket down for everybody who holds it; and it ignores them all
-where their names are not given. Here nothing is done to them but to accept and to close.
+Twisted adopts them, but it changes the mode of a UNIX socket's path, removes the path when it
+closes, and shuts the socket down for every process that holds it; and it ignores all of them
+if their names are not set. Here an inherited socket is only accepted from and closed.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from echosvc._log import log
 from echosvc.net.acceptor import Accepting
 from echosvc.net.addresses import make_address
 
-#: The first descriptor that is handed over (sd_listen_fds(3)).
-FIRST = 3
-#: Descriptors that are looked at, whatever ``LISTEN_FDS`` says.
-_MOST = 1024
+#: The first inherited descriptor (sd_listen_fds(3)).
+SD_LISTEN_FDS_START = 3
+#: Limit of descriptors that are examined, whatever ``LISTEN_FDS`` says.
+_MAX_SCANNED = 1024
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
-class InheritanceError(ValueError):
-    """What was asked for was not handed over; says why in one line."""
+class SocketActivationError(ValueError):
+    """The descriptor was not inherited; the message says why on one line."""
 
 
 def start_environment() -> dict[str, str]:
-    """Give the environment that this process was started with.
+    """Return the environment that this process was started with.
 
-    Twisted takes these variables out of ``os.environ`` when its endpoints are imported.
+    Twisted removes these variables from ``os.environ`` when its endpoints are imported.
     """
     with suppress(OSError):
         text = os.fsdecode(Path("/proc/self/environ").read_bytes())
@@ -56,33 +56,39 @@ def start_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def find(
+def activation_fds(
     index: str = "", name: str = "", environ: Mapping[str, str] | None = None
 ) -> tuple[int, ...]:
-    """Give the descriptors that were handed over with this index or name.
+    """Return the inherited descriptors with this index or name.
 
-    Several have one name where one ``.socket`` unit has several addresses (systemd.socket(5),
+    Several have one name if one ``.socket`` unit has several addresses (systemd.socket(5),
     FileDescriptorName=).
 
-    :param index: counts from 0; one of both is needed.
-    :param environ: with ``LISTEN_FDS``, and ``LISTEN_PID`` and ``LISTEN_FDNAMES`` where the
-        other side says them; :func:`start_environment` by default.
-    :raises InheritanceError: none was.
+    :param index: counts from 0; give either this or ``name``.
+    :param environ: has ``LISTEN_FDS``, and may have ``LISTEN_PID`` and ``LISTEN_FDNAMES``;
+        :func:`start_environment` by default.
+    :raises SocketActivationError: there is none.
     """
     environ = start_environment() if environ is None else environ
     if bool(index) == bool(name):
-        raise InheritanceError("say either index= or name=")
+        raise SocketActivationError("give either index= or name=")
     count = _count(environ)
     if index:
         number = _number(index)
         if number is None:
-            raise InheritanceError(f"index must be a whole number from 0, not {index!r}")
+            raise SocketActivationError(f"index must be a whole number from 0, not {index!r}")
         if number >= count:
-            raise InheritanceError(f"of the inherited descriptors ({count}) none has index {index}")
-        return (FIRST + number,)
-    found = tuple(FIRST + at for at, each in enumerate(_names(environ, count)) if each == name)
+            raise SocketActivationError(
+                f"of the inherited descriptors ({count}) none has index {index}"
+            )
+        return (SD_LISTEN_FDS_START + number,)
+    found = tuple(
+        SD_LISTEN_FDS_START + at for at, each in enumerate(_names(environ, count)) if each == name
+    )
     if not found:
-        raise InheritanceError(f"of the inherited descriptors ({count}) none is called {name!r}")
+        raise SocketActivationError(
+            f"of the inherited descriptors ({count}) none has the name {name!r}"
+        )
     return found
 
 
@@ -91,12 +97,14 @@ def _names(environ: Mapping[str, str], count: int) -> list[str]:
 
 
 def _count(environ: Mapping[str, str]) -> int:
-    """How many descriptors are for this process."""
+    """Return how many descriptors are for this process."""
     pid, count = environ.get("LISTEN_PID", ""), _number(environ.get("LISTEN_FDS", ""))
     if count is None:
-        raise InheritanceError("no descriptor was inherited: LISTEN_FDS is not set")
+        raise SocketActivationError("no descriptor was inherited: LISTEN_FDS is not set")
     if pid and pid != str(os.getpid()):
-        raise InheritanceError(f"the inherited descriptors are for the process {pid}, not this one")
+        raise SocketActivationError(
+            f"the inherited descriptors are for the process {pid}, not this one"
+        )
     return count
 
 
@@ -106,12 +114,12 @@ def _number(text: str) -> int | None:
 
 
 @dataclass(frozen=True)
-class Unserved:
-    """A socket that was handed over and that no listener has taken.
+class UnclaimedSocket:
+    """An inherited socket that no listener uses.
 
     :ivar index: its number among the descriptors, from 0.
-    :ivar name: its name; ``""`` where it has none.
-    :ivar address: where its clients connect to; ``None`` where that is neither TCP nor UNIX.
+    :ivar name: its name; ``""`` = it has none.
+    :ivar address: the address that it listens on; ``None`` = it is neither TCP nor UNIX.
     """
 
     index: int
@@ -119,25 +127,27 @@ class Unserved:
     address: IAddress | None
 
 
-def unserved(
+def unclaimed_sockets(
     ports: Iterable[object], environ: Mapping[str, str] | None = None
-) -> Iterator[Unserved]:
-    """Give the sockets that were handed over and that are none of these ``ports``.
+) -> Iterator[UnclaimedSocket]:
+    """Yield the inherited sockets that none of these ``ports`` uses.
 
-    Whoever connects to one waits for ever: it listens, and nobody accepts.
+    A client that connects to one waits for ever: the socket listens, but nothing accepts.
     """
     environ = start_environment() if environ is None else environ
-    with suppress(InheritanceError):
+    with suppress(SocketActivationError):
         count = _count(environ)
         names = dict(enumerate(_names(environ, count)))
-        taken = {port.descriptor for port in ports if isinstance(port, _Port)}
-        for index in range(min(count, _MOST)):
-            if (descriptor := FIRST + index) not in taken and _was_handed_over(descriptor):
-                yield Unserved(index, names.get(index, ""), _address(descriptor))
+        taken = {port.descriptor for port in ports if isinstance(port, _InheritedPort)}
+        for index in range(min(count, _MAX_SCANNED)):
+            if (descriptor := SD_LISTEN_FDS_START + index) not in taken and _is_inherited_socket(
+                descriptor
+            ):
+                yield UnclaimedSocket(index, names.get(index, ""), _address(descriptor))
 
 
-def _was_handed_over(descriptor: int) -> bool:
-    """Whether it is a socket that came with the start: those are inheritable."""
+def _is_inherited_socket(descriptor: int) -> bool:
+    """Return whether this is a socket from the start of the process: those are inheritable."""
     try:
         is_socket = stat.S_ISSOCK(os.fstat(descriptor).st_mode)
         return is_socket and os.get_inheritable(descriptor)
@@ -151,11 +161,11 @@ def _address(descriptor: int) -> IAddress | None:
         return make_address(handle.getsockname()) if is_stream else None
 
 
-class _Shared:
-    """A listening socket that other processes hold, too.
+class _SharedListener:
+    """A listening socket that other processes have open too.
 
-    Whether it blocks is a flag of all of them (fcntl(2), F_SETFL), so ``accept`` is only called
-    where somebody waits.
+    They share the flag that makes it non-blocking (fcntl(2), F_SETFL), so ``accept`` is called
+    only when a connection is pending.
     """
 
     def __init__(self, listener: Any) -> None:
@@ -168,7 +178,7 @@ class _Shared:
         return int(self._listener.fileno())
 
     def getsockopt(self, level: int, option: int) -> int:
-        """As the socket's."""
+        """Return an option of the socket."""
         return int(self._listener.getsockopt(level, option))
 
     def _accept(self) -> Any:
@@ -177,17 +187,17 @@ class _Shared:
         return self._listener._accept()
 
 
-class _Port(Accepting):
-    """A port on such a socket.
+class _InheritedPort(Accepting):
+    """A port on an inherited socket.
 
-    :ivar descriptor: the one that was handed over.
+    :ivar descriptor: the inherited descriptor.
     """
 
     descriptor: int
 
     def startListening(self) -> None:
-        """Accept; it listens already."""
-        self.fileno = self.socket.fileno  # type: ignore[method-assign]  # as upstream
+        """Start to accept; the socket listens already."""
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]  # as in Twisted
         self._shouldShutdown = False
         cast(Factory, self.factory).doStart()
         self.connected = True
@@ -195,55 +205,55 @@ class _Port(Accepting):
         self.reactor.addReader(self)
 
     def _accepted(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
-        """Give each new connection's socket and its peer's address, and block nowhere."""
+        """Yield each new connection's socket and its peer's address; never block."""
         try:
             if os.get_blocking(listener.fileno()):
                 os.set_blocking(listener.fileno(), False)
                 log.warn(
-                    "another process has made the listener {where} blocking: that is undone",
+                    "another process made the listener {where} blocking: reset to non-blocking",
                     where=self._where,
                 )
         except OSError as error:
             self._goes_on(error)
             return iter(())
-        return super()._accepted(_Shared(listener))
+        return super()._accepted(_SharedListener(listener))
 
     def _logConnectionLostMsg(self) -> None:
-        """Say where, whatever kind of socket it was."""
+        """Log the address, whatever kind of socket it was."""
         log.info("({where} Closed)", where=self._where)
 
     def getHost(self) -> IAddress:
-        """Where it listens."""
+        """Return the address that it listens on."""
         return make_address(self.socket.getsockname())
 
 
 @implementer(IListeningPort)
-class _Ports:
-    """Several ports that were opened as one."""
+class _PortGroup:
+    """Several ports that an endpoint opened as one."""
 
     def __init__(self, ports: Sequence[IListeningPort]) -> None:
         self.ports = list(ports)
 
     def startListening(self) -> None:
-        """They listen already."""
+        """Do nothing: they listen already."""
 
     def stopListening(self) -> Deferred[Any]:
-        """Close all; fires when that is done."""
+        """Close all; the Deferred fires when all are closed."""
         return DeferredList([maybeDeferred(port.stopListening) for port in self.ports])
 
     def getHost(self) -> IAddress:
-        """Where the first one listens."""
+        """Return the address that the first one listens on."""
         return self.ports[0].getHost()
 
 
 @implementer(IStreamServerEndpoint)
 @dataclass(frozen=True)
 class InheritedListener:
-    """A listener on descriptors.
+    """A listener on inherited descriptors.
 
-    They themselves stay open, so that it can be opened again.
+    The descriptors stay open, so the endpoint can listen again.
 
-    :param descriptors: one or more. The port on several has ``ports``, one each.
+    :param descriptors: one or more. The port on several has ``ports``, one for each.
     """
 
     reactor: IReactorFDSet
@@ -254,34 +264,36 @@ class InheritedListener:
         return f"inherited descriptor{plural} {', '.join(map(str, self.descriptors))}"
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Accept; fails with ``OSError`` where one is no listening stream socket."""
+        """Accept; the Deferred fails with ``OSError`` if one is no listening stream socket."""
         return execute(self._listen, protocolFactory)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         with ExitStack() as on_failure:
-            handles = [on_failure.enter_context(_listening(each)) for each in self.descriptors]
+            handles = [
+                on_failure.enter_context(_duplicate_listener(each)) for each in self.descriptors
+            ]
             on_failure.pop_all()
         ports = [self._port(*each, factory) for each in zip(self.descriptors, handles, strict=True)]
-        return ports[0] if len(ports) == 1 else cast(IListeningPort, _Ports(ports))
+        return ports[0] if len(ports) == 1 else cast(IListeningPort, _PortGroup(ports))
 
     def _port(
         self, descriptor: int, handle: socket.socket, factory: IProtocolFactory
     ) -> IListeningPort:
-        port = _Port(0, factory, reactor=self.reactor)
+        port = _InheritedPort(0, factory, reactor=self.reactor)
         port.descriptor, port.addressFamily, port.socket = descriptor, handle.family, handle
         port.startListening()
         return cast(IListeningPort, port)
 
 
-def _listening(descriptor: int) -> socket.socket:
-    """Give a duplicate, to accept from.
+def _duplicate_listener(descriptor: int) -> socket.socket:
+    """Return a duplicate to accept from.
 
     :raises OSError: it is no listening stream socket.
     """
     handle = _duplicate(descriptor)
     try:
         if handle.family not in _FAMILIES or handle.type != socket.SOCK_STREAM:
-            raise OSError(errno.EPROTOTYPE, "it is no stream socket of TCP or UNIX")
+            raise OSError(errno.EPROTOTYPE, "it is no TCP or UNIX stream socket")
         if not handle.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise OSError(errno.EINVAL, "it does not listen")
         handle.setblocking(False)
@@ -292,9 +304,9 @@ def _listening(descriptor: int) -> socket.socket:
 
 
 def _duplicate(descriptor: int) -> socket.socket:
-    """Give a socket of the same, whose end leaves it open.
+    """Return a socket object on a duplicate, which can be closed without closing the original.
 
-    :raises OSError: it is closed, or no socket.
+    :raises OSError: the descriptor is closed, or no socket.
     """
     duplicate = os.dup(descriptor)  # not inheritable
     try:

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import Target, client_endpoint
-from echosvc.net.errors import TLSError, error_name
+from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.checks.byte_mapping import blamed
 from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
@@ -201,7 +201,7 @@ class Check:
         except CancelledError:
             raise
         except BROKEN as error:  # wherever a probe did not ask for its end
-            name = error_name(error)
+            name = describe_error(error)
             why = alert_advice(name) or "the peer, or something between"
             return ProbeResult(probe.name, "fail", f"the connection broke: {name}", 0.0, why)
         except NotImplementedError:

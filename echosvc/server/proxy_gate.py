@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from echosvc.connection.transport import abort_transport
-from echosvc.net.addresses import to_address
+from echosvc.net.addresses import address_from_header
 from echosvc.net.stream import Stream
 from echosvc.wire.proxy_header import Header, HeaderParser, ProxyError
 
@@ -63,9 +63,9 @@ class Proxied(Protocol):
 
     def _hand_over(self, header: Header) -> None:
         self._done = True
-        stream, source = self.transport, to_address(header.source)
+        stream, source = self.transport, address_from_header(header.source)
         if source is not None:
-            stream.peer, stream.host = source, to_address(header.destination)
+            stream.peer, stream.host = source, address_from_header(header.destination)
         self._home.part(self)
         # A proxy that speaks for itself, as in a health check, is let in as such.
         successor = self._successor(source)

@@ -28,9 +28,9 @@ from twisted.python.failure import Failure
 from echosvc.net.acceptor import Accepting
 from echosvc.net.epoll import HAS_EPOLL
 from echosvc.net.errors import ListenError, ReloadError, listen_error
-from echosvc.net.files import file_fault
-from echosvc.net.main_loop import Fate
-from echosvc.net.systemd import Unserved
+from echosvc.net.files import describe_file_error
+from echosvc.net.main_loop import ExitStatus
+from echosvc.net.systemd import UnclaimedSocket
 from echosvc.server.factory import EchoFactory
 from echosvc.server.signals import Signals
 
@@ -70,8 +70,8 @@ class EchoService(Service):
         self._own_signals = own_signals
         self._signals = Signals(self._time, self.reload, factory.abort_all)
         self._bound = False
-        self.fate = Fate()
-        self.unserved: list[Unserved] = []
+        self.fate = ExitStatus()
+        self.unserved: list[UnclaimedSocket] = []
 
     def bind(self) -> None:
         """Open all listeners, now; they are served once the reactor runs.
@@ -143,7 +143,7 @@ class EchoService(Service):
         try:
             reload()
         except (OSError, ReloadError) as error:
-            why = file_fault(error) if isinstance(error, OSError) else str(error)
+            why = describe_file_error(error) if isinstance(error, OSError) else str(error)
             self.factory.report.server_error(f"{where} keeps its certificate: {why}")
         else:
             self.factory.report.reloaded(where)

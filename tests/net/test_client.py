@@ -32,7 +32,7 @@ from zope.interface import implementer
 from echosvc import EchoClient, EchoClientFactory, EchoFactory, Outcome, connect
 from echosvc.cli.send import STDIN, InputReader, Manner, OutputError, Talk, TalkError
 from echosvc.endpoints import client_endpoint
-from echosvc.net.errors import error_name
+from echosvc.net.errors import describe_error
 from echosvc.wire.template import Template
 from tests.harness import (
     LIMIT,
@@ -663,14 +663,14 @@ async def test_connect_fails_with_econnrefused_where_nobody_listens():
         nobody.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectError) as caught:
             await within(connect(endpoint_of(nobody.getsockname())))
-    assert error_name(caught.value) == "ECONNREFUSED"
+    assert describe_error(caught.value) == "ECONNREFUSED"
 
 
 @pytest_twisted.ensureDeferred
 async def test_connect_fails_with_enoent_where_there_is_no_path(sockets):
     with pytest.raises(ConnectError) as caught:
         await within(connect(endpoint_of(f"{sockets}/nothing")))
-    assert error_name(caught.value) == "ENOENT"
+    assert describe_error(caught.value) == "ENOENT"
 
 
 # -- one conversation of the command line -----------------------------------------------

@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from echosvc import EchoFactory, EchoService
-from echosvc.net.systemd import InheritedListener, unserved
+from echosvc.net.systemd import InheritedListener, unclaimed_sockets
 from tests.harness import (
     SERVE,
     TWISTD,
@@ -135,8 +135,8 @@ def test_what_is_no_stream_socket_of_ours_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_port_of_none_of_them_is_told_of_nothing() -> None:
-    assert list(unserved([], {})) == []
-    assert list(unserved([], {"LISTEN_FDS": "1", "LISTEN_PID": "1"})) == []
+    assert list(unclaimed_sockets([], {})) == []
+    assert list(unclaimed_sockets([], {"LISTEN_FDS": "1", "LISTEN_PID": "1"})) == []
 
 
 @pytest_twisted.ensureDeferred
@@ -179,7 +179,7 @@ def test_a_listener_that_another_process_makes_blocking_blocks_nobody(
                 old.sendall(b"y")
                 assert receive_exactly(old, 10) == b"Sending: y"
             # One turn of the reactor may accept several clients; it looks at the flag once.
-            server.wait_line("has made the listener .* blocking: that is undone")
+            server.wait_line("made the listener .* blocking: reset to non-blocking")
             old.close()
             shared.setblocking(True)
             assert server.stop() == 0

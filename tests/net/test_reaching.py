@@ -33,7 +33,7 @@ from echosvc import EchoClientFactory, EchoFactory, Outcome, connect
 from echosvc.connection.sending import Direct
 from echosvc.endpoints import client_endpoint
 from echosvc.net.connector import ATTEMPT_DELAY
-from echosvc.net.errors import TLSError, error_name
+from echosvc.net.errors import TLSError, describe_error
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.wire.proxy_header import SIGNATURE, Header, HeaderParser, build
 from tests.harness import (
@@ -438,7 +438,7 @@ async def test_a_refused_connection_is_reported_at_once_and_with_its_address() -
                 with pytest.raises(ConnectError) as caught:
                     await within(connect(target.endpoint))
                 seconds.append(time.monotonic() - began)
-                assert error_name(caught.value) == "ECONNREFUSED"
+                assert describe_error(caught.value) == "ECONNREFUSED"
                 assert target.where(caught.value) == where
             assert min(seconds) < ATTEMPT_DELAY
 

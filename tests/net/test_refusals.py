@@ -32,7 +32,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from echosvc.net.connector import TCPConnector
 from echosvc.endpoints import client_endpoint
-from echosvc.net.listeners import error_name
+from echosvc.net.errors import describe_error
 
 def end(errors):
     print(json.dumps(errors))
@@ -40,7 +40,7 @@ def end(errors):
 
 def attempts(connectors):
     factory = Factory.forProtocol(Protocol)
-    every = [each.connect(factory).addErrback(lambda failure: error_name(failure.value))
+    every = [each.connect(factory).addErrback(lambda failure: describe_error(failure.value))
              for each in connectors]
     gatherResults(every).addBoth(end)
 """

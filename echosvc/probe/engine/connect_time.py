@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from echosvc.net.errors import error_name
-from echosvc.net.hosts import HostError, ascii_host, is_address, numbered
+from echosvc.net.errors import describe_error
+from echosvc.net.hosts import HostError, ascii_host, is_address, with_zone_index
 
 _Result = TypeVar("_Result")
 
@@ -117,7 +117,9 @@ def looked_up(name: str) -> Names:
         return Names()
     began = perf_counter()
     try:
-        asked = numbered(bare) if numeric else ascii_host(bare)  # as for the connection itself
+        asked = (
+            with_zone_index(bare) if numeric else ascii_host(bare)
+        )  # as for the connection itself
         found = socket.getaddrinfo(asked, int(port), type=socket.SOCK_STREAM)
     except (OSError, HostError, UnicodeError):
         found = []
@@ -148,7 +150,7 @@ def attempted(family: int, address: Any, limit: float) -> Attempt:
             one.connect(address)
         except (OSError, ValueError) as error:
             late = isinstance(error, TimeoutError)
-            name = "ETIMEDOUT" if late else error_name(error)
+            name = "ETIMEDOUT" if late else describe_error(error)
             return Attempt(perf_counter() - began, name)
         took = perf_counter() - began
         known = handshake(one) or Handshake(0.0)

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from echosvc._text import quote
-from echosvc.net.errors import TLSError, error_name
+from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed, told
@@ -134,7 +134,7 @@ class Line:
             return str(error)
         if self.client.had_socket:
             return "RST"
-        return "an unclean end" if isinstance(error, ConnectionLost) else error_name(error)
+        return "an unclean end" if isinstance(error, ConnectionLost) else describe_error(error)
 
     def sends(self) -> bool:
         """Whether some of a long message was taken since this was asked last, and some is left.

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echosvc._text import escaped
 from echosvc.endpoints.client import Target
-from echosvc.net.errors import VerificationError, error_name
+from echosvc.net.errors import VerificationError, describe_error
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory
 from echosvc.probe.engine.connection import SMALL_FRAME, Line
@@ -70,7 +70,7 @@ class Path:
             except (CancelledError, Failed):
                 raise
             except Exception as error:
-                late = error_name(error) == _LATE
+                late = describe_error(error) == _LATE
                 if late and self._progress.silent_for < self.settings.timeout:
                     continue  # its SYN stands in a queue, behind what comes on the others
                 raise Failed(*self._unreachable(error)) from None
@@ -82,7 +82,7 @@ class Path:
             client.transport.abortConnection()
         raise Failed(
             f"a connection to {self.target.name} was made, but cannot be used:"
-            f" {escaped(error_name(client.fault))[1:-1]}",
+            f" {escaped(describe_error(client.fault))[1:-1]}",
             "a fault of echosvc itself, or of a module that changes it",
         )
 
@@ -180,7 +180,7 @@ class Path:
             return f"no connection to {where} within {seconds}", self._silent()
         if isinstance(error, VerificationError):
             return f"no connection to {where}: {error.why}", error.advice
-        name = error_name(error)
+        name = describe_error(error)
         if name.startswith("TLS"):
             why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
             return f"no connection to {where}: {name}", alert_advice(name) or why
