@@ -20,8 +20,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.net.acceptor import AT_ONCE, PAUSE
-from echosvc.net.epoll import Group
+from echosvc.net.acceptor import ACCEPT_BATCH, PAUSE
+from echosvc.net.epoll import EpollGroup
 from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor import LeanReactor
 from echosvc.server.service import accept_waiting
@@ -88,12 +88,12 @@ class AcceptingTests(SynchronousTestCase):
 
     def test_after_many_others_have_their_turn(self) -> None:
         port = self.listen()
-        for _ in range(AT_ONCE + 5):
+        for _ in range(ACCEPT_BATCH + 5):
             self.client(port)
         port.doRead()
-        self.assertEqual(len(self.factory.made), AT_ONCE)
+        self.assertEqual(len(self.factory.made), ACCEPT_BATCH)
         port.doRead()
-        self.assertEqual(len(self.factory.made), AT_ONCE + 5)
+        self.assertEqual(len(self.factory.made), ACCEPT_BATCH + 5)
 
     def test_they_are_one_group_unless_the_reactor_is_lean(self) -> None:
         for kind in (SelectReactor, LeanReactor):
@@ -103,7 +103,7 @@ class AcceptingTests(SynchronousTestCase):
             port.doRead()
             one, two = (protocol.transport.reactor for protocol in self.factory.made[-2:])
             self.assertIs(one, two)
-            self.assertEqual(isinstance(one, Group), kind is SelectReactor)
+            self.assertEqual(isinstance(one, EpollGroup), kind is SelectReactor)
 
     def test_whom_the_factory_does_not_want_is_closed(self) -> None:
         port = self.listen()
@@ -179,7 +179,7 @@ class AcceptingTests(SynchronousTestCase):
                     raise OSError(self.errors.pop(), "on purpose")
                 return real._accept()
 
-        accepted = list(port._accepted(Failing()))
+        accepted = list(port._accept_all(Failing()))
         self.assertEqual(len(accepted), 1)
         accepted[0][0].close()
 
@@ -230,7 +230,7 @@ class AcceptingTests(SynchronousTestCase):
         for number in (errno.EINVAL, errno.EBADF, errno.ENOTSOCK):
             port, asked = self.broken(self.listen(), number)
             ended: list[str] = []
-            port.when_ended(lambda told=ended: told.append("ended"))
+            port.call_when_lost(lambda told=ended: told.append("ended"))
             where, said = f"127.0.0.1:{port.getHost().port}", self.said()
             port.doRead()
             self.assertNotIn(port, self.reactor.getReaders())
@@ -256,8 +256,8 @@ class AcceptingTests(SynchronousTestCase):
             errno.EOPNOTSUPP, errno.EACCES,
         ):  # fmt: skip
             port, _ = self.broken(self.listen(), number)
-            for _ in range(AT_ONCE // 2):
-                port._goes_on(OSError(number, ""))
+            for _ in range(ACCEPT_BATCH // 2):
+                port._may_continue(OSError(number, ""))
             self.assertTrue(port.connected)
             self.assertIn(port, self.reactor.getReaders())
 
@@ -268,7 +268,7 @@ class AcceptingTests(SynchronousTestCase):
             said = self.said()
             while port in self.reactor.getReaders():
                 port.doRead()
-                self.assertLessEqual(len(asked), 2 * AT_ONCE)
+                self.assertLessEqual(len(asked), 2 * ACCEPT_BATCH)
             self.assertEqual(len(said), 1)
             self.assertIn(f"no connection can be accepted: {errno.errorcode[number]}", said[0])
             self.clock.advance(PAUSE)
@@ -290,7 +290,7 @@ class AcceptingTests(SynchronousTestCase):
         self.reactor.doIteration(0)
         self.assertFalse(port.connected)
         self.assertEqual(len(said), 1)
-        self.assertIn("its socket was closed behind it", said[0])
+        self.assertIn("its socket was closed by other code", said[0])
 
     def test_a_port_that_nobody_has_any_more_leaves_no_descriptor(self) -> None:
         gc.collect()
@@ -319,4 +319,4 @@ class AcceptingTests(SynchronousTestCase):
         self.assertFalse(port.connected)
         self.assertRaises(ConnectionResetError, client.recv, 1)
         self.assertEqual(len(said), 1)
-        self.assertIn("the descriptor that tells of its connections", said[0])
+        self.assertIn("the epoll descriptor of its connections", said[0])

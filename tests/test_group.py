@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from echosvc.net.addresses import make_address
-from echosvc.net.epoll import EVENTS, Group, Singles, _Watch
+from echosvc.net.epoll import MAX_EVENTS, EpollGroup, ReactorGroup, _ReactorAdapter
 from echosvc.net.stream import Stream
 from tests.test_stream import Listening
 
@@ -41,7 +41,7 @@ class Answering(Listening):
 
 
 class OfMembers:
-    """What holds for all that tells members of their events."""
+    """What holds for all that tells handlers of their events."""
 
     kind: Callable[[Any], Any]
     reactor_kind: Callable[[], Any] = SelectReactor
@@ -52,7 +52,7 @@ class OfMembers:
         self.addCleanup(self.close)
 
     def close(self) -> None:
-        for member in self.group.members:
+        for member in self.group.handlers:
             member.connectionLost(Failure(ConnectionDone()))
         for selectable in self.reactor.removeAll():
             selectable.connectionLost(Failure(ConnectionDone()))
@@ -74,7 +74,9 @@ class OfMembers:
             self.reactor.iterate(0.01)
 
     def readers(self) -> list[Any]:
-        return [each for each in self.reactor.getReaders() if isinstance(each, (Group, Stream))]
+        return [
+            each for each in self.reactor.getReaders() if isinstance(each, (EpollGroup, Stream))
+        ]
 
     def test_members_are_served(self) -> None:
         pairs = [self.member() for _ in range(10)]
@@ -105,7 +107,7 @@ class OfMembers:
         bad.sendall(b"!")
         good.sendall(b"x")
         self.until(lambda: working.protocol.heard)
-        self.until(lambda: self.group.members == [working])
+        self.until(lambda: self.group.handlers == [working])
         (logged,) = self.flushLoggedErrors(ValueError)
         self.assertIn("on purpose", logged.getTraceback())
 
@@ -130,7 +132,7 @@ class OfMembers:
         self.addCleanup(new.connectionLost, Failure(ConnectionDone()))
         self.assertEqual(new.fileno(), number)
         for event in (EPOLLIN, EPOLLHUP, EPOLLERR, EPOLLIN | EPOLLHUP | EPOLLERR, EPOLLOUT):
-            self.group._serve([(number, event)])
+            self.group._dispatch([(number, event)])
             self.assertTrue(new.connected, event)
 
     def test_timers_are_the_reactors(self) -> None:
@@ -148,7 +150,7 @@ class OfMembers:
 
 
 class GroupTests(OfMembers, SynchronousTestCase):
-    kind: Callable[[Any], Any] = Group
+    kind: Callable[[Any], Any] = EpollGroup
 
     def test_it_is_a_reader_to_the_reactor(self) -> None:
         verifyObject(IReadDescriptor, self.group)
@@ -157,14 +159,14 @@ class GroupTests(OfMembers, SynchronousTestCase):
         self.assertEqual(self.readers(), [])
         (_, first), (_, second) = self.member(), self.member()
         self.assertEqual(self.readers(), [self.group])
-        self.assertEqual(self.group.members, [first, second])
+        self.assertEqual(self.group.handlers, [first, second])
         first.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.readers(), [self.group])
         second.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual((self.readers(), self.group.members), ([], []))
+        self.assertEqual((self.readers(), self.group.handlers), ([], []))
 
     def test_more_members_than_one_look_takes_are_all_served(self) -> None:
-        pairs = [self.member() for _ in range(EVENTS // 4)]
+        pairs = [self.member() for _ in range(MAX_EVENTS // 4)]
         self.group.doRead()
         for client, _ in pairs:
             client.sendall(b"x")
@@ -202,7 +204,7 @@ class GroupTests(OfMembers, SynchronousTestCase):
         self.until(lambda: told)
         self.assertEqual([error.errno for error in told], [errno.EINVAL])
         self.assertTrue(all(each.reason.check(OSError) for each in protocols))
-        self.assertEqual((self.readers(), self.group.members), ([], []))
+        self.assertEqual((self.readers(), self.group.handlers), ([], []))
         here, handle = socket.socketpair()
         self.addCleanup(here.close)
         self.addCleanup(handle.close)
@@ -229,24 +231,24 @@ class GroupTests(OfMembers, SynchronousTestCase):
 class SinglesTests(OfMembers, SynchronousTestCase):
     """The same without epoll: each member is known to the reactor."""
 
-    kind: Callable[[Any], Any] = Singles
+    kind: Callable[[Any], Any] = ReactorGroup
 
     def watched(self) -> tuple[int, int]:
-        """How many members the reactor watches for reading, and for writing."""
+        """How many handlers the reactor watches for reading, and for writing."""
         return tuple(
-            sum(isinstance(each, _Watch) for each in known)
+            sum(isinstance(each, _ReactorAdapter) for each in known)
             for known in (self.reactor.getReaders(), self.reactor.getWriters())
         )
 
     def test_the_reactor_knows_it_while_it_has_members_and_never_them(self) -> None:
         _, stream = self.member()
-        self.assertEqual((self.watched(), self.group.members), ((1, 0), [stream]))
+        self.assertEqual((self.watched(), self.group.handlers), ((1, 0), [stream]))
         stream.write(b"x")
         self.assertEqual(self.watched(), (1, 1))
         stream.pauseProducing()
         self.assertEqual(self.watched(), (0, 1))
         stream.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual((self.watched(), self.group.members), ((0, 0), []))
+        self.assertEqual((self.watched(), self.group.handlers), ((0, 0), []))
 
     def test_who_reads_no_more_is_told_nothing_until_it_does_again(self) -> None:
         client, stream = self.member()
@@ -260,7 +262,7 @@ class SinglesTests(OfMembers, SynchronousTestCase):
 
     def test_a_member_is_what_the_reactor_expects(self) -> None:
         _, stream = self.member()
-        (watch,) = (each for each in self.reactor.getReaders() if isinstance(each, _Watch))
+        (watch,) = (each for each in self.reactor.getReaders() if isinstance(each, _ReactorAdapter))
         for interface in (IReadDescriptor, IWriteDescriptor, IHalfCloseableDescriptor):
             verifyObject(interface, watch)
         self.assertEqual(watch.fileno(), stream.fileno())

@@ -72,7 +72,7 @@ class InheritedTests(SynchronousTestCase):
         with capturedLogs() as events:
             port.doRead()
             port.doRead()  # nobody waits: this would block
-        for each in port._members.remove_members():
+        for each in port._dispatcher.unregister_all():
             each.connectionLost(Failure(ConnectionDone()))
         said = [formatEvent(event) for event in events]
         self.assertEqual(

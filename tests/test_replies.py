@@ -6,31 +6,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from echosvc import EchoFactory
-from echosvc.net.stream import KEPT, READ, Replies
+from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer
 
-SIZES = some.integers(1, READ) | some.integers(KEPT - 2, KEPT + 2) | some.just(READ)
+SIZES = (
+    some.integers(1, RECV_SIZE)
+    | some.integers(CACHED_SIZES - 2, CACHED_SIZES + 2)
+    | some.just(RECV_SIZE)
+)
 
 
 @settings(deadline=None)
-@given(head=some.binary(max_size=99), reads=some.lists(SIZES, max_size=20))
-def test_a_reply_is_the_prefix_and_what_was_read_last(head: bytes, reads: list[int]) -> None:
-    replies = Replies(head)
-    assert len(replies.room) == READ
+@given(prefix=some.binary(max_size=99), reads=some.lists(SIZES, max_size=20))
+def test_a_reply_is_the_prefix_and_what_was_read_last(prefix: bytes, reads: list[int]) -> None:
+    replies = ReplyBuffer(prefix)
+    assert len(replies.recv_view) == RECV_SIZE
     for number, size in enumerate(reads):
         data = bytes([number]) * size
-        replies.room[:size] = data
-        assert bytes(replies.to(size)) == head + data
-        kept = replies.kept[size] if size < KEPT else None
-        assert (kept is None) == (size >= KEPT)
-        assert kept is None or bytes(kept) == head + data
+        replies.recv_view[:size] = data
+        assert bytes(replies.view(size)) == prefix + data
+        cached_views = replies.cached_views[size] if size < CACHED_SIZES else None
+        assert (cached_views is None) == (size >= CACHED_SIZES)
+        assert cached_views is None or bytes(cached_views) == prefix + data
 
 
 def test_not_more_is_kept_than_short_replies() -> None:
     """Whatever sizes peers choose, it does not grow."""
-    replies = Replies(b"> ")
-    for size in range(READ + 1):
-        replies.to(size)
-    assert len(replies.kept) == KEPT
+    replies = ReplyBuffer(b"> ")
+    for size in range(RECV_SIZE + 1):
+        replies.view(size)
+    assert len(replies.cached_views) == CACHED_SIZES
 
 
 def test_all_connections_of_a_factory_share_one() -> None:

@@ -22,7 +22,7 @@ from zope.interface.verify import verifyObject
 from echosvc import EchoFactory, EchoProtocol
 from echosvc.net.addresses import make_address
 from echosvc.net.reactor import LeanReactor
-from echosvc.net.stream import KEPT, READ, Replies, Stream
+from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer, Stream
 from tests.harness import receive_exactly
 
 LIMIT = 20
@@ -129,7 +129,7 @@ class StreamTests(StreamTestCase):
 
     def test_one_read_leaves_room_for_a_prefix_in_a_segment(self) -> None:
         """The largest on loopback is 65,483 bytes."""
-        self.assertLess(READ + 1000, 65483)
+        self.assertLess(RECV_SIZE + 1000, 65483)
 
     def test_nothing_to_read_is_no_event(self) -> None:
         _, stream = self.made()
@@ -236,7 +236,7 @@ class OwnAnswerTests(StreamTestCase):
 
     def answering(self) -> tuple[socket.socket, Stream, Counted]:
         client, stream = self.made(Counted)
-        stream.replies = Replies(b"> ")
+        stream.replies = ReplyBuffer(b"> ")
         return client, stream, stream.protocol
 
     def test_a_read_comes_back_behind_the_prefix_and_is_counted(self) -> None:
@@ -263,7 +263,17 @@ class OwnAnswerTests(StreamTestCase):
     def test_reads_of_every_size_come_back_whole(self) -> None:
         """Of one size after another: nothing is left of the read before, nothing is cut."""
         client, stream, protocol = self.answering()
-        for size in (1, KEPT + 1, KEPT, KEPT - 1, KEPT - 1, READ, 2, READ - 1, 1):
+        for size in (
+            1,
+            CACHED_SIZES + 1,
+            CACHED_SIZES,
+            CACHED_SIZES - 1,
+            CACHED_SIZES - 1,
+            RECV_SIZE,
+            2,
+            RECV_SIZE - 1,
+            1,
+        ):
             data, before = os.urandom(size), protocol.messages
             stream.pauseProducing()
             client.sendall(data)
@@ -274,14 +284,14 @@ class OwnAnswerTests(StreamTestCase):
 
     def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
         client, stream, protocol = self.answering()
-        data = os.urandom(READ + 5)
+        data = os.urandom(RECV_SIZE + 5)
         stream.pauseProducing()
         client.sendall(data)
         stream.resumeProducing()
         self.until(lambda: protocol.messages == 2)
-        expected = b"> " + data[:READ] + b"> " + data[READ:]
+        expected = b"> " + data[:RECV_SIZE] + b"> " + data[RECV_SIZE:]
         with client.makefile("rb") as received:
-            self.assertEqual(received.read(READ + 9), expected)
+            self.assertEqual(received.read(RECV_SIZE + 9), expected)
 
     def test_streams_that_share_their_replies_do_not_mix_them(self) -> None:
         """Also where the kernel takes only a part, and the rest is sent later."""

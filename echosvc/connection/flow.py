@@ -13,9 +13,9 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IProtocol
 
 from echosvc.net.socket_options import set_tcp, tune
-from echosvc.net.stream import Replies
+from echosvc.net.stream import ReplyBuffer
 
-#: Replies waiting in a transport's queue above this stop the reading, bytes. It is
+#: ReplyBuffer waiting in a transport's queue above this stop the reading, bytes. It is
 #: Twisted's own mark for TCP and UNIX sockets (``FileDescriptor.bufferSize``).
 HIGH_WATER = 65536
 
@@ -85,7 +85,7 @@ class Sender:
         """Send after everything else, by the transport's queue."""
         self.send(data, later=True)
 
-    def answer_by_itself(self, protocol: IProtocol, replies: Replies | None) -> None:
+    def answer_by_itself(self, protocol: IProtocol, replies: ReplyBuffer | None) -> None:
         """Have the stream answer so what it would tell ``protocol``; ``None``: no more.
 
         A transport that cannot do so, or tells somebody else, hands on what it reads, as before.
@@ -114,7 +114,7 @@ class Sender:
     @property
     def tuned(self) -> bool:
         """Whether the socket has its options from its listener."""
-        return self._bottom is not None and getattr(self._bottom, "tuned", False)
+        return self._bottom is not None and getattr(self._bottom, "options_inherited", False)
 
     def limit_reads(self, size: int) -> None:
         """Read at most ``size`` bytes at once; more than that in the queue stops it, too."""

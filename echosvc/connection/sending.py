@@ -23,13 +23,13 @@ from twisted.python.failure import Failure
 from echosvc.connection.flow import Sender
 from echosvc.connection.transport import Layer, Transport, abort_transport
 from echosvc.net.attempts import TCPAttempt, UNIXAttempt
-from echosvc.net.stream import Replies, Stream, TunedStream
+from echosvc.net.stream import InheritedOptionsStream, ReplyBuffer, Stream
 
 # Only on exactly these is the queue known and what is sent the plain text: a TLS
 # transport passes unknown attributes on to the socket below it, so that sending
 # "directly" would put plain text on the wire.
 _PLAIN = frozenset(
-    {Stream, TunedStream, tcp.Server, tcp.Client, TCPAttempt}
+    {Stream, InheritedOptionsStream, tcp.Server, tcp.Client, TCPAttempt}
     | {unix.Server, unix.Client, UNIXAttempt}
 )
 
@@ -92,7 +92,7 @@ class Direct(Sender):
         """Send after everything else, by the transport's queue."""
         self._bottom.write(data)
 
-    def answer_by_itself(self, protocol: IProtocol, replies: Replies | None) -> None:
+    def answer_by_itself(self, protocol: IProtocol, replies: ReplyBuffer | None) -> None:
         """Have the stream answer, where it is one of ours and tells ``protocol``."""
         direct = self._bottom
         if isinstance(direct, Stream) and not direct.TLS and direct.protocol is protocol:

@@ -1,4 +1,4 @@
-"""How connections come in: from a listening socket to a protocol on its transport."""
+"""Accepting: from a listening socket to a protocol on its transport."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from zope.interface import Attribute, Interface
 
 from echosvc._log import log
 from echosvc.net.addresses import format_address, make_address
-from echosvc.net.epoll import HAS_EPOLL, Batches, group
-from echosvc.net.stream import Stream, TunedStream, reset_at_close
+from echosvc.net.epoll import HAS_EPOLL, EpollDispatcher, make_group
+from echosvc.net.stream import InheritedOptionsStream, Stream, reset_on_close
 
-#: Connections accepted in one go; then others have their turn.
-AT_ONCE = 100
-#: Seconds without accepting when the system has no room for another connection. Who
-#: comes meanwhile waits in the kernel's queue.
+#: Most connections accepted for one event; then other descriptors are served.
+ACCEPT_BATCH = 100
+#: Seconds without accepting after the system was out of resources for another connection.
+#: Meanwhile connections wait in the listen queue.
 PAUSE = 1.0
-#: The system has no room.
-_FULL = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-#: What poll(2) says of a listening socket that was shut down for reading, or for both.
-_HUNG_UP: int = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
-#: The listening socket itself has ended: shut down by another process that holds it, or closed,
-#: or its number is another file's. Any other error is that of one connection (accept(2)).
-_ENDED = {
+#: Errors of accept(2) when the system is out of descriptors or memory.
+_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+#: Events of poll(2) on a listening socket that was shut down for reading, or for both.
+_HANGUP: int = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+#: Errors of the listening socket itself: it was shut down by another process that shares it, or
+#: closed, or its number is another file's. Any other error is one connection's (accept(2)).
+_LISTENER_ERRORS = {
     errno.EINVAL: "another process has shut its socket down",
-    errno.EBADF: "its socket was closed behind it",
+    errno.EBADF: "its socket was closed by other code",
     errno.ENOTSOCK: "its descriptor is another file's",
 }
 
 
 class Limits(Protocol):
-    """What decides how many connections may be accepted now.
+    """Decides how many connections may be accepted now.
 
-    :ivar waits: with no place left, new ones are to wait in the kernel's queue.
+    :ivar waits: connections over the limit wait in the listen queue, and are not refused.
     """
 
     waits: bool
 
     @property
     def left(self) -> float:
-        """How many places are left; ``math.inf``: any number."""
+        """How many more connections are allowed; ``math.inf`` = any number."""
 
     def when_room(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once a place is free."""
+        """Call ``tell`` once, when another connection is allowed."""
 
     def forget(self, tell: Callable[[], None]) -> None:
-        """Do not call it."""
+        """Cancel that call."""
 
 
 class IAdmittingFactory(Interface):
@@ -86,188 +86,193 @@ class IAdmittingFactory(Interface):
 Builder = Callable[[IAddress | None], Any]
 
 
-class Accepting(tcp.Port):
+class StreamPort(tcp.Port):
     """A listening port whose connections are :class:`~echosvc.net.stream.Stream`.
 
-    They are one :class:`~echosvc.net.epoll.Group`, unless the reactor is as cheap itself.
+    They are dispatched by a group of :mod:`echosvc.net.epoll`, or by a lean reactor itself.
     """
 
     _transport: type[Stream] = Stream
     _limits: Limits | None = None
-    _where = ""  # its address, for people: it cannot be asked when the socket is gone
+    _where = ""  # its address as text, for messages after the socket is closed
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._give_up: Callable[[], None] = _nothing  # what we wait for before we go on
-        self._failures, self._since = 0, 0.0  # errors of connections since then, monotonic seconds
-        self._when_ended: Callable[[], None] = _nothing
-        # Now, while there are descriptors.
-        lean = isinstance(self.reactor, Batches)
-        self._members = (
-            cast(Batches, self.reactor) if lean else group(self.reactor, _weakly(self._end_blind))
-        )
+        self._cancel_resume: Callable[[], None] = _do_nothing  # cancels what will end a pause
+        # How many errors of connections there were, and since when (monotonic seconds).
+        self._failures, self._since = 0, 0.0
+        self._when_lost: Callable[[], None] = _do_nothing
+        self._dispatcher = self._make_dispatcher()  # now, while a descriptor for it is available
+
+    def _make_dispatcher(self) -> EpollDispatcher:
+        reactor: Any = self.reactor
+        if isinstance(reactor, EpollDispatcher):
+            return reactor
+        return make_group(reactor, _weak_callback(self._close_undispatched))
 
     def doRead(self) -> None:
-        """Accept who waits."""
-        for handle, name in self._accepted(self.socket):
+        """Accept the connections of the listen queue, at most :data:`ACCEPT_BATCH`."""
+        for handle, name in self._accept_all(self.socket):
             try:
-                self._begin(handle, make_address(name))
-            except BaseException:  # asyncio's CancelledError, too, ends this connection alone
+                self._start_connection(handle, make_address(name))
+            except BaseException:  # also asyncio's CancelledError closes this connection only
                 log.failure("Server Error: the application failed")
-                reset_at_close(handle)
+                reset_on_close(handle)
                 handle.close()
 
-    def _begin(self, handle: socket.SocketType, peer: IAddress) -> None:
-        """Give the connection to a protocol, if the factory wants it."""
+    def _start_connection(self, handle: socket.SocketType, peer: IAddress) -> None:
+        """Connect a socket to the factory's protocol; close it if the factory refuses it."""
         factory: Any = self.factory
         protocol = factory.buildProtocol(peer)
         if protocol is None:
             handle.close()
             return
-        transport = self._transport(handle, protocol, peer, self._members)
+        transport = self._transport(handle, protocol, peer, self._dispatcher)
         try:
             protocol.makeConnection(transport)
-        except BaseException:  # upstream leaves such a connection open, with nobody to end it
+        except BaseException:  # Twisted would leave this connection open for ever
             transport.connectionLost(Failure())
             raise
 
     def startListening(self) -> None:
         """Listen."""
         super().startListening()
-        self._tune()
+        self._apply_policy()
 
-    def _tune(self) -> None:
+    def _apply_policy(self) -> None:
         """Set the options of the listening socket; on Linux its connections inherit them."""
         self._where = format_address(cast(IListeningPort, self).getHost())
         factory = IAdmittingFactory(self.factory, None)
         if factory is not None:
             self._limits = factory.admission
             factory.tune(self.socket)
-            if HAS_EPOLL:  # on Linux; elsewhere they may not have them from it
-                self._transport = TunedStream
+            if HAS_EPOLL:  # Linux: elsewhere they may not be inherited
+                self._transport = InheritedOptionsStream
 
     def connectionLost(self, reason: Failure) -> None:
-        """Listen no more."""
-        self._give_up()
+        """Stop listening."""
+        self._cancel_resume()
         tcp.Port.connectionLost(self, reason)
-        if reason.check(OSError, ValueError):  # so the select reactor tells of a lost descriptor
-            self._say_ended(cast(Exception, reason.value))
+        if reason.check(OSError, ValueError):  # the select reactor reports a lost descriptor so
+            self._log_lost(cast(Exception, reason.value))
 
-    # -- when somebody else ends it -------------------------------------------
+    # -- the socket is lost --------------------------------------------------
 
-    def when_ended(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once it has closed because its socket is of no use any more."""
-        self._when_ended = tell
+    def call_when_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after this port has closed because its socket is unusable."""
+        self._when_lost = callback
 
     def readConnectionLost(self, reason: Failure) -> None:  # noqa: ARG002
-        """It is hung up: so epoll and poll tell of a TCP socket that was shut down."""
-        self.doRead()  # knows why
-        self._end(errno.EINVAL)
+        """Handle a hang-up: so epoll and poll report a TCP socket that was shut down."""
+        self.doRead()  # finds the error
+        self._close_lost(errno.EINVAL)
 
-    def _end(self, number: int) -> None:
-        """Close: nobody can be accepted any more, and a reactor tells of that for ever."""
+    def _close_lost(self, number: int) -> None:
+        """Close: the socket is unusable, and the reactor would report that for ever."""
         if not self.connected:
             return
         if number != errno.EINVAL:
-            self.socket.detach()  # the descriptor may be somebody else's by now
-        with suppress(OSError):  # the reactor has lost it, too
+            self.socket.detach()  # its number may be another file's by now
+        with suppress(OSError):  # the reactor cannot use it either
             self.reactor.removeReader(self)
-        self.connectionLost(Failure(OSError(number, _ENDED[number])))
+        self.connectionLost(Failure(OSError(number, _LISTENER_ERRORS[number])))
 
-    def _end_blind(self, error: OSError) -> None:
-        """Close: nothing tells of its connections any more."""
+    def _close_undispatched(self, error: OSError) -> None:
+        """Close: no event of its connections can be reported any more."""
         if self.connected:
             self.reactor.removeReader(self)
-            words = "the descriptor that tells of its connections was closed behind it"
+            words = "the epoll descriptor of its connections was closed by other code"
             self.connectionLost(Failure(OSError(error.errno, words)))
 
-    def _say_ended(self, error: Exception) -> None:
+    def _log_lost(self, error: Exception) -> None:
         number = getattr(error, "errno", None) or errno.EBADF
         log.error(
             "Server Error: the listener {where} is closed: {name} ({words})",
             where=self._where,
             name=errno.errorcode[number],
-            words=getattr(error, "strerror", None) or _ENDED[errno.EBADF],
+            words=getattr(error, "strerror", None) or _LISTENER_ERRORS[errno.EBADF],
         )
-        self._when_ended()
+        self._when_lost()
 
-    def _accepted(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
-        """Give each new connection's socket, non-blocking, and its peer's address."""
+    def _accept_all(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
+        """Yield each new connection's socket, non-blocking, and its peer's address."""
         family, kind = self.addressFamily, socket.SOCK_STREAM
-        for accepted in range(self._room()):
+        for accepted in range(self._accept_budget()):
             try:
-                # socket.accept() asks for family and kind anew, and makes Python's own kind of
-                # socket: 2 of the 30 µs of a connection, and 40 bytes.
+                # socket.accept() determines family and kind again, and makes an object of the
+                # Python class: 2 of the 30 µs of a connection, and 40 bytes.
                 fd, name = listener._accept()
             except BlockingIOError:
-                if not accepted:  # another process was faster, or it is no listener any more
-                    self._look_at(listener)
+                if not accepted:  # another process accepted it, or the socket was shut down
+                    self._check_hangup(listener)
                 return
             except OSError as error:
-                if self._goes_on(error):
+                if self._may_continue(error):
                     continue
                 return
             handle = socket.SocketType(family, kind, 0, fd)
             handle.setblocking(False)
             yield handle, name
 
-    def _look_at(self, listener: Any) -> None:
-        """Close it if it was shut down: accept() of a UNIX socket does not say so, but for ever
-        that nobody is there (Linux), while poll() says for ever that somebody is.
+    def _check_hangup(self, listener: Any) -> None:
+        """Close the port if its socket was shut down.
+
+        On Linux, accept() of a UNIX socket then returns EAGAIN while poll() reports it readable,
+        both for ever.
         """
         state = select.poll()
-        state.register(listener, _HUNG_UP)
+        state.register(listener, _HANGUP)
         for _, event in state.poll(0):
-            if event & select.POLLERR:  # told once more, otherwise
+            if event & select.POLLERR:  # reading the error clears it
                 listener.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if event & _HUNG_UP:
-                self._end(errno.EINVAL)
+            if event & _HANGUP:
+                self._close_lost(errno.EINVAL)
 
-    def _goes_on(self, error: OSError) -> bool:
-        """Whether to accept others after an error.
+    def _may_continue(self, error: OSError) -> bool:
+        """Return whether to accept more connections after an error.
 
-        One that is not the listener's own is that of one connection (accept(2)). But a rule of
-        the system may forbid to accept at all, with the same errors, and leave the connection in
-        the queue: where they come without end, that is left alone for a while.
+        An error that is not the listener's own is one connection's (accept(2)). But a rule of the
+        system may forbid accepting at all, with the same errors, and leave the connection in the
+        queue: so after too many errors in a short time, accepting pauses.
         """
-        if error.errno in _ENDED:
-            self._end(error.errno)
+        if error.errno in _LISTENER_ERRORS:
+            self._close_lost(error.errno)
             return False
         now = time.monotonic()
         if now - self._since > PAUSE:
             self._failures, self._since = 0, now
         self._failures += 1
-        if error.errno in _FULL or self._failures > AT_ONCE:
+        if error.errno in _OUT_OF_RESOURCES or self._failures > ACCEPT_BATCH:
             self._failures = 0
             self._pause(error)
             return False
         return True
 
     @property
-    def waiting(self) -> bool:
-        """Whether it accepts nobody for now."""
-        return self._give_up is not _nothing
+    def accepting_paused(self) -> bool:
+        """Whether it does not accept connections for now."""
+        return self._cancel_resume is not _do_nothing
 
-    def _room(self) -> int:
-        """How many to accept now; with no place for anybody, wait for one."""
+    def _accept_budget(self) -> int:
+        """Return how many to accept now; if none is allowed, pause until one is."""
         limits = self._limits
         if limits is None or not limits.waits:
-            return AT_ONCE
-        room = int(min(AT_ONCE, limits.left))
+            return ACCEPT_BATCH
+        room = int(min(ACCEPT_BATCH, limits.left))
         if not room:
-            self._wait_for_room(limits)
+            self._wait_for_slot(limits)
         return room
 
-    def _wait_for_room(self, limits: Limits) -> None:
-        """Accept nobody while no place is left: the kernel's queue holds who comes."""
-        if self.waiting:  # asked in a stop
+    def _wait_for_slot(self, limits: Limits) -> None:
+        """Pause until a connection is allowed; meanwhile they wait in the listen queue."""
+        if self.accepting_paused:  # called during a pause
             return
         self.reactor.removeReader(self)
-        limits.when_room(self._go_on)
-        self._give_up = lambda: limits.forget(self._go_on)
+        limits.when_room(self._resume)
+        self._cancel_resume = lambda: limits.forget(self._resume)
 
     def _pause(self, error: OSError) -> None:
-        self._give_up()
+        self._cancel_resume()
         name = errno.errorcode[error.errno or 0]
         words = os.strerror(error.errno or 0)
         log.error(
@@ -277,23 +282,23 @@ class Accepting(tcp.Port):
             seconds=PAUSE,
         )
         self.reactor.removeReader(self)
-        self._give_up = cast(IReactorTime, self.reactor).callLater(PAUSE, self._go_on).cancel
+        self._cancel_resume = cast(IReactorTime, self.reactor).callLater(PAUSE, self._resume).cancel
 
-    def _go_on(self) -> None:
-        self._give_up = _nothing
+    def _resume(self) -> None:
+        self._cancel_resume = _do_nothing
         if self.connected and not self.disconnecting:
             self.reactor.addReader(self)
 
 
-def _nothing() -> None:
-    """There is nothing to be cancelled."""
+def _do_nothing() -> None:
+    """Stand for a callback that is not set."""
 
 
-def _weakly(method: Callable[[OSError], None]) -> Callable[[OSError], None]:
-    """Give what calls a method as long as its object lives.
+def _weak_callback(method: Callable[[OSError], None]) -> Callable[[OSError], None]:
+    """Return a function that calls a method while its object exists.
 
-    A port and its group would keep each other, and the group's epoll descriptor would be open
-    until the garbage collector comes by, long after the last connection.
+    A strong reference would make a cycle of a port and its group: the group's epoll descriptor
+    would stay open until the garbage collector runs, long after the last connection.
     """
     reference = weakref.WeakMethod(method)
 

@@ -1,28 +1,29 @@
-"""Events of many descriptors, served in one go, on any reactor.
+"""Dispatch of the events of many descriptors, under any reactor.
 
-Theory of operation. Twisted's reactors do much for each event besides the work: they go
-through their main loop after every poll, run each handler in a log context of its own
-(``callWithLogger``, Twisted issues 12338, 6789), and look again whether the descriptor is
-valid: 2 of the 7.7 µs of a message of 64 bytes. :class:`Batches` calls each handler directly.
+Theory of operation. For each event Twisted's reactors do much besides calling the handler: they
+go through their main loop after every poll, run each handler in a log context of its own
+(``callWithLogger``, Twisted issues 12338, 6789), and check again whether the descriptor is valid.
+That is 2 of the 7.7 µs of a message of 64 bytes. :class:`EpollDispatcher` calls each handler
+directly.
 
-Under a reactor that is not ours it can do so because an epoll descriptor is itself readable
-while one of the descriptors registered with it is ready (epoll(7)). So a :class:`Group`
-registers its connections with an epoll descriptor of its own, and is one reader of the real
-reactor::
+The ``lean`` reactor is such a dispatcher itself. Any other reactor gets a nested epoll
+descriptor: an epoll descriptor is readable while a descriptor that is registered with it is
+ready (epoll(7)). An :class:`EpollGroup` registers all connections of a listener with an epoll
+descriptor of its own, and is itself one reader of the real reactor::
 
-    socket --+
-    socket --+-- Group's epoll --+
-    socket --+   (registered     +-- the reactor's epoll, poll or select
-       ...       as a reader)    |
-                   listener -----+
-                   timers, other readers and writers
+    connection --+
+    connection --+-- epoll descriptor --+
+    connection --+   of the EpollGroup  +-- the real reactor: epoll, poll, select ...
+        ...      |                      |
+    connection --+           listener --+
+                         other readers --+
 
-    1. A socket becomes readable, and with it the Group's epoll descriptor.
-    2. The reactor calls Group.doRead() once, whatever the number of sockets that are ready.
-    3. Group.doRead() polls its own epoll descriptor without waiting, at most EVENTS events,
-       and calls doRead() of each connection. What is left makes the descriptor readable again.
+    1. A connection becomes readable. So does the group's epoll descriptor.
+    2. The reactor calls EpollGroup.doRead() once, however many connections are ready.
+    3. It polls the group's descriptor without waiting, for at most MAX_EVENTS events, and calls
+       doRead() of each connection. If more are ready, the descriptor is still readable.
 
-Where there is no epoll, :class:`Singles` makes each connection a reader of its own.
+Without epoll, a :class:`ReactorGroup` makes each connection a reader of the real reactor.
 """
 
 from __future__ import annotations
@@ -51,13 +52,15 @@ EPOLLOUT: int = getattr(select, "EPOLLOUT", 4)
 EPOLLERR: int = getattr(select, "EPOLLERR", 8)
 EPOLLHUP: int = getattr(select, "EPOLLHUP", 16)
 #: Events taken from the kernel at once.
-EVENTS = 512
+MAX_EVENTS = 512
 _BROKEN = EPOLLHUP | EPOLLERR
 
 
-class Member:
-    """A descriptor that knows what it waits for: the reactor's sets of all who read, and of all
-    who write, would need 52 bytes for each, and as much again while they grow.
+class EpollHandler:
+    """A descriptor that stores the events that it waits for.
+
+    A reactor's sets of readers and writers would need 52 bytes for each descriptor, and as
+    much again while they grow.
 
     :ivar interest: the events that it waits for, of ``EPOLLIN`` and ``EPOLLOUT``.
     """
@@ -67,59 +70,59 @@ class Member:
     reactor: Any
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
         raise NotImplementedError
 
     def startReading(self) -> None:
-        """Be told when there is something to read."""
-        self._wait_for(self.interest | EPOLLIN)
+        """Watch for readability."""
+        self._set_interest(self.interest | EPOLLIN)
 
     def stopReading(self) -> None:
-        """Be told so no more."""
-        self._wait_for(self.interest & ~EPOLLIN)
+        """Stop watching for readability."""
+        self._set_interest(self.interest & ~EPOLLIN)
 
     def startWriting(self) -> None:
-        """Be told when there is room to write."""
-        self._wait_for(self.interest | EPOLLOUT)
+        """Watch for writability."""
+        self._set_interest(self.interest | EPOLLOUT)
 
     def stopWriting(self) -> None:
-        """Be told so no more."""
-        self._wait_for(self.interest & ~EPOLLOUT)
+        """Stop watching for writability."""
+        self._set_interest(self.interest & ~EPOLLOUT)
 
-    def _wait_for(self, interest: int) -> None:
+    def _set_interest(self, interest: int) -> None:
         if interest != self.interest and self.connected:
-            self.reactor.change(self.fileno(), self.interest, interest)
+            self.reactor.modify(self.fileno(), self.interest, interest)
             self.interest = interest
 
     def doRead(self) -> Any:
-        """Read; give why it is to be closed, if it is."""
+        """Read; return the reason to close the descriptor, or ``None``."""
 
     def doWrite(self) -> Any:
-        """Write; give why it is to be closed, if it is."""
+        """Write; return the reason to close the descriptor, or ``None``."""
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """There is nothing more to read."""
+        """Handle EOF."""
 
     def connectionLost(self, reason: Failure) -> None:
-        """It is to be closed."""
+        """Close the descriptor."""
 
 
-class Batches:
-    """The part of an epoll reactor that serves events.
+class EpollDispatcher:
+    """Registers handlers with an epoll object and dispatches their events.
 
-    An exception in a handler is logged with its traceback and ends its connection only.
+    An exception in a handler is logged with its traceback and closes that handler only.
     """
 
     _poller: Any  # an epoll object
     _selectables: dict[int, Any]
 
-    def enter(self, fd: int, member: Member) -> None:
-        """Tell a new member of the events that it waits for."""
-        self._poller.register(fd, member.interest)
-        self._selectables[fd] = member
+    def register(self, fd: int, handler: EpollHandler) -> None:
+        """Watch a new handler's descriptor for the handler's ``interest``."""
+        self._poller.register(fd, handler.interest)
+        self._selectables[fd] = handler
 
-    def change(self, fd: int, before: int, interest: int) -> None:
-        """Tell a member of other events than ``before``."""
+    def modify(self, fd: int, before: int, interest: int) -> None:
+        """Watch a descriptor for ``interest`` instead of ``before``."""
         if fd not in self._selectables:
             return
         if not before:
@@ -129,101 +132,101 @@ class Batches:
         else:
             self._poller.unregister(fd)
 
-    def leave(self, fd: int, interest: int) -> None:
-        """Tell no more of a member that closes its descriptor next."""
+    def unregister(self, fd: int, interest: int) -> None:
+        """Stop watching a descriptor that is closed next."""
         if self._selectables.pop(fd, None) is not None and interest:
             self._poller.unregister(fd)
 
     @property
-    def members(self) -> list[Member]:
-        """Who has entered and not left."""
-        return [each for each in self._selectables.values() if isinstance(each, Member)]
+    def handlers(self) -> list[EpollHandler]:
+        """The registered handlers."""
+        return [each for each in self._selectables.values() if isinstance(each, EpollHandler)]
 
-    def remove_members(self) -> list[Member]:
-        """Have all leave; give them."""
-        members = self.members
-        for member in members:
-            self.leave(member.fileno(), member.interest)
-        return members
+    def unregister_all(self) -> list[EpollHandler]:
+        """Unregister every handler and return them."""
+        handlers = self.handlers
+        for handler in handlers:
+            self.unregister(handler.fileno(), handler.interest)
+        return handlers
 
-    def _serve(self, events: Iterable[tuple[int, int]]) -> None:
-        """Handle what the kernel has told of."""
+    def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
+        """Call the handlers of these events."""
         selectables = self._selectables
         for fd, event in events:
             try:
                 selectable = selectables[fd]
-            except KeyError:  # closed by an event before this one
-                self._forget(fd)
+            except KeyError:  # closed by an earlier event of this batch
+                self._unregister_unknown(fd)
                 continue
             if event != EPOLLIN:
                 if not event & _BROKEN or _is_broken(fd):
-                    _guarded(self._serve_rare, selectable, fd, event)
+                    _log_errors(self._dispatch_slow, selectable, fd, event)
                 continue
             try:
                 why = selectable.doRead()
             except BaseException as error:
                 log.err()
-                _guarded(self._end, selectable, error, False)
+                _log_errors(self._disconnect, selectable, error, False)
             else:
                 if why:
-                    _guarded(self._end, selectable, why, True)
+                    _log_errors(self._disconnect, selectable, why, True)
 
-    def _forget(self, fd: int) -> None:
-        """Have the kernel tell no more of a descriptor that nobody has; it would for ever."""
-        with suppress(OSError):  # it does not: it went with its member
+    def _unregister_unknown(self, fd: int) -> None:
+        """Unregister a descriptor without a handler, which would be reported for ever."""
+        with suppress(OSError):  # closing it has unregistered it
             self._poller.unregister(fd)
 
-    def _serve_rare(self, member: Any, fd: int, event: int) -> None:  # noqa: ARG002
-        """Handle an event that is not just that there is something to read."""
+    def _dispatch_slow(self, handler: Any, fd: int, event: int) -> None:  # noqa: ARG002
+        """Handle an event that is not plain readability."""
         if event & _BROKEN and not event & EPOLLIN:
-            if member.interest & EPOLLIN:
-                member.stopReading()
-                member.readConnectionLost(Failure(CONNECTION_DONE))
+            if handler.interest & EPOLLIN:
+                handler.stopReading()
+                handler.readConnectionLost(Failure(CONNECTION_DONE))
             else:
-                member.connectionLost(Failure(CONNECTION_LOST))
+                handler.connectionLost(Failure(CONNECTION_LOST))
             return
         try:
-            why = member.doRead() if event & EPOLLIN else None
+            why = handler.doRead() if event & EPOLLIN else None
             if not why and event & EPOLLOUT:
-                why = member.doWrite()
+                why = handler.doWrite()
         except BaseException as error:
             log.err()
             why = error
         if why:
-            self._end(member, why, False)
+            self._disconnect(handler, why, False)
 
-    def _end(self, member: Any, why: BaseException, at_read: bool) -> None:  # noqa: ARG002
-        """Close what cannot go on."""
-        member.connectionLost(Failure(why))
+    def _disconnect(self, handler: Any, why: BaseException, at_read: bool) -> None:  # noqa: ARG002
+        """Close a handler because of an error or EOF."""
+        handler.connectionLost(Failure(why))
 
 
 def _is_broken(fd: int) -> bool:
-    """Whether a descriptor is hung up or failed, now.
+    """Return whether a descriptor is hung up or failed now.
 
-    An event of this batch may be about one of the same number that was closed and
-    opened anew meanwhile. That there is something to read can be tried; this cannot.
+    An event may concern an earlier descriptor of the same number, which an earlier event of
+    the batch has closed. Readability can be checked by reading; a hang-up cannot.
     """
-    asked = select.poll()
-    asked.register(fd, 0)
-    return bool(asked.poll(0))
+    poller = select.poll()
+    poller.register(fd, 0)
+    return bool(poller.poll(0))
 
 
-def _guarded(act: Callable[..., object], *arguments: object) -> None:
-    """Do it; a fault is logged and stops nobody else."""
+def _log_errors(act: Callable[..., object], *arguments: object) -> None:
+    """Call ``act``; log an exception and continue."""
     try:
         act(*arguments)
     except BaseException:
         log.err()
 
 
-#: The epoll descriptor itself is gone: closed, or another file has its number.
-_GONE = frozenset((errno.EBADF, errno.EINVAL))
+#: Errors of an epoll descriptor that was closed, or whose number another file has now.
+_EPOLL_CLOSED = frozenset((errno.EBADF, errno.EINVAL))
 
 
-class _Members(Batches):
-    """The reactor of its members, as far as they need one.
+class _HandlerReactor(EpollDispatcher):
+    """What handlers use for their reactor.
 
-    :param reactor: the real one.
+    :param reactor: the real reactor.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -231,26 +234,26 @@ class _Members(Batches):
         self._selectables: dict[int, Any] = {}
 
     def callLater(self, *call: Any, **named: Any) -> Any:
-        """The real reactor's."""
+        """Schedule a call on the real reactor."""
         return cast(IReactorTime, self._reactor).callLater(*call, **named)
 
 
-def group(reactor: Any, failed: Callable[[OSError], None]) -> Batches:
-    """Give what tells connections of their events, on a reactor that may be any.
+def make_group(reactor: Any, failed: Callable[[OSError], None]) -> EpollDispatcher:
+    """Return a dispatcher for connections under any reactor.
 
-    :param failed: called when it cannot tell of any event any more.
+    :param failed: called when it can report no more events.
     """
-    return Group(reactor, failed) if HAS_EPOLL else Singles(reactor)
+    return EpollGroup(reactor, failed) if HAS_EPOLL else ReactorGroup(reactor)
 
 
 @implementer(IReadDescriptor)
-class Group(_Members):
-    """Members of one epoll descriptor.
+class EpollGroup(_HandlerReactor):
+    """Handlers registered with one epoll descriptor, which is one reader of the real reactor.
 
-    It is no reader of the real reactor while it has no member.
+    While it has no handler it is not a reader.
 
-    :param failed: called when that descriptor is lost: somebody has closed it, or put another
-        in its place.
+    :param failed: called when that descriptor is lost: closed or replaced by other code of the
+        process. All handlers are closed then.
     """
 
     def __init__(self, reactor: Any, failed: Callable[[OSError], None] | None = None) -> None:
@@ -258,88 +261,88 @@ class Group(_Members):
         self._poller: select.epoll = select.epoll()
         self._failed = failed
 
-    # -- as the members see it ------------------------------------------------
+    # -- for the handlers ------------------------------------------------------
 
-    def enter(self, fd: int, member: Member) -> None:
-        """Tell a new member of the events that it waits for."""
+    def register(self, fd: int, handler: EpollHandler) -> None:
+        """Watch a new handler's descriptor for the handler's ``interest``."""
         try:
-            super().enter(fd, member)
+            super().register(fd, handler)
         except OSError as error:
-            if error.errno in _GONE:
-                self._lost(error)
+            if error.errno in _EPOLL_CLOSED:
+                self._fail(error)
             raise
         if len(self._selectables) == 1:
             self._reactor.addReader(self)
 
-    def leave(self, fd: int, interest: int) -> None:
-        """Tell no more of a member that closes its descriptor next."""
-        super().leave(fd, interest)
-        if not self._selectables:  # and so nothing to be told
+    def unregister(self, fd: int, interest: int) -> None:
+        """Stop watching a descriptor that is closed next."""
+        super().unregister(fd, interest)
+        if not self._selectables:
             self._reactor.removeReader(self)
 
-    # -- as the real reactor sees it ------------------------------------------
+    # -- for the real reactor ------------------------------------------------
 
     def fileno(self) -> int:
-        """The descriptor that is readable while a member is ready."""
+        """Return the epoll descriptor, which is readable while a handler is ready."""
         return self._poller.fileno()
 
     def doRead(self) -> None:
-        """Serve the members that are ready."""
+        """Dispatch the events of the handlers that are ready."""
         try:
-            events = self._poller.poll(0, EVENTS)
+            events = self._poller.poll(0, MAX_EVENTS)
         except OSError as error:
-            self._lost(error)
+            self._fail(error)
             return
-        self._serve(events)
+        self._dispatch(events)
 
-    def _lost(self, error: OSError) -> None:
-        """End all: nothing can be told of them any more."""
-        _LOST.append(self._poller)
-        members = self.members
+    def _fail(self, error: OSError) -> None:
+        """Close all handlers: none of their events can be reported any more."""
+        _LOST_POLLERS.append(self._poller)
+        handlers = self.handlers
         self._selectables.clear()
-        with suppress(OSError):  # the real reactor has lost it too
+        with suppress(OSError):  # the real reactor cannot use it either
             self._reactor.removeReader(self)
         if self._failed is not None:
             self._failed(error)
-        _end(members, Failure(error))
+        _disconnect_all(handlers, Failure(error))
 
     def connectionLost(self, reason: Failure) -> None:
-        """The real reactor ends: end all members."""
-        _end(self.remove_members(), reason)
+        """Close all handlers, because the real reactor stops."""
+        _disconnect_all(self.unregister_all(), reason)
 
     def logPrefix(self) -> str:
-        """What the log calls it."""
+        """Return its name for Twisted's log."""
         return "connections"
 
 
-#: Kept for ever: each would close a number that is somebody else's by now.
-_LOST: list[Any] = []
+#: Kept for ever: to free an epoll object closes its number, which may be another file's by now.
+_LOST_POLLERS: list[Any] = []
 
 
-def _end(members: Iterable[Member], reason: Failure) -> None:
-    for member in members:
+def _disconnect_all(handlers: Iterable[EpollHandler], reason: Failure) -> None:
+    for handler in handlers:
         try:
-            member.connectionLost(reason)
+            handler.connectionLost(reason)
         except BaseException:
             log.err()
 
 
-class Singles(_Members):
-    """Members that are readers and writers of the real reactor, one by one."""
+class ReactorGroup(_HandlerReactor):
+    """Handlers that each are a reader and writer of the real reactor."""
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor)
-        self._watches: dict[int, _Watch] = {}
+        self._adapters: dict[int, _ReactorAdapter] = {}
 
-    def enter(self, fd: int, member: Member) -> None:
-        """Tell a new member of the events that it waits for."""
-        self._selectables[fd] = member
-        self._watches[fd] = _Watch(self, fd, member)
-        self.change(fd, 0, member.interest)
+    def register(self, fd: int, handler: EpollHandler) -> None:
+        """Watch a new handler's descriptor for the handler's ``interest``."""
+        self._selectables[fd] = handler
+        self._adapters[fd] = _ReactorAdapter(self, fd, handler)
+        self.modify(fd, 0, handler.interest)
 
-    def change(self, fd: int, before: int, interest: int) -> None:
-        """Tell a member of other events than ``before``."""
-        watch = self._watches.get(fd)
+    def modify(self, fd: int, before: int, interest: int) -> None:
+        """Watch a descriptor for ``interest`` instead of ``before``."""
+        watch = self._adapters.get(fd)
         if watch is None:
             return
         if (before ^ interest) & EPOLLIN:
@@ -349,47 +352,47 @@ class Singles(_Members):
             writes = interest & EPOLLOUT
             (self._reactor.addWriter if writes else self._reactor.removeWriter)(watch)
 
-    def leave(self, fd: int, interest: int) -> None:
-        """Tell no more of a member that closes its descriptor next."""
-        self.change(fd, interest, 0)
-        self._watches.pop(fd, None)
+    def unregister(self, fd: int, interest: int) -> None:
+        """Stop watching a descriptor that is closed next."""
+        self.modify(fd, interest, 0)
+        self._adapters.pop(fd, None)
         self._selectables.pop(fd, None)
 
-    def _forget(self, fd: int) -> None:
-        """Nothing tells of it."""
+    def _unregister_unknown(self, fd: int) -> None:
+        """Do nothing: the real reactor does not report it."""
 
 
 @implementer(IReadDescriptor, IWriteDescriptor, IHalfCloseableDescriptor)
-class _Watch:
-    """One member as the real reactor sees it."""
+class _ReactorAdapter:
+    """Stands for one handler in the real reactor."""
 
-    def __init__(self, home: Singles, fd: int, member: Member) -> None:
-        self._home, self._fd, self._member = home, fd, member
+    def __init__(self, home: ReactorGroup, fd: int, handler: EpollHandler) -> None:
+        self._group, self._fd, self._handler = home, fd, handler
 
     def fileno(self) -> int:
-        """The descriptor; -1 once it is closed."""
-        return self._member.fileno()
+        """Return the descriptor; -1 once it is closed."""
+        return self._handler.fileno()
 
     def doRead(self) -> None:
-        """There is something to read."""
-        self._home._serve([(self._fd, EPOLLIN)])
+        """Dispatch readability."""
+        self._group._dispatch([(self._fd, EPOLLIN)])
 
     def doWrite(self) -> None:
-        """There is room to write."""
-        self._home._serve([(self._fd, EPOLLOUT)])
+        """Dispatch writability."""
+        self._group._dispatch([(self._fd, EPOLLOUT)])
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """It is hung up, and nothing is left to read."""
-        self._member.stopReading()
-        self._member.readConnectionLost(reason)
+        """Handle a hang-up with nothing left to read."""
+        self._handler.stopReading()
+        self._handler.readConnectionLost(reason)
 
     def writeConnectionLost(self, reason: Failure) -> None:
-        """Only for the interface: no reactor of Twisted's calls it of itself."""
+        """Do nothing: the interface has it, but no reactor of Twisted's calls it."""
 
     def connectionLost(self, reason: Failure) -> None:
-        """It is hung up while nobody reads, or the real reactor ends."""
-        self._member.connectionLost(reason)
+        """Close: a hang-up while reading is paused, or the real reactor stops."""
+        self._handler.connectionLost(reason)
 
     def logPrefix(self) -> str:
-        """What the log calls it."""
+        """Return its name for Twisted's log."""
         return "connections"

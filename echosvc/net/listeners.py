@@ -32,7 +32,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.net.acceptor import Accepting
+from echosvc.net.acceptor import StreamPort
 from echosvc.net.addresses import unix_name
 from echosvc.net.hosts import join_host_port, with_zone_index
 
@@ -74,7 +74,7 @@ class TCPListener:
         try:
             listener.setblocking(False)
             # The port uses a duplicate of the descriptor.
-            make: Callable[..., tcp.Port] = Accepting._fromListeningDescriptor
+            make: Callable[..., tcp.Port] = StreamPort._fromListeningDescriptor
             port = make(self.reactor, listener.fileno(), listener.family, factory)
             port.startListening()
             return cast(IListeningPort, port)
@@ -112,7 +112,7 @@ class TCPListener:
         return listener
 
 
-class _UNIXPort(Accepting, unix.Port):
+class _UNIXPort(StreamPort, unix.Port):
     """A UNIX port that removes its path when it closes only if that is its own socket.
 
     ``unix.Port.connectionLost`` unlinks whatever is there, a successor's socket too.
@@ -139,7 +139,7 @@ class _UNIXPort(Accepting, unix.Port):
         if self._inode is not None and _inode(self._bindPath) == self._inode:
             with suppress(OSError):
                 os.unlink(self._bindPath)
-        Accepting.connectionLost(self, reason)
+        StreamPort.connectionLost(self, reason)
 
 
 def _inode(path: bytes) -> tuple[int, int] | None:

@@ -30,7 +30,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from echosvc._log import log
-from echosvc.net.acceptor import Accepting
+from echosvc.net.acceptor import StreamPort
 from echosvc.net.addresses import make_address
 
 #: The first inherited descriptor (sd_listen_fds(3)).
@@ -187,7 +187,7 @@ class _SharedListener:
         return self._listener._accept()
 
 
-class _InheritedPort(Accepting):
+class _InheritedPort(StreamPort):
     """A port on an inherited socket.
 
     :ivar descriptor: the inherited descriptor.
@@ -201,10 +201,10 @@ class _InheritedPort(Accepting):
         self._shouldShutdown = False
         cast(Factory, self.factory).doStart()
         self.connected = True
-        self._tune()
+        self._apply_policy()
         self.reactor.addReader(self)
 
-    def _accepted(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
+    def _accept_all(self, listener: Any) -> Iterator[tuple[socket.SocketType, Any]]:
         """Yield each new connection's socket and its peer's address; never block."""
         try:
             if os.get_blocking(listener.fileno()):
@@ -214,9 +214,9 @@ class _InheritedPort(Accepting):
                     where=self._where,
                 )
         except OSError as error:
-            self._goes_on(error)
+            self._may_continue(error)
             return iter(())
-        return super()._accepted(_SharedListener(listener))
+        return super()._accept_all(_SharedListener(listener))
 
     def _logConnectionLostMsg(self) -> None:
         """Log the address, whatever kind of socket it was."""

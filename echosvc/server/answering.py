@@ -32,7 +32,7 @@ LaterReply = Deferred[Any] | Coroutine[Any, Any, Any]
 class Answering(Connection):
     """A connection on which every message is answered.
 
-    Replies leave in the order of their messages. While a reply is not there yet, the messages
+    ReplyBuffer leave in the order of their messages. While a reply is not there yet, the messages
     behind it wait, and at most one more read is taken: then the client has to wait, too.
 
     :ivar messages: messages read so far.
@@ -81,7 +81,7 @@ class Answering(Connection):
 
     @property
     def replies(self) -> int:
-        """Replies given so far, the one that is being made included."""
+        """ReplyBuffer given so far, the one that is being made included."""
         return self.messages - self._silent
 
     def dataReceived(self, data: bytes) -> None:

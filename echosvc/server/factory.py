@@ -18,7 +18,7 @@ from echosvc.connection.scheduler import Sweep
 from echosvc.connection.timeouts import GRACE
 from echosvc.net.acceptor import IAdmittingFactory
 from echosvc.net.socket_options import tune
-from echosvc.net.stream import Replies
+from echosvc.net.stream import ReplyBuffer
 from echosvc.server.admission import Admission
 from echosvc.server.events import Report
 from echosvc.server.protocol import EchoProtocol
@@ -73,7 +73,7 @@ class EchoFactory(Factory):
         self._stopped = False  # all listeners have closed
         self._ended_in = self._ended_out = 0
         self._waiting: list[Deferred[None]] = []
-        self._replies: Replies | None = None  # made for the first who may use them
+        self._replies: ReplyBuffer | None = None  # made for the first who may use them
         self._echoing: tuple[type | None, bool] = None, False  # the last kind asked for
 
     def startFactory(self) -> None:
@@ -166,12 +166,12 @@ class EchoFactory(Factory):
             self._echoing = kind, self.config.plain and kind.echoes()
         return self._echoing[1]
 
-    def replies_behind(self, head: bytes) -> Replies | None:
+    def replies_behind(self, head: bytes) -> ReplyBuffer | None:
         """Give where replies with this prefix are made, if it is that of all connections."""
         if head != self.prefix.constant:
             return None
-        if self._replies is None or self._replies.head != head:
-            self._replies = Replies(head)
+        if self._replies is None or self._replies.prefix != head:
+            self._replies = ReplyBuffer(head)
         return self._replies
 
     def _refuse_strangers(self) -> None:

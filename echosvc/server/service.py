@@ -25,7 +25,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 
-from echosvc.net.acceptor import Accepting
+from echosvc.net.acceptor import StreamPort
 from echosvc.net.epoll import HAS_EPOLL
 from echosvc.net.errors import ListenError, ReloadError, listen_error
 from echosvc.net.files import describe_file_error
@@ -91,8 +91,8 @@ class EchoService(Service):
                 self._bound = False
                 raise
         for port in self.ports:
-            if isinstance(port, Accepting):
-                port.when_ended(partial(self._lose, port))
+            if isinstance(port, StreamPort):
+                port.call_when_lost(partial(self._lose, port))
 
     def _lose(self, port: IListeningPort) -> None:
         """A listener has ended by itself; with the last one, so does who owns the process.
@@ -244,5 +244,5 @@ def accept_waiting(port: IListeningPort) -> None:
         if not ready.poll(0):
             return
         port.doRead()
-        if not port.connected or getattr(port, "waiting", False):
+        if not port.connected or getattr(port, "accepting_paused", False):
             return  # it has ended, or cannot accept
