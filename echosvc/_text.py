@@ -29,20 +29,28 @@ def quote(data: bytes | str) -> str:
     return escaped(data, _QUOTED)
 
 
-#: Longest line on stderr, characters; of a longer one the middle is left out.
+#: Longest line on standard error, characters.
 LONGEST_LINE = 500
 
 
-#: A byte of a word that is not UTF-8, as Python writes it (PEP 383).
+#: A byte that is not UTF-8, as Python shows it (PEP 383).
 _BYTE = re.compile(r"(?<!\\)\\udc([89a-f][0-9a-f])")
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with everything that could end the line or upset a terminal escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def one_line(text: str) -> str:
-    """Give ``text`` without anything that could end the line or upset a terminal."""
+    """Return ``text`` as one printable line.
+
+    The middle of a text longer than :data:`LONGEST_LINE` is left out.
+    """
     text = _BYTE.sub(r"\\x\1", text)
     if len(text) > LONGEST_LINE:
         text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return printable(text)
 
 
 def plural(count: int, noun: str) -> str:

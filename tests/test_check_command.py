@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import io
 import json
 import os
@@ -25,7 +24,7 @@ from echosvc import check as check_path
 from echosvc import check_async
 from echosvc.cli import check as command
 from echosvc.cli import main as cli
-from echosvc.cli.send import OutputError
+from echosvc.cli.terminal import OutputError, StandardOutput
 from echosvc.faults.spec import Mischief
 from echosvc.net.listeners import PORT
 from echosvc.probe.check import NAMES, PROBES, SettingsError
@@ -58,7 +57,7 @@ def to(server: Server) -> str:
 
 def parsed(*words: str) -> Settings:
     options = cli.parser().parse_args(["check", *words])
-    settings: Settings = options.prepare(options)
+    settings: Settings = options.validate(options)
     return settings
 
 
@@ -176,11 +175,11 @@ def test_the_help_lists_every_probe_and_has_examples() -> None:
 
 def test_lines_are_aligned_and_a_failure_has_its_cause() -> None:
     out = io.BytesIO()
-    output = command.Output(out, as_json=False)
+    output = command.CheckOutput(out, as_json=False)
     for probe in (FINE, LOST):
-        output.began(probe.name)
-        output.found(probe)
-    output.over(CheckResult("tcp:h:1", (FINE, LOST, KNOWN)))
+        output.probe_started(probe.name)
+        output.probe_finished(probe)
+    output.check_finished(CheckResult("tcp:h:1", (FINE, LOST, KNOWN)))
     assert out.getvalue().decode() == (
         "PASS  connect        to it (0.25 s)\n"
         "FAIL  order          7 bytes lost (1.50 s)\n"
@@ -191,11 +190,11 @@ def test_lines_are_aligned_and_a_failure_has_its_cause() -> None:
 
 def test_json_is_one_object_with_figures() -> None:
     out = io.BytesIO()
-    output = command.Output(out, as_json=True)
-    output.found(LOST)
+    output = command.CheckOutput(out, as_json=True)
+    output.probe_finished(LOST)
     assert out.getvalue() == b""
-    output.over(CheckResult("tcp:h:1", (LOST,)))
-    output.over(CheckResult("tcp:h:1", (LOST,)))  # at the shutdown
+    output.check_finished(CheckResult("tcp:h:1", (LOST,)))
+    output.check_finished(CheckResult("tcp:h:1", (LOST,)))  # at the shutdown
     assert json.loads(out.getvalue()) == {
         "endpoint": "tcp:h:1",
         "ok": False,
@@ -210,20 +209,18 @@ def test_json_is_one_object_with_figures() -> None:
 
 def test_after_an_interrupt_nothing_is_found_any_more() -> None:
     out = io.BytesIO()
-    output = command.Output(out, as_json=False)
-    output.found(FINE)
-    output.over(CheckResult("tcp:h:1", (FINE,), interrupted=True))
-    output.found(LOST)
+    output = command.CheckOutput(out, as_json=False)
+    output.probe_finished(FINE)
+    output.check_finished(CheckResult("tcp:h:1", (FINE,), interrupted=True))
+    output.probe_finished(LOST)
     assert out.getvalue().decode().splitlines()[1:] == ["tcp:h:1: interrupted: 1 passed, 0 failed"]
 
 
 def test_a_full_disk_is_said() -> None:
-    class Full(io.BytesIO):
-        def write(self, data: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.raises(OutputError, match="standard output: ENOSPC"):
-        command.Output(Full(), as_json=False).found(FINE)
+    with Path("/dev/full").open("wb") as full:
+        output = command.CheckOutput(StandardOutput(full.fileno()), as_json=False)
+        with pytest.raises(OutputError, match="standard output: ENOSPC"):
+            output.probe_finished(FINE)
 
 
 def test_a_clean_server_passes(to: str) -> None:

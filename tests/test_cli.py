@@ -737,10 +737,10 @@ def test_the_status_is_the_worst_of_all_conversations() -> None:
     async def broken() -> None:
         raise ValueError("boo")
 
-    assert cli._run(reactor, lambda: [fine()]) == cli.FINE
+    assert cli._run(reactor, lambda: [fine()]) == cli.EXIT_OK
     assert reactor.hasStopped
     reactor.whenRunningHooks.clear()
-    assert cli._run(reactor, lambda: [fine(), broken()]) == cli.FAILED
+    assert cli._run(reactor, lambda: [fine(), broken()]) == cli.EXIT_FAILURE
     reactor.whenRunningHooks.clear()
 
     async def endless() -> None:
@@ -752,14 +752,14 @@ def test_the_status_is_the_worst_of_all_conversations() -> None:
             trigger()
 
     reactor.run = interrupt
-    assert cli._run(reactor, lambda: [endless()]) == cli.INTERRUPTED
+    assert cli._run(reactor, lambda: [endless()]) == cli.EXIT_INTERRUPTED
 
 
 def test_words_become_conversations() -> None:
     reactor = MemoryReactorClock()
     for words in (["send", "--quiet", "a", "b"], ["demo"]):
         parsed = cli.parser().parse_args(words)
-        talks = parsed.run(parsed, reactor, cli.reached(reactor, parsed))
+        talks = parsed.run(parsed, reactor, cli.target_from_args(reactor, parsed))
         assert len(talks) == (3 if words == ["demo"] else 1)
         for talk in talks:
             talk.close()

@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "endpoints": {"net", "tls"},
     "client": {"config", "connection", "net"},
     "server": {"wire", "config", "net", "connection", "faults"},
+    "reports": {"probe.result"},
     "probe": {"wire", "config", "net", "client", "endpoints", "tls"},
 }
 #: What every module may import.
@@ -37,6 +38,7 @@ ABOVE_ALL = {"cli", "testing", "__init__", "__main__"}
 PURE = (
     "wire",
     "config",
+    "reports",
     "_text",
     "connection.outcome",
     "connection.timeouts",

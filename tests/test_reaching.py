@@ -7,18 +7,21 @@ import argparse
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.cli.target import ReachError, describe_reaching, duration, reached
+from echosvc.cli import values
+from echosvc.cli.target import TargetOptionsError, add_target_arguments, target_from_args
 
 
 class ReachingTests(SynchronousTestCase):
-    def reached(self, *words: str) -> str:
+    def target_name(self, *words: str) -> str:
         command = argparse.ArgumentParser()
-        describe_reaching(command)
-        return reached(MemoryReactorClock(), command.parse_args(words)).name
+        add_target_arguments(command)
+        return target_from_args(MemoryReactorClock(), command.parse_args(words)).name
 
     def test_what_goes_together_gives_a_target(self) -> None:
-        self.assertEqual(self.reached("--to", "tcp:localhost:9000"), "localhost:9000")
-        self.assertEqual(self.reached("--to", "tls:localhost:9443", "--insecure"), "localhost:9443")
+        self.assertEqual(self.target_name("--to", "tcp:localhost:9000"), "localhost:9000")
+        self.assertEqual(
+            self.target_name("--to", "tls:localhost:9443", "--insecure"), "localhost:9443"
+        )
 
     def test_what_does_not_is_told(self) -> None:
         for words, why in (
@@ -27,11 +30,11 @@ class ReachingTests(SynchronousTestCase):
             (("--to", "tls:localhost:1", "--insecure", "--ca", "c"), "verifies nothing"),
             (("--to", "tls:localhost:1", "--key", "key.pem"), "--key: needs --cert"),
         ):
-            with self.assertRaisesRegex(ReachError, why):
-                self.reached(*words)
+            with self.assertRaisesRegex(TargetOptionsError, why):
+                self.target_name(*words)
 
     def test_seconds_are_finite_and_not_negative(self) -> None:
-        self.assertEqual(duration("1.5"), 1.5)
+        self.assertEqual(values.seconds("1.5"), 1.5)
         for text in ("", "x", "-1", "nan", "inf", "1e400"):
             with self.assertRaisesRegex(argparse.ArgumentTypeError, "number of seconds"):
-                duration(text)
+                values.seconds(text)

@@ -9,14 +9,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from echosvc.cli.output import Lossy, OutputError, Sink, StandardOutput
-from echosvc.cli.target import duration
+from echosvc.cli import values
+from echosvc.cli.terminal import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    LossyStderr,
+    OutputError,
+    Sink,
+    StandardOutput,
+    write_text,
+)
 from echosvc.endpoints.client import Target
 from echosvc.probe.settings import FRAMINGS
+from echosvc.reports.text import probe_lines, summary_line
 
 if TYPE_CHECKING:
     from echosvc.probe.check import Check
     from echosvc.probe.result import CheckResult, ProbeResult
+    from echosvc.probe.settings import Settings
 
 SUMMARY = "say what a path does to bytes: a table of probes"
 _EPILOG = """\
@@ -34,9 +44,6 @@ examples:
 
 exit status: 0 nothing failed, 1 something did, 2 usage error, 130 interrupted
 """
-_WORDS = {"pass": "passed", "fail": "failed", "info": "for information", "skip": "skipped"}
-_LONGEST = 7 * 86400.0
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def epilog() -> str:
@@ -48,132 +55,89 @@ def epilog() -> str:
     )
 
 
-def describe(add: Callable[..., Any], template: Callable[[str], Any]) -> None:
-    """Add the command's own options.
-
-    :param template: reads a prefix.
-    """
-    help_of_prefix = "the server's prefix, in its template language (default: it is learned)"
-    add("-p", "--prefix", metavar="TEMPLATE", type=template, help=help_of_prefix)
+def add_arguments(add: Callable[..., Any]) -> None:
+    """Add the command's own options."""
+    add(
+        "-p",
+        "--prefix",
+        metavar="TEMPLATE",
+        type=values.template,
+        help="the server's prefix, in its template language (default: it is detected)",
+    )
     add("--framing", choices=FRAMINGS, default=FRAMINGS[0], help="the server's (default: chunk)")
-    add("--only", metavar="PROBE,...", type=_names, default=(), help="only these probes")
-    add("--skip", metavar="PROBE,...", type=_names, default=(), help="not these")
-    for name, metavar, kind, default, words in _NUMBERS:
-        add(name, metavar=metavar, type=kind, default=default, help=words)
-    add("--identity", metavar="REGEX", help=_IDENTITY)
+    add("--only", metavar="PROBE,...", type=values.names, default=(), help="only these probes")
+    add("--skip", metavar="PROBE,...", type=values.names, default=(), help="not these probes")
+    for name, metavar, read, default, text in _NUMBERS:
+        add(name, metavar=metavar, type=read, default=default, help=text)
+    add(
+        "--identity",
+        metavar="REGEX",
+        help="what in the prefix names the server; its first group, if it has one"
+        " (default: the prefix without the numbers that stand alone)",
+    )
     add("--json", action="store_true", help="write one JSON object to standard output, no more")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
-
-
-def _time(text: str) -> float:
-    seconds = duration(text)
-    if not 0 < seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"must be more than 0, at most a week, not {text!r}")
-    return seconds
-
-
-def _times(text: str) -> tuple[float, ...]:
-    return tuple(_time(part) for part in text.split(","))
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 10_000):
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to 10000, not {text!r}")
-    return int(text)
-
-
-def _size(text: str) -> int:
-    number, unit = text.rstrip("kKmMgG"), text[len(text.rstrip("kKmMgG")) :].lower()
-    whole = number.isascii() and number.isdecimal() and unit in _UNITS
-    if not whole or not 0 < int(number) * _UNITS[unit] <= 1 << 40:
-        raise argparse.ArgumentTypeError(f"must be a number of bytes such as 64M, not {text!r}")
-    return int(number) * _UNITS[unit]
-
-
-_IDENTITY = (
-    "what in the prefix says who answers; its first group, if it has one"
-    " (default: the prefix without the numbers that stand alone)"
-)
 _NUMBERS: tuple[tuple[str, str, Callable[[str], Any], object, str], ...] = (
-    ("--idle", "SECONDS,...", _times, (1.0, 5.0, 30.0),
+    ("--idle", "SECONDS,...", values.list_of_seconds, (1.0, 5.0, 30.0),
      "idle times that a connection must survive (default: 1,5,30)"),
-    ("--find-idle", "SECONDS", _time, 0.0,
-     "find after how long an idle connection is cut; search so far"),
-    ("--connections", "N", _count, 10, "so many at once (default: %(default)s)"),
-    ("--timeout", "SECONDS", _time, 10.0,
-     "a probe has failed after so long without progress (default: %(default)g)"),
-    ("--max-size", "BYTES", _size, 64 << 20,
+    ("--find-idle", "SECONDS", values.positive_seconds, 0.0,
+     "find after how long an idle connection is closed; search up to this time"),
+    ("--connections", "N", values.connection_count, 10,
+     "number of connections at once (default: %(default)s)"),
+    ("--timeout", "SECONDS", values.positive_seconds, 10.0,
+     "a probe fails after this time without progress (default: %(default)g)"),
+    ("--max-size", "BYTES", values.byte_size, 64 << 20,
      "of the longest stream; k, M and G are understood (default: 64M)"),
 )  # fmt: skip
 
 
-class Output:
-    """Where findings go: lines as they come, or one JSON object at the end.
+class CheckOutput:
+    """What a check prints: lines as probes finish, or one JSON object at the end.
 
     :param out: standard output.
     :param as_json: write JSON.
-    :raises OutputError: from every method, where it takes no more.
+    :raises OutputError: from every method, when standard output takes no more.
     """
 
     def __init__(self, out: Sink, as_json: bool) -> None:
         self._out, self._json = out, as_json
         self._progress = _Progress()
-        self._written = False
+        self._finished = False
 
-    def began(self, name: str) -> None:
-        """A probe begins."""
+    def probe_started(self, name: str) -> None:
+        """Show that a probe begins."""
         self._progress.show(name)
 
-    def found(self, probe: ProbeResult) -> None:
-        """Say what one probe found."""
+    def probe_finished(self, probe: ProbeResult) -> None:
+        """Print the result of one probe."""
         self._progress.hide()
-        if not self._json and not self._written:  # what a Ctrl-C breaks is no finding
-            text = f"{probe.result.upper():<4}  {probe.name:<13}  {probe.finding}"
-            cause = f"\n{'':21}likely: {probe.cause}" if probe.cause else ""
-            self._write(f"{text} ({probe.seconds:.2f} s){cause}\n")
+        if not self._json and not self._finished:  # Ctrl-C makes probes fail that were running
+            write_text(self._out, probe_lines(probe))
 
-    def over(self, result: CheckResult) -> None:
-        """Say what was found in all, once."""
+    def check_finished(self, result: CheckResult) -> None:
+        """Print the result of all, the first time that this is called."""
         self._progress.hide()
-        if self._written:
+        if self._finished:
             return
-        self._written = True
+        self._finished = True
         if self._json:
-            self._write(json.dumps(result.as_dict(), indent=2) + "\n")
+            write_text(self._out, json.dumps(result.as_dict(), indent=2) + "\n")
         else:
-            self._write(_sum(result) + "\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            self._out.write(text.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            raise OutputError.of(error) from None
-
-
-def _sum(result: CheckResult) -> str:
-    counts = [
-        f"{sum(probe.result == kind for probe in result.probes)} {word}"
-        for kind, word in _WORDS.items()
-        if kind in ("pass", "fail") or any(probe.result == kind for probe in result.probes)
-    ]
-    state = "interrupted" if result.interrupted else "ok" if result.ok else "NOT OK"
-    return f"{result.endpoint}: {state}: {', '.join(counts)}"
+            write_text(self._out, summary_line(result))
 
 
 class _Progress:
-    """What goes on, on the terminal where somebody looks, and only there."""
+    """The probe that is running, shown on standard error where that is a terminal."""
 
     def __init__(self) -> None:
         self._shown: Any = None
-        self._looked_at = sys.stderr is not None and sys.stderr.isatty()
+        self._enabled = sys.stderr is not None and sys.stderr.isatty()
 
     def show(self, name: str) -> None:
-        """Show which probe is under way, and for how long."""
+        """Show which probe is running, and for how long."""
         self.hide()
-        if not self._looked_at:
+        if not self._enabled:
             return
         try:
             from rich.console import Console
@@ -181,42 +145,46 @@ class _Progress:
         except ImportError:
             return
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        self._shown = Progress(
-            *columns, console=Console(file=cast(IO[str], Lossy())), transient=True
-        )
+        console = Console(file=cast(IO[str], LossyStderr()))
+        self._shown = Progress(*columns, console=console, transient=True)
         self._shown.add_task(name, total=None)
         self._shown.start()
 
     def hide(self) -> None:
-        """Leave the line to others."""
+        """Clear the line."""
         if self._shown is not None:
             self._shown.stop()
             self._shown = None
 
 
-async def run(words: argparse.Namespace, reactor: Any, target: Target) -> int:
-    """Make the probes; give the exit status."""
+async def run(args: argparse.Namespace, reactor: Any, target: Target) -> int:
+    """Make the probes; return the exit status."""
     from echosvc.net.clock import use_monotonic_clock
     from echosvc.probe.check import Check
 
     use_monotonic_clock(reactor)
-    output = Output(StandardOutput(), words.json)
+    output = CheckOutput(StandardOutput(), args.json)
     check = Check(
-        reactor, target, settings(words), words.to, began=output.began, found=output.found
+        reactor,
+        target,
+        check_options(args),
+        args.to,
+        began=output.probe_started,
+        found=output.probe_finished,
     )
-    reactor.addSystemEventTrigger("before", "shutdown", _say_the_rest, output, check)
+    reactor.addSystemEventTrigger("before", "shutdown", _print_rest, output, check)
     result = await check.run()
-    output.over(result)
-    return 0 if result.ok else 1
+    output.check_finished(result)
+    return EXIT_OK if result.ok else EXIT_FAILURE
 
 
-def _say_the_rest(output: Output, check: Check) -> None:
-    """After Ctrl-C: what was found so far, if somebody takes it."""
+def _print_rest(output: CheckOutput, check: Check) -> None:
+    """Print after Ctrl-C what was found until then."""
     with suppress(OutputError):
-        output.over(check.result())
+        output.check_finished(check.result())
 
 
-def settings(words: argparse.Namespace) -> Any:
+def check_options(args: argparse.Namespace) -> Settings:
     """Read the options.
 
     :raises SettingsError: they make no sense together.
@@ -224,17 +192,17 @@ def settings(words: argparse.Namespace) -> Any:
     from echosvc.probe.check import validate
     from echosvc.probe.settings import Settings
 
-    asked = Settings(
-        prefix=words.prefix,
-        framing=words.framing,
-        only=words.only,
-        skip=words.skip,
-        idle=words.idle,
-        find_idle=words.find_idle,
-        connections=words.connections,
-        timeout=words.timeout,
-        max_size=words.max_size,
-        identity=words.identity,
+    options = Settings(
+        prefix=args.prefix,
+        framing=args.framing,
+        only=args.only,
+        skip=args.skip,
+        idle=args.idle,
+        find_idle=args.find_idle,
+        connections=args.connections,
+        timeout=args.timeout,
+        max_size=args.max_size,
+        identity=args.identity,
     )
-    validate(asked)
-    return asked
+    validate(options)
+    return options

@@ -1,14 +1,12 @@
-"""One conversation of the command line's client: send, print what comes, judge it."""
+"""The command ``echosvc send``: send messages, print the replies, compare what came back."""
 
 from __future__ import annotations
 
+import argparse
 import os
-import select
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, cast
 
 from twisted.internet import defer
@@ -16,10 +14,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 
-from echosvc._text import escaped
-from echosvc.cli.output import OutputError, Sink
+from echosvc._text import escaped, printable
+from echosvc.cli import values
+from echosvc.cli.standard_input import InputError, InputReader
+from echosvc.cli.terminal import OutputError, Sink, StandardOutput
 from echosvc.client import EchoClient, EchoClientFactory
-from echosvc.config.schema import Config
+from echosvc.config.schema import ENCODINGS, Config
 from echosvc.endpoints.client import Target
 from echosvc.net.connector import unresolved
 from echosvc.net.errors import describe_error
@@ -33,30 +33,29 @@ from echosvc.wire.unknown_prefix import (
     SubsequenceMatcher,
 )
 
-#: Seconds; longer than any path lives.
-FOR_EVER = 1e9
+#: Seconds; longer than any connection lives.
+NO_TIMEOUT = 1e9
 #: The message that stands for standard input.
 STDIN = b"-"
-_CHUNK = 65536
-#: Where the prefix is not known: seconds without anything more, after which all has come.
-QUIET = 0.5
-#: Looked through for an answer between two turns of the reactor, bytes.
+#: When the prefix is not known: seconds without data after which a reply is complete.
+QUIET_TIME = 0.5
+#: Bytes that are searched for a reply in one turn of the reactor.
 _SLICE = 4096
 _Matcher = ReplyMatcher | AnyPrefixReplyMatcher
 _Counter = StreamCounter | AnyPrefixStreamCounter
 
 
-class TalkError(Exception):
-    """The peer or the path failed; says how in one line."""
+class SendError(Exception):
+    """The peer or the path failed; the message is the line to print."""
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How to talk.
+class SendOptions:
+    """How messages are sent and replies are printed.
 
-    :ivar prefix: what the server puts before its replies; ``None``: nobody said.
-    :ivar timeout: seconds of silence until it is reported; 0 = never.
-    :ivar deadline: seconds without progress until we give up; 0 = never.
+    :ivar prefix: what the server puts before its replies; ``None``: it is not known.
+    :ivar timeout: seconds without data until that is reported; 0 = never.
+    :ivar deadline: seconds without progress until the session fails; 0 = never.
     :ivar text: whether replies are shown as UTF-8 text, else byte by byte.
     :ivar quiet: print the replies alone.
     :ivar raw: print the replies as they are.
@@ -70,183 +69,176 @@ class Manner:
     raw: bool = False
 
 
-def visible(text: str) -> str:
-    """Give ``text`` with whatever could upset a terminal escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
 class Printer:
-    """Standard output, as one conversation uses it.
+    """Prints the events and replies of one session.
 
-    :raises OutputError: from every method, when it takes no more.
+    :raises OutputError: from every method, when standard output takes no more.
     """
 
-    def __init__(self, name: str, manner: Manner, out: Sink) -> None:
+    def __init__(self, name: str, options: SendOptions, out: Sink) -> None:
         self._name = name
-        self._manner = manner
+        self._options = options
         self._out = out
         self._decoder = Utf8Decoder()
 
     def event(self, *lines: str) -> None:
-        """Say what happens, unless only replies are wanted."""
-        if not (self._manner.quiet or self._manner.raw):
-            self._write("".join(f"{line}\n" for line in lines).encode("utf-8"))
+        """Print an event, unless only replies are wanted."""
+        if not (self._options.quiet or self._options.raw):
+            self._out.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
     def named(self, what: str, *lines: str) -> None:
-        """Say what happens to this conversation."""
-        self.event(f"{visible(self._name)} {what}", *lines)
+        """Print an event with the name of the session."""
+        self.event(f"{printable(self._name)} {what}", *lines)
 
     def reply(self, piece: bytes) -> None:
-        """Print what came. Text waits until its last character is complete."""
-        if self._manner.raw:
-            self._write(piece)
-        elif self._manner.text:
+        """Print received data. Text waits until its last character is complete."""
+        if self._options.raw:
+            self._out.write(piece)
+        elif self._options.text:
             self._show(self._decoder.decode(piece).decode("utf-8"))
         else:
             self._show(repr(piece)[2:-1])
 
     def end(self) -> None:
-        """Print what an incomplete last character leaves."""
+        """Print what is left of an incomplete last character."""
         self._show(self._decoder.end().decode("utf-8"))
 
     def _show(self, text: str) -> None:
-        if text and self._manner.quiet:
-            self._write(f"{visible(text)}\n".encode())
+        if text and self._options.quiet:
+            self._out.write(f"{printable(text)}\n".encode())
         elif text:
-            self.named(f"From Server: {visible(text)}")
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._out.write(data)
-        except OSError as error:
-            raise OutputError.of(error) from None
+            self.named(f"From Server: {printable(text)}")
 
 
 class _Client(EchoClient):
-    """Reports silence."""
+    """A client that reports idle time.
+
+    :ivar output_error: an error of standard output that :meth:`idle` met.
+    """
 
     printer: Printer
-
-    printing_failed: OutputError | None = None
+    output_error: OutputError | None = None
 
     def idle(self, seconds: float) -> None:  # noqa: ARG002
-        """Say that nothing came; wait on, or end where it cannot be said."""
+        """Report that nothing came; abort when that cannot be printed."""
         try:
             self.printer.event("Socket Timed Out")
-        except OutputError as error:  # nobody waits for this call, but for the connection
-            self.printing_failed = error
+        except OutputError as error:  # raised here it would only be logged
+            self.output_error = error
             self.abort()
 
 
-class Talk:
-    """One connection, its messages, and what comes back.
+class SendSession:
+    """One connection: the messages, and the replies to them.
 
-    :param reactor: what to run on.
+    :param reactor: the reactor to run on.
     :param target: the server.
-    :param name: who we are, for the output.
-    :param out: where replies are printed.
+    :param name: the name of the session in the output.
+    :param out: takes what is printed.
     """
 
-    def __init__(self, reactor: Any, target: Target, name: str, manner: Manner, out: Sink) -> None:
+    def __init__(
+        self, reactor: Any, target: Target, name: str, options: SendOptions, out: Sink
+    ) -> None:
         self._reactor = reactor
         self._target = target
-        self._manner = manner
-        self._printer = Printer(name, manner, out)
-        self._awaited = "an answer"
+        self._options = options
+        self._printer = Printer(name, options, out)
+        self._waiting_for = "an answer"
         self._stalled = False
-        self._came = False  # something that is no answer
-        self._returned: SubsequenceMatcher | _Counter = SubsequenceMatcher()
+        self._unmatched_data = False  # received, but no reply
+        self._counter: SubsequenceMatcher | _Counter = SubsequenceMatcher()
         self._streaming = False  # standard input is being sent
 
     async def run(self, messages: Sequence[bytes]) -> None:
-        """Send the messages, each after the answer to the one before; end properly.
+        """Send each message after the reply to the one before, then finish and wait for EOF.
 
-        :raises TalkError: no connection, an answer is missing, the connection broke.
+        :raises SendError: no connection, a reply is missing, or the connection failed.
         :raises OutputError: standard output takes no more.
         """
         client = await self._connected()
-        watch = self._watch(client)
+        stall_timer = self._start_stall_timer(client)
         try:
-            await self._converse(client, messages)
+            await self._exchange_all(client, messages)
         except Exception as error:
-            raise client.printing_failed or self._explained(error) from None
+            raise client.output_error or self._describe_failure(error) from None
         finally:
-            watch.stop()
+            stall_timer.stop()
             client.abort()
 
     async def _connected(self) -> _Client:
-        factory = EchoClientFactory(idle_timeout=self._manner.timeout, linger=FOR_EVER)
+        factory = EchoClientFactory(idle_timeout=self._options.timeout, linger=NO_TIMEOUT)
         factory.protocol = _Client
         attempt = self._target.endpoint.connect(factory)
-        limit = self._reactor.callLater(self._manner.deadline or FOR_EVER, attempt.cancel)
+        limit = self._reactor.callLater(self._options.deadline or NO_TIMEOUT, attempt.cancel)
         try:
             client = cast(_Client, await attempt)
         except Exception as error:
             where = self._target.where(error)
             if unresolved(error):
                 why = f"Socket Error: {where}: the name was not resolved in time"
-                raise TalkError(why) from None
-            raise TalkError(f"Socket Error: connect {_named(error)} {where}") from None
+                raise SendError(why) from None
+            raise SendError(f"Socket Error: connect {_with_advice(error)} {where}") from None
         finally:
             if limit.active():
                 limit.cancel()
         client.printer = self._printer
         return client
 
-    async def _converse(self, client: _Client, messages: Sequence[bytes]) -> None:
+    async def _exchange_all(self, client: _Client, messages: Sequence[bytes]) -> None:
         addresses = f"   local = {client.local}", f"   remote = {client.remote}"
         self._printer.named("Connected:", *addresses)
         try:
             for message in messages:
-                await (self._stream(client) if message == STDIN else self._ask(client, message))
-            self._awaited = "the server's end of the connection"
+                await (self._stream(client) if message == STDIN else self._request(client, message))
+            self._waiting_for = "the server's end of the connection"
             client.finish()
             while piece := await client.receive():
-                self._take(piece)
+                self._received(piece)
         finally:
             self._printer.end()
             self._printer.named("Client disconnected")
             self._printer.event("Socket Closed")
 
-    def _take(self, piece: bytes) -> None:
-        """Print what came."""
-        self._returned.feed(piece)
+    def _received(self, piece: bytes) -> None:
+        """Count and print received data."""
+        self._counter.feed(piece)
         self._printer.reply(piece)
 
-    async def _ask(self, client: _Client, message: bytes) -> None:
-        """Send one message and print what comes until it is answered."""
-        self._awaited = f"an answer to {escaped(message)}"
-        prefix = self._manner.prefix
+    async def _request(self, client: _Client, message: bytes) -> None:
+        """Send one message, and print what comes until its reply is complete."""
+        self._waiting_for = f"an answer to {escaped(message)}"
+        prefix = self._options.prefix
         answer = (
-            AnyPrefixReplyMatcher(_usual(), message)
+            AnyPrefixReplyMatcher(_default_prefix(), message)
             if prefix is None
             else ReplyMatcher(prefix, message)
         )
-        self._returned.send(message)
-        client.write(message).addErrback(lambda _: None)  # receive() tells of it
+        self._counter.send(message)
+        client.write(message).addErrback(lambda _: None)  # receive() raises the same
         while not answer.complete:
             piece = await self._receive(client, answer)
             if piece is None:
-                self._came = False
+                self._unmatched_data = False
                 return
             if not piece:
-                raise TalkError(f"echosvc: the server ended before {self._awaited}")
-            self._take(piece)
+                raise SendError(f"echosvc: the server ended before {self._waiting_for}")
+            self._received(piece)
             await self._search(answer, piece)
-            self._came = not answer.complete
+            self._unmatched_data = not answer.complete
 
     async def _receive(self, client: _Client, answer: _Matcher) -> bytes | None:
-        """Give what comes next; ``None``: what came so far will do for an answer."""
+        """Return the next data; ``None``: the reply, of unknown prefix, is complete."""
         if not isinstance(answer, AnyPrefixReplyMatcher) or not answer.received:
             return await client.receive()
         try:
-            piece = await client.receive().addTimeout(QUIET, self._reactor)
+            piece = await client.receive().addTimeout(QUIET_TIME, self._reactor)
         except defer.TimeoutError:
             return None
         return piece or (b"" if answer.truncated else None)
 
     async def _search(self, answer: _Matcher, piece: bytes) -> None:
-        """Look for the answer. Between slices timers run, whatever a server sends."""
+        """Search for the reply. Between slices timers run, however much a server sends."""
         for start in range(0, len(piece), _SLICE):
             if start:
                 await deferLater(self._reactor, 0)
@@ -254,139 +246,161 @@ class Talk:
                 return
 
     async def _stream(self, client: _Client) -> None:
-        """Send standard input to its end, print what comes until the server's end."""
-        self._awaited = "an answer to standard input"
-        prefix = self._manner.prefix
-        self._returned = tally = (
-            AnyPrefixStreamCounter(_usual()) if prefix is None else StreamCounter(prefix)
+        """Send standard input to its end, and print what comes until EOF."""
+        self._waiting_for = "an answer to standard input"
+        prefix = self._options.prefix
+        self._counter = counter = (
+            AnyPrefixStreamCounter(_default_prefix()) if prefix is None else StreamCounter(prefix)
         )
         self._streaming = True
-        sending = Deferred.fromCoroutine(self._send_input(client, tally))
+        sending = Deferred.fromCoroutine(self._send_input(client, counter))
         failures: list[Failure] = []
         sending.addErrback(failures.append)
         sending.addCallback(lambda _: client.abort() if failures else None)
         try:
             while piece := await client.receive():
-                self._take(piece)
-                if sending.called and not client.half_closes and tally.complete:
+                self._received(piece)
+                if sending.called and not client.half_closes and counter.complete:
                     client.finish()  # on TLS, where a FIN would end both directions
         except Exception:
             if failures:
                 failures[0].raiseException()
             raise
         if not sending.called or failures:
-            raise TalkError("echosvc: the server ended before it had all of standard input")
-        _judge(tally)
+            raise SendError("echosvc: the server ended before it had all of standard input")
+        _compare_counts(counter)
 
-    async def _send_input(self, client: _Client, tally: _Counter) -> None:
+    async def _send_input(self, client: _Client, counter: _Counter) -> None:
         reader = InputReader(self._reactor)
         while chunk := await reader.read():
-            tally.send(chunk)
+            counter.send(chunk)
             await client.write(chunk)
         self._streaming = False
-        if client.half_closes or tally.complete:
+        if client.half_closes or counter.complete:
             client.finish()
 
-    def _watch(self, client: _Client) -> LoopingCall:
-        """End the connection when nothing gets on for the deadline.
+    def _start_stall_timer(self, client: _Client) -> LoopingCall:
+        """Abort the connection when it makes no progress for the deadline.
 
-        What nobody asked for does not count, or a server that sends without end would hold
-        us for ever.
+        Data that is no reply is no progress: a server may send it without end.
         """
         progress, since = (-1, -1), time.monotonic()
 
-        def look() -> None:
+        def check() -> None:
             nonlocal progress, since
             now, before = time.monotonic(), progress
-            progress = self._returned.returned, client.bytes_out - client.queued
-            owed = not (self._streaming and self._returned.complete)
+            progress = self._counter.returned, client.bytes_out - client.queued
+            owed = not (self._streaming and self._counter.complete)
             if progress != before or not owed:
                 since = now
-            elif now - since >= self._manner.deadline > 0:
+            elif now - since >= self._options.deadline > 0:
                 self._stalled = True
                 client.abort()
 
-        watch = LoopingCall(look)
-        watch.clock = self._reactor
-        watch.start(min(0.25, self._manner.deadline / 5 or 0.25))
-        return watch
+        timer = LoopingCall(check)
+        timer.clock = self._reactor
+        timer.start(min(0.25, self._options.deadline / 5 or 0.25))
+        return timer
 
-    def _explained(self, error: Exception) -> Exception:
+    def _describe_failure(self, error: Exception) -> Exception:
         if self._stalled:
-            seconds = f"{self._manner.deadline:g} s"
-            hint = ", though something came" if self._came else ""
-            hint += ": is the prefix right?" if hint and self._manner.prefix else ""
-            return TalkError(
-                f"echosvc: {self._awaited} did not come: no progress for {seconds}{hint}"
+            seconds = f"{self._options.deadline:g} s"
+            hint = ", though something came" if self._unmatched_data else ""
+            hint += ": is the prefix right?" if hint and self._options.prefix else ""
+            return SendError(
+                f"echosvc: {self._waiting_for} did not come: no progress for {seconds}{hint}"
             )
-        if isinstance(error, (TalkError, OutputError)):
+        if isinstance(error, (SendError, OutputError, InputError)):
             return error
-        return TalkError(f"Socket Error: {_named(error)} {self._target.name}")
+        return SendError(f"Socket Error: {_with_advice(error)} {self._target.name}")
 
 
-def _named(error: BaseException) -> str:
-    """Name what went wrong, with what can be done about it where that is known."""
+def _with_advice(error: BaseException) -> str:
+    """Return the name of an error, and what can be done about it when that is known."""
     name = describe_error(error)
     advice = alert_advice(name)
     return f"{name} ({advice})" if advice else name
 
 
-def _usual() -> Template:
-    """The prefix of a server of which nothing else is said."""
+def _default_prefix() -> Template:
+    """Return the prefix that a server has by default."""
     return Config().prefix_template()
 
 
-def _judge(tally: _Counter) -> None:
-    """Compare what came back with what was sent.
+def _compare_counts(counter: _Counter) -> None:
+    """Compare the number of bytes that came back with the number sent.
 
-    :raises TalkError: it is more, or less.
+    :raises SendError: they differ.
     """
-    if tally.has_extra:
-        counts = f"{tally.payload} bytes came back for {tally.sent}"
-        raise TalkError(f"echosvc: {counts}: some came twice, or others came in between")
-    if not tally.complete:
-        counts = f"{tally.payload} of {tally.sent} bytes came back"
-        raise TalkError(f"echosvc: only {counts} before the server ended the connection")
+    if counter.has_extra:
+        counts = f"{counter.payload} bytes came back for {counter.sent}"
+        raise SendError(f"echosvc: {counts}: some came twice, or others came in between")
+    if not counter.complete:
+        counts = f"{counter.payload} of {counter.sent} bytes came back"
+        raise SendError(f"echosvc: only {counts} before the server ended the connection")
 
 
-class InputReader:
-    """Standard input, read by a thread when asked: it may be a terminal, pipe or file.
+def add_arguments(add: Callable[..., Any]) -> None:
+    """Add the command's own options."""
+    options = SendOptions()
+    add(
+        "--name",
+        metavar="NAME",
+        default="echosvc",
+        help="name of the session in the output (default: %(default)s)",
+    )
+    add(
+        "-p",
+        "--prefix",
+        metavar="TEMPLATE",
+        type=values.template,
+        help="the server's prefix, in its template language: replies must have it"
+        " (default: they may have any)",
+    )
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=values.seconds,
+        default=options.timeout,
+        help="report that nothing came for this time; 0 = off (default: %(default)s)",
+    )
+    add(
+        "--deadline",
+        metavar="SECONDS",
+        type=values.seconds,
+        default=options.deadline,
+        help="fail after this time without progress; 0 = never (default: %(default)s)",
+    )
+    add(
+        "--encoding",
+        choices=ENCODINGS[::-1],
+        default="utf-8",
+        help="how replies are shown (default: %(default)s)",
+    )
+    add("--quiet", action="store_true", help="print the replies alone, one a line")
+    add("--raw", action="store_true", help="write the replies as they are, nothing added")
+    add("message", metavar="MESSAGE", nargs="+",
+        help="what to send; '-' as the last one streams standard input")  # fmt: skip
 
-    The thread does not keep the process alive.
+
+def validate(args: argparse.Namespace) -> None:
+    """Check what the parser cannot.
+
+    :raises ValueError: a message stands behind standard input.
     """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._wanted: SimpleQueue[Deferred[bytes]] = SimpleQueue()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def read(self) -> Deferred[bytes]:
-        """Give the next bytes; ``b""`` at the end. Fails with :class:`TalkError`."""
-        result: Deferred[bytes] = Deferred()
-        self._wanted.put(result)
-        return result
-
-    def _serve(self) -> None:
-        while True:
-            result = self._wanted.get()
-            try:
-                chunk = _read_input()
-            except OSError as error:
-                why = TalkError(
-                    f"echosvc: standard input: {describe_error(error)} ({error.strerror})"
-                )
-                self._reactor.callFromThread(result.errback, why)
-            else:
-                self._reactor.callFromThread(result.callback, chunk)
+    if STDIN.decode() in args.message[:-1]:
+        raise ValueError("'-' must be the last MESSAGE: the stream ends with it")
 
 
-def _read_input() -> bytes:
-    """Read what standard input has; wait where the descriptor does not.
-
-    :raises OSError: it cannot be read.
-    """
-    while True:
-        try:
-            return os.read(0, _CHUNK)
-        except BlockingIOError:
-            select.select([0], [], [])
+async def run(args: argparse.Namespace, reactor: Any, target: Target) -> None:
+    """Send the messages of the command line."""
+    options = SendOptions(
+        prefix=args.prefix,
+        timeout=args.timeout,
+        deadline=args.deadline,
+        text=args.encoding == "utf-8",
+        quiet=args.quiet,
+        raw=args.raw,
+    )
+    session = SendSession(reactor, target, args.name, options, StandardOutput())
+    await session.run([os.fsencode(word) for word in args.message])

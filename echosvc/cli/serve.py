@@ -19,8 +19,15 @@ from twisted.python.runtime import shortPythonVersion
 
 from echosvc._log import log
 from echosvc._version import __version__
-from echosvc.cli.output import OutputError, StandardOutput
-from echosvc.cli.serve_options import Options, give_up, usage_parameters
+from echosvc.cli.serve_options import Options, usage_parameters
+from echosvc.cli.terminal import (
+    EXIT_BY_SIGNAL,
+    EXIT_OK,
+    OutputError,
+    StandardOutput,
+    exit_with_error,
+    write_text,
+)
 from echosvc.cli.twistd import makeService
 from echosvc.config.kinds import Choice, Word
 from echosvc.config.settings import Setting
@@ -29,8 +36,6 @@ from echosvc.net.main_loop import crash_main_loop
 from echosvc.server.service import EchoService
 from twisted import __version__ as twisted_version
 
-#: Exit status of a start that a signal has ended, besides the signal's number.
-_BY_SIGNAL = 128
 #: The reactors that ``--reactor`` knows, and what installs each.
 REACTORS = {
     "lean": "echosvc.net.reactor",
@@ -80,8 +85,8 @@ class ServeOptions(Options):
 
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""
-        StandardOutput().write(f"{self}\n".encode("utf-8", "backslashreplace"))
-        raise SystemExit(0)
+        write_text(StandardOutput(), f"{self}\n")
+        raise SystemExit(EXIT_OK)
 
     opt_h = opt_help
 
@@ -143,7 +148,7 @@ def _leave_at_signals() -> None:
     """End at once until the reactor takes signals: a container's first process would not."""
 
     def leave(number: int, _: object) -> None:
-        os._exit(_BY_SIGNAL + number)
+        os._exit(EXIT_BY_SIGNAL + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -158,9 +163,9 @@ def _read(words: Sequence[str]) -> ServeOptions:
         finally:  # the help may have been printed
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more
-        give_up(str(OutputError.of(error)).removeprefix("echosvc: "))
+    except (OSError, OutputError) as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python prints another error at its exit
+        exit_with_error(str(OutputError(error) if isinstance(error, OSError) else error))
     return options
 
 
@@ -169,11 +174,11 @@ def _install(name: str) -> None:
     if name == "default":
         return
     if name not in REACTORS:
-        give_up(f"--reactor: must be one of default, {', '.join(REACTORS)}, not {name!r}")
+        exit_with_error(f"--reactor: must be one of default, {', '.join(REACTORS)}, not {name!r}")
     try:
         import_module(REACTORS[name]).install()
     except (ImportError, AttributeError):
-        give_up(f"--reactor: this system has no {name}")
+        exit_with_error(f"--reactor: this system has no {name}")
 
 
 def _log_to(name: str | None, reactor: Any) -> None:
@@ -184,7 +189,7 @@ def _log_to(name: str | None, reactor: Any) -> None:
         try:
             file = LogFile(name)
         except OSError as error:
-            give_up(f"--logfile: {describe_file_error(error)}")
+            exit_with_error(f"--logfile: {describe_file_error(error)}")
         signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.reopen))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(file)])
     log.info(
@@ -212,7 +217,7 @@ def _run(service: EchoService, reactor: Any) -> int:
     try:
         reactor.run()
     except KeyboardInterrupt:  # before it did so
-        return _BY_SIGNAL + signal.SIGINT
+        return EXIT_BY_SIGNAL + signal.SIGINT
     except Exception as error:  # so ends asyncio's; another one that was ended fails once more
         if reactor.running:
             crash_main_loop(reactor, str(error))

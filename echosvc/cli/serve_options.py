@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any, NoReturn, cast
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
-from echosvc._text import one_line
 from echosvc._version import __version__
+from echosvc.cli.terminal import EXIT_OK, exit_with_error
 from echosvc.config.kinds import Choice, Word
 from echosvc.config.schema import Config, Settings
 from echosvc.config.settings import ConfigError, Setting, settings_of
@@ -80,14 +79,6 @@ def _help(setting: Setting) -> str:
     return f"{setting.plain_help}{' Repeatable.' if setting.kind.repeated else ''}{default}"
 
 
-def give_up(why: str) -> NoReturn:
-    """Say why on stderr, in one line, and exit with status 1."""
-    line = one_line(f"echosvc: {why}").encode("utf-8", "backslashreplace") + b"\n"
-    with suppress(OSError):
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line)
-    raise SystemExit(1)
-
-
 def _forget_own_pid(twistd: Mapping[str, Any] | None) -> None:
     """Remove a pid file that names this very process: an earlier one has written it.
 
@@ -147,7 +138,7 @@ class Options(usage.Options):
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
         print(f"echosvc {__version__}")
-        raise SystemExit(0)
+        raise SystemExit(EXIT_OK)
 
     def getUsage(self, width: int | None = None) -> str:
         """Give the help, with examples."""
@@ -166,9 +157,9 @@ class Options(usage.Options):
             self.config = Config(**self._settings())
             _forget_own_pid(self.parent)
         except usage.UsageError as error:
-            give_up(str(error))
+            exit_with_error(str(error))
         except ConfigError as error:
-            give_up(f"--{error.field.replace('_', '-')}: {error.why}")
+            exit_with_error(f"--{error.field.replace('_', '-')}: {error.why}")
 
     def _settings(self) -> Settings:
         values = {each.name: self._value(each) for each in _SETTINGS}
@@ -193,7 +184,7 @@ class Options(usage.Options):
             try:
                 found.append(server_endpoint(reactor, description))
             except EndpointError as error:
-                give_up(f"--listen {description!r}: {error}")
+                exit_with_error(f"--listen {description!r}: {error}")
         self._demand_of_tls(found)
         return found
 
@@ -201,17 +192,19 @@ class Options(usage.Options):
         """Put the demands on clients on every TLS listener."""
         version, authorities = self["tls-min-version"], self["tls-client-ca"]
         if version not in TLS_VERSIONS:
-            give_up(f"--tls-min-version: must be one of {', '.join(TLS_VERSIONS)}, not {version!r}")
+            exit_with_error(
+                f"--tls-min-version: must be one of {', '.join(TLS_VERSIONS)}, not {version!r}"
+            )
         creators = [each.creator for each in listeners if isinstance(each, TLSListener)]
         if authorities and not creators:
-            give_up("--tls-client-ca: no --listen speaks TLS")
+            exit_with_error("--tls-client-ca: no --listen speaks TLS")
         try:
             for creator in creators:
                 creator.demand(Demands(version, authorities or ""))
         except OSError as error:
-            give_up(f"--tls-client-ca: {describe_file_error(error)}")
+            exit_with_error(f"--tls-client-ca: {describe_file_error(error)}")
         except CertificateError as error:
-            give_up(f"--tls-client-ca: {error}")
+            exit_with_error(f"--tls-client-ca: {error}")
 
 
 def _add_repeated(setting: Setting) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from twisted.internet.selectreactor import SelectReactor
 
-from echosvc.cli.serve_options import Options, give_up
+from echosvc.cli.serve_options import Options
 from echosvc.cli.standard_descriptors import hold_standard, start_again, taken_standard
+from echosvc.cli.terminal import exit_with_error
 from echosvc.net.clock import use_monotonic_clock
 from echosvc.net.epoll import HAS_EPOLL
 from echosvc.net.errors import ListenError
@@ -43,7 +44,7 @@ def makeService(options: Options) -> EchoService:
     try:
         service.bind()
     except ListenError as error:
-        give_up(str(error))
+        exit_with_error(str(error))
     service.unserved = list(unclaimed_sockets(service.ports))  # now: a daemon has another number
     if not running.running:
         service.fate.watch(running)
@@ -61,6 +62,6 @@ def _secure_descriptors() -> None:
             given = {k: v for k, v in start_environment().items() if k.startswith("LISTEN_")}
             start_again({**os.environ, **given})  # Twisted has taken those out
     except OSError as error:
-        give_up(
+        exit_with_error(
             f"standard input, output or error is closed, and stays so: {describe_file_error(error)}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import react
 
-from echosvc.cli.send import Manner, Talk, TalkError
+from echosvc.cli.send import SendError, SendOptions, SendSession
 from echosvc.endpoints import client_endpoint
 from echosvc.wire.template import Template
 from tests.faults.hostile import AT_ONCE, DEADLINE, DRIP
@@ -43,7 +43,7 @@ class Conversations:
         """Hold one, of one message."""
         chance = random.Random(number)
         prefix = chance.choice((None, *_PREFIXES))
-        manner = Manner(
+        options = SendOptions(
             prefix=None if prefix is None else Template.parse(prefix),
             deadline=DEADLINE,
             text=chance.random() < 0.5,
@@ -53,9 +53,11 @@ class Conversations:
         message = message.replace(DRIP, b"y")  # or what drips would be a slow answer
         began = time.monotonic()
         try:
-            await Talk(self._reactor, self._target, "client", manner, Nowhere()).run([message])
+            await SendSession(self._reactor, self._target, "client", options, Nowhere()).run(
+                [message]
+            )
             self.good += 1
-        except TalkError as error:
+        except SendError as error:
             if not str(error).isprintable():
                 self.wrong.append(repr(error))
         except BaseException as error:

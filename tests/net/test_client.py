@@ -30,7 +30,9 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from echosvc import EchoClient, EchoClientFactory, EchoFactory, Outcome, connect
-from echosvc.cli.send import STDIN, InputReader, Manner, OutputError, Talk, TalkError
+from echosvc.cli.send import STDIN, SendError, SendOptions, SendSession
+from echosvc.cli.standard_input import InputError, InputReader
+from echosvc.cli.terminal import OutputError
 from echosvc.endpoints import client_endpoint
 from echosvc.net.errors import describe_error
 from echosvc.wire.template import Template
@@ -676,10 +678,10 @@ async def test_connect_fails_with_enoent_where_there_is_no_path(sockets):
 # -- one conversation of the command line -----------------------------------------------
 
 
-def talk(address: Any, out: Any, **manner: Any) -> Talk:
+def talk(address: Any, out: Any, **options: Any) -> SendSession:
     words = "tcp:{}:{}".format(*address) if isinstance(address, tuple) else f"unix:{address}"
     target = client_endpoint(reactor, words)
-    return Talk(reactor, target, "Dwarves", Manner(**manner), out)
+    return SendSession(reactor, target, "Dwarves", SendOptions(**options), out)
 
 
 @asynccontextmanager
@@ -783,7 +785,7 @@ async def test_a_conversation_that_does_not_get_on_ends_at_the_deadline():
     prefix = Template.literal(b"Sending: ")
     async with talking([b"one"], out, deadline=0.4, quiet=True, prefix=prefix) as (running, server):
         server.sendall(b"Hello")
-        with pytest.raises(TalkError, match=r"'one' did not come: no progress for 0\.4 s"):
+        with pytest.raises(SendError, match=r"'one' did not come: no progress for 0\.4 s"):
             await running
     assert time.monotonic() - before >= 0.4
     assert out.getvalue() == b"Hello\n"
@@ -792,7 +794,7 @@ async def test_a_conversation_that_does_not_get_on_ends_at_the_deadline():
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_reads_nothing_ends_the_conversation_at_the_deadline():
     async with talking([payload(24 * MIB)], BytesIO(), deadline=0.4) as (running, _):
-        with pytest.raises(TalkError, match="no progress"):
+        with pytest.raises(SendError, match="no progress"):
             await running
 
 
@@ -802,7 +804,7 @@ async def test_a_server_that_ends_early_is_told_after_what_came():
     async with talking([b"one"], out, quiet=True) as (running, server):
         server.sendall(b"Sending: o")
         half_close(server)
-        with pytest.raises(TalkError, match="server ended before an answer to 'one'"):
+        with pytest.raises(SendError, match="server ended before an answer to 'one'"):
             await running
     assert out.getvalue() == b"Sending: o\n"
 
@@ -812,7 +814,7 @@ async def test_a_reset_is_told_by_its_name():
     async with talking([b"one"], BytesIO()) as (running, server):
         await in_thread(server.recv, READ)
         reset(server)
-        with pytest.raises(TalkError, match=r"^Socket Error: .* 127\.0\.0\.1:"):
+        with pytest.raises(SendError, match=r"^Socket Error: .* 127\.0\.0\.1:"):
             await running
 
 
@@ -822,7 +824,7 @@ async def test_no_server_is_told_in_nodes_words():
         nobody.bind(("127.0.0.1", 0))
         address = nobody.getsockname()
         words = f"^Socket Error: connect ECONNREFUSED 127.0.0.1:{address[1]}$"
-        with pytest.raises(TalkError, match=words):
+        with pytest.raises(SendError, match=words):
             await started(talk(address, BytesIO()).run([b"one"]))
 
 
@@ -836,7 +838,7 @@ class FullDisk(BytesIO):
     def write(self, data: Any) -> int:
         self._room -= len(data)
         if self._room < 0:
-            raise OSError(28, "No space left on device")
+            raise OutputError(OSError(28, "No space left on device"))
         return super().write(data)
 
 
@@ -885,7 +887,7 @@ async def piped_input() -> AsyncIterator[RawIOBase]:
 
 
 async def read_to_end(reader: InputReader) -> None:
-    with suppress(TalkError):
+    with suppress(InputError):
         while await within(reader.read()):
             pass
 
@@ -907,7 +909,7 @@ async def test_standard_input_is_streamed_to_its_end_and_comes_back(where):
     data, out = payload(16 * MIB), BytesIO()
     async with serving(quiet(), server_words(where)) as address, piped_input() as into:
         pouring = in_thread(pour, into, data)
-        prefix = Manner(prefix=quiet().prefix).prefix
+        prefix = SendOptions(prefix=quiet().prefix).prefix
         await started(talk(address, out, raw=True, prefix=prefix).run([b"first", STDIN]))
         await pouring
     assert out.getvalue().replace(b"\xff", b"") == b"first" + data
@@ -931,7 +933,7 @@ async def test_a_server_that_ends_before_all_of_standard_input_is_told(answer):
         assert await in_thread(server.recv, READ) == b"some of it"
         server.sendall(answer)
         half_close(server)
-        with pytest.raises(TalkError, match="ended before it had all of standard input"):
+        with pytest.raises(SendError, match="ended before it had all of standard input"):
             await running
     assert out.getvalue() == answer
 
@@ -946,7 +948,7 @@ async def test_a_server_that_answers_only_part_of_standard_input_is_told():
         assert await in_thread(receive_all, server) == b"all of it"
         server.sendall(b"Sending: all")
         server.close()
-        with pytest.raises(TalkError, match="only 3 of 9 bytes came back"):
+        with pytest.raises(SendError, match="only 3 of 9 bytes came back"):
             await running
 
 
@@ -959,7 +961,7 @@ async def test_a_server_that_resets_ends_the_stream():
         pouring = in_thread(pour, into, payload(4 * MIB))
         await in_thread(receive_exactly, server, MIB)
         reset(server)
-        with pytest.raises(TalkError, match=r"^Socket Error: "):
+        with pytest.raises(SendError, match=r"^Socket Error: "):
             await running
         await in_thread(drain_input)
         await pouring
@@ -978,5 +980,5 @@ async def test_an_input_that_cannot_be_read_is_told():
         os.dup2(directory, 0)
         os.close(directory)
         async with talking([STDIN], BytesIO(), raw=True) as (running, _):
-            with pytest.raises(TalkError, match="standard input: EISDIR"):
+            with pytest.raises(InputError, match="standard input: EISDIR"):
                 await running

@@ -1,0 +1,84 @@
+"""The values of the clients' options, read for ``argparse``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from echosvc.config.kinds import Kind, Seconds, Whole
+from echosvc.net.hosts import is_host
+from echosvc.wire.template import Template, TemplateError
+
+#: Longest time that a check may be asked for, seconds.
+WEEK = 7 * 86400.0
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def _reader(kind: Kind) -> Callable[[str], Any]:
+    """Return a function that reads a value of a kind as ``argparse`` demands it."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        if why := kind.fault(value):
+            raise argparse.ArgumentTypeError(why)
+        return value
+
+    return read
+
+
+seconds = _reader(Seconds())
+connection_count = _reader(Whole(1, 10_000, "connections"))
+
+
+def positive_seconds(text: str) -> float:
+    """Read a number of seconds from more than 0 to :data:`WEEK`."""
+    value: float = seconds(text)
+    if not 0 < value <= WEEK:
+        raise argparse.ArgumentTypeError(f"must be more than 0, at most a week, not {text!r}")
+    return value
+
+
+def list_of_seconds(text: str) -> tuple[float, ...]:
+    """Read :func:`positive_seconds`, separated by commas."""
+    return tuple(positive_seconds(part) for part in text.split(","))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names, separated by commas."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def byte_size(text: str) -> int:
+    """Read a number of bytes, with a unit ``k``, ``M`` or ``G`` of powers of 1024."""
+    number = text.rstrip("kKmMgG")
+    unit = text[len(number) :].lower()
+    is_size = number.isascii() and number.isdecimal() and unit in _UNITS
+    if not is_size or not 0 < int(number) * _UNITS[unit] <= 1 << 40:
+        raise argparse.ArgumentTypeError(f"must be a number of bytes such as 64M, not {text!r}")
+    return int(number) * _UNITS[unit]
+
+
+def template(text: str) -> Template:
+    """Read a template."""
+    try:
+        return Template.parse(text)
+    except TemplateError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def nonempty(text: str) -> str:
+    """Read a text that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def host(text: str) -> str:
+    """Read the name or the address of a host."""
+    if not is_host(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name and no address")
+    return text

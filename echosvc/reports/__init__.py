@@ -1,0 +1,1 @@
+"""Results of probes as documents. No I/O."""
