@@ -144,11 +144,13 @@ def together(alone: list[str], clone: Clone, server: str, commands: list[str]) -
             echo "server: $line"
             case $line in *"Server listening"*) break;; esac
         done
-        {{ while read -r line; do echo "server: $line"; done <&3; }} &
+        # Its lines wait for the end: a command may write a line in two pieces.
+        {{ sed "s/^/server: /" <&3 >tmp/heard; }} &
         echo "@ begin"
 {run}
         kill -INT %1
         wait
+        cat tmp/heard; rm tmp/heard
     """
     command = [*alone, "bash", "-c", "set -m\n" + script]
     return Process(command, cwd=clone.place, env=clone.environment)
