@@ -31,10 +31,10 @@ from echosvc.endpoints import EndpointError, client_endpoint, server_endpoint
 from echosvc.tls import pem as pems
 from echosvc.tls.context import (
     CertificateError,
-    Demands,
-    certificates_by_name,
+    ClientAuthPolicy,
     client_options,
     server_certificate,
+    sni_contexts,
 )
 from echosvc.tls.endpoints import TLSConnector, TLSListener
 from tests.harness import LIMIT, need
@@ -294,7 +294,7 @@ class ServerTests(CertificateTestCase):
         for days in (1, -0.5):
             path = self.file("odd.pem", with_odd_name(days=days))
             self.assertEqual(len(shown(server_certificate(path))), 1)
-            self.assertEqual(len(shown(certificates_by_name(str(self.directory)))), 1)
+            self.assertEqual(len(shown(sni_contexts(str(self.directory)))), 1)
 
     def test_every_usual_kind_of_key_is_read(self) -> None:
         weak = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -322,7 +322,7 @@ class ServerTests(CertificateTestCase):
             key, own = self.pss(*parameters)
             both = self.file("both.pem", Path(key).read_bytes(), Path(own).read_bytes())
             self.file("names/a.pem", Path(both).read_bytes())
-            names = certificates_by_name(str(self.directory / "names"))
+            names = sni_contexts(str(self.directory / "names"))
             for server in (server_certificate(key, own), server_certificate(both), names):
                 found = x509.load_pem_x509_certificate(Path(own).read_bytes())
                 self.assertEqual(shown(server), [found])
@@ -336,7 +336,7 @@ class ServerTests(CertificateTestCase):
         key, own = self.pss()
         tree = Hierarchy("localhost")
         server = server_certificate(self.file("s.pem", tree.leaf.pem, tree.middle.certificate_pem))
-        server.demand(Demands(client_ca=own))
+        server.set_client_auth(ClientAuthPolicy(client_ca=own))
         roots = self.file("root.pem", tree.root.certificate_pem)
         end, _ = meet(server, client_options("localhost", own, key, roots))
         self.assertIsNotNone(end.get_peer_certificate())
@@ -361,7 +361,7 @@ class ServerTests(CertificateTestCase):
         path = self.file("one.pem", issue("one.example", key=key).pem)
         with said() as lines:
             server = server_certificate(path)
-        self.assertEqual(lines, ["no client of TLS 1.2 can be served with CN=one.example"])
+        self.assertEqual(lines, ["no TLS 1.2 client can be served with CN=one.example"])
         meet(server, Asking())
         with said() as lines:
             server.reload()
@@ -389,7 +389,7 @@ class ServerTests(CertificateTestCase):
     def test_whatever_the_demands_every_pair_can_be_tried(self) -> None:
         server = server_certificate(self.file("one.pem", issue("one.example").pem))
         authority = self.file("ca.pem", issue(subject="authority", authority=True).certificate_pem)
-        server.demand(Demands("1.3", authority))
+        server.set_client_auth(ClientAuthPolicy("1.3", authority))
         self.file("one.pem", issue("one.example").pem)
         server.reload()
 
@@ -419,10 +419,10 @@ class ServerTests(CertificateTestCase):
         os.chdir(self.directory)
         servers = (
             server_certificate("key.pem", "own.pem", "chain.pem", "dh.pem"),
-            certificates_by_name("names"),
+            sni_contexts("names"),
         )
         for server in servers:
-            server.demand(Demands(client_ca="ca.pem"))
+            server.set_client_auth(ClientAuthPolicy(client_ca="ca.pem"))
         for name in ("key.pem", "own.pem", "ca.pem", "names/a.pem"):  # what an intruder may write
             (other.parent / name).write_bytes(issue("intruder", authority=True).pem)
         os.chdir(other.parent)
@@ -584,7 +584,7 @@ def _no_terminal(real: Any) -> Any:
 
 class ByNameTests(CertificateTestCase):
     def chosen(self, name: str | None = None) -> x509.Certificate:
-        return shown(certificates_by_name(str(self.directory)), name)[0]
+        return shown(sni_contexts(str(self.directory)), name)[0]
 
     def test_the_name_chooses_a_wildcard_covers_one_label_and_all_else_gets_the_first(self) -> None:
         first = issue("first.example", "also.example")
@@ -630,7 +630,7 @@ class ByNameTests(CertificateTestCase):
         for number, tree in enumerate(trees):
             self.file(f"{number}.pem", tree.leaf.pem, tree.middle.certificate_pem)
         for name, tree in zip(("a.example", "b.example"), trees, strict=True):
-            found = shown(certificates_by_name(str(self.directory)), name)
+            found = shown(sni_contexts(str(self.directory)), name)
             self.assertEqual(found, [tree.leaf.certificate, tree.middle.certificate])
 
     def test_chains_of_authorities_of_one_name_are_kept_apart(self) -> None:
@@ -638,7 +638,7 @@ class ByNameTests(CertificateTestCase):
         for number, tree in enumerate(trees):
             self.file(f"{number}.pem", tree.leaf.pem, tree.middle.certificate_pem)
         for name, tree in zip(("a.example", "b.example"), trees, strict=True):
-            found = shown(certificates_by_name(str(self.directory)), name)
+            found = shown(sni_contexts(str(self.directory)), name)
             self.assertEqual(found, [tree.leaf.certificate, tree.middle.certificate])
 
     def test_key_and_certificate_may_stand_in_different_files_and_directories(self) -> None:
@@ -652,7 +652,7 @@ class ByNameTests(CertificateTestCase):
 
     def refused_directory(self, pattern: str) -> None:
         with self.assertRaisesRegex(CertificateError, pattern):
-            certificates_by_name(str(self.directory))
+            sni_contexts(str(self.directory))
         self.refused_string(f"tls:{self.directory}:0", pattern)
 
     def test_a_directory_without_any(self) -> None:
@@ -695,7 +695,7 @@ class DemandTests(CertificateTestCase):
 
     def demanding(self, **demands: Any) -> Any:
         server = server_certificate(self.path)
-        server.demand(Demands(**{"client_ca": self.clients, **demands}))
+        server.set_client_auth(ClientAuthPolicy(**{"client_ca": self.clients, **demands}))
         return server
 
     def turned_away(self, server: Any, client: Any, why: str) -> None:
@@ -742,15 +742,15 @@ class DemandTests(CertificateTestCase):
 
         server = server_certificate(self.path)
         self.assertEqual(meet(server, Old())[0].get_protocol_version_name(), "TLSv1.2")
-        server.demand(Demands("1.3"))
+        server.set_client_auth(ClientAuthPolicy("1.3"))
         self.turned_away(server, Old(), "unsupported protocol|protocol version")
         self.assertEqual(meet(server, Asking())[0].get_protocol_version_name(), "TLSv1.3")
 
     def test_a_certificate_that_is_chosen_by_name_comes_with_all_demands(self) -> None:
         for name, each in (("a", issue("first.example")), ("b", self.tree.leaf)):
             self.file(f"names/{name}.pem", each.pem, self.tree.middle.certificate_pem)
-        server = certificates_by_name(str(self.directory / "names"))
-        server.demand(Demands("1.3", self.clients))
+        server = sni_contexts(str(self.directory / "names"))
+        server.set_client_auth(ClientAuthPolicy("1.3", self.clients))
         meet(server, self.client())
         self.turned_away(server, Asking("localhost"), "did not return a certificate")
         self.turned_away(server, self.client(issuer=self.tree.root), "verify failed")
@@ -766,9 +766,9 @@ class DemandTests(CertificateTestCase):
             (self.file("cut.pem", self.authority.certificate_pem[:-30]), "cut.pem: no certif"),
         ):
             with self.assertRaisesRegex(CertificateError, pattern):
-                server.demand(Demands(client_ca=path))
+                server.set_client_auth(ClientAuthPolicy(client_ca=path))
         with self.assertRaises(FileNotFoundError):
-            server.demand(Demands(client_ca="/no/such"))
+            server.set_client_auth(ClientAuthPolicy(client_ca="/no/such"))
         self.turned_away(server, Asking(), "did not return a certificate")
         server.reload()
         self.turned_away(server, Asking(), "did not return a certificate")
@@ -812,7 +812,7 @@ class DemandTests(CertificateTestCase):
 
     def test_a_wrong_file_in_a_directory_is_named_and_the_old_ones_stay(self) -> None:
         self.file("names/a.pem", self.tree.leaf.pem, self.tree.middle.certificate_pem)
-        server = certificates_by_name(str(self.directory / "names"))
+        server = sni_contexts(str(self.directory / "names"))
         weak = issue("weak.example", key=rsa.generate_private_key(65537, 1024))
         for content, pattern in (
             (weak.pem, "names/b.pem: OpenSSL cannot use it: .*too small"),
@@ -848,7 +848,7 @@ class DemandTests(CertificateTestCase):
 
     def test_nothing_is_left_of_what_was_replaced(self) -> None:
         self.file("names/a.pem", self.tree.leaf.pem)
-        server = certificates_by_name(str(self.directory / "names"))
+        server = sni_contexts(str(self.directory / "names"))
         old = weakref.ref(server.getContext())
         self.file("names/a.pem", issue("b.example").pem)
         server.reload()
@@ -976,13 +976,13 @@ class UnusualTests(SynchronousTestCase):
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
         server_certificate(str(key), str(certificate))
-        certificates_by_name(str(self.place))
+        sni_contexts(str(self.place))
 
     def test_directories_below_are_looked_through_up_to_a_number(self) -> None:
         below = self.place / "a" / "b"
         below.mkdir(parents=True)
         (below / "one.pem").write_bytes(issue("one.example").pem)
-        certificates_by_name(str(self.place))
-        self.patch(pems, "MOST_DIRECTORIES", 2)
+        sni_contexts(str(self.place))
+        self.patch(pems, "MAX_DIRECTORIES", 2)
         with self.assertRaisesRegex(CertificateError, "more than 2 directories below it"):
-            certificates_by_name(str(self.place))
+            sni_contexts(str(self.place))

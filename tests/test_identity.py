@@ -13,8 +13,18 @@ from twisted.internet import ssl
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.net.errors import TLSError, VerificationError
-from echosvc.tls.context import CertificateError, Unverified, client_options, server_certificate
-from echosvc.tls.identity import Identity, Verifying, verify_readable, verifying
+from echosvc.tls.context import (
+    CertificateError,
+    InsecureClientContext,
+    client_options,
+    server_certificate,
+)
+from echosvc.tls.identity import (
+    ServerIdentity,
+    VerifyingClientContext,
+    verify_names_readable,
+    with_verification,
+)
 from tests.test_certificates import CertificateTestCase, Issued, issue, meet, with_odd_name
 
 HOST = "bank.example"
@@ -72,7 +82,7 @@ OTHERS: dict[str, bytes] = {
 class IdentityTests(SynchronousTestCase):
     def refused(self, host: str, certificate: x509.Certificate) -> str:
         with self.assertRaises(VerificationError) as caught:
-            Identity(host).verify(certificate)
+            ServerIdentity(host).verify(certificate)
         said = str(caught.exception)
         self.assertTrue(said.isprintable(), said)
         self.assertTrue(said.startswith(ANOTHER), said)
@@ -86,7 +96,7 @@ class IdentityTests(SynchronousTestCase):
             HOST, "BANK.Example", "a.wild.example", "192.0.2.7", "2001:db8::7", "2001:DB8:0::7",
             "bänk.test",
         ):  # fmt: skip
-            Identity(host).verify(one.certificate)
+            ServerIdentity(host).verify(one.certificate)
         for host in (
             "other.example", "wild.example", "a.b.wild.example", "192.0.2.8", "2001:db8::8",
             "bunk.test",
@@ -137,11 +147,11 @@ class IdentityTests(SynchronousTestCase):
     def test_a_host_that_no_certificate_can_be_for_is_refused_in_one_line(self) -> None:
         for host in ("123", "", " ", "a b", "a\nb", "\0"):
             with self.assertRaisesRegex(ValueError, "no certificate can be for '.*'$"):
-                Identity(host)
+                ServerIdentity(host)
         with self.assertRaisesRegex(CertificateError, "no certificate can be for '123'$"):
             client_options("123")
         with self.assertRaisesRegex(ValueError, "no certificate can be for '123'$"):
-            verifying(ssl.optionsForClientTLS("123"))
+            with_verification(ssl.optionsForClientTLS("123"))
 
 
 class Told:
@@ -188,9 +198,11 @@ class MemoryTestCase(CertificateTestCase):
         root = ssl.Certificate.loadPEM(self.root.certificate_pem)
         return ssl.optionsForClientTLS(HOST, ssl.trustRootFromCertificates([root]))
 
-    def unverified(self, **options: Any) -> Unverified:
+    def unverified(self, **options: Any) -> InsecureClientContext:
         root = ssl.Certificate.loadPEM(self.root.certificate_pem)
-        return Unverified(HOST, {"trustRoot": ssl.trustRootFromCertificates([root]), **options})
+        return InsecureClientContext(
+            HOST, {"trustRoot": ssl.trustRootFromCertificates([root]), **options}
+        )
 
 
 class HandshakeTests(MemoryTestCase):
@@ -198,7 +210,7 @@ class HandshakeTests(MemoryTestCase):
 
     def test_a_right_one_is_believed(self) -> None:
         server = self.server(issue(HOST, issuer=self.root))
-        for client in (client_options(HOST, roots=self.roots), verifying(self.twisteds())):
+        for client in (client_options(HOST, roots=self.roots), with_verification(self.twisteds())):
             _, end = meet(server, client, Told())
             client.verify_server(end)
 
@@ -206,7 +218,7 @@ class HandshakeTests(MemoryTestCase):
         for kind, alternatives in UNREADABLE.items():
             with self.subTest(kind):
                 one = issue(subject="printer-17", alternatives=alternatives, issuer=self.root)
-                for client in (None, verifying(self.twisteds())):
+                for client in (None, with_verification(self.twisteds())):
                     error = self.refusal(self.server(one), client)
                     self.assertRegex(error.why, "^TLS: (the certificate is for another|.*unknown)")
 
@@ -214,19 +226,19 @@ class HandshakeTests(MemoryTestCase):
         middle = issue(subject="middle", issuer=self.root, authority=True)
         stranger, leaf = issue(subject="stranger", authority=True), self.of(self.root, "leaf")
         for said, advice, *shown in (
-            ("'CN=me': it is signed by itself", "--ca FILE", issue(HOST, subject="me")),
+            ("'CN=me': it is self-signed", "--ca FILE", issue(HOST, subject="me")),
             ("'CN=x': its issuer 'CN=stranger' is unknown", "--ca FILE", self.of(stranger)),
             (
-                "'CN=stranger': it is an authority that is not",
+                "'CN=stranger': it is a root CA that is not",
                 "--ca FILE",
                 self.of(stranger),
                 stranger,
             ),
-            ("'CN=x': its issuer 'CN=middle' is unknown", "whole chain", self.of(middle)),
+            ("'CN=x': its issuer 'CN=middle' is unknown", "complete chain", self.of(middle)),
             ("'CN=x': it has expired, ", "needs a new one", self.of(self.root, days=-0.5)),
             ("'CN=x': it is not valid before ", "clock", self.of(self.root, begins=0.5)),
-            ("'CN=x': it is not for servers", "", self.for_clients()),
-            ("'CN=leaf': it has signed another, and is no authority", "", self.of(leaf), leaf),
+            ("'CN=x': it is not valid for servers", "", self.for_clients()),
+            ("'CN=leaf': it issued another certificate but is no CA", "", self.of(leaf), leaf),
         ):
             with self.subTest(said):
                 error = self.refusal(self.server(*shown))
@@ -260,14 +272,14 @@ class HandshakeTests(MemoryTestCase):
         """OpenSSL does not call back then."""
         for one, said in (
             (issue("printer-17", issuer=self.root), "another name"),
-            (issue(HOST), "signed by itself"),
+            (issue(HOST), "is self-signed"),
             (issue(HOST, issuer=self.root), ""),
         ):
             server = self.server(one)
             old = {"lowerMaximumSecurityTo": ssl.TLSVersion.TLSv1_2}
             client = Resuming(self.unverified(enableSessionTickets=True, **old))
             meet(server, client, Told())
-            verifier = Verifying(client, Identity(HOST))
+            verifier = VerifyingClientContext(client, ServerIdentity(HOST))
             _, end = meet(server, verifier, Told())
             self.assertIsNone(end.get_verified_chain(), "it was not resumed")
             if said:
@@ -278,16 +290,16 @@ class HandshakeTests(MemoryTestCase):
 
     def test_a_server_without_a_certificate_is_refused(self) -> None:
         """Some ciphers need none, whatever is demanded."""
-        client = Verifying(Anonymous(), Identity(HOST))
+        client = VerifyingClientContext(Anonymous(), ServerIdentity(HOST))
         _, end = meet(Anonymous(), client, Told())
-        with self.assertRaisesRegex(VerificationError, "has shown no certificate"):
+        with self.assertRaisesRegex(VerificationError, "sent no certificate"):
             client.verify_server(end)
 
     def test_an_exception_of_any_kind_in_the_comparison_refuses(self) -> None:
         server = self.server(issue(HOST, issuer=self.root))
         for error in (RuntimeError("one\ntwo"), AssertionError(), IndexError("x"), SSL.Error()):
             identity = mock.Mock(verify=mock.Mock(side_effect=error))
-            self.refusal(server, Verifying(self.unverified(), identity))
+            self.refusal(server, VerifyingClientContext(self.unverified(), identity))
 
 
 class Resuming:
@@ -345,19 +357,19 @@ class CallbackOfOthersTests(MemoryTestCase):
                 except SSL.Error:
                     continue  # it was refused in the handshake
                 with self.assertRaisesRegex(VerificationError, "another name or address"):
-                    verify_readable(end)
+                    verify_names_readable(end)
         self.flushLoggedErrors()
 
     def test_what_can_be_read_has_been_compared(self) -> None:
         _, end = meet(self.server(issue(HOST, issuer=self.root)), self.wrapped(), Told())
-        verify_readable(end)
+        verify_names_readable(end)
         with self.assertRaises(SSL.Error):
             meet(self.server(issue("other.example", issuer=self.root)), self.wrapped(), Told())
 
     def test_who_verifies_no_name_is_left_to_it(self) -> None:
         root = ssl.Certificate.loadPEM(self.root.certificate_pem)
         chain_only = ssl.CertificateOptions(trustRoot=root)
-        for client in (chain_only, ssl.CertificateOptions(), Unverified(HOST, {})):
+        for client in (chain_only, ssl.CertificateOptions(), InsecureClientContext(HOST, {})):
             server = self.server(issue(subject="printer-17", issuer=self.root))
             _, end = meet(server, client, Told())
-            verify_readable(end)
+            verify_names_readable(end)

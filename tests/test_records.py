@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.tls.records import Records, whole_record
+from echosvc.tls.records import RecordTracker, single_record_size
 
 
 def record(body: bytes) -> bytes:
@@ -23,19 +23,19 @@ class RecordsTests(SynchronousTestCase):
             stream += record(body)
             ends.add(len(stream))
         places = sorted({min(cut, len(stream)) for cut in cuts} | {len(stream)})
-        records, start = Records(), 0
+        records, start = RecordTracker(), 0
         for end in places:
             records.feed(stream[start:end])
-            self.assertEqual(records.aligned, end in ends, (end, ends))
+            self.assertEqual(records.at_boundary, end in ends, (end, ends))
             start = end
 
     @given(st.binary(min_size=1, max_size=600), st.binary(max_size=3))
     def test_one_record_is_known_from_more_and_from_less(self, body: bytes, more: bytes) -> None:
         whole = record(body)
-        self.assertEqual(whole_record(whole), len(whole))
-        self.assertEqual(whole_record(whole[:-1]), 0)
-        self.assertEqual(whole_record(whole + b"x" + more), 0)
+        self.assertEqual(single_record_size(whole), len(whole))
+        self.assertEqual(single_record_size(whole[:-1]), 0)
+        self.assertEqual(single_record_size(whole + b"x" + more), 0)
 
     def test_what_is_too_short_for_a_record_is_none(self) -> None:
         for size in range(6):
-            self.assertEqual(whole_record(b"\x17\x03\x03\0\0"[:size]), 0)
+            self.assertEqual(single_record_size(b"\x17\x03\x03\0\0"[:size]), 0)

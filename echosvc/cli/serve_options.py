@@ -20,7 +20,7 @@ from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
 from echosvc.net.files import describe_file_error
 from echosvc.net.listeners import PORT, TCPListener
-from echosvc.tls.context import TLS_VERSIONS, Demands
+from echosvc.tls.context import TLS_VERSIONS, ClientAuthPolicy
 from echosvc.tls.endpoints import TLSListener
 from echosvc.tls.pem import CertificateError
 
@@ -200,7 +200,7 @@ class Options(usage.Options):
             exit_with_error("--tls-client-ca: no --listen speaks TLS")
         try:
             for creator in creators:
-                creator.demand(Demands(version, authorities or ""))
+                creator.set_client_auth(ClientAuthPolicy(version, authorities or ""))
         except OSError as error:
             exit_with_error(f"--tls-client-ca: {describe_file_error(error)}")
         except CertificateError as error:

@@ -32,7 +32,7 @@ from echosvc.endpoints.strings import (
 from echosvc.net.hosts import ascii_host, is_address, is_ipv6
 from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
 from echosvc.net.systemd import InheritedListener, activation_fds
-from echosvc.tls.context import certificates_by_name, server_certificate
+from echosvc.tls.context import server_certificate, sni_contexts
 from echosvc.tls.endpoints import TLSListener
 
 _LISTENERS = Forms(
@@ -124,7 +124,7 @@ def _tls(
     interface: str = "",
 ) -> TLSListener:
     below = _tcp(reactor, port, interface, backlog)
-    return TLSListener(below, certificates_by_name(path))
+    return TLSListener(below, sni_contexts(path))
 
 
 def _unix(

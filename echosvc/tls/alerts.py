@@ -1,34 +1,34 @@
-"""What the alerts of TLS mean to a client. No Twisted."""
+"""TLS alerts of a server, and what a client can do about them. Imports no Twisted."""
 
 from __future__ import annotations
 
-_OF_CLIENT = "the server refuses the client's certificate, or wants one (--cert, --key)"
+_REFUSED = "the server refuses the client's certificate, or requires one (--cert, --key)"
 
-
-#: What the peer's alerts mean to a client, by OpenSSL's words for them (RFC 8446, 6.2).
+#: By OpenSSL's name of an alert, what it means to a client (RFC 8446, 6.2).
 _ALERTS = {
-    "certificate required": "the server wants a client's certificate (--cert, --key)",
-    "handshake failure": "no cipher or version in common, or the server wants a client's"
+    "certificate required": "the server requires a client certificate (--cert, --key)",
+    "handshake failure": "no cipher or version in common, or the server requires a client"
     " certificate (--cert, --key)",
-    "unknown ca": "the server does not trust who signed the client's certificate (--cert, --key)",
-    "bad certificate": _OF_CLIENT,
-    "unsupported certificate": _OF_CLIENT,
+    "unknown ca": "the server does not trust the issuer of the client's certificate"
+    " (--cert, --key)",
+    "bad certificate": _REFUSED,
+    "unsupported certificate": _REFUSED,
     "certificate revoked": "the client's certificate is revoked (--cert, --key)",
-    "certificate expired": "the client's certificate has ended (--cert, --key)",
-    "certificate unknown": _OF_CLIENT,
-    "access denied": "the server lets nobody in with the client's certificate (--cert, --key)",
-    "decrypt error": _OF_CLIENT,
+    "certificate expired": "the client's certificate has expired (--cert, --key)",
+    "certificate unknown": _REFUSED,
+    "access denied": "the server denies access with the client's certificate (--cert, --key)",
+    "decrypt error": _REFUSED,
     "protocol version": "no version of TLS in common",
-    "insufficient security": "the server wants stronger ciphers",
+    "insufficient security": "the server requires stronger ciphers",
 }
 
 
 def alert_advice(words: str) -> str:
-    """Return what a client can do about an alert that the server sent; ``""``: nothing known.
+    """Return what a client can do about an alert from the server; ``""`` = not known.
 
-    With TLS 1.3 the alerts about a client's certificate come after the handshake.
+    With TLS 1.3 alerts about the client's certificate come after the handshake.
 
-    :param words: of a :class:`TLSError`.
+    :param words: the text of a :class:`~echosvc.net.errors.TLSError`.
     """
     _, alert, name = words.partition(" alert ")
     return _ALERTS.get(name.partition(";")[0], "") if alert else ""

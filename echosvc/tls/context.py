@@ -1,4 +1,4 @@
-"""Certificates and keys: PEM files to what TLS is set up with."""
+"""From certificate files to OpenSSL contexts, for servers and clients."""
 
 from __future__ import annotations
 
@@ -21,162 +21,165 @@ from zope.interface import implementer
 from echosvc._log import log
 from echosvc.net.files import absolute
 from echosvc.net.hosts import is_address, server_name
-from echosvc.tls.identity import Identity, Verifying
-from echosvc.tls.pem import CertificateError, Pems, keys_of_openssl, pem_files, read_pair
+from echosvc.tls.identity import ServerIdentity, VerifyingClientContext
+from echosvc.tls.pem import CertificateError, PemBundle, allow_openssl_keys, pem_files, read_pair
 
-#: Versions of TLS that may be asked for as the least.
+#: The TLS versions that may be the lowest one accepted.
 TLS_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
 @dataclass(frozen=True)
-class Demands:
-    """What a server demands of its TLS clients.
+class ClientAuthPolicy:
+    """What a server requires of its TLS clients.
 
-    :ivar least_version: a key of :data:`TLS_VERSIONS`.
-    :ivar client_ca: file with the authorities, one of which must have signed the client's
-        certificate; ``""`` = none is asked for.
+    :ivar min_version: the lowest version accepted, a key of :data:`TLS_VERSIONS`.
+    :ivar client_ca: file with CA certificates, one of which must have issued the client's
+        certificate; ``""`` = no client certificate is requested.
     """
 
-    least_version: str = "1.2"
+    min_version: str = "1.2"
     client_ca: str = ""
 
-    def put_on(self, context: SSL.Context) -> None:
-        """Demand it of the clients of a context.
+    def apply_to(self, context: SSL.Context) -> None:
+        """Configure a context to require this of its clients.
 
         :raises OSError: the file cannot be read.
-        :raises CertificateError: no certificate is in it.
+        :raises CertificateError: the file holds no certificate.
         """
-        context.set_min_proto_version(TLS_VERSIONS[self.least_version])
+        context.set_min_proto_version(TLS_VERSIONS[self.min_version])
         if not self.client_ca:
             return
         store = context.get_cert_store()
         if store is not None:
-            # Whom the file names is trusted, though it be certified by one that it does not.
+            # Trust a listed intermediate CA even if its root is not listed.
             store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        for authority in _authorities(self.client_ca):
+        for authority in _load_authorities(self.client_ca):
             if store is not None:
                 store.add_cert(crypto.X509.from_cryptography(authority))
             context.add_client_ca(authority)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
 
 
-#: What a server shows, and with what: the first to clients that ask for no name.
+#: A server's certificates and their contexts; the first is for clients without a server name.
 _Contexts = dict[x509.Certificate, SSL.Context]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class ServerTLS:
-    """What a server speaks TLS with.
+class ServerTLSContext:
+    """A server's TLS configuration, which can be reloaded.
 
-    Twisted's ``CertificateOptions`` refuses every client that offers a protocol by
-    ALPN, as browsers and curl do. This has none to offer, and goes on without.
+    Twisted's ``CertificateOptions`` refuses every client that offers a protocol by ALPN, as
+    browsers and curl do. This one ignores the offer and continues without ALPN.
     """
 
-    def __init__(self, load: Callable[[Pems], _Contexts]) -> None:
+    def __init__(self, load: Callable[[PemBundle], _Contexts]) -> None:
         self._load = load
-        self._pems = Pems()
-        self._demands = Demands()
-        self._tried: frozenset[x509.Certificate] = frozenset()
+        self._bundle = PemBundle()
+        self._policy = ClientAuthPolicy()
+        self._checked: frozenset[x509.Certificate] = frozenset()
         self.reload()
 
-    def demand(self, demands: Demands) -> None:
-        """Demand it of every client that connects from now on.
+    def set_client_auth(self, policy: ClientAuthPolicy) -> None:
+        """Apply a policy to every client that connects from now on.
 
         :raises OSError: a file cannot be read.
-        :raises CertificateError: something in one does not fit.
+        :raises CertificateError: a file cannot be used.
         """
-        self._read(replace(demands, client_ca=_absolute(demands.client_ca)))
+        self._read(replace(policy, client_ca=_absolute(policy.client_ca)))
 
     def reload(self) -> None:
-        """Read all files again, for connections that come; where one is wrong, keep the old.
+        """Read all files again, for new connections. After an error the old ones stay in use.
 
         :raises OSError: a file cannot be read.
-        :raises CertificateError: something in one does not fit.
+        :raises CertificateError: a file cannot be used.
         """
-        for leaf in self._read(self._demands):
+        for leaf in self._read(self._policy):
             if leaf.not_valid_after_utc < datetime.now(timezone.utc):
-                log.warn("a certificate has expired: {name}", name=self._pems.name_of(leaf))
+                log.warn("a certificate has expired: {name}", name=self._bundle.subject_of(leaf))
 
-    def _read(self, demands: Demands) -> _Contexts:
-        pems = Pems(self._pems.texts)
-        contexts = self._load(pems)
+    def _read(self, policy: ClientAuthPolicy) -> _Contexts:
+        bundle = PemBundle(self._bundle.parsed)
+        contexts = self._load(bundle)
         for context in contexts.values():
-            demands.put_on(context)
-        self._try(pems, contexts)
-        pems.known = {}  # a key that is not there any more is not kept
-        self._pems, self._demands = pems, demands
+            policy.apply_to(context)
+        self._check_pairs(bundle, contexts)
+        bundle.cache = {}  # keep no key that was removed
+        self._bundle, self._policy = bundle, policy
         self._context = next(iter(contexts.values()))
         return contexts
 
-    def _try(self, pems: Pems, leaves: Iterable[x509.Certificate]) -> None:
-        """Try each certificate that is new with its key, before a client does."""
+    def _check_pairs(self, bundle: PemBundle, leaves: Iterable[x509.Certificate]) -> None:
+        """Check each new certificate with its key by a handshake in memory."""
         for leaf in leaves:
-            if leaf not in self._tried and not pems.try_pair(leaf):
-                log.warn("no client of TLS 1.2 can be served with {name}", name=pems.name_of(leaf))
-        self._tried = frozenset(leaves)
+            if leaf not in self._checked and not bundle.check_pair(leaf):
+                log.warn(
+                    "no TLS 1.2 client can be served with {name}", name=bundle.subject_of(leaf)
+                )
+        self._checked = frozenset(leaves)
 
     def getContext(self) -> SSL.Context:
-        """The context of a client that asks for no name."""
+        """Return the context for a client that sends no server name."""
         return self._context
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
-        """Make OpenSSL's side of one connection."""
+        """Return OpenSSL's side of one connection."""
         return SSL.Connection(self._context)
 
 
 def server_certificate(
     key: str, certificate: str = "", chain: str = "", parameters: str = ""
-) -> ServerTLS:
-    """Read one server's certificate.
+) -> ServerTLSContext:
+    """Return the TLS configuration of a server with one certificate.
 
     :param key: file with the private key.
-    :param certificate: file with the certificate and maybe its chain; ``""`` = the
-        same file.
-    :param chain: file with more of the chain.
+    :param certificate: file with the certificate, and its chain if any; ``""`` = the file of
+        the key.
+    :param chain: file with more of the chain; ``""`` = none.
     :param parameters: file with Diffie-Hellman parameters, for TLS 1.2; ``""`` = none.
     :raises OSError: a file cannot be read.
-    :raises CertificateError: something is missing in them, or does not fit.
+    :raises CertificateError: a file lacks something or cannot be used.
     """
     key, certificate = _absolute(key), _absolute(certificate)
     chain, parameters = _absolute(chain), _absolute(parameters)
 
-    def load(pems: Pems) -> _Contexts:
-        leaf = read_pair(pems, key, certificate, chain)
-        return {leaf: pems.context(leaf, parameters)}
+    def load(bundle: PemBundle) -> _Contexts:
+        leaf = read_pair(bundle, key, certificate, chain)
+        return {leaf: bundle.context(leaf, parameters)}
 
-    return ServerTLS(load)
+    return ServerTLSContext(load)
 
 
-def certificates_by_name(directory: str) -> ServerTLS:
-    """Read a directory of ``*.pem`` files; clients get the certificate they ask for.
+def sni_contexts(directory: str) -> ServerTLSContext:
+    """Return the TLS configuration of a server that chooses its certificate by SNI.
 
-    A client that asks for no name, or for one that is not there, gets the first
-    certificate in the order of the files' names.
+    A client that sends no server name, or an unknown one, gets the first certificate in the
+    order of the files' names.
 
+    :param directory: holds ``*.pem`` files with certificates and keys.
     :raises OSError: it cannot be read.
-    :raises CertificateError: no certificate with its key is in it.
+    :raises CertificateError: it holds no certificate with its key.
     """
     where = _absolute(directory)
-    return ServerTLS(lambda pems: _by_name(pems, where))
+    return ServerTLSContext(lambda bundle: _load_by_name(bundle, where))
 
 
 def _absolute(path: str) -> str:
-    """Give a path that is read again later: a daemon changes its directory meanwhile."""
+    """Return a path for later reads: a daemon changes its working directory meanwhile."""
     return absolute(path) if path else ""
 
 
-def _by_name(pems: Pems, directory: str) -> _Contexts:
+def _load_by_name(bundle: PemBundle, directory: str) -> _Contexts:
     os.scandir(directory).close()
     for path in pem_files(directory):
-        pems.read(path)
-    leaves = [each for each in pems.certificates if pems.key_of(each) is not None]
+        bundle.read(path)
+    leaves = [each for each in bundle.certificates if bundle.key_of(each) is not None]
     if not leaves:
         raise CertificateError(f"{directory}: no *.pem file with a certificate and its key")
-    contexts = {leaf: pems.context(leaf) for leaf in dict.fromkeys(leaves)}
+    contexts = {leaf: bundle.context(leaf) for leaf in dict.fromkeys(leaves)}
     by_name: dict[str, SSL.Context] = {}
-    # Of two for one name, the one that is valid for longer.
+    # Of two certificates for one name, use the one that expires later.
     for leaf in sorted(contexts, key=lambda each: each.not_valid_after_utc):
-        with pems.blamed(leaf):
+        with bundle.errors_name_file(leaf):
             by_name.update(dict.fromkeys(_names(leaf), contexts[leaf]))
 
     def choose(connection: SSL.Connection) -> None:
@@ -199,14 +202,14 @@ def _names(certificate: x509.Certificate) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class ClientTLS:
-    """How a client speaks TLS.
+    """A client's TLS settings.
 
-    :ivar certificate: file with the client's own certificate, and its key unless
-        ``key`` names another file; ``""`` = none.
-    :ivar roots: file, or directory of ``*.pem`` files, with the authorities to trust;
+    :ivar certificate: file with the client's certificate, and its key unless ``key`` names
+        another file; ``""`` = none.
+    :ivar roots: file, or directory of ``*.pem`` files, with the CA certificates to trust;
         ``""`` = the system's.
-    :ivar server_name: whom to ask for and to verify, where that is not the host.
-    :ivar insecure: verify nothing: whoever answers is believed.
+    :ivar server_name: the name to send (SNI) and to verify; ``""`` = the host.
+    :ivar insecure: verify nothing: any server is accepted.
     """
 
     certificate: str = ""
@@ -216,34 +219,34 @@ class ClientTLS:
     insecure: bool = False
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
-        """Give what a client of this host is set up with.
+        """Return what makes OpenSSL's side of connections to this host.
 
         :raises OSError: a file cannot be read.
-        :raises CertificateError: something is missing in them.
+        :raises CertificateError: a file lacks something or cannot be used.
         """
         name = server_name(self.server_name or host)
         if self.insecure:
-            return Unverified(name, _own(self.certificate, self.key))
+            return InsecureClientContext(name, _client_certificate(self.certificate, self.key))
         return client_options(name, self.certificate, self.key, self.roots)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class Unverified:
-    """What a client speaks TLS with that believes whoever answers.
+class InsecureClientContext:
+    """Makes client connections that verify nothing.
 
-    :param host: whom to ask for (SNI); an address cannot be asked for.
-    :param options: of Twisted's ``CertificateOptions``.
-    :raises OpenSSL.SSL.Error: OpenSSL does not take them.
+    :param host: the server name to send (SNI); for an address none is sent.
+    :param options: arguments of Twisted's ``CertificateOptions``.
+    :raises OpenSSL.SSL.Error: OpenSSL refuses them.
     """
 
     def __init__(self, host: str, options: dict[str, Any]) -> None:
-        with keys_of_openssl():
+        with allow_openssl_keys():
             self._context = ssl.CertificateOptions(**options).getContext()
         name = server_name(host)
         self._name = b"" if is_address(name) else name.encode("ascii")
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
-        """Make OpenSSL's side of one connection."""
+        """Return OpenSSL's side of one connection."""
         connection = SSL.Connection(self._context)
         if self._name:
             connection.set_tlsext_host_name(self._name)
@@ -253,43 +256,45 @@ class Unverified:
 def client_options(
     host: str, certificate: str = "", key: str = "", roots: str = ""
 ) -> IOpenSSLClientConnectionCreator:
-    """Give what a client that verifies ``host`` is set up with; files as :class:`ClientTLS`.
+    """Return what makes client connections that verify ``host``; files as :class:`ClientTLS`.
 
     :raises OSError: a file cannot be read.
-    :raises CertificateError: something is missing in them, or no certificate can be for
-        this host.
+    :raises CertificateError: a file lacks something or cannot be used, or no certificate can be
+        for this host.
     """
-    options = _own(certificate, key)
+    options = _client_certificate(certificate, key)
     options["trustRoot"] = (
-        ssl.trustRootFromCertificates(_for_twisted(roots)) if roots else ssl.platformTrust()
+        ssl.trustRootFromCertificates(_load_for_twisted(roots)) if roots else ssl.platformTrust()
     )
     try:
-        identity = Identity(host)
+        identity = ServerIdentity(host)
     except ValueError as error:
         raise CertificateError(str(error)) from None
-    return Verifying(Unverified(host, options), identity)
+    return VerifyingClientContext(InsecureClientContext(host, options), identity)
 
 
-def _own(certificate: str, key: str) -> dict[str, Any]:
-    """Give a client's certificate as Twisted's ``CertificateOptions`` take it."""
+def _client_certificate(certificate: str, key: str) -> dict[str, Any]:
+    """Return a client's certificate as arguments of Twisted's ``CertificateOptions``."""
     if not (certificate or key):
         return {}
-    pems = Pems()
-    leaf = read_pair(pems, key or certificate, certificate, "")
-    pems.try_pair(leaf)  # a client signs as a server does
-    # pyOpenSSL takes cryptography's objects, whatever Twisted's annotations say.
-    own = {"certificate": leaf, "privateKey": pems.openssl_key_of(leaf)}
-    return {**own, "extraCertChain": pems.chain_of(leaf)}
+    bundle = PemBundle()
+    leaf = read_pair(bundle, key or certificate, certificate, "")
+    bundle.check_pair(leaf)  # a client signs as a server does
+    # pyOpenSSL accepts cryptography's objects, although Twisted's annotations differ.
+    own = {"certificate": leaf, "privateKey": bundle.openssl_key_of(leaf)}
+    return {**own, "extraCertChain": bundle.chain_of(leaf)}
 
 
-def _authorities(path: str) -> list[x509.Certificate]:
-    pems = Pems()
+def _load_authorities(path: str) -> list[x509.Certificate]:
+    bundle = PemBundle()
     for each in pem_files(path) if Path(path).is_dir() else [path]:
-        pems.read(each)
-    if not pems.certificates:
+        bundle.read(each)
+    if not bundle.certificates:
         raise CertificateError(f"{path}: no certificate in it")
-    return pems.certificates
+    return bundle.certificates
 
 
-def _for_twisted(path: str) -> list[ssl.Certificate]:
-    return [ssl.Certificate(crypto.X509.from_cryptography(each)) for each in _authorities(path)]
+def _load_for_twisted(path: str) -> list[ssl.Certificate]:
+    return [
+        ssl.Certificate(crypto.X509.from_cryptography(each)) for each in _load_authorities(path)
+    ]

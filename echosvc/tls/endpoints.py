@@ -1,4 +1,4 @@
-"""Endpoints that speak TLS over any other endpoint."""
+"""TLS endpoints over any other endpoint."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from twisted.internet.protocol import ClientFactory
 from zope.interface import directlyProvides, implementer
 
 from echosvc.net.acceptor import Builder, IAdmittingFactory, Limits
-from echosvc.tls.context import ServerTLS
-from echosvc.tls.identity import verify_readable, verifying
+from echosvc.tls.context import ServerTLSContext
+from echosvc.tls.identity import verify_names_readable, with_verification
 from echosvc.tls.transport import TLSTransport
 
 
 class TLSFactory(ClientFactory):
-    """Puts TLS around the protocols of another factory.
+    """Builds TLS transports for the protocols of another factory.
 
     :param creator: makes OpenSSL's side of each connection, for instance
-        ``CertificateOptions`` or what ``optionsForClientTLS`` gives.
+        ``CertificateOptions`` or the result of ``optionsForClientTLS``.
     """
 
     noisy = False
@@ -41,13 +41,13 @@ class TLSFactory(ClientFactory):
     def __init__(self, factory: IProtocolFactory, creator: object, is_client: bool) -> None:
         self.wrappedFactory = factory
         self.is_client = is_client
-        self._creator: Any = verifying(creator) if is_client else creator
+        self._creator: Any = with_verification(creator) if is_client else creator
         self._admitting: Any = IAdmittingFactory(factory, None)
         if self._admitting is not None:
             directlyProvides(self, IAdmittingFactory)
 
     def begin(self, transport: TLSTransport) -> SSL.Connection:
-        """Make OpenSSL's side of one connection."""
+        """Return OpenSSL's side of one connection."""
         if self.is_client:
             connection: SSL.Connection = self._creator.clientConnectionForTLS(transport)
             connection.set_connect_state()
@@ -57,15 +57,15 @@ class TLSFactory(ClientFactory):
         return connection
 
     def verify(self, connection: SSL.Connection) -> None:
-        """Return if the other end of a completed handshake is who it should be.
+        """Verify the peer of a completed handshake.
 
-        A client's creator may decide by a method ``verify_server(connection)``. A server's
-        demands were met in the handshake.
+        A client's creator may do so by a method ``verify_server(connection)``. A server has
+        verified its client in the handshake.
 
-        :raises Exception: it is not.
+        :raises Exception: the peer is refused.
         """
         if self.is_client:
-            getattr(self._creator, "verify_server", verify_readable)(connection)
+            getattr(self._creator, "verify_server", verify_names_readable)(connection)
 
     # -- as IAdmittingFactory, where the wrapped factory is one ----------------
 
@@ -90,7 +90,9 @@ class TLSFactory(ClientFactory):
         inner = build(cast(IPv4Address, addr))
         if inner is None:
             return None
-        return TLSTransport(inner, self.begin, self.verify, self.is_client)
+        transport = TLSTransport(inner, self.begin, self.verify, self.is_client)
+        transport.factory = self  # Twisted's creators look there for protocols to offer by ALPN
+        return transport
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return what reads from the socket: TLS, or what reads a PROXY header before it."""
@@ -99,19 +101,20 @@ class TLSFactory(ClientFactory):
         return self.build_outer(addr, self.build_if_admitted)
 
     def doStart(self) -> None:
-        """A listener has opened."""
+        """Notify the wrapped factory that a listener has opened."""
         self.wrappedFactory.doStart()
 
     def doStop(self) -> None:
-        """A listener has closed."""
+        """Notify the wrapped factory that a listener has closed."""
         self.wrappedFactory.doStop()
 
 
 @implementer(IStreamServerEndpoint)
 class TLSListener:
-    """Listen for TLS over any other endpoint, which may speak TLS itself.
+    """A TLS listener over any other endpoint, which may be a TLS listener itself.
 
-    :param creator: the certificate, e.g. ``twisted.internet.ssl.CertificateOptions``.
+    :param creator: makes OpenSSL's side of each connection, for instance the result of
+        ``server_certificate`` or Twisted's ``CertificateOptions``.
     """
 
     def __init__(
@@ -125,34 +128,35 @@ class TLSListener:
 
     @property
     def creator(self) -> Any:
-        """What it was made with."""
+        """The creator that it was made with."""
         return self._creator
 
     @property
     def reloads(self) -> tuple[Callable[[], None], ...]:
-        """What reads the certificates anew, also those of TLS below this one.
+        """The functions that reload the certificates, of TLS endpoints below this one too.
 
         Each raises ``OSError`` or :class:`~echosvc.net.errors.ReloadError`.
         """
-        own = (self._creator.reload,) if isinstance(self._creator, ServerTLS) else ()
+        own = (self._creator.reload,) if isinstance(self._creator, ServerTLSContext) else ()
         return (*own, *getattr(self._endpoint, "reloads", ()))
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Listen; fails as the endpoint below does."""
+        """Listen; the Deferred fails as the endpoint below does."""
         return self._endpoint.listen(TLSFactory(protocolFactory, self._creator, is_client=False))
 
 
 @implementer(IStreamClientEndpoint)
 class TLSConnector:
-    """Connect by TLS over any other endpoint, which may speak TLS itself.
+    """A TLS client endpoint over any other endpoint, which may use TLS itself.
 
     Whatever ``creator`` is, the name that it was made for is verified before a byte of the
-    application is exchanged. A creator that wraps one of Twisted's may say whom it believes
-    by a method ``verify_server(connection)``, which raises to refuse.
+    application is exchanged. A creator that wraps one of Twisted's may verify by a method
+    ``verify_server(connection)``, which raises to refuse the server.
 
-    :param creator: whom to trust, e.g. ``optionsForClientTLS("example.com")``.
+    :param creator: makes OpenSSL's side of each connection, for instance the result of
+        ``optionsForClientTLS("example.com")``.
     :param timeout: seconds that the handshake may take.
-    :raises ValueError: it is for a host that no certificate can be for.
+    :raises ValueError: no certificate can be for the host of ``creator``.
     """
 
     def __init__(
@@ -164,11 +168,11 @@ class TLSConnector:
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        self._creator = verifying(creator)
+        self._creator = with_verification(creator)
         self._timeout = timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect and shake hands; fails with :class:`TLSError` where that fails."""
+        """Connect and complete the handshake; fails with :class:`TLSError` if that fails."""
 
         def connected(transport: IProtocol) -> Deferred[IProtocol]:
             return (

@@ -1,29 +1,29 @@
-"""A TLS handshake in memory: whether a certificate and its key can be used at all.
+"""A TLS handshake in memory, to check that a certificate and its key can be used.
 
-OpenSSL takes pairs that it cannot use: keys of kinds or curves that TLS does not have, a
-key that is not of the certificate's kind. It says so to every client, and never before.
+OpenSSL loads pairs that it cannot use: keys of kinds or curves that TLS does not have, or a key
+that is not of the certificate's kind. It reports that only in handshakes, to every client.
 """
 
 from __future__ import annotations
 
 from OpenSSL import SSL
 
-#: Flights that a handshake has at most, each way, and one to spare.
+#: Most flights of a handshake in each direction, plus one.
 _FLIGHTS = 4
 
 
 def try_handshake(context: SSL.Context, newest: int = 0) -> None:
-    """Let a server with this context shake hands with a client that accepts anybody.
+    """Run a handshake of a server with this context and a client that verifies nothing.
 
-    The server asks this one for no certificate, whatever it demands of others.
+    The server requests no client certificate here, whatever the context requires.
 
-    :param newest: the newest version that the client speaks; 0 = the newest there is.
-    :raises OpenSSL.SSL.Error: they cannot.
+    :param newest: the newest version of the client; 0 = the newest that OpenSSL has.
+    :raises OpenSSL.SSL.Error: the handshake fails.
     """
     server = SSL.Connection(context)
     server.set_verify(SSL.VERIFY_NONE)
     server.set_accept_state()
-    client = SSL.Connection(_anybody(newest))
+    client = SSL.Connection(_insecure_client(newest))
     client.set_connect_state()
     for _ in range(_FLIGHTS):
         if all([_advance(client, server), _advance(server, client)]):
@@ -31,7 +31,7 @@ def try_handshake(context: SSL.Context, newest: int = 0) -> None:
     raise SSL.Error([("", "", "the handshake does not end")])
 
 
-def _anybody(newest: int) -> SSL.Context:
+def _insecure_client(newest: int) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
     context.set_max_proto_version(newest)
@@ -39,7 +39,7 @@ def _anybody(newest: int) -> SSL.Context:
 
 
 def _advance(end: SSL.Connection, other: SSL.Connection) -> bool:
-    """Go on with one side; give whether it has finished."""
+    """Continue with one side; return whether its handshake is complete."""
     done = True
     try:
         end.do_handshake()

@@ -1,12 +1,11 @@
-"""Whether a server is who the client asked for: its certificate's chain and names.
+"""Verification of a server: the chain of its certificate, and the names in it.
 
-OpenSSL verifies the chain and asks us, by a callback, for each certificate. Twisted's own
-callback believes a certificate when comparing its names raises anything but a
-``VerificationError``, as it does where there are none, or where one cannot be read. Here
-nothing counts but a comparison that says yes, made twice: in the callback, so that the
-server is told by an alert, and after the handshake, before a byte is exchanged. The second
-stands also where OpenSSL does not call back: a resumed session, a server without a
-certificate.
+OpenSSL verifies the chain and calls back for each certificate. Twisted's callback accepts a
+certificate when comparing its names raises anything but a ``VerificationError``, as happens if
+it has no names or an invalid one. Here only a successful comparison accepts. It is made twice:
+in the callback, so that the server receives an alert, and after the handshake, before a byte is
+exchanged. The second also covers the handshakes in which OpenSSL does not call back: a resumed
+session, or a server without a certificate.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from echosvc._text import escaped
 from echosvc.net.errors import VerificationError
 from echosvc.net.hosts import is_address, server_name
 
-_WANTED = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-#: Of the names in a certificate, how many are shown.
-_SHOWN = 4
-_TRUST = "--ca FILE, or trustRoots=FILE, trusts it"
+_VERIFY_MODE = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+#: Most names of a certificate that a message lists.
+_MAX_LISTED = 4
+_TRUST_ADVICE = "--ca FILE, or trustRoots=FILE, trusts it"
 _DAY = 86400
 
 
-class Identity:
-    """Whom a certificate must be for.
+class ServerIdentity:
+    """The host that a certificate must be for.
 
     :param host: a host name or an address.
     :raises ValueError: no certificate can be for it.
@@ -54,25 +53,27 @@ class Identity:
             raise ValueError(f"no certificate can be for {escaped(host)}") from None
 
     def verify(self, certificate: x509.Certificate) -> None:
-        """Return if ``certificate`` is for the host.
+        """Verify that ``certificate`` is for the host.
 
-        :raises VerificationError: in every other case.
+        :raises VerificationError: it is not, or that cannot be determined.
         """
         try:
             verify_service_identity(extract_patterns(certificate), [self._id], [])
         except NameMismatch:
-            why = f"it names {_listed(certificate)}, not {escaped(self._host)}"
-            raise _refusal(why, "--server-name NAME asks for another name") from None
+            why = f"it names {_list_names(certificate)}, not {escaped(self._host)}"
+            raise _name_mismatch(why, "--server-name NAME asks for another name") from None
         except Exception:
-            raise _refusal(_unreadable(certificate)) from None
+            raise _name_mismatch(_explain_names(certificate)) from None
 
 
-def _refusal(why: str, advice: str = "the server needs one that names it") -> VerificationError:
+def _name_mismatch(
+    why: str, advice: str = "the server needs one that names it"
+) -> VerificationError:
     return VerificationError(f"the certificate is for another name or address: {why}", advice)
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """Give the names and addresses for which a certificate is.
+    """Return the names and addresses that a certificate is for.
 
     :raises ValueError: they cannot be read.
     """
@@ -84,103 +85,103 @@ def _names(certificate: x509.Certificate) -> list[str]:
     return [*found.value.get_values_for_type(x509.DNSName), *map(str, addresses)]
 
 
-def _listed(certificate: x509.Certificate) -> str:
+def _list_names(certificate: x509.Certificate) -> str:
     names = _names(certificate)
-    shown = ", ".join(escaped(name, 64) for name in names[:_SHOWN]) or "no host"
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    shown = ", ".join(escaped(name, 64) for name in names[:_MAX_LISTED]) or "no host"
+    return shown + (f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else "")
 
 
-def _unreadable(certificate: x509.Certificate) -> str:
-    """Say why the names in a certificate could not be compared."""
+def _explain_names(certificate: x509.Certificate) -> str:
+    """Return why the names in a certificate could not be compared."""
     try:
         if not _names(certificate):
             return "it names no host: it has no subjectAltName, and its common name does not count"
-        return f"it names {_listed(certificate)}, and not all of that is a name or an address"
+        return f"it names {_list_names(certificate)}, and not all of that is a name or an address"
     except Exception:
         return "its subjectAltName cannot be read"
 
 
-#: Takes a failure with a :class:`~echosvc.net.errors.VerificationError`.
-Tell = Callable[[Failure], object]
+#: Is called with a failure, which has a :class:`~echosvc.net.errors.VerificationError`.
+FailureCallback = Callable[[Failure], object]
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class Verifying:
-    """What a client speaks TLS with that verifies whom it meets.
+class VerifyingClientContext:
+    """Makes client connections that verify the server.
 
     :param creator: makes the connections.
-    :param identity: whom their servers must be.
+    :param identity: what the servers' certificates must be for.
     """
 
-    def __init__(self, creator: Any, identity: Identity) -> None:
+    def __init__(self, creator: Any, identity: ServerIdentity) -> None:
         self._creator = creator
         self._identity = identity
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """Make OpenSSL's side of one connection."""
+        """Return OpenSSL's side of one connection."""
         connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
-        protocol = ref(tlsProtocol)  # which holds the connection
+        protocol = ref(tlsProtocol)  # weak: it refers to the connection
 
-        def tell(failure: Failure) -> None:
+        def fail(failure: Failure) -> None:
             if (living := protocol()) is not None:
                 living.failVerification(failure)
 
-        connection.set_verify(_WANTED, _callback(self._identity, tell))
+        connection.set_verify(_VERIFY_MODE, _verify_callback(self._identity, fail))
         return connection
 
     def verify_server(self, connection: SSL.Connection) -> None:
-        """Return if the handshake was with the right server.
+        """Verify the server of a completed handshake.
 
-        :raises VerificationError: in every other case.
+        :raises VerificationError: it is refused.
         """
-        certificate = _shown_by(connection)
+        certificate = _peer_certificate(connection)
         _verify_chain(connection, certificate)
         self._identity.verify(certificate)
 
 
-def verifying(creator: Any) -> Any:
-    """Give a creator that verifies in place of Twisted's; any other as it is."""
+def with_verification(creator: Any) -> Any:
+    """Return a verifying creator for one of Twisted's; any other unchanged."""
     if not isinstance(creator, ClientTLSOptions):
         return creator
-    return Verifying(creator, Identity(creator._hostnameASCII))
+    return VerifyingClientContext(creator, ServerIdentity(creator._hostnameASCII))
 
 
-def verify_readable(connection: SSL.Connection) -> None:
-    """Return if the names in a server's certificate can be read, where somebody has compared them.
+def verify_names_readable(connection: SSL.Connection) -> None:
+    """Check that the names in a server's certificate can be read, if they were compared.
 
-    For connections made by others, who may have Twisted's callback on them: it has
-    believed a certificate whose names cannot be read. Callbacks of a context are others'.
+    For connections of other creators, which may use Twisted's callback: it accepts a certificate
+    whose names cannot be read. A callback of the context is not Twisted's.
 
-    :raises VerificationError: they cannot.
+    :raises VerificationError: the names cannot be read.
     """
     own = getattr(connection, "_verify_helper", None)
     shared = getattr(connection.get_context(), "_verify_helper", None)
     if own is shared or not connection.get_verify_mode() & SSL.VERIFY_PEER:
         return
-    certificate = _shown_by(connection)
+    certificate = _peer_certificate(connection)
     with suppress(Exception):
         if extract_patterns(certificate):
             return
-    raise _refusal(_unreadable(certificate))
+    raise _name_mismatch(_explain_names(certificate))
 
 
-def _shown_by(connection: SSL.Connection) -> x509.Certificate:
-    """Give the certificate that the server has shown.
+def _peer_certificate(connection: SSL.Connection) -> x509.Certificate:
+    """Return the certificate of the server.
 
-    :raises VerificationError: none. Some ciphers need none, whatever is demanded.
+    :raises VerificationError: there is none, which some ciphers allow whatever is required.
     """
     certificate = connection.get_peer_certificate(as_cryptography=True)
     if certificate is None:
-        raise VerificationError("the server has shown no certificate")
+        raise VerificationError("the server sent no certificate")
     return certificate
 
 
 def _verify_chain(connection: SSL.Connection, certificate: x509.Certificate) -> None:
-    """Return if the chain was verified in this handshake, or can be now.
+    """Verify the chain, unless this handshake has done so.
 
-    A resumed session is not verified again, and may have begun where nothing was.
+    A resumed session is not verified again, and its first handshake may not have verified it.
 
-    :raises VerificationError: it cannot be.
+    :raises VerificationError: the chain is not valid.
     """
     if connection.get_verified_chain():
         return
@@ -188,89 +189,89 @@ def _verify_chain(connection: SSL.Connection, certificate: x509.Certificate) -> 
     chain = connection.get_peer_cert_chain() or []
     try:
         if store is None:
-            raise VerificationError("no authority is trusted")
+            raise VerificationError("no CA is trusted")
         own = crypto.X509.from_cryptography(certificate)
         crypto.X509StoreContext(store, own, chain).verify_certificate()
     except crypto.X509StoreContextError as error:
-        raise _chain_refusal(error.errors[0], error.certificate.to_cryptography()) from None
+        raise _chain_error(error.errors[0], error.certificate.to_cryptography()) from None
 
 
-def _callback(identity: Identity, tell: Tell) -> Callable[..., bool]:
-    """Give what OpenSSL asks of each certificate of a chain. It raises nothing."""
+def _verify_callback(identity: ServerIdentity, fail: FailureCallback) -> Callable[..., bool]:
+    """Return OpenSSL's callback for each certificate of a chain. It raises nothing."""
 
-    def judge(_: object, certificate: crypto.X509, fault: int, depth: int, fine: int) -> bool:
+    def verify(_: object, certificate: crypto.X509, fault: int, depth: int, fine: int) -> bool:
         try:
             found = certificate.to_cryptography()
             if not fine:
-                raise _chain_refusal(fault, found)
+                raise _chain_error(fault, found)
             if depth == 0:
                 identity.verify(found)
         except Exception as error:
-            tell(Failure(_as_refusal(error)))
+            fail(Failure(_as_verification_error(error)))
             return False
         return True
 
-    return judge
+    return verify
 
 
-def _as_refusal(error: Exception) -> VerificationError:
+def _as_verification_error(error: Exception) -> VerificationError:
     if isinstance(error, VerificationError):
         return error
     return VerificationError(f"the certificate cannot be read: {escaped(str(error), 100)}")
 
 
-# -- what OpenSSL finds wrong with a chain: X509_V_ERR_* ----------------------------------
+# -- OpenSSL's errors of a chain: X509_V_ERR_* --------------------------------------------
 
 _NOT_YET, _EXPIRED = 9, 10
-_UNKNOWN = (2, 20, 21)
-_SELF_SIGNED, _ROOT = 18, 19
-#: The others that certificates in use meet.
-_FAULTS = {
+_UNKNOWN_ISSUER = (2, 20, 21)
+_SELF_SIGNED, _UNTRUSTED_ROOT = 18, 19
+#: Other errors that occur with certificates in use.
+_CHAIN_ERRORS = {
     7: "its signature is wrong",
     22: "its chain is too long",
     23: "it is revoked",
-    24: "it has signed another, and is no authority",
-    26: "it is not for servers",
+    24: "it issued another certificate but is no CA",
+    26: "it is not valid for servers",
     28: "it is rejected",
     66: "its key is too weak",
-    67: "the key of its authority is too weak",
+    67: "the key of its CA is too weak",
     68: "the hash of its signature is too weak",
-    79: "it has signed another, and is no authority",
+    79: "it issued another certificate but is no CA",
 }
 
 
-def _chain_refusal(fault: int, certificate: x509.Certificate) -> VerificationError:
-    """Say in words what is wrong, with which certificate, and what to do."""
-    why, advice = _FAULTS.get(fault, f"OpenSSL's verification error {fault}"), ""
-    subject = _name(lambda: certificate.subject)
+def _chain_error(fault: int, certificate: x509.Certificate) -> VerificationError:
+    """Return the error in words: which certificate, what is wrong, what can be done."""
+    why, advice = _CHAIN_ERRORS.get(fault, f"OpenSSL's verification error {fault}"), ""
+    subject = _format_name(lambda: certificate.subject)
     if fault == _EXPIRED:
-        why = f"it has expired, {_ago(certificate.not_valid_after_utc)}"
+        why = f"it has expired, {_how_long_ago(certificate.not_valid_after_utc)}"
         advice = "the server needs a new one"
     elif fault == _NOT_YET:
-        why = f"it is not valid before {_time(certificate.not_valid_before_utc)}"
-        advice = "if that is past, our clock is wrong"
+        why = f"it is not valid before {_format_time(certificate.not_valid_before_utc)}"
+        advice = "if that is in the past, the clock of this machine is wrong"
     elif fault == _SELF_SIGNED:
-        why, advice = "it is signed by itself, by no authority that is trusted", _TRUST
-    elif fault == _ROOT:
-        why, advice = "it is an authority that is not trusted", _TRUST
-    elif fault in _UNKNOWN:
-        why = f"its issuer {_name(lambda: certificate.issuer)} is unknown"
-        advice = f"{_TRUST}; or the server does not send its whole chain"
+        why, advice = "it is self-signed and not trusted", _TRUST_ADVICE
+    elif fault == _UNTRUSTED_ROOT:
+        why, advice = "it is a root CA that is not trusted", _TRUST_ADVICE
+    elif fault in _UNKNOWN_ISSUER:
+        why = f"its issuer {_format_name(lambda: certificate.issuer)} is unknown"
+        advice = f"{_TRUST_ADVICE}; or the server does not send its complete chain"
     return VerificationError(f"certificate verify failed: {subject}: {why}", advice)
 
 
-def _name(read: Callable[[], x509.Name]) -> str:
-    """Give a name in a certificate; authorities have signed what cannot be read."""
+def _format_name(read: Callable[[], x509.Name]) -> str:
+    """Return a name in a certificate as text; CAs have signed names that cannot be read."""
     try:
         return escaped(read().rfc4514_string(), 100)
     except (ValueError, TypeError):
         return "a name that cannot be read"
 
 
-def _time(when: datetime) -> str:
+def _format_time(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M} UTC"
 
 
-def _ago(when: datetime) -> str:
+def _how_long_ago(when: datetime) -> str:
     days = int((datetime.now(timezone.utc) - when).total_seconds() // _DAY)
-    return f"{days} days ago, on {_time(when)}" if days > 1 else f"on {_time(when)}"
+    return f"{days} days ago, on {_format_time(when)}" if days > 1 else f"on {_format_time(when)}"

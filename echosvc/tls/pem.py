@@ -26,115 +26,115 @@ _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_R
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 
 
-#: So many directories are looked through for ``*.pem`` files.
-MOST_DIRECTORIES = 10_000
+#: Most directories that are searched for ``*.pem`` files.
+MAX_DIRECTORIES = 10_000
 
 
 class CertificateError(ReloadError, ValueError):
-    """A file does not hold what TLS needs; says which and why in one line."""
+    """A file lacks what TLS needs or cannot be used; the message says which and why on one line."""
 
 
-#: What parsers raise where they do not understand, and OpenSSL where it does not like it.
-_FAULTS = (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error)
+#: What the parsers of ``cryptography`` and OpenSSL raise for invalid files.
+_PARSE_ERRORS = (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error)
 
 
 @dataclass
-class Pems:
-    """What PEM files hold.
+class PemBundle:
+    """The certificates and keys of PEM files.
 
-    :ivar known: objects by their text, of an earlier reading; to read a key of RSA again
-        would take 0.05 to 0.3 seconds.
-    :ivar texts: the same of this reading.
-    :ivar certificates: in the files' order.
+    :ivar cache: objects of an earlier reading, by their text; to parse an RSA key again takes
+        0.05 to 0.3 seconds.
+    :ivar parsed: objects of this reading, by their text.
+    :ivar certificates: the certificates in the order of the files.
     """
 
-    known: dict[bytes, Any] = field(default_factory=dict)
-    texts: dict[bytes, Any] = field(default_factory=dict)
+    cache: dict[bytes, Any] = field(default_factory=dict)
+    parsed: dict[bytes, Any] = field(default_factory=dict)
     certificates: list[x509.Certificate] = field(default_factory=list)
     _keys: dict[bytes, Any] = field(default_factory=dict)  # by their public halves
-    _key_texts: dict[bytes, bytes] = field(default_factory=dict)  # by the same
+    _key_blocks: dict[bytes, bytes] = field(default_factory=dict)  # by the same
     _files: dict[x509.Certificate, str] = field(default_factory=dict)
-    _named: dict[x509.Name, list[x509.Certificate]] = field(default_factory=dict)
+    _by_subject: dict[x509.Name, list[x509.Certificate]] = field(default_factory=dict)
 
     def read(self, path: str | Path) -> None:
-        """Add what one file holds.
+        """Add the certificates and keys of one file.
 
         :raises OSError: it cannot be read.
-        :raises CertificateError: something in it cannot be understood.
+        :raises CertificateError: it cannot be parsed.
         """
         for block in _BLOCK.finditer(Path(path).read_bytes()):
-            with _blamed(str(path)):
-                thing = self.known.get(block[0]) or _parsed(block[1], block[0])
-                self.texts[block[0]] = thing
+            with _errors_name_file(str(path)):
+                thing = self.cache.get(block[0]) or _parse(block[1], block[0])
+                self.parsed[block[0]] = thing
                 self._add(thing, block[0], str(path))
 
     def _add(self, thing: Any, text: bytes, path: str) -> None:
         if isinstance(thing, x509.Certificate):
             self.certificates.append(thing)
             self._files.setdefault(thing, path)
-            with suppress(*_FAULTS):  # OpenSSL takes names that are not as they should be
-                self._named.setdefault(thing.subject, []).append(thing)
+            with suppress(*_PARSE_ERRORS):  # OpenSSL accepts certificates with invalid names
+                self._by_subject.setdefault(thing.subject, []).append(thing)
         elif thing is not None:
             public = _spki(thing.public_key())
             self._keys.setdefault(public, thing)
-            self._key_texts.setdefault(public, text)
+            self._key_blocks.setdefault(public, text)
 
-    def name_of(self, certificate: x509.Certificate) -> str:
-        """Give its subject, or its file where that cannot be read."""
+    def subject_of(self, certificate: x509.Certificate) -> str:
+        """Return the subject of a certificate, or its file if the subject cannot be read."""
         try:
             return certificate.subject.rfc4514_string()
-        except _FAULTS:
+        except _PARSE_ERRORS:
             return self._files[certificate]
 
     @property
-    def keyless(self) -> bool:
-        """Whether there is no private key at all."""
+    def has_no_key(self) -> bool:
+        """Whether there is no private key."""
         return not self._keys
 
-    def blamed(self, certificate: x509.Certificate) -> AbstractContextManager[None]:
-        """Turn what is wrong with ``certificate`` into an error that names its file."""
-        return _blamed(self._files[certificate])
+    def errors_name_file(self, certificate: x509.Certificate) -> AbstractContextManager[None]:
+        """Return a context that turns errors into ones that name the certificate's file."""
+        return _errors_name_file(self._files[certificate])
 
     def key_of(self, certificate: x509.Certificate) -> Any:
-        """Give the private key of ``certificate``; ``None`` if it is not there."""
-        with suppress(*_FAULTS):  # an authority's may be of a kind that is not known
+        """Return the private key of ``certificate``; ``None`` = there is none."""
+        with suppress(*_PARSE_ERRORS):  # a CA's key may be of an unknown kind
             return self._keys.get(_spki(certificate.public_key()))
         return None
 
     def openssl_key_of(self, certificate: x509.Certificate) -> Any:
-        """Give its private key as pyOpenSSL is to get it, which may be ``None``.
+        """Return the private key of ``certificate`` for pyOpenSSL; ``None`` = there is none.
 
-        ``cryptography`` reads an RSASSA-PSS key as one of plain RSA, which does not go with
-        the certificate: OpenSSL itself has to read that.
+        ``cryptography`` parses an RSASSA-PSS key as a plain RSA key, which does not match the
+        certificate: such a key is parsed by OpenSSL.
         """
         if certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS:
             return self.key_of(certificate)
-        text = self._key_texts[_spki(certificate.public_key())]
+        text = self._key_blocks[_spki(certificate.public_key())]
         return crypto.load_privatekey(crypto.FILETYPE_PEM, text)
 
     def chain_of(self, certificate: x509.Certificate) -> list[Any]:
-        """Give the certificates that lead from ``certificate`` to its root."""
+        """Return the chain of ``certificate``: its issuer, the issuer's issuer and so on."""
         chain: list[Any] = []
-        while (issuer := self._issuer((chain or [certificate])[-1])) is not None:
+        while (issuer := self._issuer_of((chain or [certificate])[-1])) is not None:
             if issuer in (certificate, *chain):
                 break
             chain.append(issuer)
         return chain
 
-    def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
-        """Who signed it, of those that are here: a name alone may be another's, too."""
-        with suppress(*_FAULTS):
-            for each in self._named.get(certificate.issuer, ()):
-                with suppress(InvalidSignature, *_FAULTS):
+    def _issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
+        """Return the issuer, found by name and signature: several may have one name."""
+        with suppress(*_PARSE_ERRORS):
+            for each in self._by_subject.get(certificate.issuer, ()):
+                with suppress(InvalidSignature, *_PARSE_ERRORS):
                     certificate.verify_directly_issued_by(each)
                     return each
         return None
 
     def context(self, leaf: x509.Certificate, parameters: str = "") -> SSL.Context:
-        """Give the context of a server with this certificate.
+        """Return the context of a server with this certificate.
 
         :param parameters: file with Diffie-Hellman parameters; ``""`` = none.
-        :raises OSError: it cannot be read.
+        :raises OSError: that file cannot be read.
         :raises CertificateError: OpenSSL refuses the certificate, its key or that file.
         """
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -142,48 +142,48 @@ class Pems:
         context.set_cipher_list(_CIPHERS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_session_id(b"echosvc")  # or clients with certificates cannot resume
-        with self.blamed(leaf):
+        context.set_session_id(b"echosvc")  # without it, clients with certificates cannot resume
+        with self.errors_name_file(leaf):
             context.use_certificate(leaf)
             for each in self.chain_of(leaf):
                 context.add_extra_chain_cert(each)
-            with keys_of_openssl():
+            with allow_openssl_keys():
                 context.use_privatekey(self.openssl_key_of(leaf))
             context.check_privatekey()
         if parameters:
             Path(parameters).open().close()  # OpenSSL's error does not name the file
-            with _blamed(parameters):
+            with _errors_name_file(parameters):
                 context.load_tmp_dh(os.fsencode(parameters))
         return context
 
-    def try_pair(self, leaf: x509.Certificate) -> bool:
-        """Try whether OpenSSL can use a certificate with its key.
+    def check_pair(self, leaf: x509.Certificate) -> bool:
+        """Check that OpenSSL can use a certificate with its key.
 
-        :return: whether it can by TLS 1.2, too.
-        :raises CertificateError: it cannot.
+        :return: whether TLS 1.2 can use them too.
+        :raises CertificateError: no version can.
         """
         context = self.context(leaf)
-        with self.blamed(leaf):
+        with self.errors_name_file(leaf):
             try_handshake(context)
         try:
             try_handshake(context, SSL.TLS1_2_VERSION)
-        except SSL.Error:  # some curves are of TLS 1.3 alone
+        except SSL.Error:  # some curves are for TLS 1.3 only
             return False
         return True
 
 
 @contextmanager
-def keys_of_openssl() -> Iterator[None]:
-    """Let pyOpenSSL take a key that OpenSSL has read; it would rather have others."""
+def allow_openssl_keys() -> Iterator[None]:
+    """Suppress pyOpenSSL's warning about keys that OpenSSL has parsed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
-def _parsed(kind: bytes, block: bytes) -> Any:
-    """Give a certificate or a private key; ``None`` for all else.
+def _parse(kind: bytes, block: bytes) -> Any:
+    """Return a certificate or a private key; ``None`` for any other kind of block.
 
-    The library warns of what a later version of it will refuse, such as a serial number 0.
+    The library warns of what its later versions will refuse, such as a serial number of 0.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -195,14 +195,14 @@ def _parsed(kind: bytes, block: bytes) -> Any:
 
 
 def pem_files(directory: str) -> list[Path]:
-    """Return the ``*.pem`` files in a directory and in those below it, in order.
+    """Return the ``*.pem`` files in a directory and its subdirectories, sorted.
 
-    :raises CertificateError: there are more than :data:`MOST_DIRECTORIES` of these.
+    :raises CertificateError: there are more than :data:`MAX_DIRECTORIES` directories.
     """
     found: list[Path] = []
     for count, (where, _, names) in enumerate(os.walk(directory)):
-        if count >= MOST_DIRECTORIES:
-            why = f"it has more than {MOST_DIRECTORIES} directories below it"
+        if count >= MAX_DIRECTORIES:
+            why = f"it has more than {MAX_DIRECTORIES} directories below it"
             raise CertificateError(f"{directory}: {why}: name one that holds certificates")
         found += [Path(where, name) for name in names if name.endswith(".pem")]
     return sorted(found)
@@ -214,7 +214,7 @@ def _spki(public: Any) -> bytes:
 
 
 @contextmanager
-def _blamed(path: str) -> Iterator[None]:
+def _errors_name_file(path: str) -> Iterator[None]:
     try:
         yield
     except CertificateError:
@@ -222,26 +222,26 @@ def _blamed(path: str) -> Iterator[None]:
     except SSL.Error as error:
         why = "".join(f": {each}" for each in (openssl_reasons(error) or [])[-1:])
         raise CertificateError(f"{path}: OpenSSL cannot use it{why}") from None
-    except _FAULTS as error:
+    except _PARSE_ERRORS as error:
         raise CertificateError(f"{path}: {str(error).split('. ')[0]}") from None
 
 
-def read_pair(pems: Pems, key: str, certificate: str, chain: str) -> x509.Certificate:
-    """Read a certificate, its key and its chain; give the certificate.
+def read_pair(bundle: PemBundle, key: str, certificate: str, chain: str) -> x509.Certificate:
+    """Read a certificate, its key and its chain; return the certificate.
 
     :raises OSError: a file cannot be read.
-    :raises CertificateError: something is missing in them, or does not fit.
+    :raises CertificateError: a file lacks something or cannot be used.
     """
     for path in filter(None, (certificate or key, chain)):
-        before = len(pems.certificates)
-        pems.read(path)
-        if len(pems.certificates) == before:
+        before = len(bundle.certificates)
+        bundle.read(path)
+        if len(bundle.certificates) == before:
             raise CertificateError(f"{path}: no certificate in it")
     if certificate:
-        pems.read(key)
-    if pems.keyless:
+        bundle.read(key)
+    if bundle.has_no_key:
         raise CertificateError(f"{key}: no private key in it")
-    leaf = pems.certificates[0]
-    if pems.key_of(leaf) is None:
+    leaf = bundle.certificates[0]
+    if bundle.key_of(leaf) is None:
         raise CertificateError(f"{key}: the private key is not the certificate's")
     return leaf

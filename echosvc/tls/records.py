@@ -1,42 +1,45 @@
-"""Where TLS records end in a stream. No Twisted, no I/O."""
+"""The boundaries of TLS records in a byte stream. Imports no Twisted, does no I/O."""
 
 from __future__ import annotations
 
-#: Longest plain text of one record, bytes (RFC 8446, 5.1).
-RECORD = 16384
+#: Longest plaintext of one record, bytes (RFC 8446, 5.1).
+MAX_PLAINTEXT = 16384
 _HEADER = 5
 
 
-class Records:
-    """Finds where records end in a stream that is cut anywhere (RFC 8446, 5.1).
+class RecordTracker:
+    """Tracks where records end in a stream that arrives in pieces (RFC 8446, 5.1).
 
-    :ivar aligned: the stream so far ends where a record does.
+    :ivar at_boundary: the stream so far ends where a record ends.
     """
 
-    __slots__ = ("_due", "_head", "aligned")
+    __slots__ = ("_partial_header", "_remaining", "at_boundary")
 
     def __init__(self) -> None:
-        self.aligned = True
-        self._head = b""  # of a header that has not come whole
-        self._due = 0  # bytes of the current record that have not come
+        self.at_boundary = True
+        self._partial_header = b""  # of a header that is incomplete
+        self._remaining = 0  # bytes of the current record that are missing
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
+        """Process the next bytes of the stream."""
         at = 0
         while at < len(data):
-            if self._due:
-                step = min(self._due, len(data) - at)
-                self._due -= step
+            if self._remaining:
+                step = min(self._remaining, len(data) - at)
+                self._remaining -= step
             else:
-                step = min(_HEADER - len(self._head), len(data) - at)
-                self._head += data[at : at + step]
-                if len(self._head) == _HEADER:
-                    self._due, self._head = int.from_bytes(self._head[3:], "big"), b""
+                step = min(_HEADER - len(self._partial_header), len(data) - at)
+                self._partial_header += data[at : at + step]
+                if len(self._partial_header) == _HEADER:
+                    self._remaining, self._partial_header = (
+                        int.from_bytes(self._partial_header[3:], "big"),
+                        b"",
+                    )
             at += step
-        self.aligned = not (self._due or self._head)
+        self.at_boundary = not (self._remaining or self._partial_header)
 
 
-def whole_record(data: bytes) -> int:
-    """The length of ``data`` if it is exactly one record, else 0 (RFC 8446, 5.1)."""
+def single_record_size(data: bytes) -> int:
+    """Return the length of ``data`` if it is exactly one record, else 0 (RFC 8446, 5.1)."""
     size = len(data)
     return size if size > _HEADER and size == (data[3] << 8 | data[4]) + _HEADER else 0

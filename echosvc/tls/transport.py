@@ -1,10 +1,31 @@
-"""TLS that keeps the promises of plain TCP.
+"""A TLS transport with the promises of a TCP transport.
 
-Twisted's own transport tells its protocol nothing of the peer's close_notify, throws
-away what it was given in the same turn, and cannot half-close (Twisted issues 5341,
-7926, 11989). :class:`TLSTransport` does: the peer's close_notify is its FIN, ours can
-be sent alone, a pause stops the decryption in the middle of a read, and what was
-encrypted goes to the kernel at once.
+Twisted's own TLS does not notify its protocol of the peer's close_notify, drops data that was
+written in the same turn, and cannot half-close (Twisted issues 5341, 7926, 11989). With
+:class:`TLSTransport` the peer's close_notify is EOF, ours can be sent alone, a pause stops
+decryption in the middle of a read, and ciphertext goes to the kernel at once.
+
+Theory of operation. OpenSSL does no I/O here. It works between two memory BIOs, queues of bytes
+in memory, one for each direction of ciphertext::
+
+             bio_write()                       recv()
+    socket ---------------> [ input BIO ] ---> OpenSSL ---> inner protocol
+    socket <--------------- [ output BIO ] <-- OpenSSL <--- inner protocol
+             bio_read()                        send()
+
+    - Input. dataReceived() puts the ciphertext into the input BIO. _decrypt() calls recv(), which
+      returns the plaintext of at most one record, until it raises WantReadError: OpenSSL needs
+      more ciphertext. When the protocol pauses, the rest stays in the BIO (``holding``).
+    - If a read of the socket is exactly one record and the BIO was empty, one recv() returns
+      everything. The call that would raise WantReadError is saved: it costs as much as the first.
+    - Output. send() encrypts into the output BIO, record by record. _flush() moves the ciphertext
+      to the sender. It also follows every other call: do_handshake(), recv() and shutdown()
+      may write handshake messages, answers to key updates, alerts or the close_notify.
+    - The handshake is complete when do_handshake() returns; until then it raises WantReadError.
+      What the protocol writes before is kept, and encrypted afterwards.
+    - End. The peer's close_notify makes recv() raise ZeroReturnError. If TCP ends without one, the
+      stream may have been truncated (``cut``). OpenSSL is not told of that: it would then refuse
+      to encrypt what is still to be sent.
 """
 
 from __future__ import annotations
@@ -26,36 +47,36 @@ from zope.interface import implementer
 from echosvc.connection.layer import LayerTransport
 from echosvc.connection.transport import Layer
 from echosvc.net.errors import TLSError, describe_tls_error
-from echosvc.tls.records import RECORD, Records, whole_record
+from echosvc.tls.records import MAX_PLAINTEXT, RecordTracker, single_record_size
 
-#: What a record adds to its plain text at most, bytes (RFC 8446, 5.2; header included).
-_OVERHEAD = 5 + 256
-#: How much is encrypted in one go, bytes: so much is held twice.
-_SLICE = 8 * RECORD
+#: Most bytes that a record adds to its plaintext (RFC 8446, 5.2; header included).
+_MAX_OVERHEAD = 5 + 256
+#: Bytes that are encrypted before ciphertext is sent: plaintext and ciphertext are both held.
+_ENCRYPT_BATCH = 8 * MAX_PLAINTEXT
 
 
 @implementer(IHalfCloseableProtocol, ITransport)
 class TLSTransport(LayerTransport):
     """TLS between a stream transport and a protocol.
 
-    What is written before the handshake is done is held until then.
+    Data that is written before the handshake is complete is kept and sent afterwards.
 
-    :param begin: makes OpenSSL's side of the connection, which this transport is for.
-    :param verify: called once the handshake is done; raises to refuse the peer.
-    :param is_client: the reason why ``begin`` failed is :meth:`when_ready`'s. On a server,
-        nobody asks for it: it is raised.
-    :ivar cut: the peer ended TCP without a close_notify: somebody else may have.
+    :param begin: returns OpenSSL's side of the connection.
+    :param verify: called when the handshake is complete; raises to refuse the peer.
+    :param is_client: an error of ``begin`` is a failure of :meth:`when_ready`. On a server, which
+        does not use that, the error is raised.
+    :ivar cut: TCP ended without a close_notify, so a third party may have truncated the stream.
     """
 
     disconnecting = False
 
-    _eof = False  # TCP's stream has ended
-    _read_over = False  # nothing more is to be decrypted
-    _write_over = False  # our close_notify is out, or nothing may be sent any more
+    _tcp_eof = False  # the peer's FIN has come
+    _read_closed = False  # nothing more is decrypted
+    _write_closed = False  # our close_notify is sent, or nothing may be sent
     _paused = False
-    _pumping = False
-    _reason: Failure | None = None
-    _tls: Any = None  # OpenSSL's connection, from the start on
+    _decrypting = False
+    _close_reason: Failure | None = None
+    _tls: Any = None  # OpenSSL's connection, set by connectionMade
 
     def __init__(
         self,
@@ -65,74 +86,74 @@ class TLSTransport(LayerTransport):
         is_client: bool,
     ) -> None:
         super().__init__(inner)
-        self._make_tls, self._verify, self._is_client = begin, verify, is_client
-        self._early: list[bytes] = []
-        self._records = Records()
+        self._begin_tls, self._verify, self._is_client = begin, verify, is_client
+        self._pending_plaintext: list[bytes] = []
+        self._tracker = RecordTracker()
 
     # -- from below -----------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin the handshake."""
+        """Start the handshake."""
         self._begin()
         try:
-            self._tls = self._make_tls(self)
+            self._tls = self._begin_tls(self)
         except Exception as error:
-            self._never_began(error)
+            self._setup_failed(error)
             return
         self._tls.set_app_data(self)
         self.wrappedProtocol.makeConnection(self)
         self._handshake()
 
-    def _never_began(self, error: Exception) -> None:
-        """There is no TLS to be had; the inner protocol does not hear of the connection.
+    def _setup_failed(self, error: Exception) -> None:
+        """Abort because ``begin`` has failed. The inner protocol is not connected.
 
-        :raises Exception: the same, on a server: nobody waits for the reason there.
+        :raises Exception: the same error, on a server.
         """
         self.wrappedProtocol = Protocol()
-        self._reason = Failure(TLSError(describe_tls_error(error)))
+        self._close_reason = Failure(TLSError(describe_tls_error(error)))
         self.abortConnection()
         if not self._is_client:
             raise error
 
     def dataReceived(self, data: bytes) -> None:
-        """Decrypt, unless the inner protocol has paused."""
-        if self._read_over:
+        """Pass ciphertext to OpenSSL, and decrypt unless the inner protocol has paused."""
+        if self._read_closed:
             return
-        whole = whole_record(data) if self._records.aligned else 0
-        if not whole:
-            self._records.feed(data)
+        single_record = single_record_size(data) if self._tracker.at_boundary else 0
+        if not single_record:
+            self._tracker.feed(data)
         self._tls.bio_write(data)
         if not self.ready:
             self._handshake()
         if self.ready:
-            self._pump(0 if self.holding or self._paused else whole)
+            self._decrypt(0 if self.holding or self._paused else single_record)
 
     def readConnectionLost(self) -> None:
-        """TCP's end of the stream. After the close_notify it says nothing new."""
+        """Handle TCP's EOF. After the close_notify it means nothing new."""
         if self._sender.broke:
             self._sender.lose()
         elif not self.ready:
             self._fail(TLSError("the connection ended before the handshake"))
-        elif not self._read_over:
-            # OpenSSL is not told: it would refuse to encrypt what is still due.
-            self._eof = True
-            self._pump()
+        elif not self._read_closed:
+            # OpenSSL is not told: it would refuse to encrypt what is still to be sent.
+            self._tcp_eof = True
+            self._decrypt()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone, for TLS's reason where there is one."""
-        self._read_over = self._write_over = True
+        """Notify the inner protocol, with TLS's reason if there is one."""
+        self._read_closed = self._write_closed = True
         if self._tls is not None:
             self._tls.set_app_data(None)
-        self._over(self._reason or reason)
+        self._over(self._close_reason or reason)
 
     def failVerification(self, reason: Failure) -> None:
-        """The server's certificate is refused; the handshake fails next."""
+        """Record why the server's certificate is refused; the handshake fails next."""
         if not reason.check(TLSError):
             reason = Failure(TLSError("TLS: the certificate is for another name or address"))
-        self._reason = reason
+        self._close_reason = reason
 
     def _handshake(self) -> None:
-        if self._read_over:  # the inner protocol has aborted already
+        if self._read_closed:  # the inner protocol has aborted already
             return
         try:
             self._tls.do_handshake()
@@ -142,107 +163,106 @@ class TLSTransport(LayerTransport):
         except Exception as error:  # a creator's callbacks may raise anything
             self._fail(error)
             return
-        if self._verified():
+        if self._verify_peer():
             self._flush()
-            self._open()
+            self._start_exchange()
 
-    def _verified(self) -> bool:
-        """Whether the other end is who it should be; if not, it gets nothing more from us."""
+    def _verify_peer(self) -> bool:
+        """Return whether the peer is accepted; if not, abort."""
         try:
             self._verify(self._tls)
         except TLSError as error:
-            self._reason = Failure(error)
+            self._close_reason = Failure(error)
         except Exception as error:
-            self._reason = Failure(TLSError(describe_tls_error(error)))
+            self._close_reason = Failure(TLSError(describe_tls_error(error)))
         else:
             return True
         self.abortConnection()
         return False
 
-    def _open(self) -> None:
-        """Let the inner protocol exchange bytes."""
+    def _start_exchange(self) -> None:
+        """Send what was kept, and let the inner protocol exchange bytes."""
         if self._paused:
             self._below.pauseProducing()
         self.ready = True
-        early, self._early = self._early, []
+        early, self._pending_plaintext = self._pending_plaintext, []
         for data in early:
             self.write(data)
         self._completed()
 
-    def _pump(self, whole: int = 0) -> None:
-        """Decrypt what came, until the inner protocol wants no more.
+    def _decrypt(self, single_record: int = 0) -> None:
+        """Decrypt until OpenSSL needs more ciphertext or the inner protocol pauses.
 
-        :param whole: bytes of the one record that OpenSSL holds, with no more behind it;
-            0 = not known. To ask once more for what is not there costs as much as it.
+        :param single_record: size of the only record in the input BIO; 0 = not known.
         """
-        if self._pumping:
+        if self._decrypting:
             return
-        self._pumping = self.holding = True
+        self._decrypting = self.holding = True
         try:
-            if whole:
-                data = self._tls.recv(whole)
+            if single_record:
+                data = self._tls.recv(single_record)
                 self.holding = False
                 self.wrappedProtocol.dataReceived(data)
-            while self.holding and not (self._paused or self._read_over):
-                self.wrappedProtocol.dataReceived(self._tls.recv(RECORD))
+            while self.holding and not (self._paused or self._read_closed):
+                self.wrappedProtocol.dataReceived(self._tls.recv(MAX_PLAINTEXT))
         except SSL.WantReadError:
             self.holding = False
-            self._flush()  # the answer to a key update
-            if self._eof:
+            self._flush()  # may answer a key update
+            if self._tcp_eof:
                 self.cut = True
-                self._peer_finished()
+                self._end_of_input()
         except SSL.ZeroReturnError:
-            self._peer_finished()
+            self._end_of_input()
         except SSL.Error as error:
             self._fail(error)
         finally:
-            self._pumping = False
+            self._decrypting = False
 
-    def _peer_finished(self) -> None:
-        self._read_over, self.holding = True, False
+    def _end_of_input(self) -> None:
+        self._read_closed, self.holding = True, False
         if not self._tell("readConnectionLost"):
             self.loseConnection()
 
     def _fail(self, error: Exception) -> None:
-        """End with an alert to the peer where OpenSSL has one."""
-        self._reason = self._reason or Failure(TLSError(describe_tls_error(error)))
-        self._read_over = self._write_over = True
+        """Close, with an alert to the peer if OpenSSL has written one."""
+        self._close_reason = self._close_reason or Failure(TLSError(describe_tls_error(error)))
+        self._read_closed = self._write_closed = True
         if self._flush():
             self._below.unregisterProducer()
             self._below.loseConnection()
-        else:  # a peer that breaks TLS is not waited for
+        else:  # do not wait for a peer that violates TLS
             self._below.abortConnection()
 
     # -- from above: sending --------------------------------------------------
 
     def send(self, data: bytes, later: bool = False) -> bool:
-        """Encrypt and send ``data``; give whether the kernel has taken it all."""
-        if self._write_over or not data:
+        """Encrypt and send ``data``; return whether the kernel has accepted all of it."""
+        if self._write_closed or not data:
             return not data
         if not self.ready:
-            self._early.append(data)
+            self._pending_plaintext.append(data)
             return False
         try:
-            return self._encrypted(data, later)
+            return self._encrypt(data, later)
         except SSL.Error as error:
             self._fail(error)
             return False
 
-    def _encrypted(self, data: bytes, later: bool) -> bool:
-        """Encrypt record by record: pyOpenSSL takes no more at once than it likes."""
+    def _encrypt(self, data: bytes, later: bool) -> bool:
+        """Encrypt record by record: one call of OpenSSL's may accept only a part."""
         taken = self._tls.send(data)
         while taken < len(data):
-            if taken % _SLICE == 0:
+            if taken % _ENCRYPT_BATCH == 0:
                 self._flush(later)
-            taken += self._tls.send(memoryview(data)[taken : taken + RECORD])
+            taken += self._tls.send(memoryview(data)[taken : taken + MAX_PLAINTEXT])
         return self._flush(later, len(data))
 
-    def _flush(self, later: bool = False, plain: int = _SLICE) -> bool:
-        """Send what OpenSSL has ready; give whether the kernel has taken it all.
+    def _flush(self, later: bool = False, plain: int = _ENCRYPT_BATCH) -> bool:
+        """Send the output BIO's ciphertext; return whether the kernel has accepted all of it.
 
-        :param plain: bytes of plain text that were encrypted, about.
+        :param plain: about how many bytes of plaintext were encrypted.
         """
-        size = min(plain, _SLICE) + _OVERHEAD * (plain // RECORD + 1)
+        size = min(plain, _ENCRYPT_BATCH) + _MAX_OVERHEAD * (plain // MAX_PLAINTEXT + 1)
         while True:
             try:
                 data = self._tls.bio_read(size)
@@ -255,7 +275,7 @@ class TLSTransport(LayerTransport):
     # -- from above: receiving ------------------------------------------------
 
     def pauseProducing(self) -> None:
-        """Deliver nothing more, not even what was read already. The handshake goes on."""
+        """Deliver nothing more, not even what was read already. The handshake continues."""
         self._paused = True
         if self.ready:
             self._below.pauseProducing()
@@ -264,12 +284,12 @@ class TLSTransport(LayerTransport):
         """Deliver what was read already, and read no more."""
         self._paused = False
         if self.ready:
-            self._pump()
+            self._decrypt()
         if isinstance(self._below, Layer) and not self._paused:
             self._below.deliver()
 
     def resumeProducing(self) -> None:
-        """Deliver again, first what was read already."""
+        """Deliver again, starting with what was read already."""
         self.deliver()
         if not self._paused:
             self._below.resumeProducing()
@@ -277,8 +297,8 @@ class TLSTransport(LayerTransport):
     # -- from above: ending ---------------------------------------------------
 
     def loseWriteConnection(self) -> None:
-        """Send our close_notify, then FIN; the peer may go on sending."""
-        self._notify()
+        """Send our close_notify, then FIN; the peer may continue to send."""
+        self._send_close_notify()
         self._below.loseWriteConnection()
 
     def loseConnection(self) -> None:
@@ -286,36 +306,37 @@ class TLSTransport(LayerTransport):
         if not self.ready:
             self.abortConnection()
             return
-        self._notify()
+        self._send_close_notify()
         self.disconnecting = True
         self._below.loseConnection()
 
     def abortConnection(self) -> None:
         """Reset the connection below."""
-        self._read_over = self._write_over = self.disconnecting = True
+        self._read_closed = self._write_closed = self.disconnecting = True
         self._below.abortConnection()
 
-    def _notify(self) -> None:
-        if self.ready and not self._write_over:
-            self._write_over = True
+    def _send_close_notify(self) -> None:
+        if self.ready and not self._write_closed:
+            self._write_closed = True
             try:
                 self._tls.shutdown()
             except SSL.Error as error:
-                self._reason = Failure(TLSError(describe_tls_error(error)))
+                self._close_reason = Failure(TLSError(describe_tls_error(error)))
             self._flush()
 
     # -- facts ----------------------------------------------------------------
 
     @property
     def tls_version(self) -> str:
-        """The protocol's version, e.g. ``TLSv1.3``."""
+        """The version of TLS, for instance ``TLSv1.3``."""
         return str(self._tls.get_protocol_version_name())
 
     @property
     def tls_peer(self) -> str:
-        """The common name in the peer's certificate, raw; ``-`` where it has shown none.
+        """The common name in the peer's certificate, not escaped.
 
-        Also where nobody can read it: an authority may have signed what is no text.
+        ``-`` if the peer sent no certificate, or a name that cannot be decoded: a CA may have
+        signed what is no text.
         """
         try:
             certificate = self._tls.get_peer_certificate(as_cryptography=True)
@@ -327,5 +348,5 @@ class TLSTransport(LayerTransport):
         return "-"
 
     def getHandle(self) -> SSL.Connection:
-        """OpenSSL's connection."""
+        """Return OpenSSL's connection."""
         return cast(SSL.Connection, self._tls)

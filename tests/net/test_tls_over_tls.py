@@ -19,7 +19,7 @@ from echosvc import Outcome, TLSConnector, TLSListener, connect, server_certific
 from echosvc.endpoints import server_endpoint
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.server.service import EchoService
-from echosvc.tls.context import Demands, client_options
+from echosvc.tls.context import ClientAuthPolicy, client_options
 from echosvc.tls.transport import TLSError
 from echosvc.wire.proxy_header import build
 from tests.harness import LIMIT, in_thread, no_faults, turn, until, within
@@ -29,7 +29,7 @@ from tests.net.test_tls import ANY, ENCRYPTION, Peer, context, receive_to_end, u
 from tests.test_certificates import Issued, issue
 
 AUTHORITY = issue(subject="clients' authority", authority=True)
-NONE = Demands()
+NONE = ClientAuthPolicy()
 
 
 class Files:
@@ -52,10 +52,12 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-def nested(files: Files, lower: Demands = NONE, upper: Demands = NONE) -> TLSListener:
+def nested(
+    files: Files, lower: ClientAuthPolicy = NONE, upper: ClientAuthPolicy = NONE
+) -> TLSListener:
     creators = server_certificate(files.lower), server_certificate(files.upper)
     for creator, demands in zip(creators, (lower, upper), strict=True):
-        creator.demand(demands)
+        creator.set_client_auth(demands)
     tcp = server_endpoint(reactor, "tcp:0:interface=127.0.0.1")
     return TLSListener(TLSListener(tcp, creators[0]), creators[1])
 
@@ -155,7 +157,7 @@ def heard_by(address: Any, layer: str, settings: ssl.SSLContext) -> bytes:
 @pytest_twisted.ensureDeferred
 async def test_what_either_demands_of_its_clients_is_demanded(layer, files):
     factory = Recording(prefix=MARK)
-    strict = {layer: Demands("1.3", files.ca)}
+    strict = {layer: ClientAuthPolicy("1.3", files.ca)}
     old = context(maximum_version=ssl.TLSVersion.TLSv1_2)
     old.load_cert_chain(files.client)
     async with serving(factory, nested(files, **strict)) as address:
@@ -170,7 +172,7 @@ async def test_what_either_demands_of_its_clients_is_demanded(layer, files):
 @pytest_twisted.ensureDeferred
 async def test_the_connection_has_the_version_and_the_client_of_the_upper(files):
     factory = Recording(prefix="{tls_version} {tls_peer}|")
-    demands = Demands("1.3", files.ca)
+    demands = ClientAuthPolicy("1.3", files.ca)
     async with serving(factory, nested(files, upper=demands)) as address:
         client = await within(connect(to_nested(address, files, files.client)))
         client.write(b"x")

@@ -273,7 +273,7 @@ SAID: dict[str, tuple[Issued, str, str]] = {
     "expired": (of_root("localhost", days=-0.5), FAILED + "'CN=printer-17': it has exp", "new one"),
     "not yet": (of_root("localhost", begins=0.5), FAILED + "'CN=printer-17': it is not v", "clock"),
     "self-signed": (
-        issue("localhost", subject="me"), FAILED + "'CN=me': it is signed by itself", "--ca FILE",
+        issue("localhost", subject="me"), FAILED + "'CN=me': it is self-signed", "--ca FILE",
     ),
     "unknown issuer": (
         issue("localhost", issuer=STRANGER, subject="x"),
@@ -363,8 +363,12 @@ def demanding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize(
     ("own", "alert", "advice"),
     [
-        (False, "alert certificate required", "the server wants a client's certificate (--cert"),
-        (True, "alert unknown ca", "the server does not trust who signed the client's certificate"),
+        (False, "alert certificate required", "the server requires a client certificate (--cert"),
+        (
+            True,
+            "alert unknown ca",
+            "the server does not trust the issuer of the client's certificate",
+        ),
     ],
     ids=["none", "foreign"],
 )
