@@ -197,7 +197,7 @@ class PublicNameTests(SynchronousTestCase):
             echosvc.nonsense  # noqa: B018
 
     def test_the_documented_paths_of_endpoints_are_there(self) -> None:
-        for name in ("EndpointError", "Target", "client_endpoint", "server_endpoint"):
+        for name in ("EndpointError", "ClientTarget", "client_endpoint", "server_endpoint"):
             self.assertIn(name, endpoints.__all__)
             self.assertIsNotNone(getattr(endpoints, name))
 

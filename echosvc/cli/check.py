@@ -19,7 +19,7 @@ from echosvc.cli.terminal import (
     StandardOutput,
     write_text,
 )
-from echosvc.endpoints.client import Target
+from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.settings import FRAMINGS
 from echosvc.reports.text import probe_lines, summary_line
 
@@ -157,7 +157,7 @@ class _Progress:
             self._shown = None
 
 
-async def run(args: argparse.Namespace, reactor: Any, target: Target) -> int:
+async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:
     """Make the probes; return the exit status."""
     from echosvc.net.clock import use_monotonic_clock
     from echosvc.probe.check import Check

@@ -39,7 +39,7 @@ from echosvc.cli.terminal import (
     print_error,
     write_text,
 )
-from echosvc.endpoints.client import Target
+from echosvc.endpoints.client import ClientTarget
 from echosvc.endpoints.strings import EndpointError
 
 #: Returns the exit status, or ``None`` for success.
@@ -159,15 +159,15 @@ def _add_demo(commands: Any) -> None:
     _command(commands, "demo", _demo, "three clients at once, each with its own message")
 
 
-def _send(args: argparse.Namespace, reactor: Any, target: Target) -> list[CommandCoroutine]:
+def _send(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
     return [send_command.run(args, reactor, target)]
 
 
-def _check(args: argparse.Namespace, reactor: Any, target: Target) -> list[CommandCoroutine]:
+def _check(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
     return [check_command.run(args, reactor, target)]
 
 
-def _demo(_: argparse.Namespace, reactor: Any, target: Target) -> list[CommandCoroutine]:
+def _demo(_: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
     out = StandardOutput()
     return [
         SendSession(reactor, target, name, SendOptions(), out).run([message.encode()])

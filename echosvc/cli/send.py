@@ -20,7 +20,7 @@ from echosvc.cli.standard_input import InputError, InputReader
 from echosvc.cli.terminal import OutputError, Sink, StandardOutput
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config.schema import ENCODINGS, Config
-from echosvc.endpoints.client import Target
+from echosvc.endpoints.client import ClientTarget
 from echosvc.net.connector import unresolved
 from echosvc.net.errors import describe_error
 from echosvc.tls.alerts import alert_advice
@@ -138,7 +138,7 @@ class SendSession:
     """
 
     def __init__(
-        self, reactor: Any, target: Target, name: str, options: SendOptions, out: Sink
+        self, reactor: Any, target: ClientTarget, name: str, options: SendOptions, out: Sink
     ) -> None:
         self._reactor = reactor
         self._target = target
@@ -392,7 +392,7 @@ def validate(args: argparse.Namespace) -> None:
         raise ValueError("'-' must be the last MESSAGE: the stream ends with it")
 
 
-async def run(args: argparse.Namespace, reactor: Any, target: Target) -> None:
+async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> None:
     """Send the messages of the command line."""
     options = SendOptions(
         prefix=args.prefix,

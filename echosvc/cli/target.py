@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from echosvc.cli import values
-from echosvc.endpoints.client import Target, client_endpoint, client_tokens
+from echosvc.endpoints.client import ClientTarget, client_endpoint, parse_client_endpoint
 from echosvc.net.listeners import PORT
 from echosvc.net.resolver import DaemonResolver
 from echosvc.tls.context import ClientTLS
@@ -63,7 +63,7 @@ def _add_tls_arguments(group: Any) -> None:
     )
 
 
-def target_from_args(reactor: Any, args: argparse.Namespace) -> Target:
+def target_from_args(reactor: Any, args: argparse.Namespace) -> ClientTarget:
     """Return the server that the options mean.
 
     The reactor gets a resolver whose threads do not delay its stop.
@@ -81,7 +81,7 @@ def target_from_args(reactor: Any, args: argparse.Namespace) -> Target:
 
 def _check_tls(args: argparse.Namespace) -> None:
     given = [f"--{name.replace('_', '-')}" for name in _FOR_TLS if getattr(args, name)]
-    kind, _, options = client_tokens(args.to)
+    kind, _, options = parse_client_endpoint(args.to)
     if given and kind != "tls":
         raise TargetOptionsError(
             f"{given[0]}: is for tls: endpoints, and {args.target_name} is {args.to!r}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from echosvc.endpoints.client import Target, client_endpoint
+from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
 
-__all__ = ["EndpointError", "Target", "client_endpoint", "server_endpoint"]
+__all__ = ["ClientTarget", "EndpointError", "client_endpoint", "server_endpoint"]

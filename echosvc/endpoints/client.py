@@ -1,6 +1,6 @@
-"""Endpoint strings to client endpoints: Twisted's language, with our own connections.
+"""From endpoint strings to client endpoints: Twisted's syntax, with our own connections.
 
-Short forms and URLs are described in :mod:`echosvc.endpoints.strings`.
+The short forms and URLs are described in :mod:`echosvc.endpoints.strings`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from twisted.internet.interfaces import (
 from echosvc.endpoints.strings import (
     KINDS,
     EndpointError,
-    Forms,
-    Tokens,
-    built,
-    describe_build_error,
+    EndpointSyntax,
+    ParsedEndpoint,
+    call_with_arguments,
+    check_unix_path,
+    describe_endpoint_error,
     is_kind,
-    number,
-    short_form,
-    socket_path,
-    tokens,
+    parse_endpoint,
+    parse_number,
+    parse_short_form,
 )
 from echosvc.net.addresses import unix_name
 from echosvc.net.attempts import AttemptReactor
@@ -37,7 +37,7 @@ from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.tls.context import ClientTLS
 from echosvc.tls.endpoints import TLSConnector
 
-_CONNECTORS = Forms(
+_SYNTAX = EndpointSyntax(
     partial(is_kind, IStreamClientEndpointStringParserWithReactor),
     ("tcp", "ssl", "tls"),
     "PORT, HOST:PORT, [IPV6]:PORT, tcp:HOST:PORT, tls:HOST:PORT or unix:PATH",
@@ -45,12 +45,12 @@ _CONNECTORS = Forms(
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where a client connects to.
+class ClientTarget:
+    """What a client connects to.
 
-    :ivar endpoint: how.
-    :ivar name: the address for people, e.g. ``127.0.0.1:8107``.
-    :ivar tcp: what makes the TCP connections below TLS and PROXY headers, if anything does.
+    :ivar endpoint: the endpoint.
+    :ivar name: the address for messages, for instance ``127.0.0.1:8107``.
+    :ivar tcp: the endpoint of TCP below TLS and PROXY headers; ``None`` = it is not TCP.
     """
 
     endpoint: IStreamClientEndpoint
@@ -58,7 +58,7 @@ class Target:
     tcp: TCPConnector | None = None
 
     def where(self, error: BaseException) -> str:
-        """Return the address at which connecting failed with this; the name if none is known.
+        """Return the address at which connecting failed with ``error``, or else the name.
 
         A TLS handshake fails at the address of the newest connection.
         """
@@ -66,45 +66,47 @@ class Target:
         return attempted_address(error) or latest or self.name
 
 
-_Client = Callable[..., Target]
+_Client = Callable[..., ClientTarget]
 
 
 def client_endpoint(
     reactor: Any, description: str, tls: ClientTLS | None = None, send_proxy: int = 0
-) -> Target:
-    """Read a client endpoint string: Twisted's, a short form or a URL.
+) -> ClientTarget:
+    """Return the client endpoint of a string: Twisted's syntax, a short form or a URL.
 
-    ``tcp:`` takes names, for which IPv6 and IPv4 are tried, and addresses of both.
+    ``tcp:`` accepts addresses, and names, whose IPv6 and IPv4 addresses are tried.
 
-    :param tls: for ``tls:``, what the string does not say.
-    :param send_proxy: version of the PROXY header to be sent first; 0 = none.
-    :raises EndpointError: it cannot be understood, or a file that it names not read.
+    :param tls: settings for ``tls:`` that the string does not have.
+    :param send_proxy: version of the PROXY header to send first; 0 = none.
+    :raises EndpointError: it cannot be parsed, or a file that it names cannot be read.
     """
-    kind, words, options = client_tokens(description)
+    kind, words, options = parse_client_endpoint(description)
     try:
         if kind == "tls":
             secure: _Client = partial(_tls_client, tls or ClientTLS(), send_proxy)
-            return built(secure, reactor, words, options, "tls:HOST:PORT")
+            return call_with_arguments(secure, reactor, words, options, "tls:HOST:PORT")
         if kind in _CLIENTS:
             build, form = _CLIENTS[kind]
-            return _proxying(built(build, reactor, words, options, form), send_proxy)
+            return _with_proxy_header(
+                call_with_arguments(build, reactor, words, options, form), send_proxy
+            )
         if kind in KINDS:
-            raise EndpointError(f"{kind}: is for listeners: write {_CONNECTORS.advice}")
-        target = Target(endpoints.clientFromString(reactor, description), description)
-        return _proxying(target, send_proxy)
+            raise EndpointError(f"{kind}: is for listeners: write {_SYNTAX.advice}")
+        target = ClientTarget(endpoints.clientFromString(reactor, description), description)
+        return _with_proxy_header(target, send_proxy)
     except EndpointError:
         raise
     except Exception as error:
-        raise EndpointError(describe_build_error(error)) from None
+        raise EndpointError(describe_endpoint_error(error)) from None
 
 
-def client_tokens(description: str) -> Tokens:
-    """Return the kind, words and options that a client endpoint string means.
+def parse_client_endpoint(description: str) -> ParsedEndpoint:
+    """Return the kind, words and options of a client endpoint string.
 
-    :raises EndpointError: it cannot be understood.
+    :raises EndpointError: it cannot be parsed.
     """
-    short = short_form(description, _CONNECTORS)
-    kind, words, options = tokens(description) if short is None else (short[0], [], {})
+    short = parse_short_form(description, _SYNTAX)
+    kind, words, options = parse_endpoint(description) if short is None else (short[0], [], {})
     if kind == "ssl":
         raise EndpointError("ssl: verifies no certificate; use tls:HOST:PORT")
     if short is not None:
@@ -112,8 +114,8 @@ def client_tokens(description: str) -> Tokens:
     return kind, words, options
 
 
-def _proxying(target: Target, version: int) -> Target:
-    """Give the same address, with a PROXY header of this version sent first; 0 = none."""
+def _with_proxy_header(target: ClientTarget, version: int) -> ClientTarget:
+    """Return the same target with a PROXY header of this version sent first; 0 = none."""
     if not version:
         return target
     return replace(target, endpoint=ProxyingEndpoint(target.endpoint, version))
@@ -121,16 +123,16 @@ def _proxying(target: Target, version: int) -> Target:
 
 def _tcp_client(
     reactor: Any, host: str, port: str, timeout: str = "30", bindAddress: str = ""
-) -> Target:
-    where, seconds = number("port", port, 1, 65535), number("timeout", timeout, 1)
+) -> ClientTarget:
+    where, seconds = parse_number("port", port, 1, 65535), parse_number("timeout", timeout, 1)
     if bindAddress and not is_address(bindAddress):
         raise EndpointError(f"bindAddress must be an address, not {bindAddress!r}")
     endpoint = TCPConnector(reactor, host, where, seconds, bindAddress)
-    return Target(endpoint, join_host_port(host, where), endpoint)
+    return ClientTarget(endpoint, join_host_port(host, where), endpoint)
 
 
 def _tls_client(
-    given: ClientTLS,
+    base: ClientTLS,
     send_proxy: int,
     reactor: Any,
     host: str,
@@ -141,39 +143,39 @@ def _tls_client(
     privateKey: str = "",
     trustRoots: str = "",
     endpoint: str = "",
-) -> Target:
+) -> ClientTarget:
     below = _tcp_client(reactor, host, port, timeout, bindAddress)
-    if endpoint:  # then the host is only whom to verify
+    if endpoint:  # then the host is only the name to verify
         below = client_endpoint(reactor, endpoint)
-    below = _proxying(below, send_proxy)
-    creator = _completed(given, certificate, privateKey, trustRoots).creator(host)
+    below = _with_proxy_header(below, send_proxy)
+    creator = _merge_tls_options(base, certificate, privateKey, trustRoots).creator(host)
     connector = TLSConnector(reactor, below.endpoint, creator, float(timeout))
     return replace(below, endpoint=connector)
 
 
-def _completed(given: ClientTLS, certificate: str, key: str, roots: str) -> ClientTLS:
-    """Put together what was given and what the string says."""
-    if given.insecure and roots:
-        raise EndpointError("trustRoots: nothing is verified")
+def _merge_tls_options(base: ClientTLS, certificate: str, key: str, roots: str) -> ClientTLS:
+    """Return the settings in ``base`` with those of the string added."""
+    if base.insecure and roots:
+        raise EndpointError("trustRoots has no effect: certificates are not verified")
     for name, twice in (
-        ("certificate", certificate and given.certificate),
-        ("privateKey", key and given.key),
-        ("trustRoots", roots and given.roots),
+        ("certificate", certificate and base.certificate),
+        ("privateKey", key and base.key),
+        ("trustRoots", roots and base.roots),
     ):
         if twice:
             raise EndpointError(f"{name} is given twice")
     return replace(
-        given,
-        certificate=certificate or given.certificate,
-        key=key or given.key,
-        roots=roots or given.roots,
+        base,
+        certificate=certificate or base.certificate,
+        key=key or base.key,
+        roots=roots or base.roots,
     )
 
 
-def _unix_client(reactor: Any, path: str, timeout: str = "30") -> Target:
-    path, seconds = socket_path(path), number("timeout", timeout, 1)
+def _unix_client(reactor: Any, path: str, timeout: str = "30") -> ClientTarget:
+    path, seconds = check_unix_path(path), parse_number("timeout", timeout, 1)
     endpoint = endpoints.UNIXClientEndpoint(AttemptReactor(reactor), unix_name(path), seconds)
-    return Target(endpoint, path)
+    return ClientTarget(endpoint, path)
 
 
 _CLIENTS: dict[str, tuple[_Client, str]] = {

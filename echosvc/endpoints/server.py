@@ -1,6 +1,6 @@
-"""Endpoint strings to server endpoints: Twisted's language, with our own TCP and UNIX listeners.
+"""From endpoint strings to server endpoints: Twisted's syntax, with our own listeners.
 
-Short forms and URLs are described in :mod:`echosvc.endpoints.strings`.
+The short forms and URLs are described in :mod:`echosvc.endpoints.strings`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from twisted.internet.interfaces import (
 
 from echosvc.endpoints.strings import (
     EndpointError,
-    Forms,
-    Tokens,
-    built,
-    describe_build_error,
+    EndpointSyntax,
+    ParsedEndpoint,
+    call_with_arguments,
+    check_unix_path,
+    describe_endpoint_error,
     is_kind,
-    number,
-    short_form,
-    socket_path,
-    tokens,
+    parse_endpoint,
+    parse_number,
+    parse_short_form,
 )
 from echosvc.net.hosts import ascii_host, is_address, is_ipv6
 from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
@@ -35,7 +35,7 @@ from echosvc.net.systemd import InheritedListener, activation_fds
 from echosvc.tls.context import server_certificate, sni_contexts
 from echosvc.tls.endpoints import TLSListener
 
-_LISTENERS = Forms(
+_SYNTAX = EndpointSyntax(
     partial(is_kind, IStreamServerEndpointStringParser),
     ("tcp", "tcp6", "ssl", "tls"),
     "PORT, HOST:PORT, [IPV6]:PORT, tcp:PORT, ssl:PORT:privateKey=FILE:certKey=FILE,"
@@ -44,40 +44,40 @@ _LISTENERS = Forms(
 
 
 def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
-    """Read a server endpoint string: Twisted's, a short form or a URL.
+    """Return the server endpoint of a string: Twisted's syntax, a short form or a URL.
 
-    :raises EndpointError: it cannot be understood, or a file that it names not read.
+    :raises EndpointError: it cannot be parsed, or a file that it names cannot be read.
     """
-    kind, words, options = _server_tokens(description)
+    kind, words, options = _parse_server_endpoint(description)
     try:
         if kind in _SERVERS:
             build, form = _SERVERS[kind]
-            return built(build, reactor, words, options, form)
+            return call_with_arguments(build, reactor, words, options, form)
         if kind == "stdio":
             raise EndpointError("standard input and output are one stream, not a listener")
         if kind == "haproxy":  # Twisted's wrapper hides the client's half-close
-            raise EndpointError("haproxy: loses what is due when a client ends; not supported")
+            raise EndpointError("haproxy: is not supported: it loses replies after a half-close")
         return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
     except EndpointError:
         raise
     except Exception as error:
-        raise EndpointError(describe_build_error(error)) from None
+        raise EndpointError(describe_endpoint_error(error)) from None
 
 
-def _server_tokens(description: str) -> Tokens:
-    short = short_form(description, _LISTENERS)
+def _parse_server_endpoint(description: str) -> ParsedEndpoint:
+    short = parse_short_form(description, _SYNTAX)
     if short is None:
-        return tokens(description)
+        return parse_endpoint(description)
     kind, host, port = short
     if kind in ("ssl", "tls"):
         raise EndpointError(
             f"a listener for TLS needs certificates: write ssl:{port}:privateKey=FILE:certKey=FILE"
-            f" or tls:DIRECTORY:{port}{_interface(host)}"
+            f" or tls:DIRECTORY:{port}{_interface_option(host)}"
         )
     return kind, [port], {} if host in ("", "*") else {"interface": host}
 
 
-def _interface(host: str) -> str:
+def _interface_option(host: str) -> str:
     if host in ("", "*"):
         return ""
     return f", and :interface={f'[{host}]' if is_ipv6(host) else host}"
@@ -89,7 +89,7 @@ def _tcp(
     if re.fullmatch("[0-9]+", interface) and not re.fullmatch("[0-9]+", port):
         host = f"[{port}]" if is_ipv6(port) else port
         raise EndpointError(f"the port comes first: write tcp:{interface}:interface={host}")
-    numbers = number("port", port, 0, 65535), number("backlog", backlog, 1)
+    numbers = parse_number("port", port, 0, 65535), parse_number("backlog", backlog, 1)
     return TCPListener(reactor, ascii_host(interface) if interface else None, *numbers)
 
 
@@ -134,11 +134,11 @@ def _unix(
     backlog: str = str(DEFAULT_BACKLOG),
     lockfile: str = "",  # noqa: ARG001
 ) -> UNIXListener:
-    """``lockfile`` is understood and needless: a path's state is found by connecting."""
-    address = socket_path(address)
+    """``lockfile`` is ignored: whether a path has a listener is found by connecting."""
+    address = check_unix_path(address)
     if not re.fullmatch("[0-7]{3,4}", mode):
         raise EndpointError(f"mode must be octal permission bits such as 660, not {mode!r}")
-    return UNIXListener(reactor, address, int(mode, 8), number("backlog", backlog, 1))
+    return UNIXListener(reactor, address, int(mode, 8), parse_number("backlog", backlog, 1))
 
 
 def _systemd(reactor: Any, domain: str = "", index: str = "", name: str = "") -> InheritedListener:

@@ -18,7 +18,7 @@ from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc._text import format_bytes, format_duration
-from echosvc.endpoints.client import Target, client_endpoint
+from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.checks.byte_mapping import blamed
 from echosvc.probe.checks.registry import Probe, load_probes
@@ -136,7 +136,7 @@ class Check:
     def __init__(
         self,
         reactor: Any,
-        target: Target,
+        target: ClientTarget,
         settings: Settings,
         endpoint: str,
         began: Callable[[str], object] = lambda _: None,
@@ -299,7 +299,7 @@ async def check(
         target, name = client_endpoint(reactor, endpoint), endpoint
     else:
         name = _name_of(endpoint)
-        target = Target(endpoint, name)
+        target = ClientTarget(endpoint, name)
     return await Check(reactor, target, asked, name).run()
 
 

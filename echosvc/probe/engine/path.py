@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echosvc._text import escaped
-from echosvc.endpoints.client import Target
+from echosvc.endpoints.client import ClientTarget
 from echosvc.net.errors import VerificationError, describe_error
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory
@@ -42,7 +42,7 @@ class Path:
     :ivar context: what the connections share.
     """
 
-    def __init__(self, reactor: Any, target: Target, settings: Settings) -> None:
+    def __init__(self, reactor: Any, target: ClientTarget, settings: Settings) -> None:
         self.reactor, self.target, self.settings = reactor, target, settings
         self.context = ProbeContext(reactor, settings, self._sends)
         self._progress = self.context.progress
