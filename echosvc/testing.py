@@ -1,26 +1,27 @@
-"""Fixtures for tests of clients: a real echo server, and a relay that breaks things.
+"""Fixtures for tests of clients: a real echo server, and a relay that injects faults.
 
-Switch them on in ``conftest.py``::
+Enable them in ``conftest.py``::
 
     pytest_plugins = ["echosvc.testing"]
 
-Then a test takes a server on a free port, and what it has seen::
+Then a test has a server on a free port, and what that has seen::
 
     def test_my_client(echo_server):
         assert my_client(echo_server.host, echo_server.port, b"hello") == b"Sending: hello"
         assert echo_server.outcomes == ["finished"]
 
-or puts a relay before it that does one thing wrong::
+or a relay between its client and the server, with one fault::
 
     def test_my_client_finds_loss(misbehaving_relay):
-        port = misbehaving_relay(Mischief(drop=(1000, 1)))
+        port = misbehaving_relay(FaultSpec(drop=(1000, 1)))
         ...
 
-Neither sleeps, and both end everything that they began.
+Neither sleeps. Both end every connection and thread that they started.
 
 They run in a thread of their own, on a reactor that is not installed. So the client may block,
-or run an event loop of any kind; the test may be a plain function, one of unittest's, or a
-coroutine that pytest-asyncio, anyio or trio runs. pytest and Twisted are enough.
+or run an event loop of any kind. The test may be a plain function, a method of a
+``unittest.TestCase``, or a coroutine that pytest-asyncio, anyio or trio runs. Only pytest and
+Twisted are needed.
 
 In a test that pytest-twisted runs (``@pytest_twisted.ensureDeferred``, or ``inlineCallbacks``)
 they run on the test's own reactor, in its thread::
@@ -30,7 +31,7 @@ they run on the test's own reactor, in its thread::
         await echo_server.start(prefix="> ")
         assert await my_client(echo_server.host, echo_server.port, b"hello") == b"> hello"
 
-Such a test has to leave the reactor its turns: by ``await``, and by
+Such a test must not block the reactor: it uses ``await``, and
 ``twisted.internet.threads.deferToThread`` for a client that blocks.
 """
 
@@ -48,41 +49,41 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from echosvc.connection.outcome import Outcome
 from echosvc.faults.relay import Relay
-from echosvc.faults.spec import Mischief
+from echosvc.faults.spec import FaultSpec
 from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor_thread import ReactorThread
 from echosvc.server.factory import EchoFactory
 from echosvc.server.protocol import EchoProtocol
 
-__all__ = ["EchoServer", "Mischief", "Relay", "echo_server", "misbehaving_relay"]
+__all__ = ["EchoServer", "FaultSpec", "Relay", "echo_server", "misbehaving_relay"]
 
-#: How something is called in a server's thread; gives what it returns.
+#: Calls a function in the thread of a server, and returns what it returns.
 Call = Callable[..., Any]
 
 
-class _Protocol(EchoProtocol):
-    """One that tells its server how it ended."""
+class _RecordingProtocol(EchoProtocol):
+    """A connection that adds its outcome to those of its factory."""
 
     factory: _Factory
 
     def ended(self, outcome: Outcome) -> None:
-        """Keep the word."""
+        """Record the outcome."""
         self.factory.outcomes.append(outcome)
 
 
-def _asked(name: str) -> Any:
-    """Give a property of the factory's that is read in the server's thread.
+def _read_in_thread(name: str) -> Any:
+    """Return a property of the factory that is read in the thread of the server.
 
-    There it does not change meanwhile, and what a client has seen of the server is counted.
+    So it does not change while it is read, and includes all that a client has seen of the server.
     """
     get = getattr(EchoFactory, name).fget
     return property(lambda factory: factory.call(get, factory), doc=get.__doc__)
 
 
 class _Factory(EchoFactory):
-    protocol = _Protocol
-    connections, count = _asked("connections"), _asked("count")
-    bytes_in, bytes_out = _asked("bytes_in"), _asked("bytes_out")
+    protocol = _RecordingProtocol
+    connections, count = _read_in_thread("connections"), _read_in_thread("count")
+    bytes_in, bytes_out = _read_in_thread("bytes_in"), _read_in_thread("bytes_out")
 
     def __init__(self, call: Call, **settings: Any) -> None:
         self.call = call
@@ -90,7 +91,7 @@ class _Factory(EchoFactory):
         self.outcomes: list[Outcome] = []
 
 
-def _directly(function: Callable[..., Any], *arguments: Any) -> Any:
+def _call_directly(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
@@ -99,19 +100,19 @@ class EchoServer:
 
     In a test that pytest-twisted runs, :meth:`start`, :meth:`stop` and :meth:`when_idle` return
     a Deferred. In any other test they block until it is done, some milliseconds; ``await`` before
-    them is allowed there, and waits no longer.
+    them is allowed there, and does nothing.
 
-    :param reactor: what to run on.
-    :param call: how to call something in that reactor's thread, where this is another one.
-    :ivar factory: an :class:`~echosvc.EchoFactory`. A test may read it: its counts, its live
-        connections. What changes something is for :meth:`call`.
-    :ivar host: where it listens.
-    :ivar port: where it listens; each :meth:`start` takes another.
+    :param reactor: the reactor to run on.
+    :param call: calls a function in the thread of that reactor, if that is another thread.
+    :ivar factory: an :class:`~echosvc.EchoFactory`. A test may read its counts and its
+        open connections. Changes are made through :meth:`call`.
+    :ivar host: the address that it listens on.
+    :ivar port: the port that it listens on; each :meth:`start` takes another one.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, reactor: Any, call: Call = _directly) -> None:
+    def __init__(self, reactor: Any, call: Call = _call_directly) -> None:
         self._reactor, self._call = reactor, call
         self._listening: Any = None
         self.factory = self._make_factory({})
@@ -121,27 +122,27 @@ class EchoServer:
         return _Factory(self._call, **{"log": "quiet", "clock": self._reactor, **settings})
 
     def __await__(self) -> Generator[Any, Any, EchoServer]:
-        """Give itself at once: it serves already where :meth:`start` has returned it."""
+        """Return itself at once: :meth:`start` has returned a server that runs already."""
         return self
         yield
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """How connections ended, one word for each, in their order."""
+        """The outcomes of the connections that have ended, in that order."""
         return cast("list[Outcome]", self._call(lambda: self.factory.outcomes))
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call ``function`` in the server's thread, and return what it returns.
+        """Call ``function`` in the thread of the server, and return what it returns.
 
-        ``echo_server.call(echo_server.factory.abort_all)``. Where the server has a thread of its
-        own and ``function`` returns a Deferred, its result is waited for.
+        ``echo_server.call(echo_server.factory.abort_all)``. If the server has a thread of its own
+        and ``function`` returns a Deferred, this waits for the result.
         """
         return self._call(function, *arguments)
 
     def start(self, **settings: Any) -> Any:
-        """Serve with these settings, the fields of :class:`~echosvc.Config`, from now on.
+        """Start anew with these settings, which are the fields of :class:`~echosvc.Config`.
 
-        :return: this server, or a Deferred that gives it.
+        :return: this server, or a Deferred with it.
         :raises ConfigError: a wrong value.
         """
         factory = self._make_factory(settings)
@@ -160,8 +161,8 @@ class EchoServer:
         return self._stop().addCallback(listen).addCallback(listening)
 
     def stop(self) -> Deferred[None]:
-        """Listen no more, and end every connection."""
-        return _fired(self._call(self._stop))
+        """Stop listening, and end every connection."""
+        return _as_deferred(self._call(self._stop))
 
     def _stop(self) -> Deferred[None]:
         listening, self._listening = self._listening, None
@@ -173,28 +174,28 @@ class EchoServer:
         return both.addCallback(lambda _: None)
 
     def when_idle(self, seconds: float = 10.0) -> Deferred[None]:
-        """Wait until no connection lives: the outcomes of all are known then.
+        """Wait until no connection is open: then the outcomes of all are known.
 
-        :param seconds: how long at most.
-        :raises twisted.internet.defer.TimeoutError: one lives longer.
+        :param seconds: the longest time to wait.
+        :raises twisted.internet.defer.TimeoutError: a connection is open for longer.
         """
 
         def wait() -> Deferred[None]:
             return self.factory.when_idle().addTimeout(seconds, self._reactor)
 
-        return _fired(self._call(wait))
+        return _as_deferred(self._call(wait))
 
 
-def _fired(result: Deferred[None] | None) -> Deferred[None]:
-    """Give a Deferred, also where its result was waited for: any coroutine may await it."""
+def _as_deferred(result: Deferred[None] | None) -> Deferred[None]:
+    """Return a Deferred, even if its result is there already, so that it can be awaited."""
     return succeed(None) if result is None else result
 
 
-class _Ground(NamedTuple):
-    """What the fixtures of one test run on.
+class _Environment(NamedTuple):
+    """The reactor that the fixtures of one test run on.
 
-    :ivar call: calls something in the reactor's thread.
-    :ivar wait: waits for what was called, if it is not done; for the fixtures themselves.
+    :ivar call: calls a function in the thread of the reactor.
+    :ivar wait: waits for the result of a call; for the fixtures themselves.
     """
 
     reactor: Any
@@ -203,29 +204,29 @@ class _Ground(NamedTuple):
 
 
 @contextmanager
-def _ground(request: pytest.FixtureRequest) -> Iterator[_Ground]:
-    """Give what suits the test."""
-    if _is_on_reactor(request):
+def _environment(request: pytest.FixtureRequest) -> Iterator[_Environment]:
+    """Provide the reactor of the test, or one in a thread."""
+    if _runs_on_reactor(request):
         import pytest_twisted
         from twisted.internet import reactor
 
-        yield _Ground(reactor, _directly, pytest_twisted.blockon)
+        yield _Environment(reactor, _call_directly, pytest_twisted.blockon)
         return
     thread = ReactorThread("echosvc.testing")
     try:
-        yield _Ground(thread.reactor, thread.call, lambda done: done)
+        yield _Environment(thread.reactor, thread.call, lambda done: done)
     finally:
         thread.stop()
 
 
-#: What other plugins mark the tests with that they run.
-_OTHERS = ("asyncio", "anyio", "trio", "tornado")
+#: Markers of tests that other plugins run.
+_OTHER_MARKERS = ("asyncio", "anyio", "trio", "tornado")
 
 
-def _is_on_reactor(request: pytest.FixtureRequest) -> bool:
-    """Whether pytest-twisted runs this test, on the reactor.
+def _runs_on_reactor(request: pytest.FixtureRequest) -> bool:
+    """Return whether pytest-twisted runs this test, on the reactor.
 
-    Fail, in one line, a test that is written for that and that it does not run.
+    Fail a test that is written for pytest-twisted and that it does not run, in one line.
     """
     test = request.node
     if issubclass(getattr(test, "cls", None) or object, unittest.TestCase):
@@ -235,29 +236,31 @@ def _is_on_reactor(request: pytest.FixtureRequest) -> bool:
     if _is_for_twisted(function) or _is_for_twisted(given):
         why = _other_runner(test) or _idle_reactor(request)
         if why:
-            _refuse(f"this test is written for pytest-twisted, but {why}")
+            _fail(f"this test is written for pytest-twisted, but {why}")
         return True
     unawaited = inspect.iscoroutinefunction(function) and not _runner(test)
-    if unawaited and _plugin(request.config) is not None:  # which lets it pass without running it
-        _refuse("nobody awaits this test: put @pytest_twisted.ensureDeferred above it")
+    if (
+        unawaited and _plugin(request.config) is not None
+    ):  # it passes such a test without running it
+        _fail("nobody awaits this test: put @pytest_twisted.ensureDeferred above it")
     return False
 
 
-def _refuse(why: str) -> None:
+def _fail(why: str) -> None:
     pytest.fail(f"echo_server: {why}", pytrace=False)
 
 
 def _plugin(config: pytest.Config) -> Any:
-    """Give pytest-twisted, where it is installed and switched on."""
+    """Return pytest-twisted if it is installed and enabled."""
     plugin = sys.modules.get("pytest_twisted")
     return plugin if plugin and config.pluginmanager.is_registered(plugin) else None
 
 
 def _runner(test: Any) -> str:
-    """Name another plugin that runs this test; "" = none is known."""
-    if "anyio_backend" in getattr(test, "fixturenames", ()):  # where it takes all
+    """Return the name of another plugin that runs this test; "" = none is known."""
+    if "anyio_backend" in getattr(test, "fixturenames", ()):  # it is set to run all coroutines
         return "anyio"
-    return next((name for name in _OTHERS if any(test.iter_markers(name))), "")
+    return next((name for name in _OTHER_MARKERS if any(test.iter_markers(name))), "")
 
 
 def _other_runner(test: Any) -> str:
@@ -266,9 +269,9 @@ def _other_runner(test: Any) -> str:
 
 
 def _idle_reactor(request: pytest.FixtureRequest) -> str:
-    """Why no reactor runs; "" where it does."""
+    """Return why no reactor runs; "" = it runs."""
     if _plugin(request.config) is None:
-        return "that plugin is not installed, or switched off"
+        return "that plugin is not installed, or disabled"
     greenlet = request.getfixturevalue("twisted_greenlet")
     if greenlet is not None and greenlet.dead:
         return "its reactor was stopped, and cannot be started again: no test may stop it"
@@ -276,7 +279,7 @@ def _idle_reactor(request: pytest.FixtureRequest) -> str:
 
 
 def _is_for_twisted(function: Any) -> bool:
-    """Whether it is decorated by pytest-twisted, or by Twisted's own ``inlineCallbacks``."""
+    """Return whether it is decorated by pytest-twisted, or by Twisted's ``inlineCallbacks``."""
     while function is not None:
         of_twisted = getattr(function, "__globals__", {}).get("__name__") == Deferred.__module__
         if of_twisted or getattr(function, "_pytest_twisted_mark", None):
@@ -286,44 +289,44 @@ def _is_for_twisted(function: Any) -> bool:
 
 
 @pytest.fixture
-def _echo_ground(request: pytest.FixtureRequest) -> Iterator[_Ground]:
-    """Give what the server and the relays of a test run on."""
-    with _ground(request) as ground:
-        yield ground
+def _echo_environment(request: pytest.FixtureRequest) -> Iterator[_Environment]:
+    """The reactor that the server and the relays of a test run on."""
+    with _environment(request) as environment:
+        yield environment
 
 
 @pytest.fixture
-def echo_server(_echo_ground: _Ground) -> Iterator[EchoServer]:
-    """Give an :class:`EchoServer` that serves with the default settings.
+def echo_server(_echo_environment: _Environment) -> Iterator[EchoServer]:
+    """An :class:`EchoServer` that runs with the default settings.
 
-    ``echo_server.start(prefix="> ")`` gives it others; in a test that pytest-twisted runs it is
-    ``await echo_server.start(...)``, and a client that blocks is run by
+    ``echo_server.start(prefix="> ")`` starts it with others. In a test that pytest-twisted runs
+    it is ``await echo_server.start(...)``, and a client that blocks is run by
     ``await twisted.internet.threads.deferToThread(client, echo_server.port)``.
     """
-    server = EchoServer(_echo_ground.reactor, _echo_ground.call)
-    _echo_ground.wait(server.start())
+    server = EchoServer(_echo_environment.reactor, _echo_environment.call)
+    _echo_environment.wait(server.start())
     yield server
-    _echo_ground.wait(server.stop())
+    _echo_environment.wait(server.stop())
 
 
 @pytest.fixture
 def misbehaving_relay(
-    _echo_ground: _Ground, echo_server: EchoServer
+    _echo_environment: _Environment, echo_server: EchoServer
 ) -> Iterator[Callable[..., int]]:
-    """Give a function that puts a relay before the ``echo_server``, and gives its port.
+    """A function that starts a relay to the ``echo_server``, and returns its port.
 
-    Its arguments: a :class:`~echosvc.faults.spec.Mischief`, and host and port of each server
-    where it is not the fixture's.
+    Its arguments are a :class:`~echosvc.faults.spec.FaultSpec`, and host and port of each server
+    if that is not the fixture's.
     """
     relays: list[Relay] = []
 
-    def relay(mischief: Mischief | None = None, *targets: tuple[str, int]) -> int:
-        places = targets or [(echo_server.host, echo_server.port)]
-        made = Relay(_echo_ground.reactor, places, mischief)
-        port = cast(int, _echo_ground.call(made.listen))
+    def relay(faults: FaultSpec | None = None, *targets: tuple[str, int]) -> int:
+        servers = targets or [(echo_server.host, echo_server.port)]
+        made = Relay(_echo_environment.reactor, servers, faults)
+        port = cast(int, _echo_environment.call(made.listen))
         relays.append(made)
         return port
 
     yield relay
     for each in relays:
-        _echo_ground.wait(_echo_ground.call(each.stop))
+        _echo_environment.wait(_echo_environment.call(each.stop))

@@ -25,7 +25,6 @@ from echosvc import check_async
 from echosvc.cli import check as command
 from echosvc.cli import main as cli
 from echosvc.cli.terminal import OutputError, StandardOutput
-from echosvc.faults.spec import Mischief
 from echosvc.net.listeners import PORT
 from echosvc.probe.check import NAMES, PROBES, SettingsError
 from echosvc.probe.result import CheckResult, ProbeResult
@@ -359,17 +358,3 @@ def test_the_fixtures_are_switched_on_by_one_line(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=2 * LIMIT, env=environment(), cwd=tmp_path,
     )  # fmt: skip
     assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"at_fin": "x"}, {"idle_end": "x"}, {"reset": "x"}, {"drop": (-1, 1)}, {"swap": (0, 0)},
-        {"duplicate": (1, 0)}, {"flip": -1}, {"cut": -1}, {"delay": -0.1}, {"idle": -1},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_mischief_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
-    (name,) = wrong
-    with pytest.raises(ValueError, match=name):
-        Mischief(**wrong)

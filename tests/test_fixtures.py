@@ -27,7 +27,7 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.testing import Mischief
+from echosvc.testing import FaultSpec
 
 def exchange(port, data=b"x"):
     with socket.create_connection(("127.0.0.1", port), 30) as client:
@@ -77,7 +77,7 @@ def test_a_loop_inside(echo_server):
     asyncio.run(exchange_in_asyncio(echo_server.port))
 
 def test_the_relay(misbehaving_relay):
-    assert exchange(misbehaving_relay(Mischief(drop=(10, 2))), b"hello") == b"Sending: hlo"
+    assert exchange(misbehaving_relay(FaultSpec(drop=(10, 2))), b"hello") == b"Sending: hlo"
     assert exchange(misbehaving_relay(), b"hello") == b"Sending: hello"
 
 def test_the_relay_at_a_host_with_a_name(echo_server, misbehaving_relay):
@@ -394,15 +394,15 @@ def test_tests_of_pytest_twisted_are_served_on_their_own_reactor(tmp_path):
     assert_passed(run(tmp_path, {"served": TWISTED + SERVED}, "-p", "pytest_twisted"), 11)
 
 
-def test_tests_of_pytest_twisted_are_refused_where_it_is_switched_off(tmp_path):
+def test_tests_of_pytest_twisted_are_refused_where_it_is_disabled(tmp_path):
     test = """
 @pytest_twisted.ensureDeferred
 async def test_it(echo_server):
     pass
 """
     done = run(tmp_path, {"it": TWISTED + test})
-    why = "this test is written for pytest-twisted, but that plugin is not installed, or switched"
-    assert f"Failed: echo_server: {why} off" in done.stdout
+    why = "this test is written for pytest-twisted, but that plugin is not installed, or disabled"
+    assert f"Failed: echo_server: {why}" in done.stdout
     assert "\n1 error" in done.stdout
 
 
@@ -413,7 +413,7 @@ def test_it(echo_server):
     yield
 """
     done = run(tmp_path, {"it": test}, path=absent(tmp_path))
-    assert "pytest-twisted, but that plugin is not installed, or switched off" in done.stdout
+    assert "pytest-twisted, but that plugin is not installed, or disabled" in done.stdout
     assert "\n1 error" in done.stdout
 
 

@@ -1,7 +1,7 @@
-"""A relay that breaks what it carries, in one way at a time: for tests of clients and checks.
+"""A relay that injects faults, for tests of clients and of checks.
 
-Between a client and its servers it passes bytes and ends on as they are; a
-:class:`~echosvc.faults.spec.Mischief` says what it does besides.
+It passes bytes, FINs and resets from clients to servers and back as they are, but for the faults
+of a :class:`~echosvc.faults.spec.FaultSpec`.
 """
 
 from __future__ import annotations
@@ -17,192 +17,201 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol, connecti
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.faults.spec import Edit, Mischief
+from echosvc.faults.spec import FaultSpec, StreamMutator
+
+#: Seconds that connecting to a server may take.
+_CONNECT_TIMEOUT = 10
 
 
 @implementer(IHalfCloseableProtocol)
 class _Side(Protocol):
-    """One of a relay's two connections; what comes from it goes to the other."""
+    """One of the two connections of a pair. What it receives is sent by the other one.
+
+    :ivar peer: the other connection, once both are connected.
+    :ivar closed: the connection is lost.
+    :ivar eof_received: its FIN was received, and passed on or dropped.
+    """
 
     def __init__(self, relay: Relay, pair: _Pair) -> None:
         self._relay, self.pair = relay, pair
-        self.other: _Side | None = None
-        self.edit, self.cut = Edit(Mischief()), sys.maxsize
-        self.ended = self.finished = False
-        self.passed = 0
+        self.peer: _Side | None = None
+        self.mutator, self.limit = StreamMutator(FaultSpec()), sys.maxsize
+        self.closed = self.eof_received = False
+        self._forwarded = 0
 
     def connectionMade(self) -> None:
-        """Wait for the other one."""
-        self._relay.live.add(self)
+        """Read nothing until the other one is connected too."""
+        self._relay.connections.add(self)
         transport = cast(Any, self.transport)
         transport.setTcpNoDelay(True)
         transport.pauseProducing()
-        self.pair.made(self)
+        self.pair.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass on, as the mischief has it."""
-        if not self.pair.dead:
-            self.pair.stir()
-            self.pair.later(lambda: self._pass_on(self.edit.feed(data)))
+        """Forward the data, with its faults."""
+        if not self.pair.silenced:
+            self.pair.restart_idle_timer()
+            self.pair.delay(lambda: self._forward(self.mutator.feed(data)))
 
-    def _pass_on(self, data: bytes) -> None:
-        do, other = self.pair.do, self.other
-        if other is None or other.ended or self.pair.dead:
+    def _forward(self, data: bytes) -> None:
+        faults, peer = self.pair.faults, self.peer
+        if peer is None or peer.closed or self.pair.silenced:
             return
-        data = data[: max(0, self.cut - self.passed)]
-        over = self.passed + len(data) >= self.cut
-        self.passed += len(data)
-        if do.piece:
-            self.pair.drip(other, data, do.piece)
+        data = data[: max(0, self.limit - self._forwarded)]
+        self._forwarded += len(data)
+        if faults.chunk_size:
+            self.pair.send_chunked(peer, data, faults.chunk_size)
         else:
-            cast(Any, other.transport).write(data)
-        if over:
+            cast(Any, peer.transport).write(data)
+        if self._forwarded >= self.limit:
             self.pair.close()
 
     def readConnectionLost(self) -> None:
-        """A FIN came."""
-        if not self.pair.dead:
-            self.pair.later(self._pass_fin)
+        """Forward the FIN, or what the faults make of it."""
+        if not self.pair.silenced:
+            self.pair.delay(self._forward_eof)
 
-    def _pass_fin(self) -> None:
-        how = self.pair.do.at_fin
-        self.finished = True
-        self._pass_on(self.edit.rest())
-        if how == "close":
+    def _forward_eof(self) -> None:
+        on_fin = self.pair.faults.on_fin
+        self.eof_received = True
+        self._forward(self.mutator.flush())
+        if on_fin == "close":
             self.pair.close()
-        elif how == "pass":
-            self.pair.finish(self)
+        elif on_fin == "pass":
+            self.pair.send_fin(self)
 
     def writeConnectionLost(self) -> None:
-        """Ours is out."""
+        """Ignore that our own FIN was sent."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It is gone; so is the other, soon."""
-        self._relay.live.discard(self)
-        self.ended = True
-        if not self.pair.dead:
-            self.pair.later(lambda: self.pair.lost(self, reason))
+        """End the other connection too."""
+        self._relay.connections.discard(self)
+        self.closed = True
+        if not self.pair.silenced:
+            self.pair.delay(lambda: self.pair.lost(self, reason))
 
 
 class _Pair:
-    """Two connections that belong together.
+    """A connection of a client and the one to the server.
 
-    :ivar do: what is done to them, whatever the relay does to later ones.
+    :ivar faults: what the relay had when the client connected.
+    :ivar silenced: nothing is forwarded any more.
     """
 
     def __init__(self, relay: Relay, target: tuple[str, int]) -> None:
-        self.do, self._reactor = relay.mischief, relay.reactor
-        self.dead = False  # nothing is passed on any more
-        self._idle: Any = None
+        self.faults, self._reactor = relay.faults, relay.reactor
+        self.silenced = False
+        self._idle_timer: Any = None
         self.client, self.server = _Side(relay, self), _Side(relay, self)
-        chosen = self.client if self.do.upstream else self.server
-        chosen.edit = Edit(self.do)
-        if self.do.cut is not None:
-            chosen.cut = self.do.cut
+        faulty = self.client if self.faults.upstream else self.server
+        faulty.mutator = StreamMutator(self.faults)
+        if self.faults.cut is not None:
+            faulty.limit = self.faults.cut
         self._target = target
 
-    def made(self, side: _Side) -> None:
-        """One is connected; with both, begin."""
+    def connected(self, side: _Side) -> None:
+        """Connect to the server once the client is connected; begin once both are."""
         if side is self.client:
-            factory = _Dialling(self)
-            self._reactor.connectTCP(*self._target, factory, 10)
+            self._reactor.connectTCP(*self._target, _ServerFactory(self), _CONNECT_TIMEOUT)
             return
-        self.client.other, self.server.other = self.server, self.client
+        self.client.peer, self.server.peer = self.server, self.client
         for one in (self.client, self.server):
             transport = cast(Any, one.transport)
-            if not self.do.unbounded and not one.ended:
-                cast(Any, one.other).transport.registerProducer(_Valve(transport), True)
+            if not self.faults.unbounded and not one.closed:
+                cast(Any, one.peer).transport.registerProducer(_Backpressure(transport), True)
             transport.resumeProducing()
-        self.stir()
+        self.restart_idle_timer()
 
-    def later(self, do: Callable[[], None]) -> None:
-        """Do it after the delay; in order."""
-        if self.do.delay:
-            self._reactor.callLater(self.do.delay, do)
+    def delay(self, call: Callable[[], None]) -> None:
+        """Make the call after the delay of the faults; calls keep their order."""
+        if self.faults.delay:
+            self._reactor.callLater(self.faults.delay, call)
         else:
-            do()
+            call()
 
-    def drip(self, side: _Side, data: bytes, size: int) -> None:
-        """Send piece by piece, each in a segment of its own."""
+    def send_chunked(self, side: _Side, data: bytes, size: int) -> None:
+        """Send chunk by chunk, each in a segment of its own."""
         transport = cast(Any, side.transport)
-        for place in range(0, len(data), size):
-            piece = data[place : place + size]
-            if transport.dataBuffer or transport._tempDataLen:
-                transport.write(piece)
-            elif (taken := transport.writeSomeData(piece)) != len(piece):
-                transport.write(piece[taken:] if isinstance(taken, int) else piece)
+        for start in range(0, len(data), size):
+            chunk = data[start : start + size]
+            if transport.dataBuffer or transport._tempDataLen:  # Twisted has no public name for it
+                transport.write(chunk)
+            elif (sent := transport.writeSomeData(chunk)) != len(chunk):
+                transport.write(chunk[sent:] if isinstance(sent, int) else chunk)
 
-    def stir(self) -> None:
-        """Something came: the idle time begins anew."""
-        if not self.do.idle:
+    def restart_idle_timer(self) -> None:
+        """Start the idle time anew."""
+        if not self.faults.idle_timeout:
             return
-        if self._idle is not None and self._idle.active():
-            self._idle.reset(self.do.idle)
+        if self._idle_timer is not None and self._idle_timer.active():
+            self._idle_timer.reset(self.faults.idle_timeout)
         else:
-            self._idle = self._reactor.callLater(self.do.idle, self._rested)
+            self._idle_timer = self._reactor.callLater(
+                self.faults.idle_timeout, self._idle_timed_out
+            )
 
-    def _rested(self) -> None:
-        how = self.do.idle_end
-        if how == "silence":
-            self.dead = True
-        elif how == "rst":
+    def _idle_timed_out(self) -> None:
+        on_idle = self.faults.on_idle
+        if on_idle == "silence":
+            self.silenced = True
+        elif on_idle == "rst":
             self.abort()
         else:
             self.close()
 
-    def finish(self, side: _Side) -> None:
-        """Pass a FIN on."""
-        other = cast(_Side, side.other)
-        if other.ended:
+    def send_fin(self, side: _Side) -> None:
+        """Send a FIN that one side has received on the other side."""
+        peer = cast(_Side, side.peer)
+        if peer.closed:
             return
-        transport = cast(Any, other.transport)
+        transport = cast(Any, peer.transport)
         transport.unregisterProducer()
-        if other.finished:
+        if peer.eof_received:
             transport.loseConnection()
-            self._end(side)
+            self._close(side)
         else:
             transport.loseWriteConnection()
 
-    def _end(self, side: _Side) -> None:
-        if not side.ended:
+    def _close(self, side: _Side) -> None:
+        if not side.closed:
             transport = cast(Any, side.transport)
             transport.unregisterProducer()
             transport.loseConnection()
 
     def lost(self, side: _Side, reason: Failure) -> None:
-        """One has gone."""
-        other = side.other
-        if self._idle is not None and self._idle.active():
-            self._idle.cancel()
-        if other is None or other.ended or reason.check(ConnectionDone):
+        """End the other side as the faults say when one side was reset."""
+        peer = side.peer
+        if self._idle_timer is not None and self._idle_timer.active():
+            self._idle_timer.cancel()
+        if peer is None or peer.closed or reason.check(ConnectionDone):
             return
-        how = self.do.reset
-        if how == "rst":
-            cast(Any, other.transport).abortConnection()
-        elif how == "fin":
-            self._end(other)
+        on_reset = self.faults.on_reset
+        if on_reset == "rst":
+            cast(Any, peer.transport).abortConnection()
+        elif on_reset == "fin":
+            self._close(peer)
 
     def close(self) -> None:
         """Close both, with FIN."""
         for side in (self.client, self.server):
-            self._end(side)
+            self._close(side)
 
     def abort(self) -> None:
         """Reset both."""
         for side in (self.client, self.server):
-            if not side.ended:
+            if not side.closed:
                 cast(Any, side.transport).abortConnection()
 
 
 @implementer(IPushProducer)
-class _Valve:
-    """Stops the reading of one side while the other one's queue is full."""
+class _Backpressure:
+    """Pauses the reading of one side while the queue of the other one is full."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
 
     def pauseProducing(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._transport.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -210,11 +219,11 @@ class _Valve:
         self._transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        """Nothing: the end is told otherwise."""
+        """Do nothing: ``connectionLost`` handles the end."""
 
 
-class _Dialling(ClientFactory):
-    """The way to the server."""
+class _ServerFactory(ClientFactory):
+    """Connects to the server of a pair."""
 
     noisy = False
 
@@ -222,51 +231,51 @@ class _Dialling(ClientFactory):
         self._pair = pair
 
     def buildProtocol(self, addr: object) -> _Side:  # noqa: ARG002
-        """Give the pair's other side."""
+        """Return the pair's connection to the server."""
         return self._pair.server
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:  # noqa: ARG002
-        """No server, no client."""
+        """Reset the client."""
         cast(Any, self._pair.client.transport).abortConnection()
 
 
 class Relay(Factory):
-    """Takes connections and passes them on to servers, each in its turn.
+    """Accepts connections on 127.0.0.1 and relays them to servers, in turn.
 
-    :param reactor: what to run on.
+    :param reactor: the reactor to run on.
     :param targets: host and port of each server.
-    :ivar mischief: what is done to the connections that come from now on.
-    :ivar port: where it listens, on 127.0.0.1, once it does.
+    :ivar faults: the faults of connections that are accepted from now on.
+    :ivar port: where it listens, once it does.
     """
 
     noisy = False
 
     def __init__(
-        self, reactor: Any, targets: Sequence[tuple[str, int]], mischief: Mischief | None = None
+        self, reactor: Any, targets: Sequence[tuple[str, int]], faults: FaultSpec | None = None
     ) -> None:
         self.reactor = reactor
-        self.mischief = mischief or Mischief()
+        self.faults = faults or FaultSpec()
         self._targets = list(targets)
-        self._made = 0
-        self.live: set[_Side] = set()
+        self._accepted = 0
+        self.connections: set[_Side] = set()
         self._listening: Any = None
 
     def buildProtocol(self, addr: object) -> _Side:  # noqa: ARG002
-        """Begin with one client."""
-        target = self._targets[self._made % len(self._targets)]
-        self._made += 1
+        """Return the protocol of a client, with a server chosen."""
+        target = self._targets[self._accepted % len(self._targets)]
+        self._accepted += 1
         return _Pair(self, target).client
 
     def listen(self) -> int:
-        """Listen on a free port; give it."""
+        """Listen on a free port; return it."""
         self._listening = self.reactor.listenTCP(0, self, interface="127.0.0.1")
         self.port = int(self._listening.getHost().port)
         return self.port
 
     def stop(self) -> Deferred[None]:
-        """Listen no more, and end everything."""
+        """Stop listening, and reset every connection."""
         stopped: Deferred[None] = maybeDeferred(self._listening.stopListening)
-        for side in tuple(self.live):
-            side.pair.dead = True
+        for side in tuple(self.connections):
+            side.pair.silenced = True
             cast(Any, side.transport).abortConnection()
         return stopped

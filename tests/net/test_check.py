@@ -24,7 +24,7 @@ from zope.interface import directlyProvides, implementer
 from echosvc import EchoFactory, check
 from echosvc.endpoints import client_endpoint
 from echosvc.faults.relay import Relay
-from echosvc.faults.spec import Mischief
+from echosvc.faults.spec import FaultSpec
 from echosvc.net.resolver import DaemonResolver
 from echosvc.probe.check import Check
 from echosvc.probe.checks.peer import Trips
@@ -42,7 +42,7 @@ TIMEOUT = 5.0
 
 
 async def checked(
-    mischief: Mischief | None = None,
+    faults: FaultSpec | None = None,
     *only: str,
     skip: tuple[str, ...] = (),
     servers: list[dict[str, Any]] | None = None,
@@ -57,7 +57,7 @@ async def checked(
             await stack.enter_async_context(serving(EchoFactory(log="quiet", **server)))
             for server in servers or [{}]
         ]
-        relay = Relay(reactor, addresses, mischief)
+        relay = Relay(reactor, addresses, faults)
         stack.push_async_callback(lambda: within(relay.stop()))
         endpoint = f"tcp:127.0.0.1:{relay.listen()}"
         target = client_endpoint(reactor, endpoint)
@@ -72,9 +72,9 @@ def only(result: CheckResult) -> ProbeResult:
     return probe
 
 
-async def failure(mischief: Mischief, name: str, **settings: Any) -> ProbeResult:
+async def failure(faults: FaultSpec, name: str, **settings: Any) -> ProbeResult:
     """The failure that a probe finds."""
-    probe = only(await checked(mischief, name, **settings))
+    probe = only(await checked(faults, name, **settings))
     assert probe.result == "fail", probe
     return probe
 
@@ -89,22 +89,22 @@ def failures(result: CheckResult) -> list[ProbeResult]:
 @pytest.mark.parametrize("run", range(5))
 @pytest_twisted.ensureDeferred
 async def test_a_clean_path_is_never_accused(run):
-    result = await checked(Mischief())
+    result = await checked(FaultSpec())
     assert failures(result) == []
     assert result.ok
     assert {probe.name for probe in result.probes if probe.result == "skip"} == {"tls", "proxy"}
 
 
 @pytest.mark.parametrize(
-    "mischief",
-    [Mischief(piece=1), Mischief(piece=7, upstream=True), Mischief(delay=0.2)],
+    "faults",
+    [FaultSpec(chunk_size=1), FaultSpec(chunk_size=7, upstream=True), FaultSpec(delay=0.2)],
     ids=["1-byte", "7-byte", "200-ms"],
 )
 @pytest_twisted.ensureDeferred
-async def test_small_segments_and_long_ways_are_no_fault(mischief):
+async def test_small_segments_and_long_ways_are_no_fault(faults):
     # One thread sends each byte by itself: few connections, so that none waits for the others.
     few = {"max_size": 20000, "connections": 2, "timeout": LIMIT}
-    result = await checked(mischief, skip=("back-pressure", "rtt", "sizes"), **few)
+    result = await checked(faults, skip=("back-pressure", "rtt", "sizes"), **few)
     assert failures(result) == []
 
 
@@ -159,7 +159,7 @@ BOTH = pytest.mark.parametrize("upstream", [False, True], ids=["down", "up"])
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_lost_bytes(upstream):
-    probe = await failure(Mischief(upstream, drop=(100_000, 700)), "order")
+    probe = await failure(FaultSpec(upstream, drop=(100_000, 700)), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("lost", 700)
     if upstream:
         # Behind the token that was sent first; two stamps have most of their digits in common.
@@ -174,7 +174,7 @@ async def test_lost_bytes(upstream):
 )
 @pytest_twisted.ensureDeferred
 async def test_bytes_that_come_twice_or_in_the_wrong_order(damage, kind, words, upstream):
-    probe = await failure(Mischief(upstream, **{damage: (100_000, 700)}), "order")
+    probe = await failure(FaultSpec(upstream, **{damage: (100_000, 700)}), "order")
     assert probe.facts["fault"] == kind
     assert words in probe.finding
 
@@ -182,14 +182,14 @@ async def test_bytes_that_come_twice_or_in_the_wrong_order(damage, kind, words, 
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_a_changed_byte(upstream):
-    probe = await failure(Mischief(upstream, flip=123_456), "order")
+    probe = await failure(FaultSpec(upstream, flip=123_456), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("changed", 1)
 
 
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_foreign_bytes(upstream):
-    probe = await failure(Mischief(upstream, insert=(100_000, b"<html>")), "order")
+    probe = await failure(FaultSpec(upstream, insert=(100_000, b"<html>")), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("inserted", 6)
     assert "nobody sent" in probe.finding
 
@@ -197,7 +197,7 @@ async def test_foreign_bytes(upstream):
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_cuts_at_64_kib(upstream):
-    probe = await failure(Mischief(upstream, cut=65536), "sizes")
+    probe = await failure(FaultSpec(upstream, cut=65536), "sizes")
     assert probe.facts["fault"] == "cut"
     assert "then came" in probe.finding
 
@@ -213,7 +213,7 @@ async def test_a_server_that_decodes_text():
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_mixes_connections_up_is_found():
     """The relay repeats what another connection sent: nothing that this one did."""
-    probe = await failure(Mischief(insert=(70_000, b"x" * 5000)), "sizes")
+    probe = await failure(FaultSpec(insert=(70_000, b"x" * 5000)), "sizes")
     assert probe.facts["fault"] == "inserted"
 
 
@@ -221,33 +221,33 @@ async def test_a_path_that_mixes_connections_up_is_found():
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_path_that_closes_both_directions_at_fin():
-    probe = await failure(Mischief(at_fin="close"), "half-close")
+async def test_a_path_that_closes_both_directions_at_a_fin():
+    probe = await failure(FaultSpec(on_fin="close"), "half-close")
     assert "closed both directions at the FIN" in probe.cause
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_path_that_swallows_fin():
-    probe = await failure(Mischief(at_fin="swallow"), "half-close", timeout=1.0)
+async def test_a_path_that_drops_a_fin():
+    probe = await failure(FaultSpec(on_fin="drop"), "half-close", timeout=1.0)
     assert "never passed the FIN on" in probe.cause
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_buffers_without_bound():
-    probe = await failure(Mischief(unbounded=True), "back-pressure")
+    probe = await failure(FaultSpec(unbounded=True), "back-pressure")
     assert "buffers without bound" in probe.cause
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_buffer_that_loses_bytes_while_nobody_reads():
-    probe = await failure(Mischief(drop=(3_000_000, 5000)), "back-pressure")
+    probe = await failure(FaultSpec(drop=(3_000_000, 5000)), "back-pressure")
     assert "the sender is stopped after" in probe.finding
     assert "5000 bytes lost" in probe.finding
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_ends_who_does_not_read():
-    probe = await failure(Mischief(upstream=True, cut=2_000_000), "back-pressure")
+    probe = await failure(FaultSpec(upstream=True, cut=2_000_000), "back-pressure")
     assert "of which nothing was read" in probe.finding or "the stream stopped" in probe.finding
 
 
@@ -264,7 +264,7 @@ async def test_unasked_bytes_on_an_idle_connection():
 
 @pytest_twisted.ensureDeferred
 async def test_back_pressure_that_works_says_after_how_much():
-    probe = only(await checked(Mischief(), "back-pressure"))
+    probe = only(await checked(FaultSpec(), "back-pressure"))
     assert probe.result == "pass"
     assert 0 < probe.facts["stopped_after"] < 64 * MIB
 
@@ -272,8 +272,8 @@ async def test_back_pressure_that_works_says_after_how_much():
 @pytest.mark.parametrize(("how", "says"), [("fin", "FIN"), ("rst", "RST"), ("silence", "silence")])
 @pytest_twisted.ensureDeferred
 async def test_idle_connections_that_die(how, says):
-    mischief = Mischief(idle=0.7, idle_end=how)
-    probe = await failure(mischief, "idle", idle=(0.2, 1.2), timeout=1.0)
+    faults = FaultSpec(idle_timeout=0.7, on_idle=how)
+    probe = await failure(faults, "idle", idle=(0.2, 1.2), timeout=1.0)
     assert probe.facts["survived"] == [0.2]
     assert "1.2 s: " + says in probe.finding
 
@@ -281,8 +281,8 @@ async def test_idle_connections_that_die(how, says):
 @pytest.mark.parametrize("how", ["fin", "rst", "silence"])
 @pytest_twisted.ensureDeferred
 async def test_the_idle_time_out_is_found(how):
-    mischief = Mischief(idle=2.0, idle_end=how)
-    probe = only(await checked(mischief, "find-idle", find_idle=20.0, timeout=1.0))
+    faults = FaultSpec(idle_timeout=2.0, on_idle=how)
+    probe = only(await checked(faults, "find-idle", find_idle=20.0, timeout=1.0))
     assert probe.result == "info", probe
     assert probe.facts["idle_seconds"] == pytest.approx(2.0, rel=0.1)
     assert probe.facts["how"] == {"fin": "FIN", "rst": "RST", "silence": "silence"}[how]
@@ -291,7 +291,7 @@ async def test_the_idle_time_out_is_found(how):
 
 @pytest_twisted.ensureDeferred
 async def test_no_idle_time_out_is_found_where_there_is_none():
-    probe = only(await checked(Mischief(), "find-idle", find_idle=1.0))
+    probe = only(await checked(FaultSpec(), "find-idle", find_idle=1.0))
     assert (probe.facts["idle_seconds"], probe.finding) == (None, "none up to 1 s")
 
 
@@ -300,19 +300,19 @@ RESETTING = [{"idle_timeout": 0.3, "idle_action": "reset"}]
 
 @pytest_twisted.ensureDeferred
 async def test_a_reset_arrives():
-    probe = only(await checked(Mischief(), "reset", servers=RESETTING))
+    probe = only(await checked(FaultSpec(), "reset", servers=RESETTING))
     assert (probe.result, probe.facts["how"]) == ("pass", "RST")
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_reset_that_becomes_a_fin():
-    probe = await failure(Mischief(reset="fin"), "reset", servers=RESETTING)
+    probe = await failure(FaultSpec(on_reset="fin"), "reset", servers=RESETTING)
     assert "clean end of an abort" in probe.cause
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_reset_that_is_swallowed():
-    probe = await failure(Mischief(reset="swallow"), "reset", servers=RESETTING, timeout=1.0)
+async def test_a_reset_that_is_dropped():
+    probe = await failure(FaultSpec(on_reset="drop"), "reset", servers=RESETTING, timeout=1.0)
     assert "swallows" in probe.cause
 
 
@@ -322,7 +322,7 @@ async def test_a_reset_that_is_swallowed():
 @pytest_twisted.ensureDeferred
 async def test_two_backends_are_told_apart():
     servers = [{"prefix": "web1: "}, {"prefix": "web2: "}]
-    result = await checked(Mischief(), servers=servers, skip=("back-pressure",))
+    result = await checked(FaultSpec(), servers=servers, skip=("back-pressure",))
     assert failures(result) == []
     identity = next(probe for probe in result.probes if probe.name == "identity")
     assert identity.finding == "2 servers on 10 connections: 'web1: ' 5, 'web2: ' 5"
@@ -340,7 +340,7 @@ async def test_counters_are_no_identity():
 async def test_an_identity_can_be_demanded():
     probe = only(await checked(None, "identity", identity="S(end)ing"))
     assert probe.facts["servers"] == {"end": 10}
-    probe = await failure(Mischief(), "identity", identity="blue")
+    probe = await failure(FaultSpec(), "identity", identity="blue")
     assert "does not match 'blue'" in probe.finding
 
 
@@ -363,20 +363,20 @@ async def test_an_identity_that_is_not_found_in_time_is_a_failure_and_the_rest_g
 
 @pytest_twisted.ensureDeferred
 async def test_a_given_prefix_that_is_damaged_is_told_from_one_that_changes():
-    probe = await failure(Mischief(drop=(3, 1)), "echo", prefix="Sending: ")
+    probe = await failure(FaultSpec(drop=(3, 1)), "echo", prefix="Sending: ")
     assert probe.finding.startswith("the first prefix is 'Sening: ', which is not of the form")
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_reply_without_a_message_is_found():
-    probe = await failure(Mischief(insert=(100_000, b"Sending: Sending: ")), "order")
+    probe = await failure(FaultSpec(insert=(100_000, b"Sending: Sending: ")), "order")
     assert "nobody sent" in probe.finding
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_relay_shows_its_own_address():
     prefix = "{peer} "
-    probe = await failure(Mischief(), "proxy", servers=[{"prefix": prefix}], prefix=prefix)
+    probe = await failure(FaultSpec(), "proxy", servers=[{"prefix": prefix}], prefix=prefix)
     assert "the server sees 127.0.0.1:" in probe.finding
 
 
@@ -809,7 +809,7 @@ async def test_what_becomes_of_which_byte_is_told(change, finding, cause):
 
 @pytest_twisted.ensureDeferred
 async def test_a_piece_that_is_lost_is_not_its_values_fault():
-    probe = await failure(Mischief(drop=(40_000, 1)), "order")
+    probe = await failure(FaultSpec(drop=(40_000, 1)), "order")
     assert probe.cause == "something between drops bytes where it is full or fails over"
     assert "changed" not in probe.facts
 
@@ -892,7 +892,7 @@ async def test_a_limit_of_connections():
 
 @pytest_twisted.ensureDeferred
 async def test_a_long_way_is_measured():
-    probe = only(await checked(Mischief(delay=0.1), "rtt"))
+    probe = only(await checked(FaultSpec(delay=0.1), "rtt"))
     assert probe.result == "info"
     facts = probe.facts["nodelay"]
     assert 200_000 <= facts["min_us"] <= facts["p50_us"] < 300_000
@@ -972,7 +972,7 @@ async def test_what_is_changed_below_tls_is_said_in_its_words(tmp_path):
     pem.write_bytes(issue("localhost").pem)
     where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
     async with serving(EchoFactory(log="quiet"), where) as address:
-        relay = Relay(reactor, [address], Mischief(flip=40_000))
+        relay = Relay(reactor, [address], FaultSpec(flip=40_000))
         endpoint = f"tls:localhost:{relay.listen()}:trustRoots={pem}"
         try:
             result = await within(Deferred.fromCoroutine(check(endpoint, only=("order",))))

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from echosvc.faults.relay import Relay
-from echosvc.faults.spec import Mischief
+from echosvc.faults.spec import FaultSpec
 from tests.harness import receive_exactly
 
 pytest_plugins = ["echosvc.testing"]
@@ -41,7 +41,7 @@ async def test_other_settings(echo_server):
 
 @pytest_twisted.ensureDeferred
 async def test_the_relay(misbehaving_relay):
-    port = misbehaving_relay(Mischief(drop=(10, 2)))
+    port = misbehaving_relay(FaultSpec(drop=(10, 2)))
     assert await deferToThread(exchange, port, b"hello") == b"Sending: hlo"
     assert await deferToThread(exchange, misbehaving_relay(), b"hello") == b"Sending: hello"
 
@@ -63,15 +63,15 @@ async def test_a_server_that_was_stopped_listens_no_more(echo_server):
 
 @pytest_twisted.ensureDeferred
 async def test_a_relay_keeps_what_it_does_to_a_connection(echo_server):
-    relay = Relay(reactor, [(echo_server.host, echo_server.port)], Mischief(at_fin="swallow"))
+    relay = Relay(reactor, [(echo_server.host, echo_server.port)], FaultSpec(on_fin="drop"))
     port = relay.listen()
     with socket.create_connection(("127.0.0.1", port), 10) as client:
         client.sendall(b"hello")
         assert await deferToThread(receive_exactly, client, 14) == b"Sending: hello"
-        relay.mischief = Mischief()
+        relay.faults = FaultSpec()
         client.shutdown(socket.SHUT_WR)
         assert await deferToThread(exchange, port, b"later") == b"Sending: later"
         client.setblocking(False)
-        with pytest.raises(BlockingIOError):  # the first one's FIN was swallowed
+        with pytest.raises(BlockingIOError):  # the first one's FIN was dropped
             client.recv(1)
     await relay.stop()

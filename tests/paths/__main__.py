@@ -41,7 +41,7 @@ def _path(part: Part, port: int, others: tuple[int, ...]) -> AbstractContextMana
         return through_nginx(port)
     if part.path == "socat":
         return through_socat(port)
-    return through_relay(port, *others, **part.mischief)
+    return through_relay(port, *others, **part.faults)
 
 
 def _run(part: Part) -> str:

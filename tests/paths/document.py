@@ -67,7 +67,7 @@ class Part:
     :ivar options: of the command.
     :ivar path: haproxy, nginx, socat or relay.
     :ivar server: options of the server.
-    :ivar mischief: of a relay.
+    :ivar faults: of a relay.
     :ivar two: there is another server, which calls itself blue.
     """
 
@@ -76,7 +76,7 @@ class Part:
     options: tuple[str, ...] = ()
     path: str = "relay"
     server: tuple[str, ...] = ()
-    mischief: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, Any] = field(default_factory=dict)
     two: bool = False
 
     @property
@@ -105,7 +105,7 @@ PARTS = (
         "",
         "Through a path that forgets connections after 2 seconds, and says nothing:",
         ("--only", "find-idle", "--find-idle", "60", "--timeout", "2"),
-        mischief={"idle": 2.0, "idle_end": "silence"},
+        faults={"idle_timeout": 2.0, "on_idle": "silence"},
     ),
     Part(
         "Does half-close survive?",
@@ -118,7 +118,7 @@ PARTS = (
         "",
         "Where the FIN never comes to the server, the answers come, and then nothing:",
         ("--only", "half-close", "--timeout", "2"),
-        mischief={"at_fin": "swallow"},
+        faults={"on_fin": "drop"},
     ),
     Part(
         "Is anything lost, repeated, reordered, changed?",
@@ -127,13 +127,13 @@ PARTS = (
         "The first wrong byte is named by its offset in what was sent, with what was due and what "
         "came. Lost:",
         ("--only", "order"),
-        mischief={"drop": (100_000, 700)},
+        faults={"drop": (100_000, 700)},
     ),
-    Part("", "Sent twice:", ("--only", "order"), mischief={"duplicate": (100_000, 700)}),
-    Part("", "In the wrong order:", ("--only", "order"), mischief={"swap": (100_000, 700)}),
-    Part("", "One bit changed:", ("--only", "order"), mischief={"flip": 100_000}),
-    Part("", "Put in:", ("--only", "order"), mischief={"insert": (100_000, b"<html>")}),
-    Part("", "Cut off:", ("--only", "sizes"), mischief={"cut": 65536}),
+    Part("", "Sent twice:", ("--only", "order"), faults={"duplicate": (100_000, 700)}),
+    Part("", "In the wrong order:", ("--only", "order"), faults={"swap": (100_000, 700)}),
+    Part("", "One bit changed:", ("--only", "order"), faults={"flip": 100_000}),
+    Part("", "Put in:", ("--only", "order"), faults={"insert": (100_000, b"<html>")}),
+    Part("", "Cut off:", ("--only", "sizes"), faults={"cut": 65536}),
     Part(
         "Are the bytes taken for text?",
         "A server, or something between, that decodes what it carries leaves text as it is and "
@@ -147,7 +147,7 @@ PARTS = (
         "stopped; how much they hold is told. Who takes 256 MiB has no bound, and one slow "
         "client can fill its memory:",
         ("--only", "back-pressure"),
-        mischief={"unbounded": True},
+        faults={"unbounded": True},
     ),
     Part(
         "Who answers?",
@@ -174,7 +174,7 @@ PARTS = (
         "name:",
         ("--only", "reset"),
         server=("--idle-timeout", "1", "--idle-action", "reset"),
-        mischief={"reset": "fin"},
+        faults={"on_reset": "fin"},
     ),
 )
 
@@ -199,14 +199,14 @@ fixtures `echo_server` and `misbehaving_relay`, for tests of any kind
 
 ```python
 def test_my_client_notices_loss(misbehaving_relay):
-    port = misbehaving_relay(Mischief(drop=(1000, 1)))  # from echosvc.testing
+    port = misbehaving_relay(FaultSpec(drop=(1000, 1)))  # from echosvc.testing
     with pytest.raises(MyLossError):
         my_client("127.0.0.1", port)
 ```
 
-The relay breaks one thing at a time, as a
-`Mischief` says: it loses, repeats, swaps, changes or inserts bytes, cuts, closes or swallows at
-FIN, buffers without bound, forgets idle connections, comes late.
+The relay injects one fault at a time, as a `FaultSpec` says: it loses, repeats, swaps, changes or
+inserts bytes, cuts the stream, closes at a FIN or drops it, buffers without bound, forgets idle
+connections, delays.
 
 ## What it cannot know
 

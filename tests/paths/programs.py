@@ -87,9 +87,9 @@ def talks(port: int) -> bool:
 
 
 @contextmanager
-def through_relay(*targets: int, **mischief: Any) -> Iterator[int]:
-    """A relay with this :class:`~echosvc.faults.spec.Mischief`; gives its port."""
-    words = [repr(mischief), *map(str, targets)]
+def through_relay(*targets: int, **faults: Any) -> Iterator[int]:
+    """A relay with this :class:`~echosvc.faults.spec.FaultSpec`; gives its port."""
+    words = [repr(faults), *map(str, targets)]
     process = Process([sys.executable, "-m", "tests.paths.programs", *words], cwd=ROOT)
     try:
         yield int(process.wait_line(r"^\d+$"))
@@ -118,14 +118,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _relay() -> None:
-    """Be a relay: the mischief and the targets' ports are the arguments."""
+    """Be a relay: the faults and the targets' ports are the arguments."""
     from twisted.internet import reactor
 
     from echosvc.faults.relay import Relay
-    from echosvc.faults.spec import Mischief
+    from echosvc.faults.spec import FaultSpec
 
-    mischief = Mischief(**ast.literal_eval(sys.argv[1]))
-    relay = Relay(reactor, [("127.0.0.1", int(port)) for port in sys.argv[2:]], mischief)
+    faults = FaultSpec(**ast.literal_eval(sys.argv[1]))
+    relay = Relay(reactor, [("127.0.0.1", int(port)) for port in sys.argv[2:]], faults)
     print(relay.listen(), flush=True)
     reactor.run()  # type: ignore[attr-defined]
 
