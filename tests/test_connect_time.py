@@ -19,11 +19,11 @@ from twisted.internet.task import Clock
 from echosvc.probe.engine import connect_time
 from echosvc.probe.engine.connect_time import (
     Handshake,
-    Names,
-    attempted,
-    decoded,
+    Resolution,
     handshake,
-    looked_up,
+    parse_tcp_info,
+    resolve_name,
+    try_connect,
 )
 from tests.harness import LIMIT, environment, need
 
@@ -44,8 +44,8 @@ def test_round_trip_and_retransmissions_stand_where_the_kernel_puts_them() -> No
     info = bytearray(240)
     struct.pack_into("=I", info, 8 + 4 * 15, 301_234)  # tcpi_rtt, µs
     struct.pack_into("=I", info, 8 + 4 * 23, 2)  # tcpi_total_retrans
-    assert decoded(bytes(info)) == Handshake(0.301234, 2)
-    assert decoded(bytes(info[:103])) is None
+    assert parse_tcp_info(bytes(info)) == Handshake(0.301234, 2)
+    assert parse_tcp_info(bytes(info[:103])) is None
 
 
 @LINUX
@@ -60,7 +60,7 @@ def test_the_kernel_tells_others_the_same() -> None:
     assert own is not None
     assert own.seconds == pytest.approx(float(found[1]) / 1000, abs=1e-6)
     assert own.seconds > 0
-    assert own.again == 0
+    assert own.syn_retransmits == 0
 
 
 def test_what_is_no_tcp_has_no_handshake() -> None:
@@ -80,18 +80,18 @@ def test_another_kernel_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plain_connection_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        once = attempted(socket.AF_INET, address, LIMIT)
-        assert (once.error, once.again) == ("", 0)
+        once = try_connect(socket.AF_INET, address, LIMIT)
+        assert (once.error, once.syn_retransmits) == ("", 0)
         assert 0 < once.seconds < 1
         monkeypatch.setattr(sys, "platform", "freebsd14")
-        assert 0 < attempted(socket.AF_INET, address, LIMIT).seconds < 1
-    refused = attempted(socket.AF_INET, address, LIMIT)
+        assert 0 < try_connect(socket.AF_INET, address, LIMIT).seconds < 1
+    refused = try_connect(socket.AF_INET, address, LIMIT)
     assert refused.error == "ECONNREFUSED"
     assert refused.seconds < 1
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
-        assert attempted(socket.AF_UNIX, str(tmp_path / "s"), LIMIT).error == ""
+        assert try_connect(socket.AF_UNIX, str(tmp_path / "s"), LIMIT).error == ""
 
 
 @LINUX
@@ -100,7 +100,7 @@ def test_a_full_queue_is_given_up_at_the_limit() -> None:
         socket.create_server(("127.0.0.1", 0), backlog=0) as server,
         socket.create_connection(server.getsockname(), LIMIT),
     ):
-        late = attempted(socket.AF_INET, server.getsockname(), 0.2)
+        late = try_connect(socket.AF_INET, server.getsockname(), 0.2)
     assert late.error == "ETIMEDOUT"
     assert late.seconds >= 0.2
 
@@ -147,23 +147,23 @@ def test_lost_syns_are_counted_and_their_time_is_told() -> None:
 
 @pytest.mark.parametrize("name", ["", "x", "/run/s", "/run/s:80", "a:b:80", ":80", "h:x", "h:"])
 def test_what_is_no_host_and_port_is_not_looked_up(name: str) -> None:
-    assert looked_up(name) == Names()
+    assert resolve_name(name) == Resolution()
 
 
 def test_an_address_is_no_name() -> None:
     four, six = (socket.AF_INET, ("192.0.2.7", 80)), (socket.AF_INET6, ("2001:db8::7", 80, 0, 0))
-    assert looked_up("192.0.2.7:80") == Names(None, (four,))
-    assert looked_up("[2001:db8::7]:80") == Names(None, (six,))
+    assert resolve_name("192.0.2.7:80") == Resolution(None, (four,))
+    assert resolve_name("[2001:db8::7]:80") == Resolution(None, (six,))
 
 
 def test_a_look_up_is_timed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((100.0, 107.5))
     monkeypatch.setattr(connect_time, "perf_counter", lambda: next(times))
-    assert looked_up("localhost:80").seconds == 7.5
+    assert resolve_name("localhost:80").seconds == 7.5
 
 
 def test_a_name_that_is_none_has_nothing() -> None:
-    found = looked_up("nothing.invalid:80")
+    found = resolve_name("nothing.invalid:80")
     assert found.found == ()
     assert found.seconds is not None
 
@@ -189,7 +189,7 @@ class Queue(Clock):
 def test_what_a_thread_gives_and_raises_arrives() -> None:
     for function, wanted in ((lambda: 7, 7), (lambda: [][1], IndexError)):
         reactor, seen = Queue(), []
-        connect_time.in_thread(reactor, function).addBoth(seen.append)
+        connect_time.call_in_thread(reactor, function).addBoth(seen.append)
         reactor.run()
         (result,) = seen
         assert result == 7 if wanted == 7 else result.check(IndexError)
@@ -197,7 +197,7 @@ def test_what_a_thread_gives_and_raises_arrives() -> None:
 
 def test_what_comes_after_a_cancellation_is_dropped() -> None:
     reactor, seen = Queue(), []
-    waiting = connect_time.in_thread(reactor, lambda: 7)
+    waiting = connect_time.call_in_thread(reactor, lambda: 7)
     waiting.addErrback(seen.append)
     waiting.cancel()
     reactor.run()

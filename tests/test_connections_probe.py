@@ -9,33 +9,33 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.probe.checks.data import connections
-from echosvc.probe.engine.diagnosis import Kind
-from echosvc.probe.engine.findings import CAUSES, Failed, told
+from echosvc.probe.checks.data import concurrent_connections
+from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.findings import CAUSES, Failed, describe_fault
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
-MIXED = "they are another connection's: something between mixes them up"
+MIXED = "they are another connection's: a middlebox mixes connections up"
 COUNT = 3
 #: What a path does to a payload, given the next connection's.
 Path = Callable[[bytes, bytes], bytes]
 
 
-class Line:
+class ProbeConnection:
     """A connection in memory over such a path."""
 
     def __init__(self, path: Memory) -> None:
-        self.path, self.mark = path, PrefixMatcher(Template.literal(b""))
+        self.path, self.prefix_matcher = path, PrefixMatcher(Template.literal(b""))
 
     async def exchange(self, payload: Payload) -> None:
         at = self.path.payloads.index(payload)
         other = self.path.payloads[(at + 1) % COUNT]
-        verifier = Verifier(payload, self.mark)
+        verifier = Verifier(payload, self.prefix_matcher)
         verifier.feed(self.path.carry(payload.at(0, payload.size), other.at(0, other.size)))
         if fault := verifier.end():
-            raise Failed(*told(fault, "", b""), fault=fault)
+            raise Failed(*describe_fault(fault, "", b""), fault=fault)
 
 
 class Memory:
@@ -45,10 +45,10 @@ class Memory:
         self.carry, self.seed, self.payloads = carry, seed, []
         self.settings = SimpleNamespace(connections=COUNT)
 
-    async def open_many(self, count: int) -> list[Line]:
-        return [Line(self) for _ in range(count)]
+    async def open_many(self, count: int) -> list[ProbeConnection]:
+        return [ProbeConnection(self) for _ in range(count)]
 
-    def payload(self, size: int, line: Line) -> Payload:
+    def payload(self, size: int, connection: ProbeConnection) -> Payload:
         self.seed += 1
         self.payloads.append(Payload(size, self.seed))
         return self.payloads[-1]
@@ -61,11 +61,13 @@ def eat(own: bytes, other: bytes) -> bytes:
 class ConnectionsTests(SynchronousTestCase):
     def failure_of(self, carry: Path, seed: int = 1) -> Failed:
         path: Any = Memory(carry, seed)
-        return self.failureResultOf(Deferred.fromCoroutine(connections(path)), Failed).value
+        return self.failureResultOf(
+            Deferred.fromCoroutine(concurrent_connections(path)), Failed
+        ).value
 
     def test_a_path_that_carries_all_passes(self) -> None:
         path: Any = Memory(lambda own, other: own, 1)
-        finding = self.successResultOf(Deferred.fromCoroutine(connections(path)))
+        finding = self.successResultOf(Deferred.fromCoroutine(concurrent_connections(path)))
         self.assertEqual(finding.facts, {"connections": COUNT})
 
     def test_a_value_that_is_eaten_is_no_other_connections(self) -> None:
@@ -76,16 +78,16 @@ class ConnectionsTests(SynchronousTestCase):
             self.assertEqual(failed.fault.expected[:1], b"\0")
             self.assertEqual(failed.cause, CAUSES[failed.fault.kind], seed)
             kinds.add(failed.fault.kind)
-        self.assertEqual(kinds, {Kind.LOST, Kind.GARBLED})
+        self.assertEqual(kinds, {FaultKind.LOST, FaultKind.GARBLED})
 
     def test_what_is_of_the_own_stream_is_no_other_connections(self) -> None:
-        ways: dict[Kind, Path] = {
-            Kind.LOST: lambda own, other: own[:1000] + own[2000:],
-            Kind.REPEATED: lambda own, other: own[:1000] + own[500:],
-            Kind.REORDERED: lambda own, other: (
+        ways: dict[FaultKind, Path] = {
+            FaultKind.LOST: lambda own, other: own[:1000] + own[2000:],
+            FaultKind.REPEATED: lambda own, other: own[:1000] + own[500:],
+            FaultKind.REORDERED: lambda own, other: (
                 own[:1000] + own[2000:3000] + own[1000:2000] + own[3000:]
             ),
-            Kind.GARBLED: lambda own, other: own[:1000] + own[2000:2030] + own[9000:9500],
+            FaultKind.GARBLED: lambda own, other: own[:1000] + own[2000:2030] + own[9000:9500],
         }
         for kind, carry in ways.items():
             failed = self.failure_of(carry)
@@ -103,5 +105,5 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_a_few_bytes_are_no_other_connections(self) -> None:
         failed = self.failure_of(lambda own, other: own + other[:7])
-        self.assertEqual((failed.fault.kind, len(failed.fault.seen)), (Kind.INSERTED, 7))
-        self.assertEqual(failed.cause, CAUSES[Kind.INSERTED])
+        self.assertEqual((failed.fault.kind, len(failed.fault.seen)), (FaultKind.INSERTED, 7))
+        self.assertEqual(failed.cause, CAUSES[FaultKind.INSERTED])

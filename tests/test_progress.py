@@ -20,7 +20,7 @@ class ProgressTests(SynchronousTestCase):
             self.clock.advance(0.1)
 
     def test_silence_ends_the_waiting_at_the_time_out(self) -> None:
-        waiting: Deferred[bytes] = self.progress.bound(Deferred())
+        waiting: Deferred[bytes] = self.progress.limit(Deferred())
         self.wait(7.9)
         self.assertNoResult(waiting)
         self.wait(0.2)
@@ -28,20 +28,20 @@ class ProgressTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_what_comes_on_another_connection_prolongs_it(self) -> None:
-        waiting: Deferred[bytes] = self.progress.bound(Deferred())
+        waiting: Deferred[bytes] = self.progress.limit(Deferred())
         for _ in range(5):
             self.wait(6)
-            self.progress.heard(1)
+            self.progress.note_received(1)
         self.wait(7.9)
         self.assertNoResult(waiting)
         self.wait(0.2)
         self.failureResultOf(waiting, defer.TimeoutError)
 
     def test_one_that_is_stuck_is_found_when_the_others_have_finished(self) -> None:
-        stuck: Deferred[bytes] = self.progress.bound(Deferred())
-        other: Deferred[bytes] = self.progress.bound(Deferred())
+        stuck: Deferred[bytes] = self.progress.limit(Deferred())
+        other: Deferred[bytes] = self.progress.limit(Deferred())
         self.wait(5)
-        self.progress.heard(100)
+        self.progress.note_received(100)
         other.callback(b"x" * 100)
         self.assertEqual(self.successResultOf(other), b"x" * 100)
         self.wait(7.9)
@@ -56,7 +56,7 @@ class ProgressTests(SynchronousTestCase):
             return bool(taken[0]) and not taken.__setitem__(0, False)
 
         progress = Progress(self.clock, 8.0, sends)
-        waits: list[Deferred[bytes]] = [progress.bound(Deferred()) for _ in range(3)]
+        waits: list[Deferred[bytes]] = [progress.limit(Deferred()) for _ in range(3)]
         for _ in range(4):
             self.wait(6)
             taken[0] = True
@@ -68,20 +68,20 @@ class ProgressTests(SynchronousTestCase):
             self.failureResultOf(waiting, defer.TimeoutError)
 
     def test_what_came_before_does_not_shorten_it(self) -> None:
-        self.progress.heard(1)
+        self.progress.note_received(1)
         self.wait(20)
-        waiting: Deferred[bytes] = self.progress.bound(Deferred(), more=2.0)
+        waiting: Deferred[bytes] = self.progress.limit(Deferred(), more=2.0)
         self.wait(9.9)
         self.assertNoResult(waiting)
         self.wait(0.2)
         self.failureResultOf(waiting, defer.TimeoutError)
 
     def test_a_result_and_a_cancellation_stay_what_they_are(self) -> None:
-        fired: Deferred[bytes] = self.progress.bound(Deferred())
+        fired: Deferred[bytes] = self.progress.limit(Deferred())
         fired.callback(b"x")
         self.assertEqual(self.successResultOf(fired), b"x")
-        cancelled: Deferred[bytes] = self.progress.bound(Deferred())
+        cancelled: Deferred[bytes] = self.progress.limit(Deferred())
         cancelled.cancel()
         self.failureResultOf(cancelled, defer.CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.successResultOf(self.progress.bound(defer.succeed(1))), 1)
+        self.assertEqual(self.successResultOf(self.progress.limit(defer.succeed(1))), 1)

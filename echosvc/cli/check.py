@@ -169,8 +169,8 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
         target,
         check_options(args),
         args.to,
-        began=output.probe_started,
-        found=output.probe_finished,
+        on_start=output.probe_started,
+        on_result=output.probe_finished,
     )
     reactor.addSystemEventTrigger("before", "shutdown", _print_rest, output, check)
     result = await check.run()

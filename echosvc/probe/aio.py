@@ -1,4 +1,4 @@
-"""``check`` for programs that run on asyncio, and not on a reactor of Twisted's."""
+"""``check`` for programs that run on asyncio, not on a Twisted reactor."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
 from echosvc.endpoints.strings import EndpointError
-from echosvc.probe.check import Asked, check
-from echosvc.probe.engine.connection import PARTING
+from echosvc.probe.check import CheckOptions, check
+from echosvc.probe.engine.connection import CLOSE_TIMEOUT
 from echosvc.probe.result import CheckResult
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
 
-#: Seconds between two looks whether the last connections have ended, and for all looks.
-_LOOK, _LAST_LOOK = 0.01, PARTING + 0.5
+#: Seconds between two checks whether the last connections have ended, and for all checks.
+_CHECK_INTERVAL, _CHECK_TIME = 0.01, CLOSE_TIMEOUT + 0.5
 
 
 class GuestReactor(AsyncioSelectorReactor):
-    """A reactor on a loop that somebody else runs: never installed, started or stopped.
+    """A reactor on a running loop: it is never installed, started or stopped.
 
-    So there may be one for each loop, one after the other or beside the process's own.
+    So there may be one for each loop, beside the process's own reactor.
 
     :param loop: the running one.
     """
@@ -36,39 +36,39 @@ class GuestReactor(AsyncioSelectorReactor):
         self.seconds = monotonic
 
     def installWaker(self) -> None:
-        """Do nothing: the loop is woken by its own means."""
+        """Do nothing: the loop has its own waker."""
 
     def getThreadPool(self) -> ThreadPool:
-        """Give threads that work at once: those of a reactor wait until it runs."""
+        """Return a pool that is started: that of a reactor starts when the reactor runs."""
         if self._pool is None:
             self._pool = ThreadPool(0, 10, "echosvc.check_async")
             self._pool.start()
         return self._pool
 
-    async def quiet(self) -> None:
-        """Wait until the last connections have ended, as long as their ends may take."""
-        last, reactor = monotonic() + _LAST_LOOK, cast(Any, self)
+    async def wait_until_idle(self) -> None:
+        """Wait until the last connections have ended, at most as long as their ends may take."""
+        last, reactor = monotonic() + _CHECK_TIME, cast(Any, self)
         while (reactor.getReaders() or reactor.getWriters()) and monotonic() < last:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_CHECK_INTERVAL)
 
-    async def leave(self) -> None:
-        """Leave nothing on the loop, and no thread."""
+    async def shut_down(self) -> None:
+        """Remove everything from the loop, and stop the threads."""
         self.disconnectAll()
         for call in self.getDelayedCalls():
             call.cancel()
         pool, self._pool = self._pool, None
-        if pool is not None:  # it waits for a name that is still looked up
+        if pool is not None:  # it waits for look-ups that still run
             await asyncio.get_running_loop().run_in_executor(None, pool.stop)
 
 
 async def check_async(
-    endpoint: str, *, prefix: str | bytes | None = None, **settings: Unpack[Asked]
+    endpoint: str, *, prefix: str | bytes | None = None, **settings: Unpack[CheckOptions]
 ) -> CheckResult:
-    """Ask what a path does to bytes, in a coroutine of asyncio's.
+    """Check what a path does to bytes, in a coroutine of asyncio.
 
     :param endpoint: a string such as ``tcp:192.0.2.7:8107``; an endpoint of Twisted's would
         belong to another reactor.
-    :param prefix: the server's, a template or bytes; ``None``: it is learned.
+    :param prefix: the server's, a template or bytes; ``None``: it is detected.
     :param settings: as for :func:`~echosvc.check`.
     :raises EndpointError: the endpoint cannot be understood.
     :raises SettingsError: settings that make no sense.
@@ -76,21 +76,21 @@ async def check_async(
     """
     if not isinstance(endpoint, str):
         raise EndpointError("check_async takes a string, such as tcp:HOST:PORT")
-    reactor, over = GuestReactor(asyncio.get_running_loop()), asyncio.Event()
+    reactor, ended = GuestReactor(asyncio.get_running_loop()), asyncio.Event()
 
-    async def made() -> CheckResult:
+    async def run_check() -> CheckResult:
         try:
             return await check(endpoint, reactor=reactor, prefix=prefix, **settings)
         finally:
-            over.set()
+            ended.set()
 
-    checking = Deferred.fromCoroutine(made())
+    checking = Deferred.fromCoroutine(run_check())
     try:
         result = await checking.asFuture(asyncio.get_running_loop())
-        await reactor.quiet()
+        await reactor.wait_until_idle()
         return result
     finally:
-        while not over.is_set():  # what takes one cancelling for a finding meets the next
+        while not ended.is_set():  # a probe may handle one cancellation as a finding
             checking.cancel()
             await asyncio.sleep(0)
-        await reactor.leave()
+        await reactor.shut_down()

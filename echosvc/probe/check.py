@@ -1,4 +1,4 @@
-"""``echosvc check``: all probes of a path, one after the other."""
+"""All probes of a path, one after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.net.errors import TLSError, describe_error
-from echosvc.probe.checks.byte_mapping import blamed
+from echosvc.probe.checks.byte_mapping import explain_by_mapping
 from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 #: All of them, in their order.
 PROBES = load_probes()
 NAMES = tuple(probe.name for probe in PROBES)
-#: Bytes a second that a path must carry at least, or it is not slow but broken.
-SLOWEST = 100
-#: What the network, or TLS, ends a connection with.
-BROKEN = (OSError, ConnectionClosed, TLSError, SSL.Error)
+#: A path that carries fewer bytes a second is broken, not slow.
+MIN_RATE = 100
+#: How the network, or TLS, ends a connection.
+CONNECTION_ERRORS = (OSError, ConnectionClosed, TLSError, SSL.Error)
 
 
 class SettingsError(ValueError):
-    """Settings that make no sense; says which and why in one line."""
+    """A setting is wrong; its text is the reason, one line."""
 
 
 def validate(settings: Settings) -> None:
-    """Look for what makes no sense.
+    """Check settings.
 
-    :raises SettingsError: there is something.
+    :raises SettingsError: one is wrong.
     """
-    rules = itertools.chain(_kinds(settings), _rules(settings))
+    rules = itertools.chain(_type_rules(settings), _value_rules(settings))
     fault = next((why for wrong, why in rules if wrong), "")
     if fault:
         raise SettingsError(fault)
@@ -65,8 +65,8 @@ def validate(settings: Settings) -> None:
             raise SettingsError(f"identity: {settings.identity!r} {why}") from None
 
 
-def _kinds(settings: Settings) -> Iterator[tuple[object, str]]:
-    """The same, of values that are no numbers or names at all."""
+def _type_rules(settings: Settings) -> Iterator[tuple[object, str]]:
+    """Yield for each setting whether its type is wrong, and the message."""
     for name in ("only", "skip", "idle"):
         value, what = getattr(settings, name), "seconds" if name == "idle" else "probes"
         several = isinstance(value, (tuple, list, set, frozenset))
@@ -96,13 +96,13 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _rules(settings: Settings) -> Iterator[tuple[object, str]]:
-    """What must not be true, and what is wrong where it is."""
+def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
+    """Yield for each rule whether it is broken, and the message."""
     for name in (*settings.only, *settings.skip):
         yield name not in NAMES, f"there is no probe {name!r}; there are {', '.join(NAMES)}"
     needed = "find-idle" in settings.only and not settings.find_idle
     yield needed, "the probe find-idle needs --find-idle MAX"
-    yield not _wanted(settings), "no probe is left"
+    yield not _selected(settings), "no probe is left"
     known = settings.framing in FRAMINGS
     yield not known, f"framing must be one of {', '.join(FRAMINGS)}"
     yield settings.connections < 1, "connections must be 1 or more"
@@ -112,8 +112,8 @@ def _rules(settings: Settings) -> Iterator[tuple[object, str]]:
     yield not all(0 < each < math.inf for each in times), "idle times must be more than 0 seconds"
 
 
-def _wanted(settings: Settings) -> list[Probe]:
-    """The probes that are to be made."""
+def _selected(settings: Settings) -> list[Probe]:
+    """Return the probes that the settings ask for."""
     return [
         probe
         for probe in PROBES
@@ -124,13 +124,13 @@ def _wanted(settings: Settings) -> list[Probe]:
 
 
 class Check:
-    """All probes of one path; what was found so far can be had at any time.
+    """Runs all probes of one path; the results so far can be read at any time.
 
     :param reactor: what to run on.
     :param target: the server.
     :param endpoint: its name in the result.
-    :param began: called with the name of each probe that begins.
-    :param found: called with each result.
+    :param on_start: called with the name of each probe when it begins.
+    :param on_result: called with each result.
     """
 
     def __init__(
@@ -139,104 +139,108 @@ class Check:
         target: ClientTarget,
         settings: Settings,
         endpoint: str,
-        began: Callable[[str], object] = lambda _: None,
-        found: Callable[[ProbeResult], object] = lambda _: None,
+        on_start: Callable[[str], object] = lambda _: None,
+        on_result: Callable[[ProbeResult], object] = lambda _: None,
     ) -> None:
         validate(settings)
         self._path = Path(reactor, target, settings)
         self._settings = settings
         self._endpoint = endpoint
-        self._began, self._found = began, found
+        self._on_start, self._on_result = on_start, on_result
         self._results: list[ProbeResult] = []
-        self._over = False
+        self._complete = False
 
     def result(self) -> CheckResult:
-        """What was found so far."""
-        return CheckResult(self._endpoint, tuple(self._results), not self._over)
+        """Return the results so far."""
+        return CheckResult(self._endpoint, tuple(self._results), not self._complete)
 
     async def run(self) -> CheckResult:
-        """Make all probes that are wanted. What they rest on is asked first."""
-        wanted = _wanted(self._settings)
+        """Run all selected probes, and before them those that the others require."""
+        wanted = _selected(self._settings)
         missing, failed = "", False
         for probe in [each for each in PROBES if each.requirement or each in wanted]:
-            self._began(probe.name)
-            await self._path.calm_down(failed)
-            result = self._skipped(probe, missing) if missing else await self._made(probe)
+            self._on_start(probe.name)
+            await self._path.wait_for_backlog(failed)
+            result = self._skip(probe, missing) if missing else await self._run_probe(probe)
             failed = result.result == "fail"
             if failed and not missing:
                 missing = probe.requirement
             if probe in wanted or failed:
                 self._results.append(result)
-                self._found(result)
-        self._over = True
+                self._on_result(result)
+        self._complete = True
         return self.result()
 
-    def _skipped(self, probe: Probe, why: str) -> ProbeResult:
+    def _skip(self, probe: Probe, why: str) -> ProbeResult:
         return ProbeResult(probe.name, "skip", why, 0.0)
 
-    async def _made(self, probe: Probe) -> ProbeResult:
+    async def _run_probe(self, probe: Probe) -> ProbeResult:
         began = monotonic()
-        self._path.begin()
+        self._path.begin_probe()
         try:
-            result = await self._asked(probe)
+            result = await self._ask(probe)
         finally:
             self._path.close()
         return replace(result, seconds=monotonic() - began)
 
-    async def _asked(self, probe: Probe) -> ProbeResult:
+    async def _ask(self, probe: Probe) -> ProbeResult:
         settings = self._settings
         limit = 6 * settings.timeout + probe.min_duration(settings)
-        asking = Deferred.fromCoroutine(_coroutine(probe, self._path))
+        asking = Deferred.fromCoroutine(_run(probe, self._path))
         asking.addTimeout(limit, self._path.reactor)
         try:
             finding: Finding = await asking
-        except Failed as found:
-            failed = await self._blamed(found)
-            facts = {**_facts(failed), **failed.facts}
+        except Failed as failure:
+            failed = await self._look_for_changed_byte(failure)
+            facts = {**_fault_facts(failed), **failed.facts}
             return ProbeResult(probe.name, "fail", failed.finding, 0.0, failed.cause, facts)
         except Skipped as skipped:
             return ProbeResult(probe.name, "skip", str(skipped), 0.0)
         except defer.TimeoutError:
-            return self._out_of_time(probe, limit)
+            return self._timed_out(probe, limit)
         except CancelledError:
             raise
-        except BROKEN as error:  # wherever a probe did not ask for its end
+        except CONNECTION_ERRORS as error:  # where a probe does not handle it
             name = describe_error(error)
-            why = alert_advice(name) or "the peer, or something between"
+            why = alert_advice(name) or "the server, or a middlebox, ended it"
             return ProbeResult(probe.name, "fail", f"the connection broke: {name}", 0.0, why)
         except NotImplementedError:
             return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
 
-    async def _blamed(self, failed: Failed) -> Failed:
-        """Look for a value that the path does not carry, but not for ever."""
+    async def _look_for_changed_byte(self, failed: Failed) -> Failed:
+        """Return the failure with its cause, if it is a byte that the path never carries.
+
+        The search has a time limit.
+        """
         path = self._path
         path.close()
-        asking = Deferred.fromCoroutine(blamed(path, failed))
-        asking.addTimeout(path.settings.timeout + 2.0, path.reactor)  # it waits for quiet
+        asking = Deferred.fromCoroutine(explain_by_mapping(path, failed))
+        asking.addTimeout(path.settings.timeout + 2.0, path.reactor)  # the search ends by a pause
         try:
             return await asking
-        except (defer.TimeoutError, *BROKEN):
+        except (defer.TimeoutError, *CONNECTION_ERRORS):
             return failed
 
-    def _out_of_time(self, probe: Probe, limit: float) -> ProbeResult:
+    def _timed_out(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.context.verified_bytes()
-        if came < limit * SLOWEST:
+        if came < limit * MIN_RATE:
             words = f"not done within {format_duration(limit)}, though something came now and then"
-            return ProbeResult(probe.name, "fail", words, 0.0, "the far end does not get on")
+            return ProbeResult(probe.name, "fail", words, 0.0, "the peer makes no progress")
+        rate = format_bytes(int(came / limit))
         words = (
             f"not done within {format_duration(limit)}; {format_bytes(came)} came back as they"
-            f" went, {format_bytes(int(came / limit))} a second: more --timeout, or less --max-size"
+            f" were sent, {rate} a second: more --timeout, or less --max-size"
         )
         return ProbeResult(probe.name, "info", words, 0.0, facts={"bytes": came})
 
 
-async def _coroutine(probe: Probe, path: Path) -> Finding:
+async def _run(probe: Probe, path: Path) -> Finding:
     return await probe.run(path)
 
 
-def _facts(failed: Failed) -> dict[str, Any]:
+def _fault_facts(failed: Failed) -> dict[str, Any]:
     fault = failed.fault
     if fault is None:
         return {}
@@ -250,7 +254,7 @@ def _facts(failed: Failed) -> dict[str, Any]:
     }
 
 
-class Asked(TypedDict, total=False):
+class CheckOptions(TypedDict, total=False):
     """The fields of :class:`~echosvc.probe.settings.Settings` but the prefix, by keyword."""
 
     framing: str
@@ -269,13 +273,13 @@ async def check(
     *,
     reactor: Any = None,
     prefix: str | bytes | None = None,
-    **settings: Unpack[Asked],
+    **settings: Unpack[CheckOptions],
 ) -> CheckResult:
-    """Ask what a path does to bytes.
+    """Check what a path does to bytes.
 
     :param endpoint: one of Twisted's, or its string, such as ``tcp:192.0.2.7:8107``.
     :param reactor: what to run on; ``None`` = the global one.
-    :param prefix: the server's, a template or bytes; ``None``: it is learned.
+    :param prefix: the server's, a template or bytes; ``None``: it is detected.
     :param settings: the other fields of :class:`~echosvc.probe.settings.Settings`.
     :raises EndpointError: the endpoint cannot be understood.
     :raises SettingsError: settings that make no sense.
@@ -290,29 +294,29 @@ async def check(
         template = Template.parse(prefix)
     elif prefix is not None and template is None:
         raise SettingsError(f"prefix must be text or bytes, not {prefix!r}")
-    if unknown := set(settings) - set(Asked.__annotations__):
-        known = ", ".join(Asked.__annotations__)
+    if unknown := set(settings) - set(CheckOptions.__annotations__):
+        known = ", ".join(CheckOptions.__annotations__)
         raise SettingsError(f"there is no setting {min(unknown)!r}; there are {known}")
     asked = Settings(prefix=template, **settings)
     validate(asked)
     if isinstance(endpoint, str):
         target, name = client_endpoint(reactor, endpoint), endpoint
     else:
-        name = _name_of(endpoint)
+        name = _describe_endpoint(endpoint)
         target = ClientTarget(endpoint, name)
     return await Check(reactor, target, asked, name).run()
 
 
-def _name_of(endpoint: object) -> str:
-    """Its own name where it has one, else what kind it is."""
+def _describe_endpoint(endpoint: object) -> str:
+    """Return an endpoint's own description, or else its kind."""
     kind = type(endpoint)
     return kind.__name__ if kind.__repr__ is object.__repr__ else repr(endpoint)
 
 
 def _refuse_asyncio() -> None:
-    """Fail where asyncio runs, and nobody runs the reactor.
+    """Raise RuntimeError if asyncio runs and the reactor does not.
 
-    One on asyncio's own loop has to be run, too: its threads start with it.
+    A reactor on asyncio's own loop must be run, too: its threads start with it.
     """
     asyncio, reactor = map(sys.modules.get, ("asyncio", "twisted.internet.reactor"))
     if asyncio is None or asyncio._get_running_loop() is None:

@@ -1,4 +1,4 @@
-"""What probes found, for programs. No Twisted, no I/O."""
+"""Results of probes, for programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProbeResult:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """Return the same as JSON has it."""
         own = {"name": self.name, "result": self.result, "finding": self.finding}
         cause = {"cause": self.cause} if self.cause else {}
         return {**own, **cause, "seconds": round(self.seconds, 6), **self.facts}
@@ -38,9 +38,9 @@ class ProbeResult:
 class CheckResult:
     """What all probes found.
 
-    :ivar endpoint: the path's far end.
-    :ivar probes: in the order in which they were made.
-    :ivar interrupted: not all that were asked for were made.
+    :ivar endpoint: the server, as it was given.
+    :ivar probes: in the order in which they ran.
+    :ivar interrupted: not all selected probes ran.
     """
 
     endpoint: str
@@ -49,11 +49,11 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that was asked for failed."""
+        """Whether all selected probes ran, and none failed."""
         return not self.interrupted and all(probe.result != "fail" for probe in self.probes)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """Return the same as JSON has it."""
         more = {"interrupted": True} if self.interrupted else {}
         probes = [probe.as_dict() for probe in self.probes]
         return {"endpoint": self.endpoint, "ok": self.ok, **more, "probes": probes}

@@ -1,4 +1,4 @@
-"""What is asked of a path."""
+"""The settings of a check."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FRAMINGS = ("chunk", "line", "length")
 class Settings:
     """What is asked of a path.
 
-    :ivar prefix: the server's, where it need not be learned.
+    :ivar prefix: the server's; ``None``: it is detected.
     :ivar framing: the server's.
-    :ivar only: the probes to be made; none = all.
-    :ivar skip: those that are not.
-    :ivar idle: seconds for which a connection is to survive without a byte.
-    :ivar find_idle: search for the path's idle time-out up to so many seconds; 0 = do not.
-    :ivar connections: how many at once.
+    :ivar only: names of the probes to run; none: all.
+    :ivar skip: names of probes not to run.
+    :ivar idle: idle times that a connection must survive, seconds.
+    :ivar find_idle: longest idle time-out that is searched for, seconds; 0: no search.
+    :ivar connections: how many are opened at once.
     :ivar timeout: seconds without any progress after which a probe has failed.
-    :ivar max_size: of the longest stream, bytes.
-    :ivar identity: the part of a prefix that says who answers, a regular expression.
+    :ivar max_size: size of the longest stream, bytes.
+    :ivar identity: a regular expression that finds the server's name in its prefix.
     """
 
     prefix: Template | None = None

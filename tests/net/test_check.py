@@ -27,7 +27,7 @@ from echosvc.faults.relay import Relay
 from echosvc.faults.spec import FaultSpec
 from echosvc.net.resolver import DaemonResolver
 from echosvc.probe.check import Check
-from echosvc.probe.checks.peer import Trips
+from echosvc.probe.checks.peer import RoundTrips
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
@@ -191,7 +191,7 @@ async def test_a_changed_byte(upstream):
 async def test_foreign_bytes(upstream):
     probe = await failure(FaultSpec(upstream, insert=(100_000, b"<html>")), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("inserted", 6)
-    assert "nobody sent" in probe.finding
+    assert "not sent by the client" in probe.finding
 
 
 @BOTH
@@ -259,7 +259,7 @@ async def test_unasked_bytes_on_an_idle_connection():
             reactor.callLater(0.1, lambda: transport.connected and transport.write(b"hello?"))
 
     probe = only(await against(heard=heard, only=("idle",), skip=(), idle=(1.0,)))
-    assert probe.finding == "6 bytes that nobody asked for came while idle"
+    assert probe.finding == "6 bytes came that were not requested, while idle"
 
 
 @pytest_twisted.ensureDeferred
@@ -307,13 +307,13 @@ async def test_a_reset_arrives():
 @pytest_twisted.ensureDeferred
 async def test_a_reset_that_becomes_a_fin():
     probe = await failure(FaultSpec(on_reset="fin"), "reset", servers=RESETTING)
-    assert "clean end of an abort" in probe.cause
+    assert "an abort into a clean end" in probe.cause
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_reset_that_is_dropped():
     probe = await failure(FaultSpec(on_reset="drop"), "reset", servers=RESETTING, timeout=1.0)
-    assert "swallows" in probe.cause
+    assert "a middlebox drops it" in probe.cause
 
 
 # -- who ------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ async def test_a_given_prefix_that_is_damaged_is_told_from_one_that_changes():
 @pytest_twisted.ensureDeferred
 async def test_a_reply_without_a_message_is_found():
     probe = await failure(FaultSpec(insert=(100_000, b"Sending: Sending: ")), "order")
-    assert "nobody sent" in probe.finding
+    assert "not sent by the client" in probe.finding
 
 
 @pytest_twisted.ensureDeferred
@@ -500,7 +500,7 @@ async def test_nobody_there():
     ("name", "cause"),
     [
         ("missing", "there is no socket at that path"),
-        ("left", "nobody listens at that path"),
+        ("left", "no server listens at that path"),
         ("file/s", "what should be a directory"),
         ("packets", "a socket of another kind"),
     ],
@@ -781,7 +781,7 @@ async def test_7_bit_text_is_named():
         transport.write(bytes(byte & 0x7F for byte in data))
 
     probe = first_failure(await against(heard=heard, only=("order",)))
-    assert "the eighth bit of each byte is taken off" in probe.cause
+    assert "the eighth bit of each byte is cleared" in probe.cause
     assert "rewritten from offset" in probe.finding
 
 
@@ -810,7 +810,7 @@ async def test_what_becomes_of_which_byte_is_told(change, finding, cause):
 @pytest_twisted.ensureDeferred
 async def test_a_piece_that_is_lost_is_not_its_values_fault():
     probe = await failure(FaultSpec(drop=(40_000, 1)), "order")
-    assert probe.cause == "something between drops bytes where it is full or fails over"
+    assert probe.cause == "a middlebox drops bytes where its buffer is full or when it fails over"
     assert "changed" not in probe.facts
 
 
@@ -853,7 +853,7 @@ async def test_bytes_that_come_after_all_are_nobodys():
         transport.write(data + (b"!" if len(data) > 1 else b""))
 
     probe = first_failure(await against(heard=heard, only=("echo",)))
-    assert "1 byte that nobody sent came in" in probe.finding
+    assert "1 byte not sent by the client came in" in probe.finding
 
 
 @pytest_twisted.ensureDeferred
@@ -901,12 +901,12 @@ async def test_a_long_way_is_measured():
 
 
 def test_percentiles_are_of_times_that_were_measured():
-    times = Trips([float(number) for number in range(1, 201)])
-    assert [times.at(place) for place in (0, 50, 90, 99, 100)] == [1, 100, 180, 198, 200]
-    assert str(Trips([0.001, 0.002, 0.004])) == (
+    times = RoundTrips([float(number) for number in range(1, 201)])
+    assert [times.percentile(place) for place in (0, 50, 90, 99, 100)] == [1, 100, 180, 198, 200]
+    assert str(RoundTrips([0.001, 0.002, 0.004])) == (
         "3 trips: min 1 ms, median 2 ms, 90 % 4 ms, 99 % 4 ms, max 4 ms"
     )
-    assert Trips([0.5]).facts == {
+    assert RoundTrips([0.5]).facts == {
         "trips": 1, "min_us": 500_000, "p50_us": 500_000, "p90_us": 500_000, "p99_us": 500_000,
         "max_us": 500_000,
     }  # fmt: skip
@@ -962,7 +962,7 @@ async def test_a_slow_path_is_slow_and_not_broken():
     result = await against(met=Slow, only=("order",), timeout=0.5)
     probe = only(result)
     assert probe.result == "info"
-    assert "came back as they went" in probe.finding
+    assert "came back as they were sent" in probe.finding
     assert result.ok
 
 
@@ -980,7 +980,7 @@ async def test_what_is_changed_below_tls_is_said_in_its_words(tmp_path):
             await within(relay.stop())
     probe = only(result)
     assert "then TLS: " in probe.finding
-    assert probe.cause == "what TLS protects was changed, lost or cut on the way"
+    assert probe.cause == "what TLS protects was changed, lost or cut on the path"
 
 
 @pytest_twisted.ensureDeferred
@@ -1019,5 +1019,5 @@ async def test_what_goes_on_after_the_fin_is_no_slow_path():
 
     probe = only(await against(met=Talker, heard=heard, only=("half-close",), timeout=2.0))
     assert probe.result == "fail"
-    assert "nobody sent" in probe.finding or "more bytes came" in probe.finding
+    assert "not sent by the client" in probe.finding or "more bytes came" in probe.finding
     assert probe.seconds < 8

@@ -258,10 +258,10 @@ async def echo_of(protocol: type[Server], **settings: Any) -> ProbeResult:
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
-        ("is a server of SSH", "an SSH server answers there"),
-        ("is a server of mail", "a server of mail or files (SMTP, FTP) answers there"),
-        ("answers at FIN", "it answers only after FIN"),
-        ("says nothing", "the far end does not answer; or another framing (--framing); or TLS"),
+        ("is a server of SSH", "an SSH server answers"),
+        ("is a server of mail", "a server of mail or files (SMTP, FTP) answers"),
+        ("answers at FIN", "the server answers only after FIN"),
+        ("says nothing", "the server does not answer; or another framing (--framing); or TLS"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -407,15 +407,15 @@ async def test_a_server_that_answers_one_line_is_not_said_to_speak_lines():
     probe = await echo_of(OneLine)
     assert "framing" not in probe.facts
     assert "~\\n' was answered by 'P: ~~\\n'" in probe.finding
-    assert probe.cause.startswith("it answers one message of each connection")
+    assert probe.cause.startswith("the server answers one message of each connection")
 
 
 @pytest.mark.parametrize(
     ("page", "cause"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "something between speaks HTTP"),
-        (b'<!DOCTYPE HTML>\n<html lang="en">', "something between speaks HTTP"),
-        (b"<html>\r\n<head><title>400 Bad Request", "something between speaks HTTP"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a middlebox speaks HTTP"),
+        (b'<!DOCTYPE HTML>\n<html lang="en">', "a middlebox speaks HTTP"),
+        (b"<html>\r\n<head><title>400 Bad Request", "a middlebox speaks HTTP"),
         (b"-ERR unknown command\r\n", "no echo server"),
     ],
 )

@@ -227,7 +227,7 @@ async def test_what_one_probe_leaves_in_the_queue_is_not_held_against_the_next()
     async with slow(3_200_000) as (_, endpoint):
         result = await checked(endpoint, "order", "rtt", "connections")
     assert results(result) == {"order": "info", "connections": "pass", "rtt": "info"}, result
-    assert "came back as they went" in result.probes[0].finding
+    assert "came back as they were sent" in result.probes[0].finding
     assert "trips: min" in result.probes[2].finding
 
 

@@ -17,16 +17,16 @@ each. Do not edit it.
 
     echosvc check ENDPOINT
 
-asks a path up to sixteen questions, one after the other. At its far end must be an echo server:
-`echosvc serve` with any prefix, or any other one. Each answer is
+runs up to sixteen probes of a path, one after the other. The server at its end must be an echo
+server: `echosvc serve` with any prefix, or any other one. The result of each probe is
 
-- **PASS**: it was tried, and is as it should be;
-- **FAIL**: it is not; the line below says the likeliest cause;
+- **PASS**: the path does what it should;
+- **FAIL**: it does not; the line below has the likeliest cause;
 - **INFO**: a finding that is neither good nor bad;
 - **SKIP**: it does not apply here, and why.
 
 The exit status is 0 if nothing failed, 1 if something did, 2 for a usage error, 130 after Ctrl-C,
-which still says what was found. `--json` writes one object and nothing else:
+which still prints what was found. `--json` writes one object and nothing else:
 
     {"endpoint": ..., "ok": true, "probes": [{"name": ..., "result": "pass"|"fail"|"info"|"skip",
      "finding": ..., "cause": ..., "seconds": ..., ...}]}
@@ -34,13 +34,13 @@ which still says what was found. `--json` writes one object and nothing else:
 with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal)
 of a damaged stream, `idle_seconds`, `servers`, round-trip times in µs.
 
-The **prefix** is learned by a first exchange on every connection, so that each backend may have its
-own. One that changes from reply to reply is given with `--prefix`, in the server's template syntax.
-What is sent never contains it. With `--framing line` or `length`, for servers that are set so,
-messages are lines, or have their length in front.
+The **prefix** is detected by a first exchange on every connection, so that each backend may have
+its own. One that changes from reply to reply is given with `--prefix`, in the server's template
+syntax. What is sent never contains it. With `--framing line` or `length`, for servers that are set
+so, messages are lines, or have their length in front.
 
-`connect` tells the time of TCP's handshake as Linux has measured it, elsewhere that of a plain
-socket's `connect`; the look-up of the name and the handshake of TLS are told beside it
+`connect` reports the time of TCP's handshake as Linux has measured it, elsewhere that of a plain
+socket's `connect`; the look-up of the name and the handshake of TLS are reported beside it
 (`connect_seconds`, `lookup_seconds`, `tls_seconds`), and how many SYNs were lost.
 
 Every probe is bounded in time: it fails once nothing has come on any of its connections for
@@ -52,8 +52,8 @@ time-outs.
 Where the first message is not answered, other framings are tried, and one is named only if the
 server has answered in it.
 
-`pip install rich`, or the extra `probe`, adds, on a terminal, a line that says what goes on;
-everything else works without.
+`pip install rich`, or the extra `probe`, adds, on a terminal, a line with the probe that runs;
+everything else works without it.
 
 """
 
@@ -88,35 +88,35 @@ class Part:
 PARTS = (
     Part(
         "A whole check",
-        "Everything is carried well, but idle connections are cut:",
+        "Everything is carried right, but idle connections are cut:",
         (),
         "haproxy",
     ),
     Part(
         "After how long is an idle connection cut?",
-        "`--find-idle MAX` leaves many connections alone at once, each a little longer than the "
+        "`--find-idle MAX` keeps many connections idle at once, each a little longer than the "
         "one before. A FIN or RST is seen when it comes. Silence (a firewall that forgot the "
-        "connection) is found by the first one that is not answered any more, and lies between "
-        "two times.",
+        "connection) is found by the first one that is not answered any more, so its time lies "
+        "between two idle times.",
         ("--only", "find-idle", "--find-idle", "60"),
         "haproxy",
     ),
     Part(
         "",
-        "Through a path that forgets connections after 2 seconds, and says nothing:",
+        "Through a path that drops connections silently after 2 seconds:",
         ("--only", "find-idle", "--find-idle", "60", "--timeout", "2"),
         faults={"idle_timeout": 2.0, "on_idle": "silence"},
     ),
     Part(
         "Does half-close survive?",
-        "A client that has sent everything says so by FIN, and still wants its answers. nginx's "
+        "A client that has sent everything sends FIN, and still waits for replies. nginx's "
         "`stream` closes both directions then, unless it has `proxy_half_close on`:",
         ("--only", "half-close"),
         "nginx",
     ),
     Part(
         "",
-        "Where the FIN never comes to the server, the answers come, and then nothing:",
+        "If the FIN never reaches the server, the replies come, and then nothing:",
         ("--only", "half-close", "--timeout", "2"),
         faults={"on_fin": "drop"},
     ),
@@ -124,7 +124,7 @@ PARTS = (
         "Is anything lost, repeated, reordered, changed?",
         "`order` sends 4 MiB of numbered pieces, `sizes` streams of all sizes up to "
         "`--max-size`, those around the sizes of segments, TLS records and reads among them. "
-        "The first wrong byte is named by its offset in what was sent, with what was due and what "
+        "A fault is reported with the offset of the first wrong byte, with what was due and what "
         "came. Lost:",
         ("--only", "order"),
         faults={"drop": (100_000, 700)},
@@ -132,28 +132,28 @@ PARTS = (
     Part("", "Sent twice:", ("--only", "order"), faults={"duplicate": (100_000, 700)}),
     Part("", "In the wrong order:", ("--only", "order"), faults={"swap": (100_000, 700)}),
     Part("", "One bit changed:", ("--only", "order"), faults={"flip": 100_000}),
-    Part("", "Put in:", ("--only", "order"), faults={"insert": (100_000, b"<html>")}),
+    Part("", "Inserted:", ("--only", "order"), faults={"insert": (100_000, b"<html>")}),
     Part("", "Cut off:", ("--only", "sizes"), faults={"cut": 65536}),
     Part(
-        "Are the bytes taken for text?",
-        "A server, or something between, that decodes what it carries leaves text as it is and "
+        "Are the bytes treated as text?",
+        "A server, or a middlebox, that decodes what it carries leaves text as it is and "
         "nothing else. This is a server with `--encoding utf-8`:",
         ("--only", "bytes,text"),
         server=("--encoding", "utf-8"),
     ),
     Part(
         "Is there back-pressure?",
-        "The probe sends and reads nothing. Once all buffers on the way are full it must be "
-        "stopped; how much they hold is told. Who takes 256 MiB has no bound, and one slow "
-        "client can fill its memory:",
+        "The probe sends and reads nothing. Once all buffers on the path are full it must be "
+        "stopped; the bytes that they hold are reported. A path that takes 256 MiB has no bound, "
+        "and one slow client can fill its memory:",
         ("--only", "back-pressure"),
         faults={"unbounded": True},
     ),
     Part(
-        "Who answers?",
-        "`identity` opens `--connections` (10) and counts who answered, by the prefix without "
-        "the numbers that stand alone; `--identity REGEX` says what in it is the name, and "
-        "fails where a prefix does not match. Let each backend say its name: `-p '{env:NODE}: "
+        "Which servers answer?",
+        "`identity` opens `--connections` (10) and counts the servers that answered, by the "
+        "prefix without the numbers that stand alone; `--identity REGEX` finds the name in it, and "
+        "the probe fails if a prefix does not match. Give each backend its name: `-p '{env:NODE}: "
         "'` or `-p '{hostname}: '`.",
         ("--only", "identity"),
         server=("-p", "green: "),
@@ -161,8 +161,8 @@ PARTS = (
     ),
     Part(
         "Does the server see my address?",
-        "Give the server a prefix with `{peer}`. A path that speaks in its own name and sends "
-        "no PROXY header is found:",
+        "Give the server a prefix with `{peer}`. A path that connects from its own address and "
+        "sends no PROXY header is found:",
         ("--only", "proxy", "--prefix", "{peer}: "),
         "haproxy",
         ("-p", "{peer}: "),
@@ -170,7 +170,7 @@ PARTS = (
     Part(
         "How does a reset arrive?",
         "A server with `--idle-timeout 1 --idle-action reset` aborts idle connections. If "
-        "something between makes a FIN of that, what was cut off looks whole. Ask for it by "
+        "a middlebox turns it into a FIN, what was cut off looks whole. Ask for it by "
         "name:",
         ("--only", "reset"),
         server=("--idle-timeout", "1", "--idle-action", "reset"),
@@ -204,15 +204,15 @@ def test_my_client_notices_loss(misbehaving_relay):
         my_client("127.0.0.1", port)
 ```
 
-The relay injects one fault at a time, as a `FaultSpec` says: it loses, repeats, swaps, changes or
-inserts bytes, cuts the stream, closes at a FIN or drops it, buffers without bound, forgets idle
+The relay makes one fault at a time, as a `FaultSpec` describes: it loses, repeats, swaps, changes
+or inserts bytes, cuts the stream, closes at FIN or drops it, buffers without bound, drops idle
 connections, delays.
 
 ## What it cannot know
 
-- A fault in the first bytes of every connection, while the prefix is learned, looks like another
-  prefix. `--prefix` gives what is due there, too.
+- A fault in the first bytes of every connection, while the prefix is detected, looks like another
+  prefix. `--prefix` says what is due there, too.
 - A reply that lost its whole prefix is two reads that were answered as one: no fault.
-- Whether the path or the server did it. Check the server without the path to know.
-- `reset`: whether the server has sent one, unless it was told to.
+- Whether the path or the server caused a fault. Check the server without the path to know.
+- `reset`: whether the server sent one, unless it has `--idle-action reset`.
 """

@@ -1,74 +1,78 @@
-"""What becomes of each value of a byte, where not all come back as they went."""
+"""Which value each byte comes back as, where not all come back as they were sent."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from echosvc.probe.engine.connection import Ended, Line
-from echosvc.probe.engine.diagnosis import Fault, Kind
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.diagnosis import Fault, FaultKind
 from echosvc.probe.engine.findings import CAUSES, Failed
 from echosvc.probe.engine.path import Path
 
-#: Around each value, so that what becomes of it can be told from its neighbours.
+#: Around each value, so that each result can be told from its neighbours.
 _LEFT, _RIGHT = b"ab", b"cd"
 _FOUND = re.compile(re.escape(_LEFT) + b"(.{0,16}?)" + re.escape(_RIGHT), re.DOTALL)
-#: Seconds without anything more, after which all has come.
+#: Seconds without anything more after which everything has come.
 _QUIET = 1.0
-#: How many values are named.
-_NAMED = 3
+#: How many values a finding lists.
+_MAX_LISTED = 3
 
 
-async def translated(path: Path, failed: Failed) -> Failed:
-    """Say what is done to which values; where that cannot be told, give what failed before."""
-    changed = await _changes(path)
-    return _described(changed, failed) if changed else failed
+async def describe_mapping(path: Path, failed: Failed) -> Failed:
+    """Return which values are changed to what; if that cannot be found out, ``failed``."""
+    changed = await _changed_values(path)
+    return _mapping_failure(changed, failed) if changed else failed
 
 
-async def blamed(path: Path, failed: Failed) -> Failed:
-    """Give a failure with another cause where the path never carries the byte that is wrong.
+async def explain_by_mapping(path: Path, failed: Failed) -> Failed:
+    """Return a failure with another cause, if the path never carries the byte that is wrong.
 
-    Streams that hold such a byte cannot come back, whatever else a path does to them.
+    A stream with such a byte cannot come back right, whatever else a path does to it.
     """
     fault = failed.fault
-    if fault is None or not _may_be_a_value(failed, fault):
+    if fault is None or not _may_be_mapping(failed, fault):
         return failed
-    changed = await _changes(path)
+    changed = await _changed_values(path)
     if changed and fault.expected[0] in changed:
-        failed.cause = f"{_named(changed)}, wherever it stands: {_cause(changed)}"
+        failed.cause = f"{_list_changes(changed)}, wherever it stands: {_mapping_cause(changed)}"
         failed.facts["changed"] = _facts(changed)
     return failed
 
 
-def _may_be_a_value(failed: Failed, fault: Fault) -> bool:
-    """Whether nothing better is known, and what is missing may be so for its value."""
-    if fault.kind is Kind.CUT:
+def _may_be_mapping(failed: Failed, fault: Fault) -> bool:
+    """Return whether no better cause is known, and the value of the byte may be the cause."""
+    if fault.kind is FaultKind.CUT:
         return 0 < fault.length <= len(fault.expected) and len(set(fault.expected)) == 1
     return bool(fault.expected) and failed.cause in CAUSES.values()
 
 
-async def _changes(path: Path) -> dict[int, bytes]:
-    """Ask what each value comes back as; give those that change, none where it cannot be told."""
+async def _changed_values(path: Path) -> dict[int, bytes]:
+    """Return what each value that changes comes back as; none, if that cannot be found out."""
     if path.settings.framing == "length":
         return {}
     try:
-        line = await path.open()
+        connection = await path.open()
     except Failed:
         return {}
-    wanted = [value for value in range(256) if value not in line.mark.boundary_bytes + b"\n"]
+    wanted = [
+        value
+        for value in range(256)
+        if value not in connection.prefix_matcher.boundary_bytes + b"\n"
+    ]
     wanted += [10]  # it may end a message
-    line.write(b"".join(_LEFT + bytes((value,)) + _RIGHT for value in wanted)).addErrback(
+    connection.write(b"".join(_LEFT + bytes((value,)) + _RIGHT for value in wanted)).addErrback(
         lambda _: None
     )
     came = bytearray()
     try:
         while len(came) < 1 << 16:
-            came += await line.receive(max(_QUIET, 3 * line.trip))
-            if came.endswith(_RIGHT) and len(_found(line, came)) == len(wanted):
+            came += await connection.receive(max(_QUIET, 3 * connection.rtt))
+            if came.endswith(_RIGHT) and len(_split_reply(connection, came)) == len(wanted):
                 break
-    except Ended:
+    except ConnectionEnded:
         pass
-    results = _found(line, came)
+    results = _split_reply(connection, came)
     if len(results) != len(wanted):
         return {}
     return {
@@ -78,66 +82,66 @@ async def _changes(path: Path) -> dict[int, bytes]:
     }
 
 
-def _found(line: Line, came: bytearray) -> list[bytes]:
-    return _FOUND.findall(line.mark.strip(bytes(came)))
+def _split_reply(connection: ProbeConnection, came: bytearray) -> list[bytes]:
+    return _FOUND.findall(connection.prefix_matcher.strip(bytes(came)))
 
 
-def _described(changed: dict[int, bytes], failed: Failed) -> Failed:
-    count = f"{len(changed)} of 256 values do not come back as they went"
-    finding, facts = f"{count}: {_named(changed)}", {"changed": _facts(changed)}
-    return Failed(finding, _cause(changed), failed.fault, facts)
+def _mapping_failure(changed: dict[int, bytes], failed: Failed) -> Failed:
+    count = f"{len(changed)} of 256 values do not come back as they were sent"
+    finding, facts = f"{count}: {_list_changes(changed)}", {"changed": _facts(changed)}
+    return Failed(finding, _mapping_cause(changed), failed.fault, facts)
 
 
 def _facts(changed: dict[int, bytes]) -> dict[str, str]:
     return {f"{value:02x}": came.hex() for value, came in changed.items()}
 
 
-def _named(changed: dict[int, bytes]) -> str:
-    named = [
+def _list_changes(changed: dict[int, bytes]) -> str:
+    find_names = [
         f"0x{value:02x} comes as {came.hex(' ') or 'nothing'}"
-        for value, came in list(changed.items())[:_NAMED]
+        for value, came in list(changed.items())[:_MAX_LISTED]
     ]
-    more = f", and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    return f"{', '.join(named)}{more}"
+    more = f", and {len(changed) - _MAX_LISTED} more" if len(changed) > _MAX_LISTED else ""
+    return f"{', '.join(find_names)}{more}"
 
 
-def _cause(changed: dict[int, bytes]) -> str:
-    """What is known to do just that."""
-    for explains, words in _KNOWN:
+def _mapping_cause(changed: dict[int, bytes]) -> str:
+    """Return what is known to make just these changes."""
+    for explains, words in _KNOWN_MAPPINGS:
         if all(explains(value, came) for value, came in changed.items()):
             return words
-    return "something between, or the server, takes the bytes for text or for commands"
+    return "a middlebox, or the server, interprets the bytes as text or as commands"
 
 
-_KNOWN: tuple[tuple[Callable[[int, bytes], bool], str], ...] = (
+_KNOWN_MAPPINGS: tuple[tuple[Callable[[int, bytes], bool], str], ...] = (
     (
         lambda _, came: b"\xef\xbf\xbd" in came,
-        "the bytes are decoded as UTF-8 on the way or by the server (--encoding utf-8)",
+        "the bytes are decoded as UTF-8 on the path or by the server (--encoding utf-8)",
     ),
     (
         lambda value, came: came == bytes((value & 0x7F,)),
-        "the eighth bit of each byte is taken off: something between is made for 7-bit text",
+        "the eighth bit of each byte is cleared: a middlebox carries 7-bit text only",
     ),
-    (lambda value, came: value == 10 and came == b"\r\n", "line ends are translated on the way"),
-    (lambda value, came: value == 13 and came != b"\r", "line ends are translated on the way"),
+    (lambda value, came: value == 10 and came == b"\r\n", "line ends are translated on the path"),
+    (lambda value, came: value == 13 and came != b"\r", "line ends are translated on the path"),
     (
         lambda value, came: value == 255 and came == b"\xff\xff",
-        "0xff is doubled: something between speaks Telnet",
+        "0xff is doubled: a middlebox speaks Telnet",
     ),
     (
         lambda value, came: value in (0x11, 0x13) and not came,
-        "XON and XOFF are taken out: something between is made for serial lines",
+        "XON and XOFF are removed: a middlebox is made for serial lines",
     ),
     (
         lambda value, came: value == 0 and not came,
-        "NUL is taken out: something between takes it for an end",
+        "NUL is removed: a middlebox takes it for the end of a string",
     ),
     (
         lambda value, came: came == bytes((value,)).decode("latin-1").encode(),
-        "Latin-1 is turned into UTF-8 on the way",
+        "Latin-1 is converted to UTF-8 on the path",
     ),
     (
         lambda value, came: came.lower() == bytes((value,)).lower(),
-        "letters are turned into small or capital ones",
+        "letters are changed to upper or lower case",
     ),
 )

@@ -1,4 +1,4 @@
-"""Probes of what a path does to bytes: all values, all sizes, order, text, many at once."""
+"""Probes of bytes: all values, all sizes, order, text, many connections at once."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from collections.abc import Sequence
 from twisted.internet.task import deferLater
 
 from echosvc._text import format_bytes, plural
-from echosvc.probe.checks.byte_mapping import translated
+from echosvc.probe.checks.byte_mapping import describe_mapping
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.connection import Line
+from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.diagnosis import Fault
 from echosvc.probe.engine.findings import Failed, Finding
-from echosvc.probe.engine.path import Path, gathered
-from echosvc.probe.engine.payload import Source, Text
+from echosvc.probe.engine.path import Path, gather
+from echosvc.probe.engine.payload import AnyPayload, FixedPayload
 from echosvc.probe.settings import MIB
 
-#: Around what cuts streams: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
+#: Sizes at which streams are cut: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
 #: 1460, MTU 1500, jumbo frames), pages, TLS records (16 KiB), reads (64 KiB).
 EDGES = (1, 128, 256, 512, 536, 1024, 1220, 1440, 1448, 1460, 1500, 4096, 8192, 9000, 16384, 65536)
 LARGE = (MIB, 16 * MIB, 64 * MIB)
-#: Connections at a time for the smaller ones: far away, each takes two round trips.
-_LINES = 8
-#: Of the stream that is looked at for order, bytes.
-ORDERED = 4 * MIB
-#: Pieces that text is sent in, and seconds between two of them at least.
+#: Connections at a time for the smaller streams: each takes two round trips.
+_PARALLEL = 8
+#: Bytes of the stream whose order is checked.
+ORDER_SIZE = 4 * MIB
+#: Pieces that text is sent in, and the shortest time between two, seconds.
 _PIECES = 12
-_APART = 0.005
+_MIN_INTERVAL = 0.005
 #: Bytes that each of many connections carries.
-EACH = 65536
-#: So many bytes occur in no two payloads by chance.
-_DISTINCT = 8
+EACH_SIZE = 65536
+#: Bytes that do not occur in two payloads by chance.
+_MIN_DISTINCT = 8
 
 
 @probe("bytes", order=40, summary="all 256 values of a byte come back")
 async def values(path: Path) -> Finding:
-    """All 256 values of a byte come back as they went."""
-    line = await path.open()
-    table, skipped = _table(line, path.settings.framing)
+    """Check that all 256 values of a byte come back as they were sent."""
+    connection = await path.open()
+    table, skipped = _table(connection, path.settings.framing)
     try:
-        await line.nothing_more(await line.exchange(Text(table)))
+        await connection.expect_no_more(await connection.exchange(FixedPayload(table)))
     except Failed as failed:
         path.close()
-        raise await translated(path, failed) from None
+        raise await describe_mapping(path, failed) from None
     count = len(set(table))
     but = f" but {skipped}" if skipped else ""
-    return Finding(f"all {count} values{but} come back as they went", facts={"values": count})
+    return Finding(f"all {count} values{but} come back as they were sent", facts={"values": count})
 
 
-def _table(line: Line, framing: str) -> tuple[bytes, str]:
-    """All values, in an order in which the prefix does not occur; and what is left out."""
-    literal = line.mark.literal or b""
+def _table(connection: ProbeConnection, framing: str) -> tuple[bytes, str]:
+    """Return all values in an order in which the prefix does not occur; and what is left out."""
+    literal = connection.prefix_matcher.literal or b""
     for step in range(1, 256, 2):
         data = bytes((step * place) % 256 for place in range(256)) * 16
         if len(literal) < 2 or literal not in data:
             break
-    if framing == "line":  # a value that ends messages is for the end of one
+    if framing == "line":  # LF ends a message
         return data.replace(b"\n", b"") + b"\n", ""
-    numbers = set(line.mark.boundary_bytes) & set(b"0123456789")
+    numbers = set(connection.prefix_matcher.boundary_bytes) & set(b"0123456789")
     if numbers:
         return data.translate(None, bytes(numbers)), "the digits, which the prefix counts with"
     return data, ""
@@ -72,16 +72,18 @@ def _table(line: Line, framing: str) -> tuple[bytes, str]:
     min_duration=lambda settings: settings.max_size / 1e6,
 )
 async def sizes(path: Path) -> Finding:
-    """Streams of all sizes come back whole."""
+    """Check that streams of all sizes come back whole."""
     wanted = [size for edge in EDGES for size in (edge - 1, edge, edge + 1) if size > 0]
     wanted += [size for size in LARGE if size <= path.settings.max_size]
     wanted = sorted({size for size in wanted if size <= path.settings.max_size})
     small = [size for size in wanted if size < MIB]
-    await gathered([_streams(path, small[n::_LINES]) for n in range(min(_LINES, len(small)))])
+    await gather(
+        [_exchange_sizes(path, small[n::_PARALLEL]) for n in range(min(_PARALLEL, len(small)))]
+    )
     for size in wanted[len(small) :]:
-        await _streams(path, [size])
-    line = await path.open()
-    digest = _digest(path.payload(wanted[-1], line)) if wanted else ""
+        await _exchange_sizes(path, [size])
+    connection = await path.open()
+    digest = _digest(path.payload(wanted[-1], connection)) if wanted else ""
     count, least, most = plural(len(wanted), "stream"), wanted[0], wanted[-1]
     return Finding(
         f"{count}, {format_bytes(least)} to {format_bytes(most)}: all whole",
@@ -89,20 +91,22 @@ async def sizes(path: Path) -> Finding:
     )
 
 
-async def _streams(path: Path, wanted: list[int]) -> None:
-    """Exchange streams of these sizes, each over a connection of its own."""
+async def _exchange_sizes(path: Path, wanted: list[int]) -> None:
+    """Exchange streams of these sizes, each over its own connection."""
     for size in wanted:
-        line = await (path.open_small() if size < MIB else path.open())
+        connection = await (path.open_small() if size < MIB else path.open())
         try:
-            await line.nothing_more(await line.exchange(path.payload(size, line)), 0.0)
+            await connection.expect_no_more(
+                await connection.exchange(path.payload(size, connection)), 0.0
+            )
         except Failed as failed:
             failed.finding = f"{format_bytes(size)}: {failed.finding}"
             failed.facts["size"] = size
             raise
-        line.close()
+        connection.close()
 
 
-def _digest(payload: Source) -> str:
+def _digest(payload: AnyPayload) -> str:
     digest = hashlib.sha256()
     for offset in range(0, payload.size, MIB):
         digest.update(payload.at(offset, MIB))
@@ -111,84 +115,88 @@ def _digest(payload: Source) -> str:
 
 @probe("order", order=60, summary="nothing is lost, repeated or out of order")
 async def order(path: Path) -> Finding:
-    """A numbered stream comes back in order, once, and all of it."""
-    size = min(ORDERED, max(64, path.settings.max_size))
-    line = await path.open()
-    verifier = await line.exchange(path.payload(size, line, numbered=True))
-    await line.nothing_more(verifier)
-    marks = f" in {verifier.marks} replies" if line.mark else ""
+    """Check that a numbered stream comes back whole, once and in order."""
+    size = min(ORDER_SIZE, max(64, path.settings.max_size))
+    connection = await path.open()
+    verifier = await connection.exchange(path.payload(size, connection, numbered=True))
+    await connection.expect_no_more(verifier)
+    replies = f" in {verifier.replies} replies" if connection.prefix_matcher else ""
     return Finding(
-        f"{format_bytes(size)} of numbered pieces: none lost, repeated or out of order{marks}",
-        facts={"bytes": size, "replies": verifier.marks},
+        f"{format_bytes(size)} of numbered pieces: none lost, repeated or out of order{replies}",
+        facts={"bytes": size, "replies": verifier.replies},
     )
 
 
-#: Characters of one, two, three and four bytes, signs that are combined, both directions.
+#: Characters of one to four bytes, combining characters, both directions of writing.
 _TEXT = "Grüße, 世界! ἀρχή Привет שלום नमस्ते 🚀👩‍🚀 e\u0301 \u2028 \ufeff \U0010ffff "
 
 
 @probe("text", order=70, summary="UTF-8 is preserved though its characters are cut")
 async def text(path: Path) -> Finding:
-    """Text comes back as it went, though its characters are cut by writes and segments."""
-    line = await path.open()
+    """Check that text comes back as it was sent, though writes cut its characters."""
+    connection = await path.open()
     letters = _TEXT * 8
     data = b"".join(
         letter.encode()
         for letter in letters
-        if set(line.mark.boundary_bytes).isdisjoint(letter.encode())
+        if set(connection.prefix_matcher.boundary_bytes).isdisjoint(letter.encode())
     )
     data += b"\n" * (path.settings.framing == "line")
-    payload = Text(data)
-    verifier = line.verifier(payload)
+    payload = FixedPayload(data)
+    verifier = connection.verifier(payload)
     if path.settings.framing == "chunk":
-        for piece in _cut(data):  # each in a segment of its own, and so read by itself
-            if not await line.put(piece):
+        for piece in _cut_characters(data):  # one segment each, so that each is one read
+            if not await connection.send_message(piece):
                 break
-            await deferLater(path.reactor, max(_APART, line.trip))
+            await deferLater(path.reactor, max(_MIN_INTERVAL, connection.rtt))
     else:
-        await line.send(payload)
-    await line.verify(verifier)
-    await line.nothing_more(verifier)
-    return Finding(f"{len(letters)} characters of UTF-8 cut in their middle come back as they went")
+        await connection.send(payload)
+    await connection.verify(verifier)
+    await connection.expect_no_more(verifier)
+    return Finding(
+        f"{len(letters)} characters of UTF-8 cut in their middle come back as they were sent"
+    )
 
 
-def _cut(data: bytes) -> list[bytes]:
-    """Cut text in the middle of characters."""
+def _cut_characters(data: bytes) -> list[bytes]:
+    """Return text cut in the middle of characters."""
     inside = [place for place, byte in enumerate(data) if byte & 0xC0 == 0x80]
     places = [0, *inside[:: max(1, len(inside) // _PIECES)], len(data)]
     return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 @probe("connections", order=100, summary="many at once do not disturb each other")
-async def connections(path: Path) -> Finding:
-    """Many connections at once, each with its own stream."""
+async def concurrent_connections(path: Path) -> Finding:
+    """Check that each of many connections gets its own stream back."""
     count = path.settings.connections
-    lines = await path.open_many(count)
-    payloads = [path.payload(EACH, line) for line in lines]
-    pairs = zip(lines, payloads, strict=True)
-    await gathered([_exchange_one(line, payload, payloads) for line, payload in pairs])
+    connections = await path.open_many(count)
+    payloads = [path.payload(EACH_SIZE, connection) for connection in connections]
+    pairs = zip(connections, payloads, strict=True)
+    await gather([_exchange_own(connection, payload, payloads) for connection, payload in pairs])
     return Finding(
-        f"{count} at once, each with {format_bytes(EACH)} of its own, which came back to it",
+        f"{count} at once, each with {format_bytes(EACH_SIZE)} of its own, which came back to it",
         facts={"connections": count},
     )
 
 
-async def _exchange_one(line: Line, own: Source, payloads: Sequence[Source]) -> None:
+async def _exchange_own(
+    connection: ProbeConnection, own: AnyPayload, payloads: Sequence[AnyPayload]
+) -> None:
     """Exchange the payload of one connection while the others exchange theirs."""
     try:
-        await line.exchange(own)
+        await connection.exchange(own)
     except Failed as failed:
         others = [each for each in payloads if each is not own]
         if failed.fault is not None and _is_of_another(failed.fault, own, others):
-            failed.cause = "they are another connection's: something between mixes them up"
+            failed.cause = "they are another connection's: a middlebox mixes connections up"
         raise
 
 
-def _is_of_another(fault: Fault, own: Source, others: Sequence[Source]) -> bool:
+def _is_of_another(fault: Fault, own: AnyPayload, others: Sequence[AnyPayload]) -> bool:
     """Return whether the wrong bytes are those of another payload.
 
     Bytes that occur in the connection's own payload prove nothing: they follow what was lost.
     """
-    if len(fault.seen) < _DISTINCT or fault.seen in own.at(0, own.size):
+    if len(fault.seen) < _MIN_DISTINCT or fault.seen in own.at(0, own.size):
         return False
     return any(fault.seen in each.at(0, each.size) for each in others)

@@ -1,4 +1,4 @@
-"""Probes of what only streams of two directions have: half-close and back-pressure."""
+"""Probes of flow: half-close and back-pressure."""
 
 from __future__ import annotations
 
@@ -8,122 +8,125 @@ from twisted.internet.task import deferLater
 
 from echosvc._text import format_bytes, format_duration
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.connection import FRAME, PIECE, Ended, Line
-from echosvc.probe.engine.diagnosis import Kind
+from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.diagnosis import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, tls_cause
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import MIB
 
-#: What is sent right before the FIN, bytes: less than a segment, several, more than a buffer.
-#: Of the last one nothing is read before the FIN is out: what a path then holds it may drop.
+#: Bytes sent right before the FIN: less than a segment, several segments, more than a buffer.
+#: Of the last one nothing is read before the FIN is sent: a path may drop what it holds then.
 BEFORE_FIN = (1, 5000, MIB)
-#: A path that takes so much of what is not read has no bound, bytes.
-BOUND = 256 * MIB
-#: A sender that gets nothing rid for so long is blocked, seconds.
-QUIET = 1.0
+#: A path that takes so many bytes that are not read has no bound.
+MAX_UNREAD = 256 * MIB
+#: A sender that can write nothing for so long is blocked, seconds.
+BLOCKED_TIME = 1.0
 #: A path that still takes something after this time is too slow for its buffers to be filled,
 #: seconds.
-PRESSED = 60.0
-#: Of the message that shows that a connection lives, bytes.
-_SMALL = 100
+MAX_FILL_TIME = 60.0
+#: Bytes of the message that shows that a connection lives.
+_SMALL_SIZE = 100
 
 
 @probe("half-close", order=80, summary="after data and FIN all replies come, then FIN")
 async def half_close(path: Path) -> Finding:
-    """Data and FIN, then all replies and the server's FIN."""
+    """Check that after data and FIN all replies come, then the server's FIN."""
     wanted = sorted({min(size, path.settings.max_size) for size in BEFORE_FIN})
     for size in wanted:
-        line = await path.open()
-        if not line.client.half_closes:
+        connection = await path.open()
+        if not connection.client.half_closes:
             raise Skipped("this transport cannot end one direction alone")
         try:
-            await _finish(path, line, size)
+            await _check_half_close(path, connection, size)
         except Failed as failed:
-            raise await _compared(path, failed, size) from None
+            raise await _compare_without_fin(path, failed, size) from None
     sizes = ", ".join(map(format_bytes, wanted))
     return Finding(f"after data and FIN ({sizes}) all replies come, then FIN")
 
 
-async def _finish(path: Path, line: Line, size: int) -> None:
-    verifier = await _sent(path, line, size, finish=True)
+async def _check_half_close(path: Path, connection: ProbeConnection, size: int) -> None:
+    verifier = await _send_stream(path, connection, size, finish=True)
     try:
-        await line.verify(verifier)
+        await connection.verify(verifier)
     except Failed as failed:
-        raise _explained(failed, size, verifier.offset) from None
+        raise _explain_cut(failed, size, verifier.offset) from None
     try:
-        verifier.feed(await line.receive())
-    except Ended as end:
-        how = end.how
+        verifier.feed(await connection.receive())
+    except ConnectionEnded as end:
+        reason = end.reason
     else:
         fault = verifier.end()
         raise Failed(
             f"after {format_bytes(size)}, FIN and all replies, more bytes came", fault=fault
         )
-    if how == "silence":
+    if reason == "silence":
         raise Failed(
             f"after {format_bytes(size)} and FIN all replies came, but no FIN within"
             f" {path.settings.timeout:g} s",
-            "something between never passed the FIN on",
-            facts={"how": how},
+            "a middlebox never passed the FIN on",
+            facts={"how": reason},
         )
-    if how != "FIN":
+    if reason != "FIN":
         raise Failed(
-            f"after {format_bytes(size)} and FIN all replies came, but then {how} in place of FIN",
-            "something between ends by reset, which may destroy what is on its way"
-            if how == "RST"
-            else tls_cause(how),
-            facts={"how": how},
+            f"after {format_bytes(size)} and FIN all replies came, but then {reason} in place of"
+            " FIN",
+            "a middlebox ends by reset, which may destroy bytes that are on the path"
+            if reason == "RST"
+            else tls_cause(reason),
+            facts={"how": reason},
         )
 
 
-async def _sent(path: Path, line: Line, size: int, finish: bool) -> Verifier:
-    """Send so much; give what verifies the answers, of which few were read meanwhile."""
-    payload = path.payload(size, line)
-    verifier = line.verifier(payload)
-    if finish and size <= PIECE:  # the FIN comes with the data: nobody can have answered before
-        line.client.cork()
-    sending = line.send(payload, finish=finish)
+async def _send_stream(
+    path: Path, connection: ProbeConnection, size: int, finish: bool
+) -> Verifier:
+    """Send ``size`` bytes; return the verifier of the replies, of which few were read so far."""
+    payload = path.payload(size, connection)
+    verifier = connection.verifier(payload)
+    if finish and size <= WRITE_SIZE:  # FIN in the same segment: no reply can come before it
+        connection.client.cork()
+    sending = connection.send(payload, finish=finish)
     sending.addErrback(lambda _: None)
-    if size > PIECE:  # the answers are on their way when the FIN comes by
-        await _unread(path, line, sending)
+    if size > WRITE_SIZE:  # the replies are on the path when the FIN passes
+        await _wait_unread(path, connection, sending)
     return verifier
 
 
-async def _compared(path: Path, failed: Failed, size: int) -> Failed:
-    """Do the same without FIN; the FIN is to blame only where all is well then."""
+async def _compare_without_fin(path: Path, failed: Failed, size: int) -> Failed:
+    """Do the same without FIN: only if that works is the FIN the cause."""
     path.close()
     try:
-        line = await path.open()
-        await line.verify(await _sent(path, line, size, finish=False))
-        await line.exchange(path.payload(_SMALL, line))
+        connection = await path.open()
+        await connection.verify(await _send_stream(path, connection, size, finish=False))
+        await connection.exchange(path.payload(_SMALL_SIZE, connection))
     except Failed as other:
         finding = f"{failed.finding}; without FIN as well: {other.finding}"
         return Failed(finding, other.cause, other.fault or failed.fault, failed.facts)
     return failed
 
 
-async def _unread(path: Path, line: Line, sending: Deferred[None]) -> None:
-    """Read nothing until all is sent, or stopped, and the FIN has had time to arrive."""
+async def _wait_unread(path: Path, connection: ProbeConnection, sending: Deferred[None]) -> None:
+    """Read nothing until sending is over or stops, and the FIN has had time to arrive."""
     left = -1
-    while (not sending.called or line.client.queued) and line.client.queued != left:
-        left = line.client.queued
-        await deferLater(path.reactor, max(QUIET / 2, 2 * line.trip))
-    await deferLater(path.reactor, 0.1 + 2 * line.trip)
+    while (not sending.called or connection.client.queued) and connection.client.queued != left:
+        left = connection.client.queued
+        await deferLater(path.reactor, max(BLOCKED_TIME / 2, 2 * connection.rtt))
+    await deferLater(path.reactor, 0.1 + 2 * connection.rtt)
 
 
-def _explained(failed: Failed, size: int, came: int) -> Failed:
-    """A stream that was cut after our FIN has a reason of its own."""
-    if failed.fault is None or failed.fault.kind is not Kind.CUT:
+def _explain_cut(failed: Failed, size: int, came: int) -> Failed:
+    """Return the failure with the cause that a cut after our FIN has."""
+    if failed.fault is None or failed.fault.kind is not FaultKind.CUT:
         return failed
     text = f"after {format_bytes(size)} and FIN only {came} of {size} came back"
     if failed.finding.endswith("FIN"):
-        why = "something between closed both directions at the FIN"
+        why = "a middlebox closed both directions at the FIN"
     elif failed.finding.endswith("RST"):
-        why = "something between reset the connection at the FIN"
+        why = "a middlebox reset the connection at the FIN"
     elif failed.finding.endswith("nothing more came"):
-        why = "something between stopped passing bytes on at the FIN"
+        why = "a middlebox stopped passing bytes on at the FIN"
     else:
         why = failed.cause
     return Failed(f"{text}, {failed.finding.rpartition(': ')[2]}", why, failed.fault)
@@ -133,19 +136,19 @@ def _explained(failed: Failed, size: int, came: int) -> Failed:
     "back-pressure",
     order=90,
     summary="a sender that reads no replies is stopped, and loses nothing",
-    min_duration=lambda _: PRESSED,
+    min_duration=lambda _: MAX_FILL_TIME,
 )
 async def back_pressure(path: Path) -> Finding:
-    """A sender whose answers nobody reads is stopped; what it sent comes all the same."""
-    line = await path.open()
-    payload = path.payload(BOUND, line)
-    sent = await _Press(path, line, payload).run()
-    taken = sent - line.client.queued
-    if sent >= BOUND:
-        raise _boundless(line, taken)
-    verifier = line.verifier(payload.resized(sent))
+    """Check that a sender that reads no replies is stopped, and loses nothing."""
+    connection = await path.open()
+    payload = path.payload(MAX_UNREAD, connection)
+    sent = await _UnreadSender(path, connection, payload).run()
+    taken = sent - connection.client.queued
+    if sent >= MAX_UNREAD:
+        raise _unbounded(connection, taken)
+    verifier = connection.verifier(payload.resized(sent))
     try:
-        await line.verify(verifier)
+        await connection.verify(verifier)
     except Failed as failed:
         stopped = f"the sender is stopped after {format_bytes(taken)}"
         failed.finding = f"{stopped}, but once it reads: {failed.finding}"
@@ -156,50 +159,50 @@ async def back_pressure(path: Path) -> Finding:
     )
 
 
-def _boundless(line: Line, taken: int) -> Exception:
-    if not line.client.had_socket:
+def _unbounded(connection: ProbeConnection, taken: int) -> Exception:
+    if not connection.client.had_socket:
         return Skipped("this transport never says that it is full")
     return Failed(
-        f"{format_bytes(BOUND)} went out, none of the answers was read, and the sender never had"
-        " to wait",
-        "something between, or the server, buffers without bound",
+        f"{format_bytes(MAX_UNREAD)} went out, none of the answers was read, and the sender never"
+        " had to wait",
+        "a middlebox, or the server, buffers without bound",
         facts={"taken": taken},
     )
 
 
-class _Press:
-    """Sends and reads nothing until it is stopped."""
+class _UnreadSender:
+    """Sends and reads nothing until the path takes no more."""
 
-    def __init__(self, path: Path, line: Line, payload: Payload) -> None:
-        self._path, self._line, self._payload = path, line, payload
-        self._quiet = max(QUIET, 3 * line.trip)
+    def __init__(self, path: Path, connection: ProbeConnection, payload: Payload) -> None:
+        self._path, self._line, self._payload = path, connection, payload
+        self._quiet = max(BLOCKED_TIME, 3 * connection.rtt)
         self._began = path.reactor.seconds()
 
     async def run(self) -> int:
-        """Give how much was sent.
+        """Return how many bytes were sent.
 
         :raises Failed: the connection ended.
         :raises Skipped: it takes too long.
         """
-        size = FRAME if self._path.settings.framing == "length" else PIECE
+        size = FRAME_SIZE if self._path.settings.framing == "length" else WRITE_SIZE
         for offset in range(0, self._payload.size, size):
             try:
                 waiting = self._line.write(self._payload.at(offset, size))
-                if not await self._drained(waiting, offset):
+                if not await self._wait_until_writable(waiting, offset):
                     return offset + size
             except (CancelledError, Skipped):
                 raise
             except Exception:
                 raise Failed(
                     f"the connection ended after {format_bytes(offset)} of which nothing was read",
-                    "something between, or the server, ends clients that do not read",
+                    "a middlebox, or the server, ends clients that do not read",
                 ) from None
         return self._payload.size
 
-    async def _drained(self, waiting: Deferred[None], offset: int) -> bool:
-        """Wait until more may be sent; ``False``: the path takes nothing any more.
+    async def _wait_until_writable(self, waiting: Deferred[None], offset: int) -> bool:
+        """Wait until more may be sent; return ``False`` if the path takes nothing any more.
 
-        What our own kernel holds counts, too: a slow link empties it before it asks for more.
+        Bytes in our own kernel count, too: a slow link sends them before it takes more.
         """
         client = self._line.client
         while True:
@@ -209,18 +212,18 @@ class _Press:
             except defer.TimeoutError:
                 if client.unsent == left:
                     return False
-                self._judge_pace(offset)
+                self._check_fill_time(offset)
                 waiting = client.write(b"")
             else:
                 return True
 
-    def _judge_pace(self, offset: int) -> None:
-        """Give up where it would take too long.
+    def _check_fill_time(self, offset: int) -> None:
+        """Check that filling the path does not take too long.
 
-        :raises Skipped: so it is.
+        :raises Skipped: it does.
         """
         seconds = self._path.reactor.seconds() - self._began
-        if seconds > PRESSED:
+        if seconds > MAX_FILL_TIME:
             taken = offset - self._line.client.unsent
             raise Skipped(
                 f"the path is too slow: after {format_duration(seconds)} without reading it had"

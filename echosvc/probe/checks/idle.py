@@ -1,4 +1,4 @@
-"""Probes of what a path does while nothing is said: idle connections, and their ends."""
+"""Probes of idle connections: how long they survive, and how they end."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from twisted.internet.defer import Deferred
 
 from echosvc._text import format_duration
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.connection import Ended, Line
-from echosvc.probe.engine.diagnosis import Kind
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.diagnosis import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
-from echosvc.probe.engine.path import Path, gathered
+from echosvc.probe.engine.path import Path, gather
 
-#: How much later the next connection of a search is asked than the one before.
-STEP = 1.1
-FIRST = 0.5
-#: How long the far end's reset is waited for, seconds, where nobody asked for it.
-PATIENCE = 2.0
-_SMALL = 100
+#: Ratio of the idle times of two successive connections of a search.
+STEP_FACTOR = 1.1
+SHORTEST = 0.5
+#: How long the server's reset is waited for if the probe was not asked for by name, seconds.
+RESET_WAIT = 2.0
+_SMALL_SIZE = 100
 
 
 @probe(
@@ -30,11 +30,14 @@ _SMALL = 100
     min_duration=lambda settings: max(settings.idle, default=0.0),
 )
 async def idle(path: Path) -> Finding:
-    """Connections survive the idle times that were asked for."""
+    """Check that connections survive the idle times that were asked for."""
     times = path.settings.idle
-    lines = await path.open_many(len(times))
-    rests = [_rest(path, line, seconds) for line, seconds in zip(lines, times, strict=True)]
-    ends = list(zip(times, await gathered(rests), strict=True))
+    connections = await path.open_many(len(times))
+    rests = [
+        _stay_idle(path, connection, seconds)
+        for connection, seconds in zip(connections, times, strict=True)
+    ]
+    ends = list(zip(times, await gather(rests), strict=True))
     survived = [seconds for seconds, end in ends if not end]
     died = "; ".join(f"{seconds:g} s: {end}" for seconds, end in ends if end)
     alive = "survived " + (", ".join(f"{seconds:g} s" for seconds in survived) or "none")
@@ -42,27 +45,27 @@ async def idle(path: Path) -> Finding:
     if died:
         raise Failed(
             f"{alive}; not {died}",
-            "an idle time-out of something between, or of the server; --find-idle finds it",
+            "an idle time-out of a middlebox, or of the server; --find-idle finds it",
             facts=facts,
         )
     return Finding(alive, facts=facts)
 
 
-async def _rest(path: Path, line: Line, seconds: float) -> str:
-    """Be idle for so long, then be alive. Give how the connection died; "": it did not."""
+async def _stay_idle(path: Path, connection: ProbeConnection, seconds: float) -> str:
+    """Be idle, then exchange bytes; return how the connection ended; "": it did not."""
     began = monotonic()
     try:
-        data = await line.receive(seconds)
-    except Ended as end:
-        if end.how != "silence":
-            return f"{end.how} after {format_duration(monotonic() - began)}"
+        data = await connection.receive(seconds)
+    except ConnectionEnded as end:
+        if end.reason != "silence":
+            return f"{end.reason} after {format_duration(monotonic() - began)}"
     else:
-        raise Failed(f"{len(data)} bytes that nobody asked for came while idle")
+        raise Failed(f"{len(data)} bytes came that were not requested, while idle")
     try:
-        await line.exchange(path.payload(_SMALL, line))
+        await connection.exchange(path.payload(_SMALL_SIZE, connection))
     except Failed as failed:
-        if failed.fault is not None and failed.fault.kind is not Kind.CUT:
-            raise  # it was answered, but not rightly
+        if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
+            raise  # it was answered, but wrongly
         if failed.finding.endswith("RST"):
             return "RST when it was used again"
         if failed.finding.endswith("FIN"):
@@ -79,64 +82,66 @@ async def _rest(path: Path, line: Line, seconds: float) -> str:
     enabled=lambda settings: settings.find_idle,
 )
 async def find_idle(path: Path) -> Finding:
-    """Search for the time after which an idle connection is cut."""
+    """Find the time after which an idle connection is cut."""
     longest = path.settings.find_idle
     if not longest:
         raise Skipped("not asked for: --find-idle MAX")
-    search = _Search(path, _ladder(longest))
+    search = _IdleSearch(path, _idle_times(longest))
     return await search.run()
 
 
-def _ladder(longest: float) -> list[float]:
-    """Idle times to be tried, each a little longer than the one before, seconds."""
-    steps = max(1, math.ceil(math.log(max(longest, FIRST) / FIRST, STEP)))
-    return [longest * STEP**-number for number in range(steps, -1, -1)]
+def _idle_times(longest: float) -> list[float]:
+    """Return the idle times to be tried, ascending, seconds."""
+    steps = max(1, math.ceil(math.log(max(longest, SHORTEST) / SHORTEST, STEP_FACTOR)))
+    return [longest * STEP_FACTOR**-number for number in range(steps, -1, -1)]
 
 
-class _Search:
-    """Many connections at once: each is left alone a little longer than the one before.
+class _IdleSearch:
+    """Many connections at once, each idle for a little longer than the one before.
 
-    A FIN or RST says at once when it comes. Silence is found by the first connection that
-    does not answer any more.
+    A FIN or RST is found when it comes, silence by the first connection that is not answered
+    any more.
     """
 
     def __init__(self, path: Path, times: list[float]) -> None:
         self._path, self._times = path, times
         self._found: Deferred[Finding] = Deferred()
-        self._alive = 0.0  # so long an idle connection has survived
+        self._alive = 0.0  # the longest idle time that a connection has survived
 
     async def run(self) -> Finding:
-        """Search until it is found, or the longest time has passed."""
-        lines = await self._path.open_many(len(self._times))
+        """Return the finding, at the latest after the longest time."""
+        connections = await self._path.open_many(len(self._times))
         trials = [
-            Deferred.fromCoroutine(self._try(line, seconds))
-            for line, seconds in zip(lines, self._times, strict=True)
+            Deferred.fromCoroutine(self._try(connection, seconds))
+            for connection, seconds in zip(connections, self._times, strict=True)
         ]
         for trial in trials:
             trial.addErrback(self._failed)
         everything = defer.DeferredList(trials)
-        everything.addCallback(lambda _: self._finish(self._none()))
+        everything.addCallback(lambda _: self._finish(self._no_cut_finding()))
         try:
             return await self._found
         finally:
             for trial in trials:
                 trial.cancel()
 
-    async def _try(self, line: Line, seconds: float) -> None:
+    async def _try(self, connection: ProbeConnection, seconds: float) -> None:
         began = monotonic()
         try:
-            await line.receive(seconds)
-        except Ended as end:
-            if end.how != "silence":
-                self._finish(self._cut(end.how, monotonic() - began))
+            await connection.receive(seconds)
+        except ConnectionEnded as end:
+            if end.reason != "silence":
+                self._finish(self._cut_finding(end.reason, monotonic() - began))
                 return
         try:
-            await line.exchange(self._path.payload(_SMALL, line))
+            await connection.exchange(self._path.payload(_SMALL_SIZE, connection))
         except Failed as failed:
-            if failed.fault is not None and failed.fault.kind is not Kind.CUT:
+            if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
                 raise
-            how = next((how for how in ("FIN", "RST") if failed.finding.endswith(how)), "silence")
-            self._finish(self._between(how, seconds))
+            reason = next(
+                (reason for reason in ("FIN", "RST") if failed.finding.endswith(reason)), "silence"
+            )
+            self._finish(self._range_finding(reason, seconds))
         else:
             self._alive = max(self._alive, seconds)
 
@@ -148,60 +153,60 @@ class _Search:
         if not self._found.called:
             self._found.callback(finding)
 
-    def _cut(self, how: str, after: float) -> Finding:
-        text = f"an idle connection is cut after {format_duration(after)}, by {how}"
-        return Finding(text, info=True, facts={"idle_seconds": round(after, 3), "how": how})
+    def _cut_finding(self, reason: str, after: float) -> Finding:
+        text = f"an idle connection is cut after {format_duration(after)}, by {reason}"
+        return Finding(text, info=True, facts={"idle_seconds": round(after, 3), "how": reason})
 
-    def _between(self, how: str, dead: float) -> Finding:
+    def _range_finding(self, reason: str, dead: float) -> Finding:
         alive = self._alive or 0.0
         middle = (alive + dead) / 2
         text = (
-            f"an idle connection is cut after about {format_duration(middle)}, by {how}: alive"
+            f"an idle connection is cut after about {format_duration(middle)}, by {reason}: alive"
             f" after {format_duration(alive)}, dead after {format_duration(dead)}"
         )
-        facts = {"idle_seconds": round(middle, 3), "how": how}
+        facts = {"idle_seconds": round(middle, 3), "how": reason}
         facts |= {"alive": round(alive, 3), "dead": round(dead, 3)}
         return Finding(text, info=True, facts=facts)
 
-    def _none(self) -> Finding:
+    def _no_cut_finding(self) -> Finding:
         text = f"none up to {self._times[-1]:g} s"
         return Finding(text, info=True, facts={"idle_seconds": None, "survived": self._alive})
 
 
 @probe("reset", order=140, summary="the server's reset arrives (needs --idle-action reset there)")
 async def reset(path: Path) -> Finding:
-    """The far end's reset arrives as one."""
+    """Check that the server's reset arrives as one."""
     asked = "reset" in path.settings.only
-    patience = path.settings.timeout if asked else min(PATIENCE, path.settings.timeout)
-    line = await path.open()
-    if not line.client.had_socket:
+    wait = path.settings.timeout if asked else min(RESET_WAIT, path.settings.timeout)
+    connection = await path.open()
+    if not connection.client.had_socket:
         raise Skipped("this transport has no resets")
     began = monotonic()
     try:
         while True:
-            await line.receive(patience)
-    except Ended as end:
-        how = end.how
+            await connection.receive(wait)
+    except ConnectionEnded as end:
+        reason = end.reason
     after = monotonic() - began
-    if how == "RST":
+    if reason == "RST":
         return Finding(
-            f"the far end's reset arrives as RST, after {format_duration(after)}",
-            facts={"how": how},
+            f"the server's reset arrives as RST, after {format_duration(after)}",
+            facts={"how": reason},
         )
     if not asked:
         came = (
-            f"FIN after {format_duration(after)}" if how == "FIN" else f"none within {patience:g} s"
+            f"FIN after {format_duration(after)}" if reason == "FIN" else f"none within {wait:g} s"
         )
         raise Skipped(f"{came}: needs --idle-action reset at the server; then ask by --only reset")
-    if how == "FIN":
+    if reason == "FIN":
         raise Failed(
             f"FIN arrives in place of a reset, after {format_duration(after)}",
-            "something between makes a clean end of an abort: what was cut off looks whole;"
+            "a middlebox turns an abort into a clean end: what was cut off looks whole;"
             " or the server has no --idle-action reset",
-            facts={"how": how},
+            facts={"how": reason},
         )
     raise Failed(
-        f"no reset arrives within {patience:g} s",
-        "something between swallows it, or the server has no --idle-action reset",
-        facts={"how": how},
+        f"no reset arrives within {wait:g} s",
+        "a middlebox drops it, or the server has no --idle-action reset",
+        facts={"how": reason},
     )

@@ -12,12 +12,12 @@ from echosvc.probe.engine.connect_time import Handshake, handshake
 
 
 class ProbeClient(EchoClient):
-    """A connection that says what comes over it, and how it was made.
+    """A connection that reports what comes over it, and knows how it was made.
 
     :ivar made: when its transport was connected, by ``time.perf_counter``; TLS comes after that.
-    :ivar handshake: TCP's, where the kernel tells of it.
+    :ivar handshake: TCP's, if the kernel measures it.
     :ivar had_socket: whether there is a socket below it, TCP or UNIX.
-    :ivar fault: what went wrong on our side when it was made.
+    :ivar fault: the exception of this side when it was made.
     """
 
     factory: ProbeClientFactory
@@ -27,14 +27,14 @@ class ProbeClient(EchoClient):
     fault: Exception | None = None
 
     def makeConnection(self, transport: Any) -> None:
-        """Keep what goes wrong in here: an endpoint would wait for ever for this protocol."""
+        """Keep an exception in ``fault``: the endpoint would wait for this protocol without end."""
         try:
             super().makeConnection(transport)  # type: ignore[no-untyped-call]
         except Exception as error:
             self.fault = error
 
     def connectionMade(self) -> None:
-        """Ask the kernel before anything is sent."""
+        """Read the kernel's figures before anything is sent."""
         self.made = perf_counter()
         super().connectionMade()
         self.had_socket = self.socket is not None
@@ -47,17 +47,17 @@ class ProbeClient(EchoClient):
 
     @property
     def socket(self) -> socket.SocketType | None:
-        """The socket below everything; ``None`` where there is none, or no more."""
+        """The socket below everything; ``None``: there is none, or it is closed."""
         return self._sender._handle()
 
     @property
     def unsent(self) -> int:
-        """Bytes that the other side's kernel, or that of a proxy, has not taken yet."""
+        """Bytes that the kernel of the peer, or of a proxy, has not acknowledged."""
         return self._sender.unsent()
 
 
 class ProbeClientFactory(EchoClientFactory):
-    """Build the clients of a path.
+    """Builds the clients of a path.
 
     :param received: called with the size of each read.
     """

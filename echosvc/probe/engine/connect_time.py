@@ -1,8 +1,8 @@
-"""How long it takes to connect: the look-up of the name and TCP's handshake, each by itself.
+"""How long it takes to connect: look-up of the name and TCP handshake, measured apart.
 
-The reactor's own time for a connection holds the look-up, a thread, the turns of its loop and,
-for a name of several addresses, waits between attempts. Here the kernel is asked, or a plain
-socket's ``connect`` is timed.
+The time that a reactor needs for a connection includes the look-up, a thread, the turns of its
+loop and, for a name of several addresses, waits between attempts. So the kernel's own figure is
+read, or a plain socket's ``connect`` is timed.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 @dataclass(frozen=True)
 class Handshake:
-    """TCP's handshake as the kernel has it, before anything else was sent.
+    """TCP's handshake as the kernel measured it, before anything else was sent.
 
     :ivar seconds: from the SYN to its acknowledgement; 0 = not measured.
-    :ivar again: how many SYNs had to be sent again. What was lost before is not in ``seconds``.
+    :ivar syn_retransmits: how many SYNs were sent again; ``seconds`` does not include that wait.
     """
 
     seconds: float
-    again: int = 0
+    syn_retransmits: int = 0
 
 
 def handshake(handle: socket.SocketType | None) -> Handshake | None:
-    """Ask the kernel for the handshake of a connection over which nothing was sent yet.
+    """Return the handshake of a connection over which nothing was sent yet.
 
     :return: ``None``: it is no TCP connection, or the kernel is not Linux.
     """
@@ -55,28 +55,29 @@ def handshake(handle: socket.SocketType | None) -> Handshake | None:
         info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     except OSError:  # reset already
         return None
-    return decoded(info)
+    return parse_tcp_info(info)
 
 
-def decoded(info: bytes) -> Handshake | None:
-    """Read a ``struct tcp_info``; ``None``: it is too short to be one."""
+def parse_tcp_info(info: bytes) -> Handshake | None:
+    """Parse a ``struct tcp_info``; ``None``: it is too short to be one."""
     if len(info) < _TCP_INFO.size:
         return None
     numbers = _TCP_INFO.unpack_from(info)
     return Handshake(numbers[_RTT] / 1e6, numbers[_TOTAL_RETRANS])
 
 
-# -- what blocks -----------------------------------------------------------------------------
+# -- blocking calls -----------------------------------------------------------------------------
 
 
-def in_thread(reactor: Any, function: Callable[[], _Result]) -> Deferred[_Result]:
-    """Call what blocks. Cancelling stops the waiting; the process does not wait for the thread.
+def call_in_thread(reactor: Any, function: Callable[[], _Result]) -> Deferred[_Result]:
+    """Call a function that blocks.
 
-    The reactor's own threads are waited for at its end: a look-up may take half a minute.
+    Cancelling stops the waiting, not the thread. The process does not wait for the thread at its
+    end, as it would for one of the reactor's: a look-up may take half a minute.
     """
     result: Deferred[_Result] = Deferred()
 
-    def tell(outcome: _Result | Failure) -> None:
+    def fire(outcome: _Result | Failure) -> None:
         if isinstance(outcome, Failure):
             result.errback(outcome)
         else:
@@ -88,17 +89,17 @@ def in_thread(reactor: Any, function: Callable[[], _Result]) -> Deferred[_Result
             outcome = function()
         except Exception:
             outcome = Failure()
-        reactor.callFromThread(tell, outcome)
+        reactor.callFromThread(fire, outcome)
 
     threading.Thread(target=run, daemon=True, name="echosvc check").start()
     return result
 
 
 @dataclass(frozen=True)
-class Names:
-    """What a name stands for.
+class Resolution:
+    """The addresses of a name.
 
-    :ivar seconds: how long it took to find out; ``None``: there was nothing to look up.
+    :ivar seconds: how long the look-up took; ``None``: there was nothing to look up.
     :ivar found: family and socket address of each.
     """
 
@@ -106,15 +107,15 @@ class Names:
     found: tuple[tuple[int, Any], ...] = ()
 
 
-def looked_up(name: str) -> Names:
-    """Look up the host of ``HOST:PORT``, and wait for it. Nothing is found for other names."""
+def resolve_name(name: str) -> Resolution:
+    """Look up the host of ``HOST:PORT``, blocking; other names have no addresses."""
     host, colon, port = name.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isdecimal() or not bare or "/" in bare:
-        return Names()
+        return Resolution()
     numeric = is_address(bare)
     if ":" in bare and not numeric:
-        return Names()
+        return Resolution()
     began = perf_counter()
     try:
         asked = (
@@ -124,25 +125,25 @@ def looked_up(name: str) -> Names:
     except (OSError, HostError, UnicodeError):
         found = []
     seconds = None if numeric else perf_counter() - began
-    return Names(seconds, tuple(dict.fromkeys((entry[0], entry[4]) for entry in found)))
+    return Resolution(seconds, tuple(dict.fromkeys((entry[0], entry[4]) for entry in found)))
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One plain connection to one address.
 
-    :ivar seconds: until it was there, or failed.
+    :ivar seconds: until it was established, or failed.
     :ivar error: why it failed, or "".
-    :ivar again: how many SYNs had to be sent again.
+    :ivar syn_retransmits: how many SYNs were sent again.
     """
 
     seconds: float
     error: str = ""
-    again: int = 0
+    syn_retransmits: int = 0
 
 
-def attempted(family: int, address: Any, limit: float) -> Attempt:
-    """Connect and close again; wait for it ``limit`` seconds at most."""
+def try_connect(family: int, address: Any, limit: float) -> Attempt:
+    """Connect and close, blocking for ``limit`` seconds at most."""
     with socket.socket(family, socket.SOCK_STREAM) as one:
         one.settimeout(limit)
         began = perf_counter()
@@ -154,4 +155,5 @@ def attempted(family: int, address: Any, limit: float) -> Attempt:
             return Attempt(perf_counter() - began, name)
         took = perf_counter() - began
         known = handshake(one) or Handshake(0.0)
-    return Attempt(took if known.again else known.seconds or took, again=known.again)
+    again = known.syn_retransmits
+    return Attempt(took if again else known.seconds or took, syn_retransmits=again)

@@ -1,4 +1,4 @@
-"""One connection over a path: what goes out, what comes, and whether that is right."""
+"""One connection over a path: what is sent, what comes, and whether that is right."""
 
 from __future__ import annotations
 
@@ -14,153 +14,164 @@ from echosvc._text import quote
 from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
-from echosvc.probe.engine.findings import Failed, told
-from echosvc.probe.engine.payload import Source
+from echosvc.probe.engine.findings import Failed, describe_fault
+from echosvc.probe.engine.payload import AnyPayload
 from echosvc.probe.engine.prefix_detection import (
     TOKEN,
-    learned,
-    no_answer,
-    one_answer,
-    recognized,
-    unframed,
-    without_header,
+    describe_no_answer,
+    describe_one_answer,
+    detect_prefix,
+    missing_header,
+    recognize_prefix,
+    strip_header,
 )
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
-#: Sent at once, bytes; with ``length`` framing, in messages of :data:`FRAME`.
-PIECE = 65536
-FRAME = 16384
-#: The same where many connections send at once: the first reply of any comes only once a whole
+#: Bytes of one write; with ``length`` framing, bytes of one message.
+WRITE_SIZE = 65536
+FRAME_SIZE = 16384
+#: The same where many connections send at once: the first reply of each comes only once a whole
 #: message is there, and a slow link carries parts of all of them by turns.
-SMALL_FRAME = 4096
-#: How long the other side's end is waited for, seconds.
-PARTING = 1.0
-#: After a wrong byte, what comes in so many seconds must do to say what happened.
-ENOUGH = 2.0
+SMALL_FRAME_SIZE = 4096
+#: How long the peer's end of a connection is waited for, seconds.
+CLOSE_TIMEOUT = 1.0
+#: After a wrong byte, seconds in which more must come to explain it.
+DIAGNOSIS_TIME = 2.0
 #: Longest greeting and prefix that are waited for, bytes.
-_LONGEST = 65536
+_MAX_BEFORE_TOKEN = 65536
 
 
-class Ended(Exception):
-    """The connection ended; how: ``FIN``, ``RST``, ``silence``, or TLS's words."""
+class ConnectionEnded(Exception):
+    """The connection ended.
 
-    def __init__(self, how: str) -> None:
-        super().__init__(how)
-        self.how = how
+    :ivar reason: ``FIN``, ``RST``, ``silence``, or the error of TLS.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Unanswered(Failed):
     """A message was not answered.
 
-    :ivar how: the connection's end, as in :class:`Ended`.
-    :ivar came: what came instead.
-    :ivar trip: seconds of a round trip to where the connection was made, at least.
+    :ivar reason: how the connection ended, as in :class:`ConnectionEnded`.
+    :ivar came: what came in place of an answer.
+    :ivar rtt: seconds of a round trip to the address of the connection, at least.
     """
 
-    def __init__(self, finding: str, cause: str, how: str, came: bytes, trip: float) -> None:
+    def __init__(self, finding: str, cause: str, reason: str, came: bytes, rtt: float) -> None:
         super().__init__(finding, cause)
-        self.how, self.came, self.trip = how, came, trip
+        self.reason, self.came, self.rtt = reason, came, rtt
 
 
-class Line:
-    """One connection over the path.
+class ProbeConnection:
+    """One connection over a path.
 
-    :ivar mark: what stands before replies on it.
-    :ivar prefix: the first reply's.
-    :ivar heard: bytes that came.
-    :ivar said: bytes that went out before the stream that is verified.
-    :ivar trip: seconds that the last question and its answer took.
-    :ivar frame: bytes of a message, with ``length`` framing.
+    :param context: what it shares with the other connections of the path.
+    :ivar prefix_matcher: recognises the prefix before replies on this connection.
+    :ivar prefix: before the first reply.
+    :ivar bytes_received: bytes that came.
+    :ivar bytes_sent: bytes that were sent before the stream that is verified.
+    :ivar rtt: seconds that the last request and its answer took.
+    :ivar frame_size: bytes of a message, with ``length`` framing.
     """
 
-    frame = FRAME
+    frame_size = FRAME_SIZE
 
     def __init__(self, context: ProbeContext, client: ProbeClient) -> None:
         self._context = context
         self.client = client
-        self.mark = PrefixMatcher(Template.literal(b""))
+        self.prefix_matcher = PrefixMatcher(Template.literal(b""))
         self.prefix = b""
-        self.template = Template.literal(b"")
-        self.heard = self.said = 0
-        self._settled = True  # what was sent has come back
-        self._taken = 0  # bytes that the other side had taken when that was looked at
-        self.trip = 0.0
+        self._template = Template.literal(b"")
+        self.bytes_received = self.bytes_sent = 0
+        self._all_returned = True  # what was sent has come back
+        self._taken = 0  # bytes that the peer had taken at the last is_sending()
+        self.rtt = 0.0
+
+    @property
+    def _framing(self) -> str:
+        return self._context.settings.framing
 
     def close(self) -> None:
-        """End politely where nothing is due any more, so that the server has no reset to report.
+        """End the connection; if nothing is due on it, by FIN, so that the server sees no reset.
 
-        Otherwise, and where the other side does not end for :data:`PARTING` seconds, at once.
+        Otherwise, and if the peer does not end within :data:`CLOSE_TIMEOUT` seconds, abort it.
         """
         client = self.client
-        if not self._settled:
+        if not self._all_returned:
             client.abort()
             return
         client.finish()
-        limit = self._context.reactor.callLater(PARTING, client.abort)
+        limit = self._context.reactor.callLater(CLOSE_TIMEOUT, client.abort)
         client.when_closed().addCallback(lambda _: limit.active() and limit.cancel())
 
-    # -- raw ------------------------------------------------------------------
+    # -- bytes ----------------------------------------------------------------
 
     async def receive(self, seconds: float | None = None) -> bytes:
-        """Give what comes next.
+        """Return what comes next.
 
-        :param seconds: so long it is waited for here; ``None``: until nothing has come on any of
-            the path's connections for the time-out.
-        :raises Ended: nothing came in time, or an end did.
+        :param seconds: how long to wait; ``None``: until nothing has come on any connection of
+            the path for the time-out.
+        :raises ConnectionEnded: nothing came in time, or the connection ended.
         """
         context, waiting = self._context, self.client.receive()
         if seconds is None:
-            context.progress.bound(waiting)
+            context.progress.limit(waiting)
         elif not waiting.called:
             waiting.addTimeout(seconds, context.reactor)
         try:
             data = await waiting
         except defer.TimeoutError:
-            raise Ended("silence") from None
+            raise ConnectionEnded("silence") from None
         except CancelledError:
             raise
         except Exception as error:
-            raise Ended(self._named(error)) from None
+            raise ConnectionEnded(self._describe_end(error)) from None
         if not data:
-            raise Ended("FIN")
-        self.heard += len(data)
+            raise ConnectionEnded("FIN")
+        self.bytes_received += len(data)
         return data
 
-    def _named(self, error: Exception) -> str:
-        """How a connection broke. Only a socket has resets; a process, for one, has a status."""
+    def _describe_end(self, error: Exception) -> str:
+        """Return how a connection broke.
+
+        Only a socket has resets. A process, for example, has an exit status.
+        """
         if isinstance(error, TLSError):
             return str(error)
         if self.client.had_socket:
             return "RST"
         return "an unclean end" if isinstance(error, ConnectionLost) else describe_error(error)
 
-    def sends(self) -> bool:
-        """Whether some of a long message was taken since this was asked last, and some is left.
+    def is_sending(self) -> bool:
+        """Return whether the peer took some of a long message since the last call.
 
-        A short one may be taken by what is dead behind its kernel.
+        A short message proves nothing: the kernel of a dead peer may take it.
         """
         left = self.client.unsent
         before, self._taken = self._taken, self.client.bytes_out - left
         return left > 0 and self._taken > before
 
     @property
-    def due(self) -> int:
-        """Bytes that were sent and may still come back, or be on their way."""
+    def bytes_due(self) -> int:
+        """Bytes that were sent and have not come back, but still may."""
         client = self.client
-        if self._settled or client.reason is not None:
+        if self._all_returned or client.reason is not None:
             return 0
         return max(0, client.bytes_out - client.queued - client.bytes_in)
 
     def write(self, message: bytes) -> Deferred[None]:
-        """Send one message, framed; fires when more may be sent."""
-        return self.client.write(framed(self._context.settings.framing, message))
+        """Send one message, framed; the Deferred fires when more may be sent."""
+        return self.client.write(frame_message(self._framing, message))
 
-    async def put(self, message: bytes) -> bool:
+    async def send_message(self, message: bytes) -> bool:
         """Send one message, and wait until more may be sent.
 
-        :return: ``False``: the connection has ended. :meth:`receive` says how.
+        :return: ``False``: the connection has ended. :meth:`receive` raises the reason.
         """
         try:
             await self.write(message)
@@ -170,82 +181,84 @@ class Line:
             return False
         return True
 
-    # -- learning -------------------------------------------------------------
+    # -- the prefix -----------------------------------------------------------
 
-    async def ask(self, token: bytes = TOKEN) -> bytes:
-        """Send a token; give what comes before it.
+    async def request(self, token: bytes = TOKEN) -> bytes:
+        """Send a token; return what comes before it.
 
         :raises Failed: it does not come back.
         """
-        self._settled = False
-        token += b"\n" * (self._context.settings.framing == "line")
-        self.write(token).addErrback(_ignored)
-        self.said += len(framed(self._context.settings.framing, token))
+        self._all_returned = False
+        token += b"\n" * (self._framing == "line")
+        self.write(token).addErrback(_ignore)
+        self.bytes_sent += len(frame_message(self._framing, token))
         came, began = b"", monotonic()
         try:
             while not came.endswith(token):
                 came += await self.receive()
-                if len(came) > _LONGEST:
+                if len(came) > _MAX_BEFORE_TOKEN:
                     raise Failed(f"{len(came)} bytes came, and no answer to {quote(token)} in them")
-        except Ended as end:
-            known = self._context.template is not None
-            words = no_answer(
-                end.how, came, token, self._context.settings, known, self._context.encrypted
-            )
-            made = self.client.handshake
-            raise Unanswered(*words, end.how, came, made.seconds if made else 0.0) from None
-        self.trip = monotonic() - began
-        self._settled = True
+        except ConnectionEnded as end:
+            raise self._unanswered(end.reason, came, token) from None
+        self.rtt = monotonic() - began
+        self._all_returned = True
         return came[: -len(token)]
 
-    async def greet(self) -> None:
-        """Learn this connection's prefix.
+    def _unanswered(self, reason: str, came: bytes, token: bytes) -> Unanswered:
+        context, handshake = self._context, self.client.handshake
+        known = context.template is not None
+        words = describe_no_answer(reason, came, token, context.settings, known, context.encrypted)
+        return Unanswered(*words, reason, came, handshake.seconds if handshake else 0.0)
 
-        :raises Failed: there is no answer, or it is not of the form that was given.
+    async def detect_prefix(self) -> None:
+        """Send one token, on the first connection two, and detect the prefix.
+
+        :raises Failed: there is no answer, or it does not match the prefix that was given.
         """
-        before = await self.ask()
+        before = await self.request()
         context = self._context
         if context.template is None:
-            context.template, context.greeting = self._learned(before, await self._second(before))
-        self.template, self.prefix = recognized(
+            second = await self._request_again(before)
+            context.template, context.greeting = self._detect(before, second)
+        self._template, self.prefix = recognize_prefix(
             context.settings, context.template, context.greeting, before
         )
-        self.use(frozenset())
+        self.expect_sizes(frozenset())
 
-    async def _second(self, before: bytes) -> bytes:
-        """Send another token; give what comes before it.
+    async def _request_again(self, before: bytes) -> bytes:
+        """Send another token; return what comes before it.
 
         :param before: what came before the first one.
-        :raises Failed: it does not come back. No framing is to blame: the first one did.
+        :raises Failed: it does not come back. The framing is not the cause: the first one did.
         """
         try:
-            return await self.ask()
+            return await self.request()
         except Unanswered as failed:
-            settings = self._context.settings
-            whole = TOKEN + b"\n" * (settings.framing == "line")
-            words = one_answer(failed.how, before + whole, failed.came, settings.timeout)
+            whole = TOKEN + b"\n" * (self._framing == "line")
+            timeout = self._context.settings.timeout
+            words = describe_one_answer(failed.reason, before + whole, failed.came, timeout)
             raise Failed(*words) from None
 
-    def _learned(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
-        """Give prefix and greeting; ``first`` and ``second``: what came before two tokens."""
-        settings = self._context.settings
-        strange = unframed(settings.framing, second)
+    def _detect(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
+        """Return prefix and greeting, from what came before two tokens."""
+        headless = missing_header(self._framing, second)
         try:
-            known = learned(settings, first, without_header(second, settings.framing))
+            stripped = strip_header(second, self._framing)
+            detected = detect_prefix(self._context.settings, first, stripped)
         except Failed as failed:
-            raise (strange if strange and strange.facts else failed) from None
-        if strange is not None:
-            raise strange
-        return known
+            raise (headless if headless and headless.facts else failed) from None
+        if headless is not None:
+            raise headless
+        return detected
 
-    def use(self, sizes: frozenset[int]) -> None:
-        """Expect replies to messages of these sizes."""
-        headers = sizes if self._context.settings.framing == "length" else frozenset()
-        self.mark = PrefixMatcher(self.template, headers)
+    def expect_sizes(self, sizes: frozenset[int]) -> None:
+        """Expect replies to messages of these sizes: with ``length`` framing they have headers."""
+        headers = sizes if self._framing == "length" else frozenset()
+        self.prefix_matcher = PrefixMatcher(self._template, headers)
 
     # -- streams --------------------------------------------------------------
 
-    async def exchange(self, payload: Source) -> Verifier:
+    async def exchange(self, payload: AnyPayload) -> Verifier:
         """Send a payload, and verify it as it comes back.
 
         :raises Failed: what came is wrong, or not all of it came.
@@ -255,53 +268,54 @@ class Line:
         try:
             await self.verify(verifier)
         finally:
-            sending.addErrback(_ignored)
+            sending.addErrback(_ignore)
             sending.cancel()
         return verifier
 
-    def verifier(self, payload: Source) -> Verifier:
-        """What verifies it, given how it is cut into messages."""
-        self._settled = False
-        framing = self._context.settings.framing
-        self.use(frozenset(map(len, pieces(payload, framing, self.frame, sample=True))))
-        every = {"line": payload.line, "length": self.frame}.get(framing, 0)
-        return self._context.track(Verifier(payload, self.mark, every))
+    def verifier(self, payload: AnyPayload) -> Verifier:
+        """Return a verifier of a payload that is sent by :meth:`send`."""
+        self._all_returned = False
+        samples = split_payload(payload, self._framing, self.frame_size, sample=True)
+        self.expect_sizes(frozenset(map(len, samples)))
+        sizes = {"line": payload.line_size, "length": self.frame_size}
+        message_size = sizes.get(self._framing, 0)
+        return self._context.track(Verifier(payload, self.prefix_matcher, message_size))
 
-    def send(self, payload: Source, finish: bool = False) -> Deferred[None]:
-        """Send it as fast as the path takes it; ``finish``: and FIN right behind it."""
+    def send(self, payload: AnyPayload, finish: bool = False) -> Deferred[None]:
+        """Send a payload as fast as the path takes it; with ``finish``, FIN right behind it."""
         return Deferred.fromCoroutine(self._send(payload, finish))
 
-    async def _send(self, payload: Source, finish: bool) -> None:
-        for piece in pieces(payload, self._context.settings.framing, self.frame):
-            if not await self.put(piece):
+    async def _send(self, payload: AnyPayload, finish: bool) -> None:
+        for message in split_payload(payload, self._framing, self.frame_size):
+            if not await self.send_message(message):
                 return
         if finish:
             self.client.finish()
 
     async def verify(self, verifier: Verifier) -> None:
-        """Take what comes until all is there.
+        """Receive until everything came.
 
         :raises Failed: something is wrong with it.
         """
-        how, found = "", 0.0
+        reason, wrong_since = "", 0.0
         while not (verifier.complete or verifier.fault):
             try:
                 verifier.feed(await self.receive(1.0 if verifier.wrong else None))
-            except Ended as end:
-                how = end.how
+            except ConnectionEnded as end:
+                reason = end.reason
                 verifier.end()
             if verifier.wrong:
-                found = found or monotonic()
-                if monotonic() > found + ENOUGH:
-                    verifier.judge()
+                wrong_since = wrong_since or monotonic()
+                if monotonic() > wrong_since + DIAGNOSIS_TIME:
+                    verifier.diagnose_now()
         if verifier.fault is not None:
-            totals = self.heard, self.said + verifier.offset
-            words = told(verifier.fault, how, self.prefix, totals)
+            totals = self.bytes_received, self.bytes_sent + verifier.offset
+            words = describe_fault(verifier.fault, reason, self.prefix, totals)
             raise Failed(*words, fault=verifier.fault)
-        self._settled = True
+        self._all_returned = True
 
-    async def nothing_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
-        """Take note of what comes though everything has come already.
+    async def expect_no_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
+        """Wait whether something comes though everything has come already.
 
         :raises Failed: something does.
         """
@@ -310,26 +324,28 @@ class Line:
                 verifier.feed(await self.receive(seconds))
                 if verifier.wrong:
                     break
-        except Ended:
+        except ConnectionEnded:
             pass
         fault = verifier.end()
         if fault is not None:
-            raise Failed(*told(fault, "", self.prefix), fault=fault)
-        self.said += verifier.offset
+            raise Failed(*describe_fault(fault, "", self.prefix), fault=fault)
+        self.bytes_sent += verifier.offset
 
 
-def pieces(payload: Source, framing: str, frame: int, sample: bool = False) -> Iterator[bytes]:
-    """Cut a payload into messages; ``sample``: only those of different sizes."""
-    size = frame if framing == "length" else PIECE
+def split_payload(
+    payload: AnyPayload, framing: str, frame_size: int, sample: bool = False
+) -> Iterator[bytes]:
+    """Yield the messages of a payload; with ``sample``, only those of different sizes."""
+    size = frame_size if framing == "length" else WRITE_SIZE
     offsets = range(0, payload.size, size)
     for offset in {0, offsets[-1]} if sample else offsets:
         yield payload.at(offset, size)
 
 
-def framed(framing: str, message: bytes) -> bytes:
-    """Give a message as it is sent."""
+def frame_message(framing: str, message: bytes) -> bytes:
+    """Return a message as it is sent."""
     return len(message).to_bytes(4, "big") + message if framing == "length" else message
 
 
-def _ignored(_: Failure) -> None:
-    """What receives tells of it."""
+def _ignore(_: Failure) -> None:
+    """Do nothing: receive() raises it, too."""

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echosvc._text import format_bytes, plural, quote
-from echosvc.probe.engine.diagnosis import Fault, Kind
+from echosvc.probe.engine.diagnosis import Fault, FaultKind
 from echosvc.tls.alerts import alert_advice
 
 
 class Failed(Exception):
     """The path or the peer failed.
 
-    :ivar finding: what is wrong, on one line.
+    :ivar finding: what is wrong, one line.
     :ivar cause: the likeliest reason, or "".
-    :ivar fault: what happened to a stream, where it is that.
+    :ivar fault: what happened to a stream, if it is that.
     :ivar facts: more, for programs.
     """
 
@@ -31,7 +31,7 @@ class Failed(Exception):
 
 
 class Skipped(Exception):
-    """The probe does not apply here; says why."""
+    """The probe does not apply; its text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,112 +48,112 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def told(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...] = ()) -> tuple[str, str]:
-    """Give a fault in words, and its likeliest cause.
+def describe_fault(
+    fault: Fault, reason: str, prefix: bytes, totals: tuple[int, ...] = ()
+) -> tuple[str, str]:
+    """Return a fault in words, and its likeliest cause.
 
-    :param how: the connection's end: FIN, RST, silence, or "" where it lives.
-    :param totals: bytes that the connection had carried, one direction's and the other's.
+    :param reason: how the connection ended: FIN, RST, silence, or "" if it has not ended.
+    :param totals: bytes that the connection had carried in one direction and in the other.
     """
-    what = _WORDS[fault.kind](fault)
+    what = _DESCRIPTIONS[fault.kind](fault)
     if rewritten := _rewritten(fault.expected, fault.seen):
         what = f"bytes are rewritten from offset {fault.offset} on"
-    if fault.kind is Kind.CUT:
+    if fault.kind is FaultKind.CUT:
         what += {
             "FIN": ": then came FIN",
             "RST": ": then came RST",
             "silence": ": then nothing more came",
             "": "",
-        }.get(how, f": then {how}")
+        }.get(reason, f": then {reason}")
     else:
         after = f" after {quote(fault.before)}" if fault.before else ""
         what += f":{after} expected {quote(fault.expected)}, seen {quote(fault.seen)}"
-    return what, rewritten or _cause(fault, how, prefix, totals)
+    return what, rewritten or _likely_cause(fault, reason, prefix, totals)
 
 
-_WORDS = {
-    Kind.LOST: lambda f: f"{plural(f.length, 'byte')} lost at offset {f.offset}",
-    Kind.REPEATED: lambda f: (
+_DESCRIPTIONS = {
+    FaultKind.LOST: lambda f: f"{plural(f.length, 'byte')} lost at offset {f.offset}",
+    FaultKind.REPEATED: lambda f: (
         f"{plural(f.length, 'byte')} of offset {f.origin} came again at offset {f.offset}"
     ),
-    Kind.REORDERED: lambda f: (
-        f"{plural(f.early, 'byte')} of offset {f.origin} came before the {plural(f.length, 'byte')}"
-        f" of offset {f.offset}"
+    FaultKind.REORDERED: lambda f: (
+        f"{plural(f.early, 'byte')} of offset {f.origin} came before the"
+        f" {plural(f.length, 'byte')} of offset {f.offset}"
     ),
-    Kind.CHANGED: lambda f: f"{plural(f.length, 'byte')} changed at offset {f.offset}",
-    Kind.INSERTED: lambda f: (
-        f"{plural(f.length, 'byte')} that nobody sent came in at offset {f.offset}"
+    FaultKind.CHANGED: lambda f: f"{plural(f.length, 'byte')} changed at offset {f.offset}",
+    FaultKind.INSERTED: lambda f: (
+        f"{plural(f.length, 'byte')} not sent by the client came in at offset {f.offset}"
     ),
-    Kind.CUT: lambda f: (
+    FaultKind.CUT: lambda f: (
         f"the stream stopped at offset {f.offset}, {plural(f.length, 'byte')} missing"
     ),
-    Kind.UNMARKED: lambda f: f"the reply at offset {f.offset} came without its prefix",
-    Kind.GARBLED: lambda f: f"the stream is wrong from offset {f.offset} on",
+    FaultKind.UNMARKED: lambda f: f"the reply at offset {f.offset} came without its prefix",
+    FaultKind.GARBLED: lambda f: f"the stream is wrong from offset {f.offset} on",
 }
 
 
-def _cause(fault: Fault, how: str, prefix: bytes, totals: tuple[int, ...]) -> str:
+def _likely_cause(fault: Fault, reason: str, prefix: bytes, totals: tuple[int, ...]) -> str:
     seen = fault.seen
     if fault.expected[:1] == b"\n" and seen[:2] == b"\r\n":
-        return "line ends are translated on the way"
+        return "line ends are translated on the path"
     if seen.startswith(b"HTTP/"):
-        return "something between speaks HTTP"
-    if fault.kind is Kind.INSERTED and _alike(seen[: fault.length], prefix):
+        return "a middlebox speaks HTTP"
+    if fault.kind is FaultKind.INSERTED and _are_similar(seen[: fault.length], prefix):
         return "the prefix itself was damaged, or it changes: then give it with --prefix"
-    if how.startswith("TLS"):
-        return tls_cause(how)
-    if fault.kind is Kind.CUT and how == "silence":
-        return "something between stopped passing bytes on, or waits for more"
-    if fault.kind is Kind.CUT:
-        return (
-            _limit(*totals, fault.offset)
-            or "something between, or the server, ended the connection"
-        )
+    if reason.startswith("TLS"):
+        return tls_cause(reason)
+    if fault.kind is FaultKind.CUT and reason == "silence":
+        return "a middlebox stopped passing bytes on, or waits for more"
+    if fault.kind is FaultKind.CUT:
+        limit = _byte_limit(*totals, fault.offset)
+        return limit or "a middlebox, or the server, ended the connection"
     return CAUSES.get(fault.kind, "")
 
 
 def tls_cause(words: str) -> str:
-    """Say why TLS ended a connection after its handshake.
+    """Return why TLS ended a connection after its handshake.
 
-    :param words: TLS's.
+    :param words: the error of the TLS library.
     """
-    return alert_advice(words) or "what TLS protects was changed, lost or cut on the way"
+    return alert_advice(words) or "what TLS protects was changed, lost or cut on the path"
 
 
 def _rewritten(due: bytes, seen: bytes) -> str:
-    """What was done to every byte, where it is that."""
+    """Return what was done to every byte; "": nothing that is known."""
     if seen.startswith(b"\xef\xbf\xbd"):
-        return "the bytes are decoded as UTF-8 on the way or by the server (--encoding utf-8)"
+        return "the bytes are decoded as UTF-8 on the path or by the server (--encoding utf-8)"
     pairs = list(zip(due, seen, strict=False))
     if len(pairs) < 4 or due[: len(pairs)] == seen[: len(pairs)]:
         return ""
     if all(one & 0x7F == other for one, other in pairs):
-        return "the eighth bit of each byte is taken off: something between is made for 7-bit text"
+        return "the eighth bit of each byte is cleared: a middlebox carries 7-bit text only"
     if due.lower()[: len(pairs)] == seen.lower()[: len(pairs)]:
-        return "letters are turned into small or capital ones"
+        return "letters are changed to upper or lower case"
     return ""
 
 
-def _limit(*totals: int) -> str:
-    """A limit that something between seems to have."""
+def _byte_limit(*totals: int) -> str:
+    """Return that a middlebox has a limit of bytes, if one of the totals looks like one."""
     for total in totals:
         if total >= 1024 and total & (total - 1) == 0:
-            return f"something between ends connections that have carried {format_bytes(total)}"
+            return f"a middlebox ends connections that have carried {format_bytes(total)}"
     return ""
 
 
-def _alike(data: bytes, prefix: bytes) -> bool:
+def _are_similar(data: bytes, prefix: bytes) -> bool:
     if not prefix or abs(len(data) - len(prefix)) > 2:
         return False
     return sum(a == b for a, b in zip(data, prefix, strict=False)) * 2 >= len(prefix)
 
 
-#: What does such a thing, where nothing better is known.
+#: What causes a fault of each kind, where nothing more is known.
 CAUSES = {
-    Kind.LOST: "something between drops bytes where it is full or fails over",
-    Kind.REPEATED: "something between sends again what had been sent",
-    Kind.REORDERED: "something between writes one connection from two places",
-    Kind.CHANGED: "something between rewrites what it carries, or memory is bad",
-    Kind.INSERTED: "something between, or the server, adds bytes of its own",
-    Kind.UNMARKED: "something between lost the prefix, or the header, itself",
-    Kind.GARBLED: "more than one thing is done to the bytes",
+    FaultKind.LOST: "a middlebox drops bytes where its buffer is full or when it fails over",
+    FaultKind.REPEATED: "a middlebox sends bytes again that it had sent",
+    FaultKind.REORDERED: "two parts of a middlebox write to one connection",
+    FaultKind.CHANGED: "a middlebox rewrites what it carries, or memory is faulty",
+    FaultKind.INSERTED: "a middlebox, or the server, adds bytes of its own",
+    FaultKind.UNMARKED: "a middlebox lost the prefix itself, or the header",
+    FaultKind.GARBLED: "more than one thing is done to the bytes",
 }

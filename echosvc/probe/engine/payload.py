@@ -1,41 +1,41 @@
-"""What is sent: long streams in which no two places look alike. No Twisted, no I/O."""
+"""What is sent: long streams in which no two parts are alike."""
 
 from __future__ import annotations
 
 import random
 from collections import OrderedDict
 
-#: Made at a time, bytes.
-BLOCK = 65536
-#: Blocks that are kept: of the place that is sent, and of the one that is verified.
+#: Bytes that are made together.
+BLOCK_SIZE = 65536
+#: Blocks that are kept: around the offset that is sent, and around the one that is verified.
 _KEPT = 8
-#: Bytes between two line feeds, where lines are asked for.
-LINE = 1024
+#: Bytes of a line, its line feed included.
+LINE_SIZE = 1024
 
 
 class Payload:
-    """Bytes that are the same each time that they are asked for, and made when they are.
+    """Bytes that are made when they are asked for, the same ones each time.
 
-    :param size: how many.
-    :param seed: another one makes another stream.
-    :param without: bytes that must not occur.
-    :param lines: end each :data:`LINE` bytes, and the last, with a line feed.
-    :param stamped: begin each 64 bytes with their number, eight digits.
-    :ivar line: bytes of a line.
+    :param size: how many bytes.
+    :param seed: another seed makes another payload.
+    :param excluded: bytes that must not occur.
+    :param lines: end each :data:`LINE_SIZE` bytes, and the last ones, with a line feed.
+    :param numbered: begin each 64 bytes with their number, eight digits.
+    :ivar line_size: bytes of a line.
     """
 
     def __init__(
         self,
         size: int,
         seed: int = 0,
-        without: bytes = b"",
+        excluded: bytes = b"",
         lines: bool = False,
-        stamped: bool = False,
+        numbered: bool = False,
     ) -> None:
-        self.size, self.line = size, LINE
-        self.without = without
-        self._seed, self._lines, self._stamped = seed, lines, stamped
-        self._table = _table(without + b"\n" * lines)
+        self.size, self.line_size = size, LINE_SIZE
+        self.excluded = excluded
+        self._seed, self._lines, self._numbered = seed, lines, numbered
+        self._table = _table(excluded + b"\n" * lines)
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def resized(self, size: int) -> Payload:
@@ -43,73 +43,74 @@ class Payload:
 
         With ``lines`` the last byte of each is a line feed.
         """
-        return Payload(size, self._seed, self.without, self._lines, self._stamped)
+        return Payload(size, self._seed, self.excluded, self._lines, self._numbered)
 
     def at(self, offset: int, size: int) -> bytes:
-        """Give ``size`` bytes from ``offset`` on; fewer where the stream ends before."""
+        """Return ``size`` bytes from ``offset`` on; fewer if the payload ends before."""
         offset = max(0, offset)
         end = min(self.size, offset + size)
         if end <= offset:
             return b""
-        first, last = offset // BLOCK, (end - 1) // BLOCK
+        first, last = offset // BLOCK_SIZE, (end - 1) // BLOCK_SIZE
         if first == last:
-            return self._block(first)[offset - first * BLOCK : end - first * BLOCK]
+            return self._block(first)[offset - first * BLOCK_SIZE : end - first * BLOCK_SIZE]
         whole = b"".join(self._block(number) for number in range(first, last + 1))
-        return whole[offset - first * BLOCK : end - first * BLOCK]
+        return whole[offset - first * BLOCK_SIZE : end - first * BLOCK_SIZE]
 
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)
         if block is None:
-            block = self._blocks[number] = self._made(number)
+            block = self._blocks[number] = self._make_block(number)
             if len(self._blocks) > _KEPT:
                 self._blocks.popitem(last=False)
         return block
 
-    def _made(self, number: int) -> bytes:
+    def _make_block(self, number: int) -> bytes:
         source = random.Random(self._seed << 32 | number)  # noqa: S311 - no secret
-        data = source.randbytes(BLOCK)
-        if self._stamped:
-            stamps = (b"%08d" % (number * (BLOCK // 64) + n) for n in range(BLOCK // 64))
+        data = source.randbytes(BLOCK_SIZE)
+        if self._numbered:
+            count = BLOCK_SIZE // 64
+            numbers = (b"%08d" % (number * count + index) for index in range(count))
             data = b"".join(
-                stamp + data[64 * n + 8 : 64 * n + 64] for n, stamp in enumerate(stamps)
+                each + data[64 * index + 8 : 64 * index + 64] for index, each in enumerate(numbers)
             )
         data = data.translate(self._table)
-        return self._in_lines(data, number * BLOCK) if self._lines else data
+        return self._add_line_feeds(data, number * BLOCK_SIZE) if self._lines else data
 
-    def _in_lines(self, data: bytes, start: int) -> bytes:
+    def _add_line_feeds(self, data: bytes, start: int) -> bytes:
         lined = bytearray(data)
-        lined[LINE - 1 :: LINE] = b"\n" * (BLOCK // LINE)
-        if start < self.size <= start + BLOCK:
+        lined[LINE_SIZE - 1 :: LINE_SIZE] = b"\n" * (BLOCK_SIZE // LINE_SIZE)
+        if start < self.size <= start + BLOCK_SIZE:
             lined[self.size - start - 1] = 10
         return bytes(lined)
 
 
-class Text:
-    """A payload of given bytes: one line, where lines are asked for.
+class FixedPayload:
+    """A payload of given bytes.
 
-    :param line: bytes of a line, where it is several.
+    :param line_size: bytes of a line, if it has several; 0: it is one line.
     """
 
-    without = b""
+    excluded = b""
 
-    def __init__(self, data: bytes, line: int = 0) -> None:
+    def __init__(self, data: bytes, line_size: int = 0) -> None:
         self.size = len(data)
-        self.line = line or self.size
+        self.line_size = line_size or self.size
         self._data = data
 
     def at(self, offset: int, size: int) -> bytes:
-        """As :meth:`Payload.at`."""
+        """Return bytes as :meth:`Payload.at` does."""
         return self._data[max(0, offset) : max(0, offset) + size]
 
 
-Source = Payload | Text
+AnyPayload = Payload | FixedPayload
 
 
-def _table(without: bytes) -> bytes:
-    """Each byte's own value, but for those that must not occur: another's."""
-    allowed = [byte for byte in range(256) if byte not in without]
+def _table(excluded: bytes) -> bytes:
+    """Return a translation table: excluded bytes become others, the rest stays."""
+    allowed = [byte for byte in range(256) if byte not in excluded]
     if not allowed:
         raise ValueError("no byte is left to send")
     return bytes(
-        byte if byte not in without else allowed[byte % len(allowed)] for byte in range(256)
+        byte if byte not in excluded else allowed[byte % len(allowed)] for byte in range(256)
     )

@@ -1,9 +1,9 @@
-"""Who answers, as a regular expression finds it in prefixes.
+"""Names of servers, found in their prefixes by a regular expression.
 
 The expression is the user's, the prefix the peer's. Together they may keep Python's ``re`` busy
-for years, and nothing stops it but the end of its process. So it gets a process of its own,
-which ends in time: a limit of the prefix's length alone would not do (``(a+)+$`` takes minutes
-for 32 letters), and what is harmless cannot be told from the expression.
+for years, and only the end of its process stops it. So it runs in its own process with a time
+limit. A limit of the prefix's length would not do (``(a+)+$`` takes minutes for 32 letters), and
+whether an expression is harmless cannot be seen from it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any
 
 from echosvc._text import quote
-from echosvc.probe.engine.connect_time import in_thread
+from echosvc.probe.engine.connect_time import call_in_thread
 from echosvc.probe.engine.findings import Failed
 
 #: Longest part of a prefix that is searched, bytes.
-LONGEST = 4096
-# SIGALRM ends the process even where nobody waits for it any more.
+MAX_PREFIX = 4096
+# SIGALRM ends the process even if its parent has ended.
 _PROGRAM = """
 import json, re, signal, sys
 expression, prefixes, seconds = json.load(sys.stdin)
@@ -34,18 +34,18 @@ json.dump(names, sys.stdout)
 """
 
 
-async def named(
+async def find_names(
     reactor: Any, expression: str, prefixes: Sequence[bytes], seconds: float
 ) -> list[str]:
-    """Give the name in each prefix: the expression's first group, if it has one.
+    """Return the name in each prefix: the expression's first group, or all of the match.
 
-    :param reactor: whose thread waits for the result.
-    :param seconds: how long that may take.
+    :param reactor: what runs the caller; a thread waits for the process.
+    :param seconds: time limit.
     :raises Failed: a prefix does not match, or it takes longer.
     """
-    different = list(dict.fromkeys(prefix[:LONGEST] for prefix in prefixes))
+    different = list(dict.fromkeys(prefix[:MAX_PREFIX] for prefix in prefixes))
     texts = [prefix.decode("utf-8", "surrogateescape") for prefix in different]
-    found = await _searched(reactor, expression, texts, seconds)
+    found = await _search(reactor, expression, texts, seconds)
     names = dict(zip(different, found, strict=True))
     for prefix, name in names.items():
         if name is None:
@@ -53,10 +53,10 @@ async def named(
                 f"the prefix {quote(prefix)} does not match {expression!r}",
                 "another server answers, or --identity is wrong",
             )
-    return [names[prefix[:LONGEST]] or "" for prefix in prefixes]
+    return [names[prefix[:MAX_PREFIX]] or "" for prefix in prefixes]
 
 
-async def _searched(
+async def _search(
     reactor: Any, expression: str, texts: list[str], seconds: float
 ) -> list[str | None]:
     asked = json.dumps([expression, texts, math.ceil(seconds)]).encode()
@@ -68,7 +68,7 @@ async def _searched(
     )
     try:
         names: list[str | None] = json.loads(
-            await in_thread(reactor, partial(_output, process, asked, seconds))
+            await call_in_thread(reactor, partial(_communicate, process, asked, seconds))
         )
     except (subprocess.TimeoutExpired, ValueError):
         raise Failed(
@@ -76,12 +76,12 @@ async def _searched(
             "repeats within repeats in --identity, and a prefix made for them",
         ) from None
     finally:
-        process.kill()  # where this is cancelled, too
+        process.kill()  # also if this is cancelled
     return names
 
 
-def _output(process: subprocess.Popen[bytes], asked: bytes, seconds: float) -> bytes:
-    """Give what the process says; it has ended then."""
+def _communicate(process: subprocess.Popen[bytes], asked: bytes, seconds: float) -> bytes:
+    """Return what the process writes, after its end."""
     with process:
         try:
             return process.communicate(asked, seconds)[0]
