@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.wire.proxy_header import (
-    LONGEST_V1,
-    LONGEST_V2,
+    MAX_V1_SIZE,
+    MAX_V2_SIZE,
     SIGNATURE,
     Header,
     HeaderParser,
     ProxyError,
-    build,
     crc32c,
+    encode_header,
 )
 
 PORTS = st.integers(0, 65535)
@@ -126,10 +126,10 @@ class RefusedTests(SynchronousTestCase):
             self.refused(f"PROXY {line}\r\n".encode())
 
     def test_a_line_without_an_end(self) -> None:
-        line = b"PROXY UNKNOWN " + b"x" * LONGEST_V1
+        line = b"PROXY UNKNOWN " + b"x" * MAX_V1_SIZE
         self.assertIn("107", self.refused(line))
-        self.assertEqual(parse(line[: LONGEST_V1 - 2])[0], None)
-        self.assertEqual(one(line[: LONGEST_V1 - 2] + b"\r\n"), Header(1))
+        self.assertEqual(parse(line[: MAX_V1_SIZE - 2])[0], None)
+        self.assertEqual(one(line[: MAX_V1_SIZE - 2] + b"\r\n"), Header(1))
 
     def test_wrong_headers_of_version_2(self) -> None:
         for data in (
@@ -141,9 +141,9 @@ class RefusedTests(SynchronousTestCase):
             self.refused(data)
 
     def test_a_long_header_is_refused_before_it_is_held(self) -> None:
-        size = (LONGEST_V2 + 1).to_bytes(2, "big")
+        size = (MAX_V2_SIZE + 1).to_bytes(2, "big")
         self.refused(SIGNATURE + b"\x21\x11" + size)
-        self.assertEqual(one(v2(0x21, 0, tlv(4, bytes(LONGEST_V2 - 3)))).source, None)
+        self.assertEqual(one(v2(0x21, 0, tlv(4, bytes(MAX_V2_SIZE - 3)))).source, None)
 
 
 class AnyInputTests(SynchronousTestCase):
@@ -158,7 +158,7 @@ class AnyInputTests(SynchronousTestCase):
         behind: bytes,
         data: st.DataObject,
     ) -> None:
-        whole = build(version, (source, port), (destination, to)) + behind
+        whole = encode_header(version, (source, port), (destination, to)) + behind
         cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=5))
         header, parser = parse(whole, *cuts)
         assert header is not None
@@ -170,13 +170,16 @@ class AnyInputTests(SynchronousTestCase):
         self.assertIn(wanted, (found, getattr(found, "ipv4_mapped", None)))
 
     def test_each_cut_of_one_byte(self) -> None:
-        for whole in (build(1, ("::1", 1), ("::2", 2)), build(2, ("::1", 1), ("::2", 2))):
+        for whole in (
+            encode_header(1, ("::1", 1), ("::2", 2)),
+            encode_header(2, ("::1", 1), ("::2", 2)),
+        ):
             header, parser = parse(whole + b"rest", *range(len(whole) + 4))
             self.assertEqual((header.source, parser.rest), (("::1", 1), b"rest"))
 
     def test_without_addresses(self) -> None:
         for version in (1, 2):
-            self.assertEqual(one(build(version, None, None)), Header(version))
+            self.assertEqual(one(encode_header(version, None, None)), Header(version))
 
     @given(
         st.one_of(st.just(b""), st.just(b"PROXY "), st.just(SIGNATURE), st.just(SIGNATURE + b"!")),
@@ -191,7 +194,7 @@ class AnyInputTests(SynchronousTestCase):
                 header = parser.feed(piece)
                 if header is not None:
                     break
-                self.assertLessEqual(len(parser._held), 16 + LONGEST_V2)
+                self.assertLessEqual(len(parser._held), 16 + MAX_V2_SIZE)
         except ProxyError as error:
             self.assertTrue(str(error).isprintable())
 
@@ -199,7 +202,7 @@ class AnyInputTests(SynchronousTestCase):
     def test_one_wrong_byte_never_makes_an_address_that_is_none(
         self, version: int, source: str, destination: str, at: int, value: int
     ) -> None:
-        whole = bytearray(build(version, (source, 1), (destination, 2)))
+        whole = bytearray(encode_header(version, (source, 1), (destination, 2)))
         whole[at % len(whole)] = value
         try:
             header, _ = parse(bytes(whole))

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
 from echosvc.net.addresses import address_to_header
-from echosvc.wire.proxy_header import build
+from echosvc.wire.proxy_header import encode_header
 
 #: Interfaces of protocols that are notified of more than bytes.
 _PROTOCOL_INTERFACES = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
@@ -97,7 +97,7 @@ class _HeaderProtocol(Protocol):
             address_to_header(transport.getHost()),
             address_to_header(transport.getPeer()),
         )
-        transport.write(build(self._version, source, destination))
+        transport.write(encode_header(self._version, source, destination))
         self.inner.makeConnection(transport)
 
     def logPrefix(self) -> str:

@@ -1,9 +1,8 @@
-"""Bytes to messages: what one "piece" of a stream is.
+"""Framing: how a stream of bytes is cut into messages.
 
-No Twisted, no I/O. A framer is fed the bytes of one read and asked for messages
-one by one, so its caller can stop in the middle of a read and come back later:
-that is how a read of thousands of short lines cannot turn into a queue without
-bound. At the end of the stream :meth:`Framer.end` gives what is left.
+A framer takes the bytes of one read and returns messages one by one. So its caller can stop in the
+middle of a read and continue later, and a read of thousands of short lines cannot become a queue
+without bound. At the end of the stream :meth:`Framer.end` returns what is left.
 
 To add a framing, subclass :class:`Framer` and add a row to :data:`FRAMINGS`. The settings,
 the command line, its help and the reference page read that table.
@@ -19,7 +18,7 @@ _HEADER = struct.Struct("!I")
 
 
 class FramingError(Exception):
-    """The peer's bytes do not make a message."""
+    """The peer's bytes are no message."""
 
 
 class MessageTooLong(FramingError):
@@ -33,12 +32,11 @@ class MessageTruncated(FramingError):
 class Utf8Decoder:
     """Node's ``string_decoder`` for UTF-8, on bytes: invalid parts become U+FFFD.
 
-    Whether a character is complete is judged by its lead byte alone (C0-DF two
-    bytes, E0-EF three, F0-F7 four). A lead at the end of a read that still lacks
-    bytes is held back, even where no character can come of it. Later continuation
-    bytes fill it; when it is full, or at the first other byte, what is held is
-    decoded by itself. Python's incremental codec rejects such bytes earlier and
-    so cuts differently.
+    Its lead byte alone decides whether a character is complete (C0-DF two bytes, E0-EF three,
+    F0-F7 four). A lead byte at the end of a read that lacks bytes is held, even if it cannot
+    become a valid character. Continuation bytes are added to it. When it is complete, or at the
+    first other byte, the held bytes are decoded by themselves. Python's incremental codec rejects
+    such bytes earlier, and so cuts differently.
     """
 
     __slots__ = ("_held", "_missing")
@@ -48,7 +46,7 @@ class Utf8Decoder:
         self._missing = 0
 
     def decode(self, data: bytes) -> bytes:
-        """Give the valid UTF-8 that ``data`` completes, maybe none."""
+        """Return the valid UTF-8 that ``data`` completes; it may be empty."""
         if not self._missing and data.isascii():
             return data
         head, data = self._fill(data)
@@ -57,12 +55,12 @@ class Utf8Decoder:
         return head + replace_invalid(data[:cut])
 
     def end(self) -> bytes:
-        """Give what is held, decoded as it is; hold nothing."""
+        """Return the held bytes, decoded as they are; hold nothing."""
         held, self._held, self._missing = self._held, b"", 0
         return replace_invalid(held)
 
     def _fill(self, data: bytes) -> tuple[bytes, bytes]:
-        """Complete the held character: what it decodes to, and the rest of ``data``."""
+        """Complete the held character; return it decoded, and the rest of ``data``."""
         if not self._missing:
             return b"", data
         size = 0
@@ -75,7 +73,7 @@ class Utf8Decoder:
         return self.end(), data[size:]
 
     def _incomplete(self, data: bytes) -> int:
-        """Count the bytes at the end of ``data`` that begin an incomplete character."""
+        """Return how many bytes at the end of ``data`` begin an incomplete character."""
         for size in range(1, min(4, len(data)) + 1):
             lead = data[-size]
             if lead & 0xC0 != 0x80:
@@ -85,7 +83,7 @@ class Utf8Decoder:
 
 
 def _announced(lead: int) -> int:
-    """How many bytes the lead byte announces; 0 for a byte that announces none."""
+    """Return the size of the character that a lead byte begins; 0: it is no lead byte."""
     if 0xC0 <= lead <= 0xDF:
         return 2
     if 0xE0 <= lead <= 0xEF:
@@ -94,7 +92,7 @@ def _announced(lead: int) -> int:
 
 
 def replace_invalid(data: bytes) -> bytes:
-    """``data`` as valid UTF-8: each maximal invalid part becomes one U+FFFD."""
+    """Return ``data`` as valid UTF-8: each maximal invalid part becomes one U+FFFD."""
     return data if data.isascii() else data.decode("utf-8", "replace").encode("utf-8")
 
 
@@ -106,33 +104,33 @@ class Framer:
         raise NotImplementedError
 
     def take(self) -> bytes | None:
-        """Give the next complete message, ``None`` when more bytes are needed.
+        """Return the next complete message; ``None``: more bytes are needed.
 
         :raises MessageTooLong: the next message exceeds the limit.
         """
         raise NotImplementedError
 
     def end(self) -> bytes | None:
-        """Give the last message of a stream that has ended, ``None`` if there is none.
+        """Return the last message of a stream that has ended; ``None``: there is none.
 
-        Call it once :meth:`take` has given ``None``.
+        Call it once :meth:`take` has returned ``None``.
 
         :raises MessageTruncated: the stream ended inside a message.
         """
         return None
 
     def wrap(self, reply: bytes) -> bytes:
-        """Give ``reply`` as it goes onto the wire."""
+        """Return ``reply`` as it is sent."""
         return reply
 
     @property
     def pending(self) -> int:
-        """Bytes held here, waiting for more or for :meth:`take`."""
+        """Bytes that are held until more come, or until :meth:`take`."""
         raise NotImplementedError
 
 
 class ChunkFramer(Framer):
-    """A message is whatever one read delivered, as in Node's ``data`` event."""
+    """A message is what one read returned, as in Node's ``data`` event."""
 
     __slots__ = ("_reads",)
 
@@ -144,17 +142,17 @@ class ChunkFramer(Framer):
         self._reads.append(data)
 
     def take(self) -> bytes | None:
-        """Give the oldest read."""
+        """Return the oldest read."""
         return self._reads.pop(0) if self._reads else None
 
     @property
     def pending(self) -> int:
-        """Bytes of reads not taken yet."""
+        """Bytes of reads that were not taken yet."""
         return sum(map(len, self._reads))
 
 
 class TextFramer(ChunkFramer):
-    """A message is the text that one read completes; none where it completes none."""
+    """A message is the text that one read completes, if it completes any."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +165,7 @@ class TextFramer(ChunkFramer):
             self._reads.append(text)
 
     def end(self) -> bytes | None:
-        """Give what an incomplete last character decodes to."""
+        """Return what an incomplete last character decodes to."""
         return self._decoder.end() or None
 
 
@@ -182,18 +180,18 @@ class LineFramer(Framer):
         self._text = text
         self._buffer = bytearray()
         self._start = 0  # where the next message begins
-        self._searched = 0  # no LF before here: no byte is looked at twice
+        self._searched = 0  # no LF is before this: no byte is searched twice
 
     def feed(self, data: bytes) -> None:
-        """Take one read. Appends: a long line is copied once, not once a read."""
+        """Take one read. It is appended: a long line is copied once, not once a read."""
         del self._buffer[: self._start]
         self._searched -= self._start
         self._start = 0
         self._buffer += data
 
     def take(self) -> bytes | None:
-        """Give the next line."""
-        # Up to the limit, and no further: a line whose LF lies beyond it is too long.
+        """Return the next line."""
+        # No further than the limit: a line whose LF is behind it is too long.
         found = self._buffer.find(b"\n", self._searched, self._start + self._limit)
         if found >= 0:
             return self._cut(found + 1)
@@ -203,12 +201,12 @@ class LineFramer(Framer):
         return None
 
     def end(self) -> bytes | None:
-        """Give the last line, which has no LF."""
+        """Return the last line, which has no LF."""
         return self._cut(len(self._buffer)) if self.pending else None
 
     @property
     def pending(self) -> int:
-        """Bytes not given as a message yet."""
+        """Bytes that were not returned yet."""
         return len(self._buffer) - self._start
 
     def _cut(self, end: int) -> bytes:
@@ -230,13 +228,13 @@ class LengthFramer(Framer):
         self._start = 0
 
     def feed(self, data: bytes) -> None:
-        """Take one read. Appends: a long message is copied once, not once a read."""
+        """Take one read. It is appended: a long message is copied once, not once a read."""
         del self._buffer[: self._start]
         self._start = 0
         self._buffer += data
 
     def take(self) -> bytes | None:
-        """Give the next payload, maybe an empty one."""
+        """Return the next payload; it may be empty."""
         if self.pending < _HEADER.size:
             return None
         (length,) = _HEADER.unpack_from(self._buffer, self._start)
@@ -250,18 +248,18 @@ class LengthFramer(Framer):
         return replace_invalid(message) if self._text else message
 
     def end(self) -> bytes | None:
-        """Give nothing: an incomplete frame is no message."""
+        """Return ``None``: an incomplete frame is no message."""
         if self.pending:
             raise MessageTruncated(f"{self.pending} bytes of an incomplete message")
         return None
 
     def wrap(self, reply: bytes) -> bytes:
-        """Put the reply's own length in front."""
+        """Return the reply behind its length."""
         return _HEADER.pack(len(reply)) + reply
 
     @property
     def pending(self) -> int:
-        """Bytes not given as a message yet, headers included."""
+        """Bytes that were not returned yet, headers included."""
         return len(self._buffer) - self._start
 
 

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from echosvc.wire.proxy_header import build
+from echosvc.wire.proxy_header import encode_header
 from tests.harness import (
     LIMIT,
     TWISTD,
@@ -333,7 +333,7 @@ def test_a_proxy_names_the_client_before_tls(header: int, own: Files) -> None:
         "{peer} {tls_peer}|",
     ]
     words += ["--proxy-protocol", "require", "--proxy-from", "127.0.0.1"]
-    said = build(header, ("192.0.2.7", 4711), ("198.51.100.1", 443))
+    said = encode_header(header, ("192.0.2.7", 4711), ("198.51.100.1", 443))
     with running(*words) as server:
         plain = server.connect()
         plain.sendall(said)

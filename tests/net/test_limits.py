@@ -16,7 +16,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import formatEvent, globalLogPublisher
 
 from echosvc import Outcome
-from echosvc.wire.proxy_header import SIGNATURE, build
+from echosvc.wire.proxy_header import SIGNATURE, encode_header
 from tests.harness import (
     LIMIT,
     connect,
@@ -196,7 +196,7 @@ async def test_a_life_ends_politely_when_it_has_been_long_enough():
 async def test_behind_a_header_all_is_as_without_and_the_client_is_the_real_one(version, framing):
     factory = Recording(prefix="{peer} at {local}: ", framing=framing, **PROXIES)
     async with serving(factory) as address:
-        header = build(version, SOURCE, DESTINATION)
+        header = encode_header(version, SOURCE, DESTINATION)
         answer = await in_thread(exchange, address, header + b"hello")
         assert answer == b"192.0.2.7:4711 at 198.51.100.1:443: hello"
         await until(lambda: factory.outcomes)
@@ -209,7 +209,7 @@ async def test_a_header_may_come_byte_by_byte():
     async with serving(factory) as address:
         with connect(address) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for byte in build(2, SOURCE, DESTINATION) + b"x":
+            for byte in encode_header(2, SOURCE, DESTINATION) + b"x":
                 client.sendall(bytes([byte]))
                 await turn(0.001)
             client.shutdown(socket.SHUT_WR)
@@ -236,13 +236,13 @@ async def test_limits_speak_of_the_client_behind_the_proxy():
     factory = Recording(deny=("192.0.2.0/24",), max_per_peer=1, **PROXIES)
     async with serving(factory) as address:
         with connect(address) as denied:
-            denied.sendall(build(2, SOURCE, DESTINATION) + b"x")
+            denied.sendall(encode_header(2, SOURCE, DESTINATION) + b"x")
             assert await in_thread(is_reset_or_end, denied)
         with connect(address) as one, connect(address) as two, connect(address) as three:
             for client, host in ((one, "203.0.113.1"), (two, "203.0.113.2")):
-                client.sendall(build(1, (host, 5), DESTINATION) + b"x")
+                client.sendall(encode_header(1, (host, 5), DESTINATION) + b"x")
                 assert await in_thread(receive_exactly, client, 10) == b"Sending: x"
-            three.sendall(build(1, ("203.0.113.1", 6), DESTINATION) + b"x")
+            three.sendall(encode_header(1, ("203.0.113.1", 6), DESTINATION) + b"x")
             assert await in_thread(is_reset_or_end, three)
         await until(lambda: not factory.count)
     assert factory.admission.live == 0
@@ -338,7 +338,9 @@ async def test_who_goes_before_its_header_leaves_nothing_behind():
                 client.sendall(b"PROXY"[: number % 5])
                 (reset if number % 2 else socket.socket.close)(client)
             await until(lambda: not factory._strangers.watched)
-            answer = await in_thread(exchange, address, build(2, SOURCE, DESTINATION) + b"x")
+            answer = await in_thread(
+                exchange, address, encode_header(2, SOURCE, DESTINATION) + b"x"
+            )
             assert answer == b"Sending: x"
     assert factory.admission.live == 0
     assert len(said) < 20
@@ -363,7 +365,7 @@ async def test_a_fault_of_the_application_behind_a_header_ends_that_connection_a
     factory.on_connect = lambda connection: connection.finish()
     async with serving(factory) as address:
         with connect(address) as client:
-            client.sendall(build(2, SOURCE, DESTINATION))
+            client.sendall(encode_header(2, SOURCE, DESTINATION))
             assert await in_thread(receive_all, client) == b""
         await until(lambda: factory.outcomes)
     assert factory.outcomes == [Outcome.CLOSED]
@@ -374,7 +376,7 @@ async def test_a_pause_on_connect_holds_what_came_behind_the_header():
     factory = Recording(pause_on_connect=True, **PROXIES)
     async with serving(factory) as address:
         with connect(address) as client:
-            client.sendall(build(1, SOURCE, DESTINATION) + b"x")
+            client.sendall(encode_header(1, SOURCE, DESTINATION) + b"x")
             await until(lambda: factory.count)
             await turn(0.05)
             client.setblocking(False)
@@ -391,7 +393,7 @@ async def test_an_embedder_sees_the_clients_address():
     factory = Recording(**PROXIES)
     factory.on_connect = lambda connection: seen.append(connection.remote_address)
     async with serving(factory) as address:
-        await in_thread(exchange, address, build(2, SOURCE, DESTINATION))
+        await in_thread(exchange, address, encode_header(2, SOURCE, DESTINATION))
     assert seen == [IPv4Address("TCP", *SOURCE)]
 
 
@@ -402,7 +404,7 @@ async def test_on_another_transport_than_ours_a_header_is_refused_in_words():
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
     try:
         with lines() as said:
-            data = build(2, SOURCE, DESTINATION) + b"hello"
+            data = encode_header(2, SOURCE, DESTINATION) + b"hello"
             assert await in_thread(_refused, port.getHost().port, data)
     finally:
         await port.stopListening()

@@ -35,7 +35,7 @@ from echosvc.endpoints import client_endpoint
 from echosvc.net.connector import ATTEMPT_DELAY
 from echosvc.net.errors import TLSError, describe_error
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
-from echosvc.wire.proxy_header import SIGNATURE, Header, HeaderParser, build
+from echosvc.wire.proxy_header import SIGNATURE, Header, HeaderParser, encode_header
 from tests.harness import (
     LIMIT,
     Server,
@@ -276,7 +276,7 @@ async def test_half_close_and_back_pressure_are_as_without(version: int) -> None
                 assert sent < len(data)
             sent += 65536
             assert client.queued <= 2 * 65536
-            expected = build(version, server.getpeername(), address)
+            expected = encode_header(version, server.getpeername(), address)
             came = await in_thread(receive_exactly, server, len(expected) + sent)
             assert came == expected + data[:sent]
             await within(room)

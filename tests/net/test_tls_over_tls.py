@@ -21,7 +21,7 @@ from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.server.service import EchoService
 from echosvc.tls.context import ClientAuthPolicy, client_options
 from echosvc.tls.transport import TLSError
-from echosvc.wire.proxy_header import build
+from echosvc.wire.proxy_header import encode_header
 from tests.harness import LIMIT, in_thread, no_faults, turn, until, within
 from tests.harness import connect as dial
 from tests.net.test_stream import HIGH_WATER, MARK, MIB, Recording, all_gone, payload, unmarked
@@ -331,7 +331,9 @@ async def test_a_proxy_header_comes_once_before_both(version, files):
 
         def named() -> bytes:
             with Peer(address) as peer:
-                peer.socket.sendall(build(version, ("192.0.2.7", 4711), ("198.51.100.1", 443)))
+                peer.socket.sendall(
+                    encode_header(version, ("192.0.2.7", 4711), ("198.51.100.1", 443))
+                )
                 peer.socket = ANY.wrap_socket(peer.socket)
                 peer.shake_hands()
                 peer.socket.sendall(peer.sealed(b"x"))
