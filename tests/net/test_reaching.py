@@ -55,7 +55,7 @@ from tests.net.test_demands import Files
 from tests.test_certificates import issue
 from tests.test_cli import echosvc, one_line
 
-LOUD = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, whoever answers is believed"
+LOUD = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, any server is accepted"
 
 
 @pytest.fixture(scope="module")
