@@ -19,12 +19,15 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
-from echosvc.net.acceptor import ACCEPT_BATCH, PAUSE
+from echosvc import EchoFactory
+from echosvc.net.acceptor import ACCEPT_BATCH, PAUSE, IAdmittingFactory
 from echosvc.net.epoll import EpollGroup
 from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor import LeanReactor
 from echosvc.server.service import accept_waiting
+from echosvc.tls.endpoints import TLSFactory
 from tests.test_stream import Listening
 
 
@@ -78,6 +81,14 @@ class AcceptingTests(SynchronousTestCase):
         client = socket.create_connection(("127.0.0.1", port.getHost().port), 20)
         self.addCleanup(client.close)
         return client
+
+    def test_tls_passes_on_what_a_factory_decides_and_only_that(self) -> None:
+        ours, creator = EchoFactory(log="quiet", max_connections=3), object()
+        for factory in (ours, TLSFactory(TLSFactory(ours, creator, False), creator, False)):
+            verifyObject(IAdmittingFactory, factory)
+            self.assertIs(factory.admission, ours.admission)
+        foreign = TLSFactory(self.factory, creator, is_client=False)
+        self.assertFalse(IAdmittingFactory.providedBy(foreign))
 
     def test_all_who_wait_are_accepted_in_order(self) -> None:
         port = self.listen()

@@ -38,13 +38,14 @@ class ProxyingEndpoint:
     ``TLSConnector(reactor, ProxyingEndpoint(endpoint, 2), creator)``.
 
     :param version: 1 or 2.
+    :ivar endpoint: the endpoint below.
     :raises ValueError: another version.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint, version: int) -> None:
         if version not in (1, 2):
             raise ValueError(f"the PROXY protocol has versions 1 and 2, not {version!r}")
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._version = version
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -54,7 +55,7 @@ class ProxyingEndpoint:
             inner: IProtocol = header_protocol.inner
             return inner
 
-        return self._endpoint.connect(_HeaderFactory(protocolFactory, self._version)).addCallback(
+        return self.endpoint.connect(_HeaderFactory(protocolFactory, self._version)).addCallback(
             connected
         )
 

@@ -75,7 +75,7 @@ class TLSFactory(ClientFactory):
         return cast(Limits, self._admitting.admission)
 
     def tune(self, handle: socket.SocketType) -> None:
-        """Set the options that the wrapped factory wants."""
+        """Set the options of the wrapped factory."""
         self._admitting.tune(handle)
 
     def build_outer(self, addr: IAddress | None, build: Builder) -> Any:
@@ -156,6 +156,7 @@ class TLSConnector:
     :param creator: makes OpenSSL's side of each connection, for instance the result of
         ``optionsForClientTLS("example.com")``.
     :param timeout: seconds that the handshake may take.
+    :ivar endpoint: the endpoint below.
     :raises ValueError: no certificate can be for the host of ``creator``.
     """
 
@@ -167,7 +168,7 @@ class TLSConnector:
         timeout: float = 30.0,
     ) -> None:
         self._reactor = reactor
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._creator = with_verification(creator)
         self._timeout = timeout
 
@@ -180,4 +181,4 @@ class TLSConnector:
             )
 
         factory = TLSFactory(protocolFactory, self._creator, is_client=True)
-        return self._endpoint.connect(factory).addCallback(connected)
+        return self.endpoint.connect(factory).addCallback(connected)

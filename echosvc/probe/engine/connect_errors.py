@@ -64,7 +64,7 @@ def _is_unix(target: ClientTarget) -> bool:
     """Return whether it is a UNIX socket, below TLS and a PROXY header."""
     endpoint: Any = target.endpoint
     while isinstance(endpoint, (TLSConnector, ProxyingEndpoint)):
-        endpoint = endpoint._endpoint
+        endpoint = endpoint.endpoint
     return isinstance(endpoint, UNIXClientEndpoint)
 
 
