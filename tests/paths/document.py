@@ -17,7 +17,7 @@ each. Do not edit it.
 
     echosvc check ENDPOINT
 
-runs up to sixteen probes of a path, one after the other. The server at its end must be an echo
+runs the probes of a path, one after the other. The server at its end must be an echo
 server: `echosvc serve` with any prefix, or any other one. The result of each probe is
 
 - **PASS**: the path does what it should;
