@@ -24,11 +24,11 @@ from zope.interface import implementer
 
 from echosvc.config.schema import ClientConfig, ClientSettings
 from echosvc.connection.connection import Connection
-from echosvc.connection.flow import HIGH_WATER
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.scheduler import Sweep
-from echosvc.connection.timed import BY_APPLICATION
-from echosvc.connection.timeouts import CloseClock
+from echosvc.connection.phase import APPLICATION, PAUSED, Phase
+from echosvc.connection.scheduler import DeadlineScheduler
+from echosvc.connection.sender import HIGH_WATER
+from echosvc.connection.timeouts import CloseTimeout
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -52,11 +52,11 @@ class EchoClient(Connection):
     factory: EchoClientFactory
 
     def __init__(self) -> None:
-        self._full = False  # the transport has enough to send
+        self._write_paused = False  # the transport has enough to send
         self._producer: IPushProducer | None = None
         self._writers: list[Deferred[None]] = []
         self._receivers: list[Deferred[bytes]] = []
-        self._unread: deque[bytes] = deque()
+        self._receive_buffer: deque[bytes] = deque()
         self._closers: list[Deferred[Outcome]] = []
         self._reason: Failure | None = None
 
@@ -71,9 +71,9 @@ class EchoClient(Connection):
         """
         if self.closing:
             return fail(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-        self._touch()
+        self._record_activity()
         self._send(data)
-        if not self._full:
+        if not self._write_paused:
             return succeed(None)
         writer: Deferred[None] = Deferred(self._writers.remove)
         self._writers.append(writer)
@@ -93,7 +93,7 @@ class EchoClient(Connection):
         self._producer = cast(IPushProducer, producer)
         if self.closing:
             self._producer.stopProducing()
-        elif self._full:
+        elif self._write_paused:
             self._producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
@@ -109,12 +109,12 @@ class EchoClient(Connection):
 
         :return: fails with the connection's reason where it broke.
         """
-        if self._unread:
-            piece = self._unread.popleft()
-            if self._held and self._size() < HIGH_WATER:
+        if self._receive_buffer:
+            piece = self._receive_buffer.popleft()
+            if self.blocks & PAUSED and self._buffered() < HIGH_WATER:
                 self.resume()
             return succeed(piece)
-        if self.peer_finished or self._gone:
+        if self.eof_received or self.phase is Phase.CLOSED:
             return self._end_of_stream()
         receiver: Deferred[bytes] = Deferred(self._receivers.remove)
         self._receivers.append(receiver)
@@ -140,7 +140,7 @@ class EchoClient(Connection):
         What the server still sends can be received, except on Twisted's own TLS: there
         the server is told that the whole connection ends.
         """
-        self.end_with(Outcome.FINISHED)
+        self.close_with(Outcome.FINISHED)
 
     def abort(self) -> None:
         """End now with a reset (Node's ``resetAndDestroy()``)."""
@@ -148,7 +148,7 @@ class EchoClient(Connection):
 
     def when_closed(self) -> Deferred[Outcome]:
         """Fire with the outcome once the connection is gone (Node's ``close``)."""
-        if self._gone and self.outcome is not None:
+        if self.phase is Phase.CLOSED and self.outcome is not None:
             return succeed(self.outcome)
         closer: Deferred[Outcome] = Deferred(self._closers.remove)
         self._closers.append(closer)
@@ -164,26 +164,26 @@ class EchoClient(Connection):
 
     # -- life -----------------------------------------------------------------
 
-    def _started(self) -> None:
-        self._sender.tune(self.factory.config.nagle, self.factory.config.keep_alive)
-        self._register()
+    def _transport_ready(self) -> None:
+        self._sender.set_socket_options(self.factory.config.nagle, self.factory.config.keep_alive)
+        self._register_producer()
 
     def pauseProducing(self) -> None:
         """Take no more to send for now. Reading goes on: an echo server stops reading
 
         while its replies wait, so that two that both stopped would wait for ever.
         """
-        self._full = True
+        self._write_paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Take more to send."""
-        self._full = False
-        self._touch()
-        if self._sender.ending():
+        self._write_paused = False
+        self._record_activity()
+        if self._sender.is_disconnecting():
             self.transport.unregisterProducer()
-        for writer in _taken(self._writers):
+        for writer in _drain_waiters(self._writers):
             writer.callback(None)
         if self._producer is not None and not self.closing:
             self._producer.resumeProducing()
@@ -191,64 +191,64 @@ class EchoClient(Connection):
     def writeConnectionLost(self) -> None:
         """Our FIN is out, and so is everything before it."""
         super().writeConnectionLost()
-        for writer in _taken(self._writers):
+        for writer in _drain_waiters(self._writers):
             writer.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         """Hand on what came, or keep it until somebody asks."""
-        self._touch()
-        if self._close_clock is not None:
-            self._close_clock.touch(self._idle_clock.active)
-        self.bytes_in += len(data)
+        self._record_activity()
+        if self._close_timeout is not None:
+            self._close_timeout.progress(self._timeouts.last_activity)
+        self._bytes_in += len(data)
         if self._receivers:
             self._receivers.pop(0).callback(data)
             return
-        self._unread.append(data)
-        if self._size() >= HIGH_WATER:
-            self._hold(BY_APPLICATION)
+        self._receive_buffer.append(data)
+        if self._buffered() >= HIGH_WATER:
+            self._pause_for(APPLICATION)
 
-    def _size(self) -> int:
-        return sum(map(len, self._unread))
+    def _buffered(self) -> int:
+        return sum(map(len, self._receive_buffer))
 
-    def _ended_by_peer(self, at_fin: bool = False) -> None:  # noqa: ARG002
+    def _peer_eof(self, just_now: bool = False) -> None:  # noqa: ARG002
         if not self.factory.config.allow_half_open:
-            self.end_with(Outcome.FINISHED)
-        self._tell_end()
+            self.close_with(Outcome.FINISHED)
+        self._finish_receivers()
 
-    def _read_to_end(self) -> None:
+    def _drain_input(self) -> None:
         """Our FIN goes out, but what comes is still wanted, at the application's pace."""
 
-    def _tick_closing(self, now: float, clock: CloseClock) -> None:
-        if self._held:
-            clock.touch(now)  # it is us who make the server wait
-        super()._tick_closing(now, clock)
+    def _check_closing(self, now: float, timeout: CloseTimeout) -> None:
+        if self.blocks & PAUSED:
+            timeout.progress(now)  # it is us who make the server wait
+        super()._check_closing(now, timeout)
 
     def _timed_out(self, seconds: float) -> None:
         self.idle(seconds)
 
-    def _over(self, outcome: Outcome, reason: Failure) -> None:
-        if outcome is Outcome.FINISHED and self._sender.cut:
+    def _closed(self, outcome: Outcome, reason: Failure, opened: bool) -> None:  # noqa: ARG002
+        if outcome is Outcome.FINISHED and self._sender.unclean_eof:
             outcome = self.outcome = Outcome.TRUNCATED
         self._reason = reason
         if self._producer is not None:
             self._producer.stopProducing()
-        for writer in _taken(self._writers):
+        for writer in _drain_waiters(self._writers):
             writer.errback(reason)
-        self._tell_end()
-        for closer in _taken(self._closers):
+        self._finish_receivers()
+        for closer in _drain_waiters(self._closers):
             closer.callback(outcome)
 
-    def _tell_end(self) -> None:
-        for receiver in _taken(self._receivers):
+    def _finish_receivers(self) -> None:
+        for receiver in _drain_waiters(self._receivers):
             self._end_of_stream().chainDeferred(receiver)
 
     def _end_of_stream(self) -> Deferred[bytes]:
-        if self.peer_finished or self._reason is None or self._reason.check(ConnectionDone):
+        if self.eof_received or self._reason is None or self._reason.check(ConnectionDone):
             return succeed(b"")
         return fail(self._reason)
 
 
-def _taken(waiting: list[Deferred[_Result]]) -> Iterator[Deferred[_Result]]:
+def _drain_waiters(waiting: list[Deferred[_Result]]) -> Iterator[Deferred[_Result]]:
     """Take out those who wait now, one by one: each may cancel another, or wait anew."""
     for each in tuple(waiting):
         if each in waiting:
@@ -273,7 +273,7 @@ class EchoClientFactory(ClientFactory):
     ) -> None:
         self.config = ClientConfig(**settings)
         idle_timeout = self.config.idle_timeout
-        self.sweep: Sweep[EchoClient] = Sweep(
+        self.timers: DeadlineScheduler[EchoClient] = DeadlineScheduler(
             clock, [idle_timeout, self.config.linger], idle_timeout
         )
 

@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.config.schema import Config
-from echosvc.server.admission import MOST, RESERVE, Admission, default_places
-from echosvc.server.events import Report
+from echosvc.config.schema import DEFAULT_MAX_CONNECTIONS, Config
+from echosvc.server.admission import RESERVED_FDS, Admission, default_max_connections
+from echosvc.server.events import EventLog
 from echosvc.server.factory import EchoFactory
 
 
@@ -23,7 +23,7 @@ def v4(host: str) -> IPv4Address:
 class AdmissionTests(SynchronousTestCase):
     def door(self, **settings: object) -> Admission:
         self.clock = Clock()
-        return Admission(Config(**settings), Report("quiet", self.clock.callLater))
+        return Admission(Config(**settings), EventLog("quiet", self.clock.callLater))
 
     def connection(self, address: object) -> object:
         return SimpleNamespace(remote_address=address)
@@ -68,10 +68,10 @@ class AdmissionTests(SynchronousTestCase):
         connections = [self.connection(v4("192.0.2.1")) for _ in range(2)]
         for connection in connections:
             self.assertFalse(door.full)
-            door.enter(connection)
+            door.opened(connection)
         self.assertIn("limit of 2 connections", self.why(door, v4("192.0.2.1")))
         self.assertIn("limit of 2 connections", self.why(door, UNIXAddress(None)))
-        door.leave(connections[0])
+        door.closed(connections[0])
         self.assertEqual(self.why(door, v4("192.0.2.1")), "")
 
     def test_more_places_than_descriptors_are_warned_of(self) -> None:
@@ -81,24 +81,24 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_zero_is_no_limit(self) -> None:
         door = self.door(max_connections=0)
-        door.live = 10**9
+        door.open = 10**9
         self.assertFalse(door.full)
 
     def test_a_peer_has_its_places_and_others_theirs(self) -> None:
         door = self.door(max_per_peer=1)
         connection = self.connection(v4("192.0.2.1"))
-        door.enter(connection)
+        door.opened(connection)
         self.assertIn("limit of 1 for one peer", self.why(door, v4("192.0.2.1")))
         self.assertEqual(self.why(door, v4("192.0.2.2")), "")
-        door.leave(connection)
+        door.closed(connection)
         self.assertEqual(self.why(door, v4("192.0.2.1")), "")
 
     def test_a_unix_peer_is_not_counted_for_itself(self) -> None:
         door = self.door(max_per_peer=1)
         for _ in range(3):
             self.assertTrue(door.admits(UNIXAddress(None)))
-            door.enter(self.connection(UNIXAddress(None)))
-        door.leave(self.connection(UNIXAddress(None)))
+            door.opened(self.connection(UNIXAddress(None)))
+        door.closed(self.connection(UNIXAddress(None)))
 
     def test_who_waits_for_a_place_is_told_once_there_is_one(self) -> None:
         door = self.door(max_connections=1)
@@ -106,18 +106,18 @@ class AdmissionTests(SynchronousTestCase):
         tell = lambda: told.append("room")  # noqa: E731
         forgotten = lambda: told.append("forgotten")  # noqa: E731
         connection = self.connection(v4("192.0.2.1"))
-        door.enter(connection)
+        door.opened(connection)
         with capturedLogs() as events:
-            door.when_room(tell)
-            door.when_room(forgotten)
+            door.wait_for_slot(tell)
+            door.wait_for_slot(forgotten)
         self.assertEqual(len(events), 1)
-        door.forget(forgotten)
-        door.forget(forgotten)
+        door.cancel_wait(forgotten)
+        door.cancel_wait(forgotten)
         self.assertEqual(told, [])
-        door.leave(connection)
+        door.closed(connection)
         self.assertEqual(told, ["room"])
-        door.enter(connection)
-        door.leave(connection)
+        door.opened(connection)
+        door.closed(connection)
         self.assertEqual(told, ["room"])
 
     def test_only_proxies_may_speak_for_others(self) -> None:
@@ -126,7 +126,7 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual(self.why(door, v4("192.0.2.1"), ask), "")
         self.assertEqual(self.why(door, UNIXAddress(None), ask), "")
         self.assertIn("not one of the proxies", self.why(door, v4("192.0.2.2"), ask))
-        door.limit, door.live = 1, 1
+        door.limit, door.open = 1, 1
         self.assertIn("limit of 1", self.why(door, v4("192.0.2.1"), ask))
 
     def test_a_flood_of_refusals_is_one_line_a_second_and_a_count(self) -> None:
@@ -144,14 +144,14 @@ class PlacesTests(SynchronousTestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (500, hard))
-        self.assertEqual(default_places(), 500 - RESERVE)
+        self.assertEqual(default_max_connections(), 500 - RESERVED_FDS)
         resource.setrlimit(resource.RLIMIT_NOFILE, (20, hard))
-        self.assertEqual(default_places(), 1)
+        self.assertEqual(default_max_connections(), 1)
 
     def test_there_are_not_more_than_the_most(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard != resource.RLIM_INFINITY and hard < MOST + RESERVE:
+        if hard != resource.RLIM_INFINITY and hard < DEFAULT_MAX_CONNECTIONS + RESERVED_FDS:
             self.skipTest(f"the limit of descriptors is {hard}")
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.assertEqual(default_places(), MOST)
+        self.assertEqual(default_max_connections(), DEFAULT_MAX_CONNECTIONS)

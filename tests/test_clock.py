@@ -11,7 +11,7 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.runtime import seconds as wall_seconds
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.connection.scheduler import Sweep
+from echosvc.connection.scheduler import DeadlineScheduler
 from echosvc.net.clock import use_monotonic_clock
 from echosvc.net.reactor import LeanReactor
 
@@ -53,4 +53,4 @@ class ClockTests(SynchronousTestCase):
         reactor = self.reactor(SelectReactor)
         use_monotonic_clock(reactor)
         before = time.monotonic()
-        self.assertTrue(before <= Sweep(reactor, []).now() <= time.monotonic())
+        self.assertTrue(before <= DeadlineScheduler(reactor, []).now() <= time.monotonic())

@@ -21,8 +21,9 @@ from zope.interface.verify import verifyObject
 from echosvc.config.schema import Config
 from echosvc.connection.connection import Connection
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.scheduler import IN_IDLE, SOONEST, Sweep
-from echosvc.connection.timeouts import GRACE, PATIENCE
+from echosvc.connection.phase import BACK_PRESSURE, EOF
+from echosvc.connection.scheduler import MIN_DELAY, SCANS_PER_IDLE, DeadlineScheduler
+from echosvc.connection.timeouts import CLOSE_STALL_TIMEOUT, MIN_LINGER
 from tests.test_flow import Line
 
 
@@ -33,30 +34,30 @@ class Talker(Connection):
         self, clock: Clock, idle_timeout: float = 0.0, linger: float = 2.0, **more: float
     ) -> None:
         config = Config(idle_timeout=idle_timeout, linger=linger, **more)
-        sweep = Sweep(clock, config.timeouts(), config.idle_timeout)
-        self.factory = SimpleNamespace(config=config, sweep=sweep)
+        timers = DeadlineScheduler(clock, config.timeouts(), config.idle_timeout)
+        self.factory = SimpleNamespace(config=config, timers=timers)
         self.events: list[object] = []
         self.idles: list[float] = []
         self.received = b""
 
-    def _started(self) -> None:
+    def _transport_ready(self) -> None:
         self.events.append("started")
 
-    def _go_on(self) -> None:
+    def _resumed(self) -> None:
         self.events.append("go on")
 
-    def _ended_by_peer(self, at_fin: bool = False) -> None:
+    def _peer_eof(self, just_now: bool = False) -> None:
         self.events.append("peer ended")
 
     def _timed_out(self, seconds: float) -> None:
-        self.idles.append(self.factory.sweep.now())
+        self.idles.append(self.factory.timers.now())
 
-    def _over(self, outcome: Outcome, reason: Failure) -> None:
+    def _closed(self, outcome: Outcome, reason: Failure, opened: bool) -> None:
         self.events.append(outcome)
 
     def dataReceived(self, data: bytes) -> None:
-        self._touch()
-        self.bytes_in += len(data)
+        self._record_activity()
+        self._bytes_in += len(data)
         self.received += data
 
 
@@ -113,7 +114,7 @@ class IdleTests(ConnectionTestCase):
     def assert_reported(self, talker: Talker, *times: float) -> None:
         self.assertEqual(len(talker.idles), len(times), talker.idles)
         for found, wanted in zip(talker.idles, times, strict=True):
-            self.assertTrue(wanted <= found <= wanted + SOONEST + 1e-9, (found, wanted))
+            self.assertTrue(wanted <= found <= wanted + MIN_DELAY + 1e-9, (found, wanted))
 
     def test_an_idle_period_is_reported_once(self) -> None:
         line, talker = self.line(idle_timeout=0.5)
@@ -129,7 +130,9 @@ class IdleTests(ConnectionTestCase):
         self.assert_reported(talker)
         line.wait(5)
         self.assertEqual(len(talker.idles), 1)
-        self.assertTrue(1.0 <= talker.idles[0] <= 1.0 + 0.4 / IN_IDLE + SOONEST, talker.idles)
+        self.assertTrue(
+            1.0 <= talker.idles[0] <= 1.0 + 0.4 / SCANS_PER_IDLE + MIN_DELAY, talker.idles
+        )
         line.send(b"x")
         line.wait(5)
         self.assertEqual(len(talker.idles), 2)
@@ -233,7 +236,7 @@ class StallTests(ConnectionTestCase):
     def test_it_holds_for_the_end_too(self) -> None:
         line, talker = self.line(stall_timeout=5.0)
         talker._send(b"x" * 400_000)
-        talker.end_with(Outcome.FINISHED)
+        talker.close_with(Outcome.FINISHED)
         line.wait(4.9)
         self.assertNotIn(Outcome.STALLED, talker.events)
         line.wait(1.5)
@@ -331,13 +334,13 @@ class PauseTests(ConnectionTestCase):
         talker.resume()
         line.turn(3)
         self.assertEqual(talker.received, b"last words")
-        self.assertTrue(talker.peer_finished)
+        self.assertTrue(talker.eof_received)
         self.assertEqual(talker.events.count("peer ended"), 1)
 
     def test_pause_and_resume_do_nothing_once_it_is_gone(self) -> None:
         line, talker = self.line()
         line.finish()
-        talker.end_with(Outcome.FINISHED)
+        talker.close_with(Outcome.FINISHED)
         line.turn(2)
         talker.pause()
         talker.resume()
@@ -350,7 +353,7 @@ class EndTests(ConnectionTestCase):
     def test_the_end_is_flush_then_fin_then_the_peers_fin(self) -> None:
         line, talker = self.line()
         talker._send(b"x" * 400_000)
-        talker.end_with(Outcome.CLOSED)
+        talker.close_with(Outcome.CLOSED)
         self.assertTrue(talker.closing)
         self.assertEqual(len(line.receive_all()), 400_000)
         self.assertTrue(line.at_end())
@@ -364,7 +367,7 @@ class EndTests(ConnectionTestCase):
         line, talker = self.line()
         talker.pause()
         line.send(b"early")
-        talker.end_with(Outcome.CLOSED)
+        talker.close_with(Outcome.CLOSED)
         line.send(b"late")
         line.turn(2)
         self.assertEqual(talker.bytes_in, 9)
@@ -375,10 +378,10 @@ class EndTests(ConnectionTestCase):
             line, talker = self.line()
             talker._send(b"x" * 400_000)
             line.turn(2)
-            self.assertTrue(talker._blocked)
+            self.assertTrue(talker.blocks & BACK_PRESSURE)
             if peer_first:
-                talker.peer_finished = True
-            talker.end_with(Outcome.CLOSED)
+                talker.blocks |= EOF
+            talker.close_with(Outcome.CLOSED)
             self.assertEqual(len(line.receive_all()), 400_000)
             line.peer.close()
             line.turn(3)
@@ -386,7 +389,7 @@ class EndTests(ConnectionTestCase):
 
     def test_a_peer_that_never_finishes_is_given_up_after_the_linger(self) -> None:
         line, talker = self.line(linger=2.0)
-        talker.end_with(Outcome.TIMED_OUT)
+        talker.close_with(Outcome.TIMED_OUT)
         line.wait(1.99)
         self.assertTrue(line.transport.connected)
         line.wait(0.5)
@@ -396,7 +399,7 @@ class EndTests(ConnectionTestCase):
 
     def test_talking_on_does_not_prolong_the_linger(self) -> None:
         line, talker = self.line(linger=1.0)
-        talker.end_with(Outcome.CLOSED)
+        talker.close_with(Outcome.CLOSED)
         line.turn()
         for _ in range(15):
             if line.transport.connected:
@@ -407,17 +410,17 @@ class EndTests(ConnectionTestCase):
     def test_without_linger_our_fin_is_sent_all_the_same(self) -> None:
         line, talker = self.line(linger=0.0)
         talker._send(b"bye")
-        talker.end_with(Outcome.CLOSED)
+        talker.close_with(Outcome.CLOSED)
         line.turn(2)
         self.assertEqual(line.receive(), b"bye")
-        line.wait(GRACE)
+        line.wait(MIN_LINGER)
         self.assertEqual(talker.events[-1], Outcome.CLOSED)
 
     def test_without_linger_what_is_queued_gets_a_grace(self) -> None:
         line, talker = self.line(linger=0.0)
         talker._send(b"x" * 400_000)
-        talker.end_with(Outcome.DRAINED)
-        line.wait(GRACE - 0.1)
+        talker.close_with(Outcome.DRAINED)
+        line.wait(MIN_LINGER - 0.1)
         self.assertTrue(line.transport.connected)
         line.wait(0.3)
         self.assertFalse(line.transport.connected)
@@ -426,22 +429,22 @@ class EndTests(ConnectionTestCase):
         """Our FIN is out, but the peer has yet to take what is before it."""
         line, talker = self.line(send_buffer=1 << 20, linger=0.0)
         talker._send(b"x" * 800_000)
-        talker.end_with(Outcome.DRAINED)
+        talker.close_with(Outcome.DRAINED)
         line.turn(2)
         self.assertEqual(talker.queued, 0)  # all is the kernel's
         for _ in range(10):
             line.wait(0.2)
             line.peer.recv(70_000)
         self.assertTrue(line.transport.connected)
-        line.wait(GRACE + 0.2)
+        line.wait(MIN_LINGER + 0.2)
         self.assertFalse(line.transport.connected)
 
     def test_a_peer_that_takes_nothing_is_given_up_as_stalled(self) -> None:
         """After long, where it ended properly; there the reply is owed to it."""
         line, talker = self.line(linger=0.5)
         talker._send(b"x" * 400_000)
-        talker.end_with(Outcome.FINISHED)
-        line.wait(PATIENCE - 0.1)
+        talker.close_with(Outcome.FINISHED)
+        line.wait(CLOSE_STALL_TIMEOUT - 0.1)
         self.assertTrue(line.transport.connected)
         line.wait(1.5)
         self.assertEqual(talker.events[-1], Outcome.STALLED)
@@ -449,7 +452,7 @@ class EndTests(ConnectionTestCase):
     def test_others_that_take_nothing_keep_their_word_and_get_the_linger(self) -> None:
         line, talker = self.line(linger=2.0)
         talker._send(b"x" * 400_000)
-        talker.end_with(Outcome.DRAINED)
+        talker.close_with(Outcome.DRAINED)
         line.wait(1.9)
         self.assertTrue(line.transport.connected)
         line.wait(0.5)
@@ -458,7 +461,7 @@ class EndTests(ConnectionTestCase):
     def test_a_slow_reader_gets_everything(self) -> None:
         line, talker = self.line(linger=0.5)
         talker._send(b"x" * 200_000)
-        talker.end_with(Outcome.DRAINED)
+        talker.close_with(Outcome.DRAINED)
         received = 0
         while not line.at_end():
             received += len(line.peer.recv(8000))
@@ -468,8 +471,8 @@ class EndTests(ConnectionTestCase):
 
     def test_only_the_first_word_counts(self) -> None:
         line, talker = self.line()
-        talker.end_with(Outcome.TOO_LONG)
-        talker.end_with(Outcome.CLOSED)
+        talker.close_with(Outcome.TOO_LONG)
+        talker.close_with(Outcome.CLOSED)
         line.turn(2)
         self.assertTrue(line.at_end())  # everything is sent, our FIN too
         talker.abort_with(Outcome.ABORTED)
@@ -491,7 +494,7 @@ class EndTests(ConnectionTestCase):
         for size in (1, 400_000):  # what the peer has not read, and what waits here
             line, talker = self.line()
             talker._send(b"x" * size)
-            talker.end_with(Outcome.CLOSED)
+            talker.close_with(Outcome.CLOSED)
             line.turn(2)
             talker.abort_with(Outcome.ABORTED)
             line.turn()
@@ -510,8 +513,8 @@ class EndTests(ConnectionTestCase):
         transport = StringTransport()
         talker = Talker(clock := Clock(), linger=1.5)
         talker.makeConnection(transport)
-        talker._register()
-        talker.end_with(Outcome.CLOSED)
+        talker._register_producer()
+        talker.close_with(Outcome.CLOSED)
         self.assertTrue(transport.disconnecting)
         self.assertIsNone(transport.producer)
         self.assertFalse(transport.disconnected)
@@ -524,7 +527,7 @@ class EndTests(ConnectionTestCase):
         transport = StringTransport()
         talker = Talker(Clock())
         talker.makeConnection(transport)
-        talker.end_with(Outcome.CLOSED)
+        talker.close_with(Outcome.CLOSED)
         transport.disconnecting = False
         talker.readConnectionLost()
         self.assertTrue(transport.disconnecting)
@@ -536,7 +539,7 @@ class OutcomeTests(SynchronousTestCase):
         talker = Talker(Clock())
         talker.makeConnection(StringTransport())
         if word is not None:
-            talker.end_with(word)
+            talker.close_with(word)
         talker.connectionLost(Failure(reason()))
         self.assertIs(talker.events[-1], talker.outcome)
         return talker.outcome
@@ -566,11 +569,11 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_a_peer_that_is_gone_after_all_was_exchanged_has_finished(self) -> None:
         """One that closes both directions at once looks broken to whoever closes after it."""
-        for peer_finished, word in ((True, Outcome.FINISHED), (False, Outcome.RESET)):
+        for ended, word in ((True, Outcome.FINISHED), (False, Outcome.RESET)):
             talker = Talker(Clock())
             talker.makeConnection(StringTransport())
-            talker.peer_finished = peer_finished
-            talker.end_with(Outcome.FINISHED)
+            talker.blocks = EOF if ended else 0
+            talker.close_with(Outcome.FINISHED)
             talker.connectionLost(Failure(ConnectionLost()))
             self.assertIs(talker.outcome, word)
 

@@ -72,13 +72,13 @@ class SettingsTests(FactoryTestCase):
 class CountTests(FactoryTestCase):
     def test_live_connections_are_counted_and_listed(self) -> None:
         factory = self.factory()
-        self.assertEqual((factory.count, factory.connections, factory.made), (0, (), 0))
+        self.assertEqual((factory.count, factory.connections, factory.accepted), (0, (), 0))
         first, second = self.connected(factory), self.connected(factory)
-        self.assertEqual((factory.count, factory.made), (2, 2))
+        self.assertEqual((factory.count, factory.accepted), (2, 2))
         self.assertEqual(set(factory.connections), {first, second})
         self.assertEqual((first.number, second.number), (1, 2))
         self.lost(first)
-        self.assertEqual((factory.count, factory.made), (1, 2))
+        self.assertEqual((factory.count, factory.accepted), (1, 2))
         self.assertEqual(factory.connections, (second,))
 
     def test_totals_include_connections_that_ended(self) -> None:
@@ -197,7 +197,7 @@ class EndAllTests(FactoryTestCase):
     def test_all_are_aborted(self) -> None:
         factory = self.factory()
         connections = [self.connected(factory) for _ in range(3)]
-        connections[0].end_with(Outcome.DRAINED)
+        connections[0].close_with(Outcome.DRAINED)
         factory.abort_all()
         for connection in connections:
             self.assertTrue(connection.transport.disconnected)

@@ -181,7 +181,7 @@ def test_what_a_client_has_seen_is_counted(echo_server, time):
     assert exchange(echo_server.port, b"hello") == b"Sending: hello"
     assert echo_server.factory.connections == ()
     factory = echo_server.factory
-    assert (factory.made, factory.bytes_in, factory.bytes_out) == (3, 15, 42)
+    assert (factory.accepted, factory.bytes_in, factory.bytes_out) == (3, 15, 42)
 
 def test_something_is_called_in_the_thread_of_the_server(echo_server):
     with socket.create_connection((echo_server.host, echo_server.port), 30) as client:

@@ -18,8 +18,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.connection.flow import HIGH_WATER
-from echosvc.connection.sending import Direct, make_sender
+from echosvc.connection.sender import HIGH_WATER, SocketSender, make_sender
 
 
 class _ManualReactor(SelectReactor):
@@ -158,13 +157,13 @@ class PlainSocketTests(SynchronousTestCase):
         self.assertTrue(start + self.line.receive_all() == data + b"last")
 
     def test_later_is_the_reactors_next_turn(self) -> None:
-        self.assertFalse(self.sender.send(b"later", later=True))
+        self.assertFalse(self.sender.send(b"later", defer=True))
         self.assertEqual(self.line.receive(), b"")
         self.line.turn()
         self.assertEqual(self.line.receive(), b"later")
 
     def test_queued_counts_each_byte_once_however_far_it_is_sent(self) -> None:
-        self.sender.send(bytes(200_000), later=True)
+        self.sender.send(bytes(200_000), defer=True)
         received = 0
         while self.sender.queued():
             self.line.turn()
@@ -212,12 +211,12 @@ class PlainSocketTests(SynchronousTestCase):
 
     def test_a_reset_is_seen_without_reading(self) -> None:
         self.sender.send(b"never read")
-        self.assertFalse(self.sender.broken())
+        self.assertFalse(self.sender.has_socket_error())
         self.line.peer.close()
-        self.assertTrue(self.sender.broken())
+        self.assertTrue(self.sender.has_socket_error())
 
     def test_a_socket_that_is_not_tcp_is_not_tuned(self) -> None:
-        self.sender.tune(nagle=False, keep_alive=5)
+        self.sender.set_socket_options(nagle=False, keep_alive=5)
         ours = self.line.transport.socket
         self.assertEqual(ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
 
@@ -265,7 +264,7 @@ class WrappedSocketTests(SynchronousTestCase):
         self.line.turn()
         self.assertEqual(self.line.receive(), b"")
         self.assertEqual(self.wrapper.value(), b"secret")
-        self.assertNotIsInstance(self.sender, Direct)
+        self.assertNotIsInstance(self.sender, SocketSender)
 
     def test_the_socket_below_is_known(self) -> None:
         self.line.transport.write(b"x" * 77)
@@ -280,7 +279,7 @@ class WrappedSocketTests(SynchronousTestCase):
 
         self.line.transport.__class__ = Filtering
         sender = make_sender(self.line.transport)
-        self.assertNotIsInstance(sender, Direct)
+        self.assertNotIsInstance(sender, SocketSender)
         self.assertFalse(sender.send(b"x"))
 
 
@@ -292,7 +291,7 @@ class TCPSocketTests(SynchronousTestCase):
         line = Line(Protocol())
         self.addCleanup(line.close)
         line.transport.socket = ours
-        make_sender(line.transport).tune(**options)
+        make_sender(line.transport).set_socket_options(**options)
         return ours
 
     def test_nagles_algorithm_is_off_unless_wanted(self) -> None:
@@ -315,9 +314,9 @@ class OtherTransportTests(SynchronousTestCase):
         transport = StringTransport()
         sender = make_sender(transport)
         self.assertFalse(sender.send(b"abc"))
-        self.assertFalse(sender.send(b"def", later=True))
+        self.assertFalse(sender.send(b"def", defer=True))
         self.assertEqual(transport.value(), b"abcdef")
-        self.assertNotIsInstance(sender, Direct)
+        self.assertNotIsInstance(sender, SocketSender)
         self.assertEqual((sender.queued(), sender.unacknowledged(), sender.unsent()), (0, 0, 0))
-        self.assertFalse(sender.broken())
-        sender.tune(nagle=False, keep_alive=5)
+        self.assertFalse(sender.has_socket_error())
+        sender.set_socket_options(nagle=False, keep_alive=5)

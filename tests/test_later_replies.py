@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from echosvc import EchoFactory, EchoProtocol, Outcome
-from echosvc.connection.flow import HIGH_WATER
-from echosvc.server.answering import LaterReply
+from echosvc.connection.sender import HIGH_WATER
+from echosvc.server.protocol import LaterReply
 from tests.test_flow import Line
 from tests.test_server import Broken, ServerTestCase
 

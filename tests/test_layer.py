@@ -59,11 +59,11 @@ class Thin(LayerTransport):
     """Adds nothing."""
 
     def connectionMade(self) -> None:
-        self._begin()
+        self.attach()
         self.wrappedProtocol.makeConnection(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        self._over(reason)
+        self.lost(reason)
 
 
 class LayerTests(SynchronousTestCase):
@@ -116,7 +116,7 @@ class LayerTests(SynchronousTestCase):
         _, layer = self.made(inner)
         early = layer.when_ready()
         self.assertNoResult(early)
-        layer._completed()
+        layer.handshake_done()
         self.assertEqual(inner.told, ["ready"])
         self.assertIs(self.successResultOf(early), inner)
         self.assertIs(self.successResultOf(layer.when_ready()), inner)
@@ -141,7 +141,7 @@ class LayerTests(SynchronousTestCase):
     def test_a_protocol_that_asks_for_no_handshake_is_not_told(self) -> None:
         inner = Whole()
         _, layer = self.made(inner)
-        layer._completed()
+        layer.handshake_done()
         self.assertTrue(layer.ready)
 
 

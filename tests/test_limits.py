@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.config.networks import NetworkError, Networks
-from echosvc.server.admission import PeerCount
+from echosvc.server.admission import PerPeerCounter
 
 IPV4 = st.ip_addresses(v=4).map(str)
 IPV6 = st.ip_addresses(v=6).map(str)
@@ -65,32 +65,32 @@ class NetworksTests(SynchronousTestCase):
             Networks(["10.0.0.1/8"])
 
 
-def enter(count: PeerCount, host: str) -> bool:
+def enter(count: PerPeerCounter, host: str) -> bool:
     """Count one in, if there is room."""
-    room = count.room(host)
+    room = count.allows(host)
     if room:
-        count.enter(host)
+        count.add(host)
     return room
 
 
 class PeerCountTests(SynchronousTestCase):
     def test_each_peer_has_its_places(self) -> None:
-        count = PeerCount(2)
+        count = PerPeerCounter(2)
         self.assertEqual([enter(count, "192.0.2.1") for _ in range(3)], [True, True, False])
         self.assertTrue(enter(count, "192.0.2.2"))
-        count.leave("192.0.2.1")
+        count.remove("192.0.2.1")
         self.assertTrue(enter(count, "192.0.2.1"))
         self.assertFalse(enter(count, "192.0.2.1"))
 
     def test_an_ipv6_peer_is_a_64(self) -> None:
-        count = PeerCount(1)
+        count = PerPeerCounter(1)
         self.assertTrue(enter(count, "2001:db8::1"))
         self.assertFalse(enter(count, "2001:db8::ffff:2"))
         self.assertFalse(enter(count, "2001:db8:0:0:1::1%eth0"))
         self.assertTrue(enter(count, "2001:db8:0:1::1"))
 
     def test_an_ipv4_peer_is_one_through_either_family(self) -> None:
-        count = PeerCount(1)
+        count = PerPeerCounter(1)
         self.assertTrue(enter(count, "::ffff:192.0.2.1"))
         self.assertFalse(enter(count, "192.0.2.1"))
         self.assertFalse(enter(count, "::ffff:c000:201"))
@@ -98,18 +98,18 @@ class PeerCountTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.booleans(), st.one_of(IPV4, IPV6)), max_size=50))
     def test_nothing_is_kept_of_peers_that_have_gone(self, steps: list[tuple[bool, str]]) -> None:
-        count, live = PeerCount(3), []
+        count, live = PerPeerCounter(3), []
         for enters, host in steps:
             if enters and enter(count, host):
                 live.append(host)
             elif live:
-                count.leave(live.pop())
+                count.remove(live.pop())
         for host in live:
-            count.leave(host)
+            count.remove(host)
         self.assertEqual(len(count), 0)
 
     def test_without_a_limit_nothing_is_counted(self) -> None:
-        count = PeerCount(0)
+        count = PerPeerCounter(0)
         self.assertTrue(all(enter(count, "192.0.2.1") for _ in range(1000)))
         self.assertEqual(len(count), 0)
-        count.leave("192.0.2.1")
+        count.remove("192.0.2.1")

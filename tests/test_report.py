@@ -18,8 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from echosvc._text import SHOWN, escaped
 from echosvc.connection.outcome import Outcome
 from echosvc.net.addresses import format_address, format_listener, plain_ip
-from echosvc.server.events import Report
-from echosvc.server.throttle import LINES, PERIOD
+from echosvc.server.events import BURST, PERIOD, EventLog
 from echosvc.tls.alerts import alert_advice
 
 
@@ -159,7 +158,7 @@ class LineTests(SynchronousTestCase):
     def line(self, name: str, *arguments: object) -> tuple[str, LogLevel]:
         """What one call of a report says; that it is one event, of our namespace."""
         with capturedLogs() as events:
-            getattr(Report("messages", Clock().callLater), name)(*arguments)
+            getattr(EventLog("messages", Clock().callLater), name)(*arguments)
         (event,) = events
         self.assertEqual(event["log_namespace"], "echosvc")
         return formatEvent(event), event["log_level"]
@@ -207,7 +206,7 @@ class LineTests(SynchronousTestCase):
 
     def test_a_flood_of_bad_clients_makes_few_lines_and_a_count(self) -> None:
         clock = Clock()
-        report = Report("connections", clock.callLater)
+        report = EventLog("connections", clock.callLater)
         bad = (Outcome.RESET, Outcome.HANDSHAKE)
         with capturedLogs() as events:
             for _ in range(1000):
@@ -218,14 +217,14 @@ class LineTests(SynchronousTestCase):
             said = len(events)
             clock.advance(PERIOD)
             report.terminated()
-        self.assertEqual(said, 1 + 3 * LINES)
+        self.assertEqual(said, 1 + 3 * BURST)
         counts = [each["count"] for each in events if "count" in each]
         self.assertEqual((len(counts), sum(counts) + said), (4, 4000))
         self.assertEqual(formatEvent(events[-1]), "Server Terminated")
 
     def test_the_stop_says_what_was_left_out(self) -> None:
         clock = Clock()
-        report = Report("quiet", clock.callLater)
+        report = EventLog("quiet", clock.callLater)
         with capturedLogs() as events:
             for _ in range(3):
                 report.refused(None, "over the limit")
@@ -235,7 +234,7 @@ class LineTests(SynchronousTestCase):
 
     def test_good_clients_have_all_their_lines(self) -> None:
         with capturedLogs() as events:
-            report = Report("connections", Clock().callLater)
+            report = EventLog("connections", Clock().callLater)
             for _ in range(1000):
                 report.connected("l", "r")
                 report.disconnected("r", Outcome.FINISHED, 1, 2, 3.0, 4)
@@ -261,7 +260,7 @@ class LineTests(SynchronousTestCase):
             ("disconnected", ("r", Outcome.RESET, 1, 2, 3.0, 4)),
         ):
             with capturedLogs() as events:
-                getattr(Report("messages", Clock().callLater), name)(*arguments)
+                getattr(EventLog("messages", Clock().callLater), name)(*arguments)
             (event,) = events
             self.assertEqual({"message", "time", "system", "format"} & _fields(event), set())
 
@@ -285,8 +284,10 @@ class LineTests(SynchronousTestCase):
         )
 
     def test_the_facts_stand_in_fields(self) -> None:
-        with capturedLogs() as (events):
-            Report("connections", Clock().callLater).disconnected("r", Outcome.RESET, 1, 2, 3.0, 4)
+        with capturedLogs() as events:
+            EventLog("connections", Clock().callLater).disconnected(
+                "r", Outcome.RESET, 1, 2, 3.0, 4
+            )
         self.assertEqual(events[0]["outcome"], "reset")
         self.assertIs(type(events[0]["outcome"]), str)
         self.assertEqual([events[0][name] for name in ("bytes_in", "bytes_out")], [1, 2])
@@ -300,7 +301,7 @@ class LevelTests(SynchronousTestCase):
             ("connections", True, False),
             ("messages", True, True),
         ):
-            report = Report(level, Clock().callLater)
+            report = EventLog(level, Clock().callLater)
             self.assertEqual((report.connections, report.messages), (connections, messages))
 
 

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import EchoFactory, EchoProtocol, Outcome
-from echosvc.connection.flow import HIGH_WATER
+from echosvc.connection.sender import HIGH_WATER
 from tests.test_flow import Line
 
 
@@ -54,7 +54,7 @@ class ServerTestCase(SynchronousTestCase):
         """A client of a server, and the server's side of it."""
         factory = factory or self.factory(protocol, **options)
         connection = factory.buildProtocol(None)
-        line = Line(connection, factory.sweep._clock, send_buffer)
+        line = Line(connection, factory.timers._clock, send_buffer)
         self.addCleanup(line.close)
         return line, connection
 
@@ -229,7 +229,7 @@ class FlowTests(ServerTestCase):
     def test_a_connection_that_is_full_can_be_drained(self) -> None:
         line, connection = self.line(send_buffer=4096)
         sent = line.offer(b"x" * (1 << 20))
-        connection.end_with(Outcome.DRAINED)
+        connection.close_with(Outcome.DRAINED)
         received = line.receive_all()
         self.assertTrue(line.at_end())
         self.assertEqual(received.count(b"x"), sent - line_unread(connection, sent))
@@ -378,7 +378,7 @@ class OverrideTests(ServerTestCase):
         connection.makeConnection(StringTransport(lenient=True))
         connection.dataReceived(b"x")
         with capturedLogs() as events:
-            factory.sweep._clock.pump([0.1] * 10)
+            factory.timers._clock.pump([0.1] * 10)
         self.assertEqual(lines_of(events), [])  # an aborted connection is not idle
         self.assertEqual(self.flushLoggedErrors(), [])
         connection.connectionLost(Failure(ConnectionAborted()))
@@ -773,7 +773,7 @@ class WriteTests(ServerTestCase):
 
         class Telling(EchoProtocol):
             def idle(self, seconds: float) -> None:
-                told.append(self.factory.sweep.now())
+                told.append(self.factory.timers.now())
 
         line, connection = self.line(Telling)
         line.wait(0.3)
@@ -793,7 +793,7 @@ class LogTests(ServerTestCase):
             peer = IPv4Address("TCP", "192.0.2.1", 47904)
             connection.makeConnection(StringTransport(peerAddress=peer))
             connection.dataReceived(b"ab\ncde\n")
-            factory.sweep._clock.pump([0.1] * 8)
+            factory.timers._clock.pump([0.1] * 8)
             connection.connectionLost(Failure(reason("gone")))
         return lines_of(events)
 
@@ -855,10 +855,10 @@ class LogTests(ServerTestCase):
 
         for options in ({}, {"idle_action": "close"}, {"idle_action": "reset"}):
             factory = self.factory(log="quiet", **options)
-            factory.report = Refusing()
+            factory.events = Refusing()
             connection = factory.buildProtocol(None)
             connection.makeConnection(NoAddress())
             connection.dataReceived(b"x")
-            factory.sweep._clock.pump([0.1] * 8)
+            factory.timers._clock.pump([0.1] * 8)
             connection.connectionLost(Failure(ConnectionLost()))
             self.assertEqual(self.flushLoggedErrors(), [])

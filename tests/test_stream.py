@@ -217,10 +217,10 @@ class Counted(Listening):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes_in = self.messages = 0
+        self.fast_bytes = self.fast_messages = 0
         self.rest = b""
 
-    def send_rest(self, data: bytes) -> None:
+    def send_remainder(self, data: bytes) -> None:
         self.rest += data
 
 
@@ -243,9 +243,9 @@ class OwnAnswerTests(StreamTestCase):
         client, _, protocol = self.answering()
         for number in (1, 2):
             client.sendall(b"hello")
-            self.until(lambda number=number: protocol.messages == number)
+            self.until(lambda number=number: protocol.fast_messages == number)
             self.assertEqual(client.recv(99), b"> hello")
-        self.assertEqual((protocol.bytes_in, protocol.heard), (10, b""))
+        self.assertEqual((protocol.fast_bytes, protocol.heard), (10, b""))
 
     def test_behind_what_waits_the_protocol_answers(self) -> None:
         for queue in (
@@ -258,7 +258,7 @@ class OwnAnswerTests(StreamTestCase):
             queue(stream)
             client.sendall(b"hello")
             self.until(lambda protocol=protocol: protocol.heard)
-            self.assertEqual((protocol.heard, protocol.messages), (b"hello", 0))
+            self.assertEqual((protocol.heard, protocol.fast_messages), (b"hello", 0))
 
     def test_reads_of_every_size_come_back_whole(self) -> None:
         """Of one size after another: nothing is left of the read before, nothing is cut."""
@@ -274,12 +274,12 @@ class OwnAnswerTests(StreamTestCase):
             RECV_SIZE - 1,
             1,
         ):
-            data, before = os.urandom(size), protocol.messages
+            data, before = os.urandom(size), protocol.fast_messages
             stream.pauseProducing()
             client.sendall(data)
             stream.resumeProducing()
-            self.until(lambda before=before: protocol.messages > before)
-            self.assertEqual(protocol.messages, before + 1)
+            self.until(lambda before=before: protocol.fast_messages > before)
+            self.assertEqual(protocol.fast_messages, before + 1)
             self.assertEqual(receive_exactly(client, size + 2), b"> " + data)
 
     def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
@@ -288,7 +288,7 @@ class OwnAnswerTests(StreamTestCase):
         stream.pauseProducing()
         client.sendall(data)
         stream.resumeProducing()
-        self.until(lambda: protocol.messages == 2)
+        self.until(lambda: protocol.fast_messages == 2)
         expected = b"> " + data[:RECV_SIZE] + b"> " + data[RECV_SIZE:]
         with client.makefile("rb") as received:
             self.assertEqual(received.read(RECV_SIZE + 9), expected)
@@ -299,9 +299,9 @@ class OwnAnswerTests(StreamTestCase):
         two.replies = one.replies
         one.socket = TakesThree(fileno=one.socket.detach())
         first.sendall(b"AAAA")
-        self.until(lambda: left.messages)
+        self.until(lambda: left.fast_messages)
         second.sendall(b"BBBB")
-        self.until(lambda: two.protocol.messages)
+        self.until(lambda: two.protocol.fast_messages)
         self.assertEqual(second.recv(99), b"> BBBB")
         self.assertEqual((first.recv(99), left.rest), (b"> A", b"AAA"))
 
@@ -309,9 +309,9 @@ class OwnAnswerTests(StreamTestCase):
         client, stream, protocol = self.answering()
         stream.socket = TakesThree(fileno=stream.socket.detach())
         client.sendall(b"hello")
-        self.until(lambda: protocol.messages)
+        self.until(lambda: protocol.fast_messages)
         self.assertEqual((client.recv(3), protocol.rest), (b"> h", b"ello"))
-        self.assertEqual(protocol.bytes_in, 5)
+        self.assertEqual(protocol.fast_bytes, 5)
 
     def test_the_echo_sends_what_the_kernel_did_not_take(self) -> None:
         client, stream = self.made(lambda: EchoFactory(log="quiet").buildProtocol(None))
@@ -325,20 +325,20 @@ class OwnAnswerTests(StreamTestCase):
         stream.socket.shutdown(socket.SHUT_WR)
         client.sendall(b"hello")
         self.until(lambda: protocol.heard)
-        self.assertEqual((protocol.heard, protocol.messages), (b"hello", 0))
+        self.assertEqual((protocol.heard, protocol.fast_messages), (b"hello", 0))
 
     def test_a_fin_is_no_message(self) -> None:
         client, _, protocol = self.answering()
         client.shutdown(socket.SHUT_WR)
         self.until(lambda: protocol.reason)
-        self.assertEqual(protocol.messages, 0)
+        self.assertEqual(protocol.fast_messages, 0)
 
     def test_another_protocol_is_told_all(self) -> None:
         client, stream, before = self.answering()
         stream.protocol = after = Listening()
         client.sendall(b"hello")
         self.until(lambda: after.heard)
-        self.assertEqual((after.heard, before.messages), (b"hello", 0))
+        self.assertEqual((after.heard, before.fast_messages), (b"hello", 0))
 
     def test_an_echo_that_is_no_more_told_answers_no_more(self) -> None:
         client, stream = self.made(lambda: EchoFactory(log="quiet").buildProtocol(None))
@@ -372,7 +372,7 @@ class OwnAnswerTests(StreamTestCase):
         client.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello")
         self.until(lambda: isinstance(stream.protocol, EchoProtocol))
         self.assertEqual(client.recv(99), b"Sending: hello")
-        self.assertIs(stream.replies, factory.replies_behind(b"Sending: "))
+        self.assertIs(stream.replies, factory.reply_buffer(b"Sending: "))
 
     def test_once_tls_starts_nothing_is_answered_in_plain_text(self) -> None:
         client, stream, _ = self.answering()

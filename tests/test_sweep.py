@@ -13,31 +13,38 @@ from twisted.internet.task import Clock
 from twisted.python.runtime import seconds as wall_seconds
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.connection import scheduler as sweep_module
-from echosvc.connection.scheduler import AT_ONCE, IN_IDLE, LONGEST, SHORTEST, SOONEST, Sweep
+from echosvc.connection import scheduler as scheduler_module
+from echosvc.connection.scheduler import (
+    BATCH,
+    MAX_INTERVAL,
+    MIN_DELAY,
+    MIN_INTERVAL,
+    SCANS_PER_IDLE,
+    DeadlineScheduler,
+)
 
 
 class Item:
     """A deadline that is never moved, unless ``again`` says by how much."""
 
-    bytes_in = bytes_seen = 0
+    fast_bytes = fast_bytes_seen = 0
 
     def __init__(self, due: float, again: float = math.inf) -> None:
         self.due = due
         self.again = again
         self.ticks: list[float] = []
 
-    def tick(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         self.ticks.append(now)
         self.due = now + self.again
 
-    def rest(self) -> None:
+    def unscheduled(self) -> None:
         pass
 
 
 class Broken(Item):
-    def tick(self, now: float) -> None:
-        super().tick(now)
+    def check_deadlines(self, now: float) -> None:
+        super().check_deadlines(now)
         self.due = now
         raise RuntimeError("broken on purpose")
 
@@ -47,9 +54,9 @@ def allowed(seconds: float) -> float:
     return max(0.05, seconds / 5)
 
 
-def watch_all(sweep: Sweep, items: Iterable[Item]) -> None:
+def schedule_all(scheduler: DeadlineScheduler, items: Iterable[Item]) -> None:
     for item in items:
-        sweep.watch(item)
+        scheduler.schedule(item)
 
 
 def run(clock: Clock, until: float) -> None:
@@ -70,24 +77,24 @@ def one_turn(clock: Clock) -> None:
 class Sleeper(Item):
     """Reads at times that it tells only while it rests; due ``timeout`` after each."""
 
-    def __init__(self, clock: Clock, sweep: Sweep, timeout: float) -> None:
+    def __init__(self, clock: Clock, scheduler: DeadlineScheduler, timeout: float) -> None:
         super().__init__(clock.seconds() + timeout)
-        self.clock, self.sweep, self.timeout = clock, sweep, timeout
+        self.clock, self.timers, self.timeout = clock, scheduler, timeout
         self.active = clock.seconds()
         self.reports: list[float] = []
         self.asleep = False
 
     def read(self) -> None:
-        self.bytes_in += 1
+        self.fast_bytes += 1
         if self.asleep:
             self.asleep, self.active = False, self.clock.seconds()
             self.due = self.active + self.timeout
-            self.sweep.watch(self)
+            self.timers.schedule(self)
 
-    def stirred(self, now: float) -> None:
+    def activity_seen(self, now: float) -> None:
         self.active = now
 
-    def tick(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         self.ticks.append(now)
         if now < self.active + self.timeout:
             self.due = self.active + self.timeout
@@ -95,7 +102,7 @@ class Sleeper(Item):
             self.reports.append(now)
             self.due = math.inf
 
-    def rest(self) -> None:
+    def unscheduled(self) -> None:
         self.asleep = True
 
 
@@ -109,9 +116,9 @@ class RestTests(SynchronousTestCase):
         self, timeout: float, pauses: list[float]
     ) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [timeout], timeout)
-        item = Sleeper(clock, sweep, timeout)
-        sweep.watch(item)
+        scheduler = DeadlineScheduler(clock, [timeout], timeout)
+        item = Sleeper(clock, scheduler, timeout)
+        scheduler.schedule(item)
         for pause in pauses:
             run(clock, clock.seconds() + pause)
             item.read()
@@ -122,9 +129,9 @@ class RestTests(SynchronousTestCase):
 
     def test_who_rests_costs_nothing(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [0.5], 0.5)
-        items = [Sleeper(clock, sweep, 0.5) for _ in range(10)]
-        watch_all(sweep, items)
+        scheduler = DeadlineScheduler(clock, [0.5], 0.5)
+        items = [Sleeper(clock, scheduler, 0.5) for _ in range(10)]
+        schedule_all(scheduler, items)
         run(clock, 0.6)
         self.assertEqual([len(item.ticks) for item in items], [1] * 10)
         self.assertEqual(clock.getDelayedCalls(), [])
@@ -143,10 +150,10 @@ class RestTests(SynchronousTestCase):
                 self._due = due
 
         clock = Clock()
-        sweep = Sweep(clock, [0.5], 0.5)
-        item, busy = Asked(clock, sweep, 0.5), Item(0.1, again=0.1)
-        sweep.watch(item)
-        sweep.watch(busy)
+        scheduler = DeadlineScheduler(clock, [0.5], 0.5)
+        item, busy = Asked(clock, scheduler, 0.5), Item(0.1, again=0.1)
+        scheduler.schedule(item)
+        scheduler.schedule(busy)
         run(clock, 1.0)
         self.assertTrue(item.asleep)
         asked, ticks = item.asked, len(busy.ticks)
@@ -156,22 +163,22 @@ class RestTests(SynchronousTestCase):
 
     def test_who_stirs_is_met_within_an_interval(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [60.0], 60.0)
-        item = Sleeper(clock, sweep, 60.0)
-        sweep.watch(item)
+        scheduler = DeadlineScheduler(clock, [60.0], 60.0)
+        item = Sleeper(clock, scheduler, 60.0)
+        scheduler.schedule(item)
         run(clock, 100)
         item.due = 0.0
-        sweep.watch(item)
-        run(clock, 100 + sweep.interval)
+        scheduler.schedule(item)
+        run(clock, 100 + scheduler.interval)
         self.assertEqual(len(item.ticks), 2)
 
     def test_who_rests_can_be_forgotten(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [0.5], 0.5)
-        item = Sleeper(clock, sweep, 0.5)
-        sweep.watch(item)
+        scheduler = DeadlineScheduler(clock, [0.5], 0.5)
+        item = Sleeper(clock, scheduler, 0.5)
+        scheduler.schedule(item)
         run(clock, 1)
-        sweep.forget(item)
+        scheduler.cancel(item)
         self.assertEqual(clock.getDelayedCalls(), [])
 
 
@@ -179,96 +186,96 @@ class SweepTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def sweep(self, *timeouts: float) -> Sweep:
-        return Sweep(self.clock, list(timeouts))
+    def scheduler(self, *timeouts: float) -> DeadlineScheduler:
+        return DeadlineScheduler(self.clock, list(timeouts))
 
     @given(st.floats(0.001, 100), st.floats(0, 100), st.floats(0.01, 100))
     def test_a_look_is_never_early_and_little_late(
         self, timeout: float, start: float, other: float
     ) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [timeout, other])
-        sweep.watch(Item(math.inf))
+        scheduler = DeadlineScheduler(clock, [timeout, other])
+        scheduler.schedule(Item(math.inf))
         run(clock, start)
         item = Item(start + timeout)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(clock, start + 2 * timeout + 1)
         self.assertEqual(len(item.ticks), 1)
         self.assertGreaterEqual(item.ticks[0], start + timeout)
         self.assertLessEqual(item.ticks[0], start + timeout + allowed(timeout) + 1e-6)
 
     def test_a_deadline_far_enough_is_met_exactly(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         item = Item(0.5)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(self.clock, 3)
         self.assertEqual(len(item.ticks), 1)
-        self.assertTrue(0.5 <= item.ticks[0] <= 0.5 + SOONEST, item.ticks)
+        self.assertTrue(0.5 <= item.ticks[0] <= 0.5 + MIN_DELAY, item.ticks)
 
     def test_many_deadlines_are_each_met(self) -> None:
-        sweep = self.sweep(1.0)
+        scheduler = self.scheduler(1.0)
         items = [Item(0.2 + number / 7) for number in range(20)]
         dues = [item.due for item in items]
-        watch_all(sweep, items)
+        schedule_all(scheduler, items)
         run(self.clock, 5)
         for item, due in zip(items, dues, strict=True):
             self.assertEqual(len(item.ticks), 1)
-            self.assertTrue(due <= item.ticks[0] <= due + SOONEST + 1e-9, (due, item.ticks))
+            self.assertTrue(due <= item.ticks[0] <= due + MIN_DELAY + 1e-9, (due, item.ticks))
 
     def test_between_looks_at_many_others_have_their_turn(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [1.0])
-        items = [Item(0.0) for _ in range(2 * AT_ONCE + 1)]
-        watch_all(sweep, items)
+        scheduler = DeadlineScheduler(clock, [1.0])
+        items = [Item(0.0) for _ in range(2 * BATCH + 1)]
+        schedule_all(scheduler, items)
         looked = []
         for _ in range(3):
             one_turn(clock)
             looked.append(sum(bool(item.ticks) for item in items))
-        self.assertEqual(looked, [AT_ONCE, 2 * AT_ONCE, len(items)])
-        self.assertLessEqual(clock.seconds(), sweep.interval)
+        self.assertEqual(looked, [BATCH, 2 * BATCH, len(items)])
+        self.assertLessEqual(clock.seconds(), scheduler.interval)
 
     def test_who_is_forgotten_or_watched_between_them_leaves_one_timer(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [1.0])
-        items = [Item(0.0) for _ in range(2 * AT_ONCE)]
-        watch_all(sweep, items)
+        scheduler = DeadlineScheduler(clock, [1.0])
+        items = [Item(0.0) for _ in range(2 * BATCH)]
+        schedule_all(scheduler, items)
         one_turn(clock)
         for item in items:
-            sweep.forget(item)
+            scheduler.cancel(item)
         self.assertEqual(clock.getDelayedCalls(), [])
-        sweep.watch(late := Item(0.0, 1.0))
+        scheduler.schedule(late := Item(0.0, 1.0))
         self.assertEqual(len(clock.getDelayedCalls()), 1)
-        clock.advance(sweep.interval)
-        self.assertEqual(sum(len(item.ticks) for item in items), AT_ONCE)
+        clock.advance(scheduler.interval)
+        self.assertEqual(sum(len(item.ticks) for item in items), BATCH)
         self.assertEqual(len(late.ticks), 1)
         self.assertEqual(len(clock.getDelayedCalls()), 1)
 
     def test_a_deadline_moved_later_is_met_later(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         item = Item(0.5)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(self.clock, 0.45)
         item.due = 0.95
         run(self.clock, 0.9)
         self.assertEqual(item.ticks, [])
         run(self.clock, 2)
         self.assertEqual(len(item.ticks), 1)
-        self.assertTrue(0.95 <= item.ticks[0] <= 0.95 + SOONEST, item.ticks)
+        self.assertTrue(0.95 <= item.ticks[0] <= 0.95 + MIN_DELAY, item.ticks)
 
     def test_a_deadline_moved_to_now_is_met_within_one_interval(self) -> None:
-        sweep = self.sweep(1.0)
+        scheduler = self.scheduler(1.0)
         item = Item(60.0)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(self.clock, 5.03)
         item.due = 0.0
-        sweep.watch(item)
-        run(self.clock, 5.03 + sweep.interval)
+        scheduler.schedule(item)
+        run(self.clock, 5.03 + scheduler.interval)
         self.assertEqual(len(item.ticks), 1)
 
     def test_one_fault_does_not_stop_the_others(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         items = [Broken(0.5), *(Item(0.5, 1.0) for _ in range(3)), Broken(0.5)]
-        watch_all(sweep, items)
+        schedule_all(scheduler, items)
         run(self.clock, 3.6)
         for item in items[1:4]:
             self.assertEqual(len(item.ticks), 4)
@@ -276,163 +283,163 @@ class SweepTests(SynchronousTestCase):
         self.assertEqual(len(faults), len(items[0].ticks) + len(items[4].ticks))
 
     def test_a_fault_is_not_repeated_faster_than_the_regular_look(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         item = Broken(0.0)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(self.clock, 1.0)
-        self.assertLessEqual(len(self.flushLoggedErrors(RuntimeError)), 1.0 / sweep.interval)
+        self.assertLessEqual(len(self.flushLoggedErrors(RuntimeError)), 1.0 / scheduler.interval)
 
     def test_no_timer_is_left_once_nothing_is_watched(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         items = [Item(0.5), Item(0.7)]
-        watch_all(sweep, items)
+        schedule_all(scheduler, items)
         run(self.clock, 0.6)
-        sweep.forget(items[0])
+        scheduler.cancel(items[0])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-        sweep.forget(items[1])
+        scheduler.cancel(items[1])
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        sweep.forget(items[1])
-        sweep.watch(items[1])
+        scheduler.cancel(items[1])
+        scheduler.schedule(items[1])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_no_timer_is_left_once_nothing_is_ever_due(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         items = [Item(0.5), Item(math.inf)]
-        watch_all(sweep, items)
+        schedule_all(scheduler, items)
         run(self.clock, 1.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         items[1].due = 2.0
-        sweep.watch(items[1])
-        run(self.clock, 2.0 + sweep.interval)
+        scheduler.schedule(items[1])
+        run(self.clock, 2.0 + scheduler.interval)
         self.assertEqual([len(item.ticks) for item in items], [1, 1])
 
     def test_who_wakes_between_the_looks_at_others_is_not_missed(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [1.0])
-        woken, *others = [Item(math.inf), *(Item(0.0) for _ in range(2 * AT_ONCE))]
-        watch_all(sweep, (woken, *others))
+        scheduler = DeadlineScheduler(clock, [1.0])
+        woken, *others = [Item(math.inf), *(Item(0.0) for _ in range(2 * BATCH))]
+        schedule_all(scheduler, (woken, *others))
         one_turn(clock)
         woken.due = clock.seconds() + 0.5
-        sweep.watch(woken)
-        run(clock, clock.seconds() + 0.5 + sweep.interval)
+        scheduler.schedule(woken)
+        run(clock, clock.seconds() + 0.5 + scheduler.interval)
         self.assertEqual(len(woken.ticks), 1)
 
     def test_who_is_due_at_once_does_not_supplant_those_whose_turn_it_is(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [1.0])
-        items = [Item(0.0) for _ in range(2 * AT_ONCE)]
-        watch_all(sweep, items)
+        scheduler = DeadlineScheduler(clock, [1.0])
+        items = [Item(0.0) for _ in range(2 * BATCH)]
+        schedule_all(scheduler, items)
         one_turn(clock)
-        sweep.watch(Item(-1.0))
+        scheduler.schedule(Item(-1.0))
         clock.advance(0.0)
         self.assertEqual([len(item.ticks) for item in items], [1] * len(items))
 
     def test_nobody_supplants_those_whose_turn_it_is_where_the_timer_came_early(self) -> None:
         """As it does where somebody sets the time of day, on which the timers of Twisted run."""
         clock = Clock()
-        sweep = Sweep(clock, [3.0])
-        sweep.now = lambda: now
-        now, items = 0.0, [Item(0.15) for _ in range(2 * AT_ONCE)]
-        watch_all(sweep, items)
+        scheduler = DeadlineScheduler(clock, [3.0])
+        scheduler.now = lambda: now
+        now, items = 0.0, [Item(0.15) for _ in range(2 * BATCH)]
+        schedule_all(scheduler, items)
         one_turn(clock)
-        sweep.watch(Item(0.02))
+        scheduler.schedule(Item(0.02))
         now = 1.0
         run(clock, 2.0)
         self.assertEqual([len(item.ticks) for item in items], [1] * len(items))
 
     def test_who_is_watched_before_it_says_when_is_looked_at_again(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
 
         class Late(Item):
-            def tick(self, now: float) -> None:
+            def check_deadlines(self, now: float) -> None:
                 self.due = math.inf
-                sweep.watch(self)
-                super().tick(now)
+                scheduler.schedule(self)
+                super().check_deadlines(now)
 
         item = Late(0.5, again=70.0)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(self.clock, 300.0)
         self.assertEqual(len(item.ticks), 5)
 
     def test_no_fault_of_any_kind_stops_the_clock(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
 
         class Exiting(Item):
-            def tick(self, now: float) -> None:
-                super().tick(now)
+            def check_deadlines(self, now: float) -> None:
+                super().check_deadlines(now)
                 raise SystemExit("on purpose")
 
         other = Item(0.7)
-        watch_all(sweep, (Exiting(0.5), other))
+        schedule_all(scheduler, (Exiting(0.5), other))
         run(self.clock, 1.0)
         self.assertEqual(len(other.ticks), 1)
         self.assertTrue(self.flushLoggedErrors(SystemExit))
 
     def test_who_is_forgotten_in_a_look_leaves_no_timer(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
 
         class Leaving(Item):
-            def tick(self, now: float) -> None:
-                super().tick(now)
-                sweep.forget(self)
+            def check_deadlines(self, now: float) -> None:
+                super().check_deadlines(now)
+                scheduler.cancel(self)
 
-        sweep.watch(Leaving(0.5))
+        scheduler.schedule(Leaving(0.5))
         run(self.clock, 2)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_is_forgotten_in_a_look_leaves_no_timer_even_if_it_says_when_next(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
 
         class Leaving(Item):
-            def tick(self, now: float) -> None:
-                super().tick(now)
-                sweep.forget(self)
+            def check_deadlines(self, now: float) -> None:
+                super().check_deadlines(now)
+                scheduler.cancel(self)
 
-        sweep.watch(Leaving(0.5, again=1.0))
+        scheduler.schedule(Leaving(0.5, again=1.0))
         run(self.clock, 0.6)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_comes_does_not_put_off_the_next_look(self) -> None:
-        sweep = self.sweep(2.0)
+        scheduler = self.scheduler(2.0)
         first = Item(0.0)
-        sweep.watch(first)
+        scheduler.schedule(first)
         for _ in range(300):
-            sweep.watch(Item(0.0))
+            scheduler.schedule(Item(0.0))
             self.clock.advance(0.001)
         self.assertEqual(len(first.ticks), 1)
 
     def test_who_is_watched_from_in_a_look_adds_no_second_timer(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         late = Item(1.2)
 
         class Bringing(Item):
-            def tick(self, now: float) -> None:
-                super().tick(now)
-                sweep.forget(self)
-                sweep.watch(late)
+            def check_deadlines(self, now: float) -> None:
+                super().check_deadlines(now)
+                scheduler.cancel(self)
+                scheduler.schedule(late)
 
-        sweep.watch(Bringing(0.5))
+        scheduler.schedule(Bringing(0.5))
         run(self.clock, 1.0)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         run(self.clock, 2.0)
         self.assertEqual(len(late.ticks), 1)
-        sweep.forget(late)
+        scheduler.cancel(late)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_is_forgotten_by_another_is_not_looked_at(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
 
         class Killer(Item):
             other: Item
 
-            def tick(self, now: float) -> None:
-                super().tick(now)
-                sweep.forget(self.other)
+            def check_deadlines(self, now: float) -> None:
+                super().check_deadlines(now)
+                scheduler.cancel(self.other)
 
         first, second = Killer(0.5), Killer(0.5)
         first.other, second.other = second, first
-        sweep.watch(first)
-        sweep.watch(second)
+        scheduler.schedule(first)
+        scheduler.schedule(second)
         run(self.clock, 2)
         self.assertEqual(len(first.ticks) + len(second.ticks), 1)
 
@@ -440,19 +447,19 @@ class SweepTests(SynchronousTestCase):
         for timeouts, interval in (
             ((2.0, 5.0), 0.2),
             ((0.0, 3.0), 0.3),
-            ((0.01,), SHORTEST),
-            ((60.0,), LONGEST),
+            ((0.01,), MIN_INTERVAL),
+            ((60.0,), MAX_INTERVAL),
         ):
-            self.assertAlmostEqual(self.sweep(*timeouts).interval, interval)
+            self.assertAlmostEqual(self.scheduler(*timeouts).interval, interval)
 
     def test_without_time_outs_looks_stay_rare(self) -> None:
         for timeouts in ((), (0.0, 0.0)):
-            self.assertTrue(SHORTEST <= self.sweep(*timeouts).interval <= LONGEST)
+            self.assertTrue(MIN_INTERVAL <= self.scheduler(*timeouts).interval <= MAX_INTERVAL)
 
     def test_who_is_never_due_is_never_looked_at(self) -> None:
-        sweep = self.sweep(0.5)
+        scheduler = self.scheduler(0.5)
         item = Item(math.inf)
-        sweep.watch(item)
+        scheduler.schedule(item)
         run(self.clock, 50)
         self.assertEqual(item.ticks, [])
 
@@ -462,11 +469,11 @@ class Restless(Item):
 
     act: Callable[[], None]
 
-    def tick(self, now: float) -> None:
-        super().tick(now)
+    def check_deadlines(self, now: float) -> None:
+        super().check_deadlines(now)
         self.act()
 
-    def stirred(self, now: float) -> None:
+    def activity_seen(self, now: float) -> None:
         pass
 
 
@@ -474,28 +481,30 @@ class AnyOrderTests(SynchronousTestCase):
     @given(st.integers(0, 2**32))
     @settings(deadline=None, max_examples=200)
     def test_whatever_they_do_nobody_who_is_due_is_forgotten(self, seed: int) -> None:
-        self.patch(sweep_module, "AT_ONCE", 3)
+        self.patch(scheduler_module, "BATCH", 3)
         rng, clock = random.Random(seed), Clock()
         idle = rng.choice([0.0, 0.5, 20.0])
-        sweep = Sweep(clock, [idle, 1.0], idle)
-        late = sweep.interval  # the looks at others between, three at a time, take turns of 1 ms
+        scheduler = DeadlineScheduler(clock, [idle, 1.0], idle)
+        late = (
+            scheduler.interval
+        )  # the looks at others between, three at a time, take turns of 1 ms
         items: list[Restless] = []
 
         def act() -> None:
-            """Come, go, be due sooner, later or never, as a connection may: see Watched.due."""
+            """Come, go, be due sooner, later or never, as a connection may: see HasDeadline.due."""
             item = rng.choice(items) if items else None
             what = rng.random()
             if item is None or (what < 0.3 and len(items) < 15):
                 item = Restless(clock.seconds() + rng.choice([0.05, 1, 30]), rng.choice([0.3, 9]))
                 item.act = lambda: act() if rng.random() < 0.5 else None
                 items.append(item)
-                sweep.watch(item)
+                scheduler.schedule(item)
             elif what < 0.5:
                 items.remove(item)
-                sweep.forget(item)
+                scheduler.cancel(item)
             elif what < 0.7:
                 item.due = min(item.due, clock.seconds() + rng.random())
-                sweep.watch(item)
+                scheduler.schedule(item)
             else:
                 item.due = math.inf if what < 0.85 else item.due + 100.0
 
@@ -509,7 +518,7 @@ class AnyOrderTests(SynchronousTestCase):
             self.assertLessEqual(clock.seconds(), min((i.due for i in items), default=end) + late)
             self.assertLessEqual(len(calls), 1)
             self.assertTrue(items or not calls)
-            self.assertEqual(list(sweep.watched), items)
+            self.assertEqual(list(scheduler.items), items)
 
 
 class Counted(Item):
@@ -518,9 +527,9 @@ class Counted(Item):
     looks = 0
 
     @property
-    def bytes_seen(self) -> int:
+    def fast_bytes_seen(self) -> int:
         self.looks += 1
-        return self.bytes_in
+        return self.fast_bytes
 
 
 class CrowdTests(SynchronousTestCase):
@@ -528,18 +537,18 @@ class CrowdTests(SynchronousTestCase):
         self.clock = Clock()
 
     def test_who_is_due_much_later_is_not_looked_at_for_the_sake_of_others(self) -> None:
-        sweep = Sweep(self.clock, [60.0, 0.5], 60.0)
+        scheduler = DeadlineScheduler(self.clock, [60.0, 0.5], 60.0)
         calm = [Counted(60.0) for _ in range(10)]
-        watch_all(sweep, (*calm, Item(0.05, again=0.05)))
+        schedule_all(scheduler, (*calm, Item(0.05, again=0.05)))
         run(self.clock, 59.0)
         for item in calm:
-            self.assertTrue(0 < item.looks <= IN_IDLE, item.looks)
+            self.assertTrue(0 < item.looks <= SCANS_PER_IDLE, item.looks)
 
     def test_deadlines_one_after_the_other_do_not_burn(self) -> None:
         """Not all are looked at whenever one is due."""
-        sweep = Sweep(self.clock, [12.0], 12.0)
+        scheduler = DeadlineScheduler(self.clock, [12.0], 12.0)
         items = [Counted(12.0 + number / 1000) for number in range(2000)]
-        watch_all(sweep, items)
+        schedule_all(scheduler, items)
         run(self.clock, 20.0)
         self.assertEqual([len(item.ticks) for item in items], [1] * len(items))
         self.assertLess(sum(item.looks for item in items), 20 * len(items))
@@ -550,10 +559,10 @@ class CrowdTests(SynchronousTestCase):
         self, timeout: float, count: int, spread: float
     ) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [timeout], timeout)
+        scheduler = DeadlineScheduler(clock, [timeout], timeout)
         dues = [timeout * (1 + spread * number / count) for number in range(count)]
         items = [Item(due) for due in dues]
-        watch_all(sweep, items)
+        schedule_all(scheduler, items)
         run(clock, 3 * timeout)
         for item, due in zip(items, dues, strict=True):
             self.assertEqual(len(item.ticks), 1)
@@ -569,10 +578,10 @@ class TimeTests(SynchronousTestCase):
 
         for clock in (Reactor(), None):
             before = time.monotonic()
-            self.assertTrue(before <= Sweep(clock, []).now() <= time.monotonic())
+            self.assertTrue(before <= DeadlineScheduler(clock, []).now() <= time.monotonic())
 
     def test_any_other_clock_is_asked(self) -> None:
         clock = Clock()
-        sweep = Sweep(clock, [])
+        scheduler = DeadlineScheduler(clock, [])
         clock.advance(7.5)
-        self.assertEqual(sweep.now(), 7.5)
+        self.assertEqual(scheduler.now(), 7.5)

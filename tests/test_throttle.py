@@ -7,36 +7,36 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.server.throttle import LINES, PERIOD, Throttle
+from echosvc.server.events import BURST, PERIOD, Throttle
 
 
 class ThrottleTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.left_out: list[tuple[str, int]] = []
+        self.suppressed: list[tuple[str, int]] = []
         self.throttle = Throttle(
-            self.clock.callLater, lambda kind, count: self.left_out.append((kind, count))
+            self.clock.callLater, lambda kind, count: self.suppressed.append((kind, count))
         )
 
     def say(self, kind: str, count: int) -> int:
-        return sum(self.throttle.admits(kind) for _ in range(count))
+        return sum(self.throttle.allow(kind) for _ in range(count))
 
     def test_few_lines_are_all_said(self) -> None:
-        self.assertEqual(self.say("a", LINES), LINES)
+        self.assertEqual(self.say("a", BURST), BURST)
         self.clock.advance(PERIOD)
-        self.assertEqual(self.left_out, [])
+        self.assertEqual(self.suppressed, [])
 
     def test_of_a_flood_the_first_are_said_and_the_others_counted(self) -> None:
-        self.assertEqual(self.say("a", 1000), LINES)
+        self.assertEqual(self.say("a", 1000), BURST)
         self.clock.advance(PERIOD)
-        self.assertEqual(self.left_out, [("a", 1000 - LINES)])
+        self.assertEqual(self.suppressed, [("a", 1000 - BURST)])
         self.assertEqual(self.say("a", 3), 3)
 
     def test_each_kind_has_its_own_share(self) -> None:
         self.say("a", 1000)
         self.assertEqual(self.say("b", 3), 3)
         self.clock.advance(PERIOD)
-        self.assertEqual(self.left_out, [("a", 1000 - LINES)])
+        self.assertEqual(self.suppressed, [("a", 1000 - BURST)])
 
     def test_no_timer_is_left_when_all_is_said(self) -> None:
         self.say("a", 1000)
@@ -46,10 +46,10 @@ class ThrottleTests(SynchronousTestCase):
 
     def test_a_flush_says_the_rest_now(self) -> None:
         self.throttle.flush()
-        self.say("a", LINES + 1)
+        self.say("a", BURST + 1)
         self.throttle.flush()
         self.throttle.flush()
-        self.assertEqual(self.left_out, [("a", 1)])
+        self.assertEqual(self.suppressed, [("a", 1)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 0.5)), max_size=200))
@@ -57,7 +57,7 @@ class ThrottleTests(SynchronousTestCase):
         self.setUp()
         said = 0
         for kind, pause in events:
-            said += self.throttle.admits(kind)
+            said += self.throttle.allow(kind)
             self.clock.advance(pause)
         self.throttle.flush()
-        self.assertEqual(said + sum(count for _, count in self.left_out), len(events))
+        self.assertEqual(said + sum(count for _, count in self.suppressed), len(events))

@@ -1,264 +1,309 @@
-"""One connection's life, the same for both sides: reading, pausing, ending.
+"""One connection's life, the same for server and client: reading, pausing, ending.
 
-States: *waiting* for a TLS handshake where there is one, open, *closing* (flushing
-what is queued, then our FIN, then lingering for the peer's), gone. Waiting and
-closing have deadlines, so every connection ends. There is one way to end politely,
-:meth:`Connection.end_with`, and one to end at once, :meth:`Connection.abort_with`;
-both take the word that is then recorded, once.
+Its :class:`~echosvc.connection.phase.Phase` follows the table of :mod:`echosvc.connection.phase`;
+bits of ``blocks`` keep it from reading. Every phase but OPEN has a deadline, so that every
+connection ends: politely by :meth:`Connection.close_with`, at once by
+:meth:`Connection.abort_with`. Both take the outcome, which is recorded once.
 
-Several Twisted defaults lose data or hang here; each is named where it is avoided.
+Several defaults of Twisted lose data or hang here; each is named where it is avoided.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
-from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echosvc.connection.final_outcome import final_outcome
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.sending import make_sender
-from echosvc.connection.timed import BY_APPLICATION, Timed
-from echosvc.connection.timeouts import IdleClock
-from echosvc.connection.transport import completed
-from echosvc.net.errors import TLSError
+from echosvc.connection.phase import APPLICATION, BACK_PRESSURE, EOF, IDLE, PAUSED, REPLY, Phase
+from echosvc.connection.sender import Sender, Transport, make_sender, with_flow_control
+from echosvc.connection.timeouts import CLOSE_STALL_TIMEOUT, CloseTimeout, OpenTimeouts
+from echosvc.net.addresses import address_of, format_address
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Connection(Timed):
+class Connection(Protocol):
     """A stream with back-pressure and lossless ends.
 
     A plain ``Protocol`` loses what it has queued when data and FIN come together; one
-    that provides ``IHalfCloseableProtocol`` is told of the FIN and may flush. It is a
-    push producer of its own transport: told to pause, it stops reading.
+    that provides ``IHalfCloseableProtocol`` may flush. It is a push producer of its own
+    transport, and what the :class:`~echosvc.connection.scheduler.DeadlineScheduler` checks.
+
+    :ivar phase: where it is in its life.
+    :ivar blocks: what keeps it from reading: bits of :mod:`echosvc.connection.phase`.
+    :ivar outcome: how it ended; ``None`` while it does not end.
+    :ivar fast_bytes: bytes read on the fast path, which reports no activity.
     """
 
-    _registered = False
+    phase = Phase.CLOSED
+    blocks = 0
+    outcome: Outcome | None = None
+    due = math.inf
+    fast_bytes = fast_bytes_seen = 0
+
+    factory: Any  # with config and timers
+    transport: Transport  # type: ignore[assignment]
+    _bytes_in = _bytes_sent = 0  # without those of the fast path
+    _producer_registered = False
+    _local_address: IAddress | None = None
+    _opened_at: float
+    _sender: Sender
+    _timeouts: OpenTimeouts
+    _close_timeout: CloseTimeout | None = None
 
     # -- what a subclass does -------------------------------------------------
 
-    def _started(self) -> None:
+    def _transport_ready(self) -> None:
         """Bytes can be exchanged; nothing was read yet."""
 
-    def _go_on(self) -> None:
-        """Neither the transport nor the application holds us up any more, maybe."""
+    def _resumed(self) -> None:
+        """The transport or the application blocks no more; the other one may."""
 
-    def _ended_by_peer(self, at_fin: bool = False) -> None:
-        """The peer's FIN came (``at_fin``: just now), everything before it was read."""
+    def _peer_eof(self, just_now: bool = False) -> None:
+        """The peer's FIN came, everything before it was read; ``just_now``: this very moment."""
 
-    def _over(self, outcome: Outcome, reason: Failure) -> None:
-        """The connection is gone."""
+    def _closed(self, outcome: Outcome, reason: Failure, opened: bool) -> None:
+        """The connection is gone; ``opened``: :meth:`_transport_ready` was called."""
+
+    def _timed_out(self, seconds: float) -> None:
+        """Nothing happened for ``seconds``, the idle time-out."""
+
+    def _update_fast_path(self) -> None:
+        """:attr:`phase` or :attr:`blocks` have changed."""
+
+    # -- what can be known of it ----------------------------------------------
+
+    def __repr__(self) -> str:
+        state = self.phase.describe(self.blocks)
+        return f"<{type(self).__name__} of {self.remote}: {state}>"
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes read, those that still wait for a whole message included."""
+        return self._bytes_in + self.fast_bytes
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes accepted for sending, queued ones included."""
+        return self._bytes_sent
+
+    @property
+    def eof_received(self) -> bool:
+        """Whether the peer has sent its FIN."""
+        return self.blocks & EOF > 0
+
+    @property
+    def closing(self) -> bool:
+        """Whether our side has begun to end; nothing more can be sent."""
+        return self.outcome is not None
+
+    @property
+    def queued(self) -> int:
+        """Bytes accepted for sending that the kernel has not taken yet."""
+        return self._sender.queued()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+        return self._now() - self._opened_at
+
+    @property
+    def local_address(self) -> IAddress | None:
+        """Our side's address; once the connection is gone, only if asked before."""
+        if self._local_address is None and self.phase is not Phase.CLOSED:
+            self._local_address = address_of(self.transport, "getHost")
+        return self._local_address
+
+    @property
+    def remote_address(self) -> IAddress | None:
+        """The peer's address; ``None`` where the transport has none, such as a process."""
+        return address_of(self.transport, "getPeer")
+
+    @property
+    def local(self) -> str:
+        """Our side's address as ``HOST:PORT``; ``-`` where there is none."""
+        return format_address(self.local_address)
+
+    @property
+    def remote(self) -> str:
+        """The peer's address as ``HOST:PORT``; an IPv4 peer is always shown as IPv4."""
+        return format_address(self.remote_address)
+
+    @property
+    def tls_version(self) -> str:
+        """``TLSv1.3`` or so; ``-`` where there is no TLS of ours."""
+        return str(getattr(self.transport, "tls_version", "-"))
+
+    @property
+    def tls_peer(self) -> str:
+        """The common name in the peer's certificate, as it is; ``-`` where there is none."""
+        return str(getattr(self.transport, "tls_peer", "-"))
+
+    # -- beginning ------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Begin."""
-        # All that changes, from the start: CPython shares attributes' names among
-        # instances only while the first thirty are made. Later they cost 800 bytes each.
-        self.bytes_in = self._sent = self.bytes_seen = 0
-        self.peer_finished = self._gone = self._blocked = self._resting = False
-        self._held = 0
-        self.outcome = self._close_clock = None
+        # All that changes, from the start: CPython shares thirty names of attributes among the
+        # instances. One more, or one that comes later, costs a connection 1,300 bytes.
+        self.fast_bytes = self.fast_bytes_seen = self._bytes_in = self._bytes_sent = 0
+        self.blocks = 0
+        self.outcome = self._close_timeout = None
+        self._producer_registered = False
         self._sender = sender = make_sender(self.transport)
         factory = self.factory
-        sweep, config = factory.sweep, factory.config
-        self._opened_at = now = sweep.now()
-        self._idle_clock = IdleClock(config.idle_timeout, now)
-        self.due = math.inf
-        if config.idle_timeout:
-            self.due = now + config.idle_timeout
-        if config.max_lifetime:
-            self.due = min(self.due, now + config.max_lifetime)
-        sweep.watch(self)
+        timers, config = factory.timers, factory.config
+        self._opened_at = now = timers.now()
+        self._timeouts = OpenTimeouts(config.idle_timeout, now, config.max_lifetime)
+        self.due = self._timeouts.next_check(now, timers.interval)
+        timers.schedule(self)
         if sender.half_closes:
-            self._register()
+            self._register_producer()
         else:
-            self.transport = completed(self.transport)
+            self.transport = with_flow_control(self.transport)
             if not sender.handshakes:
-                self._register()
+                self._register_producer()
         if sender.ready:
-            self._started()
+            self.phase = Phase.OPEN
+            self._transport_ready()
         else:
-            self._wait(now)
-
-    def _wait(self, now: float) -> None:
-        self._waiting = True
-        limit = self._config.handshake_timeout
-        self._look_at(now + limit if limit else math.inf)
+            self.phase = Phase.HANDSHAKE
+            self._schedule_check(now + (config.handshake_timeout or math.inf))
 
     def handshakeCompleted(self) -> None:
         """TLS can be spoken from now on."""
-        if not self._waiting:
+        if self.phase is not Phase.HANDSHAKE or self.closing:
             return
-        self._waiting = False
-        self._touch()
-        next_look = self._idle_clock.next_look(self._idle_clock.active, self._interval)
-        self._look_at(min(self._expires, next_look))
-        self._started()
+        self.phase = Phase.OPEN
+        self._record_activity()
+        self._schedule_check(self._timeouts.next_check(self._now(), self.factory.timers.interval))
+        self._transport_ready()
 
-    def readConnectionLost(self) -> None:
-        """The peer's FIN came: Node's ``end`` event."""
-        if self._sender.broke:
-            self._sender.lose()
-            return
-        self.peer_finished = True
-        if self.outcome is None:
-            self._ended_by_peer(at_fin=True)
-            if self.outcome is None:
-                self._touch()
-        elif self._resets_at_end:
-            return  # nothing but the reset is to be seen
-        elif not self._sender.close():
-            self.transport.loseConnection()
+    def _register_producer(self) -> None:
+        # On Twisted's own TLS only once the handshake is done: with bytes written before it,
+        # the pause would stop the handshake for ever.
+        if not self._producer_registered:
+            self._producer_registered = True
+            self.transport.registerProducer(self, True)
 
-    def writeConnectionLost(self) -> None:
-        """Our FIN is out, everything before it was taken by the kernel."""
-        now = self._now()
-        self._look_at(now + self._interval)
-        if self._close_clock is not None:
-            self._close_clock.fin(now)
-
-    def connectionLost(self, reason: Failure | None = Failure(ConnectionDone())) -> None:  # noqa: B008
-        """Record how it ended."""
-        if self._gone:
-            return
-        self._gone = True
-        self.factory.sweep.forget(self)
-        # A peer that has closed both directions looks broken where we close after it.
-        complete = self.peer_finished and not self._sender.queued()
-        if self._waiting:
-            self.outcome = self.outcome or Outcome.HANDSHAKE
-        self.outcome = final_outcome(self.outcome, reason, complete)
-        self._over(self.outcome, reason or Failure(ConnectionDone()))
+    # -- reading --------------------------------------------------------------
 
     def pauseProducing(self) -> None:
         """Stop reading: the transport's queue is above its high-water mark."""
-        self._blocked = True
+        self.blocks |= BACK_PRESSURE
+        self._update_fast_path()
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Go on: the transport's queue is empty."""
-        self._blocked = False
-        self._touch()
-        if self._sender.ending():
+        self.blocks &= ~BACK_PRESSURE
+        self._record_activity()
+        if self._sender.is_disconnecting():
             self.transport.unregisterProducer()  # or it would wait for us before it closes
         elif not self.closing:
-            self._go_on()
-            self._read_on()
+            self._update_fast_path()
+            self._resumed()
+            self._maybe_resume_reading()
 
     def stopProducing(self) -> None:
-        """Nothing: the end is told by :meth:`connectionLost`."""
-
-    # -- reading --------------------------------------------------------------
+        """Do nothing: :meth:`connectionLost` follows."""
 
     def pause(self) -> None:
         """Read nothing, not even the peer's FIN, until :meth:`resume`. Idleness counts on."""
         if not self.closing:
-            self._hold(BY_APPLICATION)
+            self._pause_for(APPLICATION)
 
-    def _hold(self, why: int) -> None:
-        self._held |= why
-        self._changed()
-        self._look_soon()  # from now on it is our look that finds a reset
+    def _pause_for(self, reason: int) -> None:
+        self.blocks |= reason
+        self._update_fast_path()
+        self._check_soon()  # from now on it is our check that finds a reset
         if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
             self.transport.pauseProducing()
 
     def resume(self) -> None:
         """Read again, unless replies wait to be sent."""
-        self._held &= ~BY_APPLICATION
-        self._changed()
+        self.blocks &= ~APPLICATION
+        self._update_fast_path()
         if not self.closing:
-            self._go_on()
-        self._read_on()
+            self._resumed()
+        self._maybe_resume_reading()
 
-    def _read_to_end(self) -> None:
-        """Our FIN is due: read on until the peer's, whatever held us up."""
-        self._blocked, self._held = False, 0
+    def _drain_input(self) -> None:
+        """Our FIN is due: read on until the peer's, whatever blocked."""
+        self.blocks &= ~PAUSED
         self.transport.resumeProducing()
 
-    def _read_on(self) -> None:
-        if not (self._blocked or self._held or self.peer_finished or self._gone):
+    def _maybe_resume_reading(self) -> None:
+        if not self.blocks & (PAUSED | EOF) and self.phase is not Phase.CLOSED:
             self.transport.resumeProducing()
-
-    def _register(self) -> None:
-        """Ask for back-pressure. On Twisted's own TLS, only once the handshake is done:
-
-        with bytes written before it, the pause would stop the handshake for ever.
-        """
-        if not self._registered:
-            self._registered = True
-            self.transport.registerProducer(self, True)
 
     # -- sending --------------------------------------------------------------
 
-    def _send(self, data: bytes, later: bool = False) -> None:
-        """Send ``data`` and count it; ``later``: in the reactor's next turn."""
-        self._sent += len(data)
-        if not self._sender.send(data, later):
-            self._wait_for_room()
+    def _send(self, data: bytes, defer: bool = False) -> None:
+        """Send ``data`` and count it; ``defer``: in the reactor's next turn."""
+        self._bytes_sent += len(data)
+        if not self._sender.send(data, defer):
+            self._watch_write_progress()
 
-    def _wait_for_room(self) -> None:
-        """Take note that bytes wait: from now on their progress is looked at."""
-        if self._idle_clock.queue(self.bytes_out, self._sender.waiting()):
-            self._look_soon()
+    def _watch_write_progress(self) -> None:
+        """Note that bytes wait: from now on their progress is checked."""
+        if self._timeouts.note_queued(self.bytes_out, self._sender.waiting()):
+            self._check_soon()
 
     # -- ending ---------------------------------------------------------------
 
-    def end_with(self, outcome: Outcome) -> None:
+    def close_with(self, outcome: Outcome, resets: bool = False) -> None:
         """End politely: flush, FIN, then wait for the peer's FIN, bounded in time.
 
         What the peer sends meanwhile is read: closing a socket with unread bytes
-        resets it, and that destroys what is still on its way to the peer (RFC 2525,
-        2.17).
+        resets it, and that destroys what is still on its way to the peer (RFC 2525, 2.17).
+
+        :param resets: end by a reset, once the peer has taken what was sent. For where more was
+            due than was sent: a FIN would tell the peer that it has everything.
         """
+        if self.phase is Phase.HANDSHAKE:
+            self.abort_with(outcome)  # nothing is due
         if self.closing:
             return
-        if self._waiting:
-            self.abort_with(outcome)  # nothing is due
-            return
-        self.outcome = outcome
-        self._changed()
+        self._record_outcome(outcome)
         # A transport whose producer is paused never closes: it resumes the producer,
         # which does nothing on a closing connection, and waits for it for ever.
-        if self._registered:
+        if self._producer_registered:
             self.transport.unregisterProducer()
-        self._close_slowly(outcome)
-        if not self.peer_finished:
-            self._read_to_end()
-        if self.peer_finished or not self._sender.half_closes:
+        self._start_close_timeout(outcome, resets)
+        if resets and not self._sender.unsent():
+            self.abort_with(outcome)
+            return
+        if not self.eof_received:
+            self._drain_input()
+        if not resets:
+            self._send_fin()
+
+    def _send_fin(self) -> None:
+        """Close our direction once the queue is empty; both, where the peer has closed its own."""
+        if self.eof_received or not self._sender.half_closes:
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
 
-    def reset_with(self, outcome: Outcome) -> None:
-        """End by a reset, once the peer has taken what was sent, bounded in time.
-
-        For where more was due than was sent: a FIN would tell the peer that it has everything.
-        """
-        if self.closing:
-            return
+    def _record_outcome(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._changed()
-        if self._registered:
-            self.transport.unregisterProducer()
-        self._close_slowly(outcome, resets=True)
-        if self._waiting or not self._sender.unsent():
-            self.abort_with(outcome)
-        elif not self.peer_finished:
-            self._read_to_end()
+        if self.phase is Phase.OPEN:
+            self.phase = Phase.CLOSING
+        self._update_fast_path()
 
-    @property
-    def _resets_at_end(self) -> bool:
-        return self._close_clock is not None and self._close_clock.resets
-
-    def _end_at_fin(self, outcome: Outcome) -> None:
-        """End where the peer has finished just now: at once, if nothing waits."""
-        if self.outcome is not None:
-            return
-        self.outcome = outcome
-        if not self._sender.close():
-            self.outcome = None
-            self.end_with(outcome)
+    def _close_on_eof(self, outcome: Outcome) -> None:
+        """End where the reactor is reporting the peer's FIN: at once, if nothing waits."""
+        if self.outcome is None and self._sender.can_close():
+            self.outcome = outcome
+            self._sender.close()
+        else:
+            self.close_with(outcome)
 
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
@@ -266,41 +311,140 @@ class Connection(Timed):
         Where a polite end was under way, its outcome holds if the peer had taken everything, our
         FIN too; else it did not come about. A second abort changes nothing.
         """
-        if self._gone or (self.closing and self._close_clock is None):
+        if self.phase is Phase.CLOSED or (self.closing and self._close_timeout is None):
             return
-        clock, self._close_clock = self._close_clock, None
-        if clock is None or not clock.fin_sent or self._sender.unsent():
-            self.outcome = outcome
-        self._changed()
+        timeout, self._close_timeout = self._close_timeout, None
+        if timeout is None or not timeout.fin_sent or self._sender.unsent():
+            self._record_outcome(outcome)
         self.due = math.inf
         if not self._sender.abort():
             self.connectionLost(Failure(ConnectionAborted()))
 
+    def readConnectionLost(self) -> None:
+        """The peer's FIN came: Node's ``end`` event."""
+        if self._sender.write_failed:
+            self._sender.fail_connection()
+            return
+        self.blocks |= EOF
+        if self.outcome is None:
+            self._peer_eof(just_now=True)
+            if self.outcome is None:
+                self._record_activity()
+        elif self._close_timeout is not None and self._close_timeout.resets:
+            return  # the peer is to see nothing but the reset
+        elif self._sender.can_close():
+            self._sender.close()
+        else:
+            self.transport.loseConnection()
 
-def final_outcome(outcome: Outcome | None, reason: Failure | None, complete: bool) -> Outcome:
-    """The word for a connection that is gone, from its own and the reactor's reason.
+    def writeConnectionLost(self) -> None:
+        """Our FIN is out, everything before it was taken by the kernel."""
+        now = self._now()
+        self._schedule_check(now + self.factory.timers.interval)
+        if self._close_timeout is not None:
+            self._close_timeout.note_fin(now)
 
-    :param reason: ``None``: the transport has given none, which is a clean end.
-    :param complete: both sides had finished, and nothing waited to be sent.
-    """
-    why = None if reason is None else reason.value
-    if why is None or isinstance(why, ConnectionDone):
-        return outcome or Outcome.FINISHED
-    if complete and outcome is Outcome.FINISHED:
-        return outcome
-    if isinstance(why, ConnectionAborted):
-        return outcome or Outcome.ABORTED
-    if _is_application_error(why):
-        return Outcome.FAILED
-    # Broken while it ended well: what was queued may be lost.
-    broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
-    return Outcome.RESET if outcome is None or broken else outcome
+    def connectionLost(self, reason: Failure | None = Failure(ConnectionDone())) -> None:  # noqa: B008
+        """Record how it ended."""
+        if self.phase is Phase.CLOSED:
+            return
+        opened = self.phase is not Phase.HANDSHAKE
+        self.phase = Phase.CLOSED
+        self.factory.timers.cancel(self)
+        # A peer that has closed both directions looks broken where we close after it.
+        complete = self.eof_received and not self._sender.queued()
+        if not opened:
+            self.outcome = self.outcome or Outcome.HANDSHAKE
+        self.outcome = final_outcome(self.outcome, reason, complete)
+        self._closed(self.outcome, reason or Failure(ConnectionDone()), opened)
 
+    # -- activity and deadlines -----------------------------------------------
 
-def _is_application_error(why: BaseException) -> bool:
-    """Whether a connection was lost by an exception that is none of the network's or TLS's.
+    def _now(self) -> float:
+        return cast(float, self.factory.timers.now())
 
-    A reactor ends a connection so whose protocol has raised it.
-    """
-    from_network = isinstance(why, (ConnectionClosed, OSError, TLSError))
-    return not from_network and type(why).__module__ != "OpenSSL.SSL"
+    def _schedule_check(self, due: float) -> None:
+        """Check the deadlines at ``due``."""
+        self.due = due
+        self.blocks &= ~IDLE
+        if self.phase is not Phase.CLOSED:
+            self.factory.timers.schedule(self)
+            self._update_fast_path()
+
+    def _check_soon(self) -> None:
+        """Check them within an interval: progress must be seen."""
+        self._schedule_check(min(self.due, self._now() + self.factory.timers.interval))
+
+    def _record_activity(self) -> None:
+        """Note activity. What only counts :attr:`fast_bytes` need not call this."""
+        timeouts = self._timeouts
+        was_reported = timeouts.idle and timeouts.reported
+        timeouts.last_activity = now = self._now()
+        if was_reported:
+            next_check = timeouts.next_check(now, self.factory.timers.interval)
+            self._schedule_check(min(self.due, next_check))
+
+    def activity_seen(self, now: float) -> None:
+        """:attr:`fast_bytes` has changed since the last check."""
+        paused = self.blocks & (APPLICATION | REPLY) > 0
+        self.due = self._timeouts.activity_seen(now, self.due, self.factory.timers.interval, paused)
+
+    def unscheduled(self) -> None:
+        """Nothing is due: with an idle time-out, the next activity schedules a check."""
+        if self._timeouts.idle:
+            self.blocks |= IDLE
+        self._update_fast_path()
+
+    def check_deadlines(self, now: float) -> None:
+        """Do what is due, and set :attr:`due` anew; called by the scheduler."""
+        if self._close_timeout is not None:
+            self._check_closing(now, self._close_timeout)
+        elif self.closing:
+            self.due = math.inf  # aborted: the reactor's next turn reports the end
+        elif self.phase is Phase.HANDSHAKE:
+            self.abort_with(Outcome.HANDSHAKE)
+        elif self._sender.is_disconnecting():
+            self.close_with(Outcome.FINISHED)
+        elif self.blocks & (APPLICATION | REPLY) and self._sender.has_socket_error():
+            self.abort_with(Outcome.RESET)
+        else:
+            self._check_open(now)
+
+    def _check_open(self, now: float) -> None:
+        timeouts, stall = self._timeouts, self.factory.config.stall_timeout
+        awaiting = self.blocks & REPLY
+        finished = self.eof_received and not self.factory.config.allow_half_open
+        if awaiting and not finished:
+            timeouts.last_activity = now  # it is us who make the client wait
+        # A transport without figures reports at least that bytes wait.
+        waiting = self._sender.waiting() or self.blocks & BACK_PRESSURE
+        idle_seconds = timeouts.check(now, self.bytes_out, waiting)
+        paused = self.blocks & (APPLICATION | REPLY) > 0
+        self.due = timeouts.next_check(now, self.factory.timers.interval, paused)
+        if now >= timeouts.expires_at:
+            self.close_with(timeouts.expiry)
+        elif stall and timeouts.stalled(now) >= stall:
+            self.abort_with(Outcome.STALLED)
+        elif awaiting:
+            if finished and now - timeouts.last_activity >= (stall or CLOSE_STALL_TIMEOUT):
+                self.abort_with(Outcome.FAILED)
+        elif idle_seconds:
+            self._timed_out(idle_seconds)
+
+    def _check_closing(self, now: float, timeout: CloseTimeout) -> None:
+        """Abort once the peer has neither taken anything nor finished for too long."""
+        outcome = timeout.check(now, self._unsent(), self.blocks & REPLY > 0)
+        self.due = min(timeout.deadline, now + self.factory.timers.interval)
+        if outcome is not None:
+            self.abort_with(outcome)
+
+    def _start_close_timeout(self, outcome: Outcome, resets: bool = False) -> None:
+        now, config = self._now(), self.factory.config
+        stall = config.stall_timeout or CLOSE_STALL_TIMEOUT
+        unsent = self._unsent()
+        self._close_timeout = CloseTimeout(outcome, config.linger, now, unsent, stall, resets)
+        self._schedule_check(now + self.factory.timers.interval)
+
+    def _unsent(self) -> int:
+        """Return the bytes that the peer has not taken; a reply that is awaited counts as one."""
+        return self._sender.unsent() + (self.blocks & REPLY > 0)

@@ -1,4 +1,4 @@
-"""What every transport over another transport is: its protocol's in most things."""
+"""The base of a transport that stands over another transport, such as TLS."""
 
 from __future__ import annotations
 
@@ -17,91 +17,130 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echosvc.connection.sending import make_sender
-from echosvc.connection.transport import Layer, Transport
+from echosvc.connection.sender import Sender, Transport, find_socket_transport, make_sender
 
 _GONE = Protocol()
 
 
 @implementer(IHalfCloseableProtocol, ITransport)
-class LayerTransport(Protocol, Layer):
-    """Between a stream transport and the protocol that is to use this one instead.
+class LayerTransport(Protocol, Sender):
+    """A protocol on one transport, and the transport of another protocol, which half-closes.
 
-    That protocol's ``connectionMade`` is called at once, its ``handshakeCompleted``, if
-    it has one, when bytes can be exchanged.
+    It is the :class:`~echosvc.connection.sender.Sender` of its inner protocol, so that what that
+    sends reaches the kernel at once. The inner protocol's ``connectionMade`` is called at once,
+    its ``handshakeCompleted``, if it has one, when bytes can be exchanged.
+
+    A subclass calls :meth:`attach` first in its ``connectionMade``, then
+    :meth:`handshake_done`, and :meth:`lost` in its ``connectionLost``.
+
+    :ivar ready: bytes can be exchanged.
+    :ivar unclean_eof: the stream ended without the peer's authentic end.
+    :ivar undelivered: this layer has read bytes that a pause keeps from being delivered.
+    :ivar below: the transport below.
     """
 
+    half_closes = True
+    ready = False
+    unclean_eof = False
+    undelivered = False
+
+    below: Transport
+    below_sender: Sender
+
     def __init__(self, inner: IProtocol) -> None:
+        super().__init__(None)
         self.wrappedProtocol = inner
-        self._waiting: list[Deferred[IProtocol]] = []
-        self._ended: Failure | None = None
+        self._waiters: list[Deferred[IProtocol]] = []
+        self._lost_reason: Failure | None = None
 
     def when_ready(self) -> Deferred[IProtocol]:
         """Fire with the inner protocol once bytes can be exchanged; fail if never.
 
         Cancelling it ends the connection.
         """
-        waiting: Deferred[IProtocol] = Deferred(lambda _: self.abortConnection())
-        self._waiting.append(waiting)
-        if self._ended is not None:
-            self._answer(self._ended)
+        waiter: Deferred[IProtocol] = Deferred(lambda _: self.abortConnection())
+        self._waiters.append(waiter)
+        if self._lost_reason is not None:
+            self._fire_waiters(self._lost_reason)
         elif self.ready:
-            self._answer(self.wrappedProtocol)
-        return waiting
+            self._fire_waiters(self.wrappedProtocol)
+        return waiter
 
     # -- for subclasses -------------------------------------------------------
 
-    def _begin(self) -> None:
-        self._below = cast(Transport, self.transport)
-        self._sender = make_sender(self._below)
+    def attach(self) -> None:
+        """Take the transport below."""
+        self.below = cast(Transport, self.transport)
+        self.below_sender = make_sender(self.below)
+        self._socket_transport = find_socket_transport(self.below)
 
-    def _completed(self) -> None:
-        """Tell the inner protocol that bytes can be exchanged."""
+    def handshake_done(self) -> None:
+        """Let the inner protocol exchange bytes."""
         self.ready = True
         completed: Callable[[], None] | None
         completed = getattr(self.wrappedProtocol, "handshakeCompleted", None)
         if completed is not None:
             completed()
-        self._answer(self.wrappedProtocol)
+        self._fire_waiters(self.wrappedProtocol)
 
-    def _over(self, reason: Failure) -> None:
+    def lost(self, reason: Failure) -> None:
+        """Pass on that the connection is gone."""
         inner = self.wrappedProtocol
-        # It has us for its transport: a circle that only the collector would find, in time
-        # for some megabytes of OpenSSL's, of which the collector knows nothing.
+        # Its transport is this layer: a reference cycle that only the collector would find, in
+        # time for megabytes of OpenSSL's memory, of which the collector knows nothing.
         self.wrappedProtocol = _GONE
         inner.connectionLost(reason)
-        self._ended = reason
-        self._answer(reason)
+        self._lost_reason = reason
+        self._fire_waiters(reason)
 
-    def _answer(self, result: IProtocol | Failure) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if not each.called:
-                each.callback(cast(IProtocol, result))
+    def notify_half_close(self, method: str) -> bool:
+        """Pass on the end of one direction; return whether the inner protocol is interested.
 
-    def _tell(self, what: str) -> bool:
-        """Tell of the end of one direction; give whether the inner protocol listens."""
+        :param method: of ``IHalfCloseableProtocol``.
+        """
         if not IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
             return False
-        getattr(self.wrappedProtocol, what)()
+        getattr(self.wrappedProtocol, method)()
         return True
 
-    # -- from below -----------------------------------------------------------
+    def _fire_waiters(self, result: IProtocol | Failure) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.called:
+                waiter.callback(cast(IProtocol, result))
+
+    # -- as the sender of the inner protocol ----------------------------------
+
+    @property
+    def has_undelivered(self) -> bool:
+        """Whether this layer, or one below it, has read what is not delivered yet."""
+        return self.undelivered or self.below_sender.has_undelivered
+
+    def send(self, data: bytes, defer: bool = False) -> bool:
+        """Send ``data``; return whether the kernel has taken it all."""
+        return self.below_sender.send(data, defer)
+
+    def is_disconnecting(self) -> bool:
+        """Return ``False``: a layer reports the peer's end."""
+        return False
+
+    def abort(self) -> bool:
+        """Reset the connection below."""
+        self.abortConnection()
+        return True
+
+    # -- called by the transport below -----------------------------------------------------------
 
     def readConnectionLost(self) -> None:
         """The peer's FIN came."""
-        if not self._tell("readConnectionLost"):
+        if not self.notify_half_close("readConnectionLost"):
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """Everything that we sent is out, the FIN too."""
-        self._tell("writeConnectionLost")
+        self.notify_half_close("writeConnectionLost")
 
-    # -- from above -----------------------------------------------------------
-
-    def send(self, data: bytes, later: bool = False) -> bool:
-        """Send ``data``; give whether the kernel has taken it all."""
-        return self._sender.send(data, later)
+    # -- as the transport of the inner protocol -----------------------------------
 
     def write(self, data: bytes) -> None:
         """Send ``data``; dropped once our side has ended."""
@@ -113,19 +152,19 @@ class LayerTransport(Protocol, Layer):
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Ask for back-pressure."""
-        self._below.registerProducer(producer, streaming)
+        self.below.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """Ask for none."""
-        self._below.unregisterProducer()
+        self.below.unregisterProducer()
 
     def pauseProducing(self) -> None:
         """Read no more."""
-        self._below.pauseProducing()
+        self.below.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Read again."""
-        self._below.resumeProducing()
+        self.below.resumeProducing()
 
     def stopProducing(self) -> None:
         """End."""
@@ -133,15 +172,15 @@ class LayerTransport(Protocol, Layer):
 
     def loseWriteConnection(self) -> None:
         """Flush, then close our direction."""
-        self._below.loseWriteConnection()
+        self.below.loseWriteConnection()
 
     def loseConnection(self) -> None:
         """Flush, then close both directions."""
-        self._below.loseConnection()
+        self.below.loseConnection()
 
     def abortConnection(self) -> None:
         """Reset."""
-        self._below.abortConnection()
+        self.below.abortConnection()
 
     def getHost(self) -> IAddress:
         """Our address."""

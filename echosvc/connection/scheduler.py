@@ -1,12 +1,19 @@
-"""One clock for all connections of a factory, in place of a timer for each.
+"""One timer for the deadlines of all connections of a factory.
 
-A connection says when it next wants to be looked at (:attr:`Watched.due`) and is
-then asked to :meth:`~Watched.tick`. Activity only ever moves a deadline later, so
-it need not tell anybody, not even the time: that bytes came is seen at the next look.
-All are looked at seldom, ten times in an idle time-out; in between, those that are due
-before the next look at all. To look at one that nobody used for a while takes 2 µs, since it
-is in no cache. A connection to which nothing can become due is not looked at; it says when
-it stirs.
+Theory of operation. A timer for each connection would have to be moved at each read. Here a
+connection has an attribute instead, :attr:`HasDeadline.due`: when to check it next. Activity
+only ever moves a deadline later, so it need not be reported: a check that comes too early finds
+that bytes were read meanwhile, and moves ``due``.
+
+Two kinds of checks share one timer:
+
+- A *full scan* checks everything that is ever due, ten times in an idle time-out.
+- What is due before the next full scan stands in a *bucket* of its interval, as in a hashed
+  timing wheel (Varghese and Lauck, 1987), and is checked when that is over.
+
+Most connections need the full scan alone, which costs no memory for each of them and reads
+little of it: to check one that is in no processor cache takes 2 us. One to which nothing can
+become due is not checked at all; its next activity schedules it again.
 """
 
 from __future__ import annotations
@@ -21,59 +28,65 @@ from twisted.python.runtime import seconds as wall_seconds
 
 from echosvc._log import log
 
-#: Shortest and longest time between two looks that must see progress, seconds.
-SHORTEST, LONGEST = 0.05, 1.0
-#: Looks at all in an idle time-out; so much too late may a read be seen. Seconds from one to the
-#: next at least, so that with what a crowd adds it is not above 50 ms; and where there is no such
-#: time-out.
-IN_IDLE, QUICK, SELDOM = 10, 0.025, 60.0
-#: Shortest time until a look at a deadline, seconds; and for each of those that may be due then,
-#: or a crowd of them would be looked at for the sake of each.
-SOONEST, FOR_EACH = 0.01, 1e-4
-#: So many are looked at in one go, then the clients have their turn. A look takes 5 to 10 µs:
-#: at 5,000 clients that do not read, others waited for 30 to 70 ms.
-AT_ONCE = 500
+#: Shortest and longest time between two checks that must see progress, seconds.
+MIN_INTERVAL, MAX_INTERVAL = 0.05, 1.0
+#: Full scans in an idle time-out. A read may be seen too late by as much.
+SCANS_PER_IDLE = 10
+#: Shortest time between two full scans, seconds. With :data:`COALESCE_PER_ITEM` for many
+#: connections it stays below 50 ms.
+MIN_SCAN_PERIOD = 0.025
+#: Time between two full scans where there is no idle time-out, seconds.
+DEFAULT_SCAN_PERIOD = 60.0
+#: Shortest time until a check, seconds.
+MIN_DELAY = 0.01
+#: Longer by so much for each connection that may be due then, seconds: else many of them, due
+#: one after the other, would each have a check of the whole bucket.
+COALESCE_PER_ITEM = 1e-4
+#: So many are checked in one turn of the reactor; then the clients have theirs. A check takes 5
+#: to 10 us: with 5,000 clients that do not read, others waited for 30 to 70 ms.
+BATCH = 500
 
 
-class Watched(Protocol):
-    """What a sweep looks at.
+class HasDeadline(Protocol):
+    """What a scheduler checks.
 
-    :ivar due: when to look at it next, on the sweep's clock; ``math.inf``: not before it
-        says so, not even at what it has read.
-    :ivar bytes_in: that it changes is activity.
-    :ivar bytes_seen: what it was at the last look.
+    :ivar due: when to check it next, on the scheduler's clock; ``math.inf``: not before it is
+        scheduled again, not even for its activity.
+    :ivar fast_bytes: a change of it is activity.
+    :ivar fast_bytes_seen: its value at the last check.
     """
 
     due: float
-    bytes_in: int
-    bytes_seen: int
+    fast_bytes: int
+    fast_bytes_seen: int
 
-    def stirred(self, now: float) -> None:
-        """There was activity, at the latest now, since the last look."""
+    def activity_seen(self, now: float) -> None:
+        """There was activity since the last check, ``now`` at the latest."""
 
-    def tick(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         """Do what is due and set :attr:`due` anew."""
 
-    def rest(self) -> None:
-        """A look has found that nothing is due: there is no other until it is watched again."""
+    def unscheduled(self) -> None:
+        """A check has found that nothing is due: there is no other until it is scheduled."""
 
 
-Item = TypeVar("Item", bound=Watched)
+Item = TypeVar("Item", bound=HasDeadline)
 
 
-class Sweep(Generic[Item]):
-    """Looks at everything watched, regularly and at its deadlines.
+class DeadlineScheduler(Generic[Item]):
+    """Checks everything scheduled, regularly and at its deadlines.
 
-    A deadline is met within a fortieth of the shortest time-out, or 12.5 ms: exactly, but for
-    a crowd of them. Ages are measured by a clock that nobody can set: where the reactor
-    keeps wall time, by ``time.monotonic``.
+    A deadline is met within a fortieth of the shortest time-out, or 12.5 ms: exactly, unless
+    many are due together. Times are of a clock that nobody can set: where the reactor
+    keeps wall time, ``time.monotonic``.
 
-    :param clock: schedules the looks; ``None`` = the global reactor, once it is needed.
+    :param clock: schedules the checks; ``None`` = the global reactor, once it is needed.
     :param timeouts: the time-outs in use, seconds; those of 0 do not count.
-    :param idle: that which begins with what was read last; 0 = none.
-    :ivar interval: seconds between two looks that must see progress, a tenth of the
-        shortest time-out, from :data:`SHORTEST` to :data:`LONGEST`.
-    :ivar watched: all of them, the oldest first, and whether they are ever due: to ask each
+    :param idle: the one that begins with what was read last; 0 = none.
+    :ivar now: returns the time, seconds, from an arbitrary start.
+    :ivar interval: seconds between two checks that must see progress, a tenth of the
+        shortest time-out, from :data:`MIN_INTERVAL` to :data:`MAX_INTERVAL`.
+    :ivar items: everything scheduled, the oldest first, and whether it is ever due: to ask each
         would take ten times as long.
     """
 
@@ -81,38 +94,36 @@ class Sweep(Generic[Item]):
         self, clock: IReactorTime | None, timeouts: list[float], idle: float = 0.0
     ) -> None:
         self._clock = clock
-        #: Give the time, seconds, from an arbitrary start.
         self.now = _monotonic(clock)
-        self.watched: dict[Item, bool] = {}
-        # Those that are due before the next look at all, by the interval in which they are.
-        self._soon: dict[int, dict[Item, None]] = {}
-        self._places: dict[Item, int] = {}  # in which of them one is
-        self._all_at = math.inf  # when that is; never, where nobody is ever due
-        self._woken = False  # somebody has become due since the last one began
+        self.items: dict[Item, bool] = {}
+        self._buckets: dict[int, dict[Item, None]] = {}
+        self._bucket_of: dict[Item, int] = {}
+        self._next_full_scan = math.inf  # where nothing is ever due, there is none
+        self._pending_full_scan = False  # something became due since the last one began
         self._call: IDelayedCall | None = None
         self._call_at = math.inf
-        self._looking = False
-        shortest = min((seconds for seconds in timeouts if seconds > 0), default=LONGEST)
-        self.interval = min(LONGEST, max(SHORTEST, shortest / 10))
-        self._period = max(QUICK, idle / IN_IDLE) if idle else SELDOM
+        self._running = False
+        shortest = min((seconds for seconds in timeouts if seconds > 0), default=MAX_INTERVAL)
+        self.interval = min(MAX_INTERVAL, max(MIN_INTERVAL, shortest / 10))
+        self._period = max(MIN_SCAN_PERIOD, idle / SCANS_PER_IDLE) if idle else DEFAULT_SCAN_PERIOD
 
-    def watch(self, item: Item) -> None:
-        """Look at ``item`` from now on, if it is ever due; also where that has become sooner."""
-        self.watched[item] = item.due < math.inf
-        if item.due < self._all_at:
-            self._hurry(item)
+    def schedule(self, item: Item) -> None:
+        """Check ``item`` from now on, if it is ever due; also where it is due sooner now."""
+        self.items[item] = item.due < math.inf
+        if item.due < self._next_full_scan:
+            self._reschedule(item)
         elif item.due < math.inf:
-            self._woken = True
+            self._pending_full_scan = True
 
-    def forget(self, item: Item) -> None:
-        """Look at ``item`` no more. With nothing left to look at, no timer remains."""
-        self.watched.pop(item, None)
-        self._take_out(item)
-        if not self.watched and self._call is not None:
+    def cancel(self, item: Item) -> None:
+        """Check ``item`` no more. With nothing left to check, no timer remains."""
+        self.items.pop(item, None)
+        self._remove(item)
+        if not self.items and self._call is not None:
             self._call.cancel()
-            self._call, self._all_at, self._woken = None, math.inf, False
+            self._call, self._next_full_scan, self._pending_full_scan = None, math.inf, False
 
-    def later(self, seconds: float, call: Callable[[], None]) -> IDelayedCall:
+    def call_later(self, seconds: float, call: Callable[[], None]) -> IDelayedCall:
         """Call ``call`` in so many seconds."""
         if self._clock is None:
             from twisted.internet import reactor
@@ -120,119 +131,122 @@ class Sweep(Generic[Item]):
             self._clock = cast(IReactorTime, reactor)
         return self._clock.callLater(seconds, call)
 
-    def _hurry(self, item: Item) -> None:
-        """See to it that one is not looked at too late."""
+    def _reschedule(self, item: Item) -> None:
+        """Arm the timer so that ``item`` is not checked too late."""
         now = self.now()
-        if self._all_at == math.inf:
-            self._all_at = now + self._period
-        if item.due < self._all_at:
-            self._put_in(item)
+        if self._next_full_scan == math.inf:
+            self._next_full_scan = now + self._period
+        if item.due < self._next_full_scan:
+            self._insert(item)
         else:
-            self._woken = True
-        if not self._looking:
-            self._look_at(min(item.due, self._all_at), now)
+            self._pending_full_scan = True
+        if not self._running:
+            self._arm(min(item.due, self._next_full_scan), now)
 
-    def _put_in(self, item: Item) -> None:
-        """Look at one when it is due, before the next look at all."""
-        place = math.floor(item.due / self.interval)
-        if self._places.get(item, math.inf) > place:
-            self._take_out(item)
-            self._places[item] = place
-            self._soon.setdefault(place, {})[item] = None
+    def _insert(self, item: Item) -> None:
+        """Check ``item`` when it is due, before the next full scan."""
+        bucket = math.floor(item.due / self.interval)
+        if self._bucket_of.get(item, math.inf) > bucket:
+            self._remove(item)
+            self._bucket_of[item] = bucket
+            self._buckets.setdefault(bucket, {})[item] = None
 
-    def _take_out(self, item: Item) -> None:
-        place = self._places.pop(item, None)
-        if place is not None:
-            del self._soon[place][item]
-            if not self._soon[place]:
-                del self._soon[place]
+    def _remove(self, item: Item) -> None:
+        bucket = self._bucket_of.pop(item, None)
+        if bucket is not None:
+            del self._buckets[bucket][item]
+            if not self._buckets[bucket]:
+                del self._buckets[bucket]
 
     def _take_due(self, now: float) -> tuple[Item, ...]:
-        """Take out those that may be due now."""
+        """Remove and return those that may be due now."""
         last = math.floor(now / self.interval)
-        due = [item for place, items in self._soon.items() if place <= last for item in items]
+        due = [item for bucket, items in self._buckets.items() if bucket <= last for item in items]
         for item in due:
-            self._take_out(item)
+            self._remove(item)
         return tuple(due)
 
-    def _look_at(self, due: float, now: float, crowd: int = 0) -> None:
-        """Look at ``due``, if no look comes before; but not too soon.
+    def _arm(self, due: float, now: float, may_be_due: int = 0) -> None:
+        """Run at ``due``, unless the timer is earlier; but not too soon.
 
-        :param crowd: how many may be due then.
+        :param may_be_due: how many may be due then.
         """
-        wait = max(SOONEST, min(self.interval / 4, crowd * FOR_EACH), due - now)
+        coalesced = min(self.interval / 4, may_be_due * COALESCE_PER_ITEM)
+        delay = max(MIN_DELAY, coalesced, due - now)
         if self._call is not None:
-            if now + wait >= self._call_at:
+            if now + delay >= self._call_at:
                 return
             self._call.cancel()
-        self._call, self._call_at = self.later(wait, self._look), now + wait
+        self._call, self._call_at = self.call_later(delay, self._run), now + delay
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         now = self.now()
-        if now < self._all_at:
+        if now < self._next_full_scan:
             items = self._take_due(now)
         else:
-            items = tuple([item for item, due in self.watched.items() if due])
-            self._soon, self._places = {}, {}
-            self._all_at, self._woken = now + self._period, False
-        self._look_on(items)
+            items = tuple([item for item, due in self.items.items() if due])
+            self._buckets, self._bucket_of = {}, {}
+            self._next_full_scan, self._pending_full_scan = now + self._period, False
+        self._check_batch(items)
 
-    def _look_on(self, items: tuple[Item, ...]) -> None:
-        """Look at the first of them, and at the others in the reactor's next turn."""
-        self._call, self._looking = None, True
-        now, watched, all_at = self.now(), self.watched, self._all_at
-        for item in items[:AT_ONCE]:  # no calls where nothing is to be done: 0.1 µs less each
-            if item.due < math.inf and item in watched:
-                if item.bytes_in != item.bytes_seen:
-                    item.bytes_seen = item.bytes_in
-                    item.stirred(now)
+    def _check_batch(self, items: tuple[Item, ...]) -> None:
+        """Check the first of them, and the others in the reactor's next turn."""
+        self._call, self._running = None, True
+        now, scheduled, next_full_scan = self.now(), self.items, self._next_full_scan
+        for item in items[:BATCH]:  # no calls where nothing is to be done: 0.1 us less each
+            if item.due < math.inf and item in scheduled:
+                if item.fast_bytes != item.fast_bytes_seen:
+                    item.fast_bytes_seen = item.fast_bytes
+                    item.activity_seen(now)
                 if item.due <= now:
-                    self._tick(item, now)
-                if item not in watched:  # any more
+                    self._check(item, now)
+                if item not in scheduled:  # any more
                     continue
-                if item.due < all_at:
-                    self._put_in(item)
+                if item.due < next_full_scan:
+                    self._insert(item)
                 elif item.due < math.inf:
-                    self._woken = True
+                    self._pending_full_scan = True
                 else:
-                    watched[item] = False
-        self._looking = False
-        if items[AT_ONCE:] and watched:
-            self._call_at = -math.inf  # nobody is sooner, also where a set clock let us come early
-            self._call = self.later(0.0, lambda: self._look_on(items[AT_ONCE:]))
+                    scheduled[item] = False
+        self._running = False
+        if items[BATCH:] and scheduled:
+            self._call_at = -math.inf  # nothing is sooner, also where a set clock was early
+            self._call = self.call_later(0.0, lambda: self._check_batch(items[BATCH:]))
         else:
-            self._go_on(now)
+            self._rearm(now)
 
-    def _go_on(self, now: float) -> None:
-        """Set the timer for the next look, if there is to be one."""
-        if not self.watched:
-            self.watched = {}  # one that was emptied keeps its room
-        if self._soon:
-            self._look_at(self._next(), now, len(self._soon[min(self._soon)]))
+    def _rearm(self, now: float) -> None:
+        """Set the timer for the next check, if there is to be one."""
+        if not self.items:
+            self.items = {}  # a dict that was emptied keeps its memory
+        if self._buckets:
+            self._arm(self._next_due(), now, len(self._buckets[min(self._buckets)]))
             return
-        self._places = {}
-        if self._woken and self.watched:
-            self._look_at(self._all_at, now)
+        self._bucket_of = {}
+        if self._pending_full_scan and self.items:
+            self._arm(self._next_full_scan, now)
         else:
-            self._all_at = math.inf
+            self._next_full_scan = math.inf
 
-    def _next(self) -> float:
-        """When the first is due, at the latest when its interval ends: it may be due later now."""
-        place = min(self._soon)
-        due = min(item.due for item in self._soon[place])
-        return min(due, (place + 1) * self.interval, self._all_at)
+    def _next_due(self) -> float:
+        """Return when the first is due; at the latest the end of its bucket, since it may have
+        become due later.
+        """
+        bucket = min(self._buckets)
+        due = min(item.due for item in self._buckets[bucket])
+        return min(due, (bucket + 1) * self.interval, self._next_full_scan)
 
-    def _tick(self, item: Item, now: float) -> None:
-        """One item's fault must not stop the clock of all."""
+    def _check(self, item: Item, now: float) -> None:
+        """Check one item. Its exception must not stop the timer of all."""
         try:
-            item.tick(now)
+            item.check_deadlines(now)
         except BaseException:
             item.due = now + self.interval
             log.failure("Server Error: a deadline could not be handled")
         if item.due == math.inf:
-            item.rest()
-        elif item in self.watched:  # its own watch() may have come before its due
-            self.watched[item] = True
+            item.unscheduled()
+        elif item in self.items:  # its own schedule() may have come before its due
+            self.items[item] = True
 
 
 def _monotonic(clock: IReactorTime | None) -> Callable[[], float]:

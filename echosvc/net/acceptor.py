@@ -49,13 +49,13 @@ class Limits(Protocol):
     waits: bool
 
     @property
-    def left(self) -> float:
+    def available(self) -> float:
         """How many more connections are allowed; ``math.inf`` = any number."""
 
-    def when_room(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once, when another connection is allowed."""
+    def wait_for_slot(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once, when another connection is allowed."""
 
-    def forget(self, tell: Callable[[], None]) -> None:
+    def cancel_wait(self, call: Callable[[], None]) -> None:
         """Cancel that call."""
 
 
@@ -258,7 +258,7 @@ class StreamPort(tcp.Port):
         limits = self._limits
         if limits is None or not limits.waits:
             return ACCEPT_BATCH
-        room = int(min(ACCEPT_BATCH, limits.left))
+        room = int(min(ACCEPT_BATCH, limits.available))
         if not room:
             self._wait_for_slot(limits)
         return room
@@ -268,8 +268,8 @@ class StreamPort(tcp.Port):
         if self.accepting_paused:  # called during a pause
             return
         self.reactor.removeReader(self)
-        limits.when_room(self._resume)
-        self._cancel_resume = lambda: limits.forget(self._resume)
+        limits.wait_for_slot(self._resume)
+        self._cancel_resume = lambda: limits.cancel_wait(self._resume)
 
     def _pause(self, error: OSError) -> None:
         self._cancel_resume()

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, cast
 
@@ -24,6 +25,16 @@ from echosvc.wire.proxy_header import Address
 def plain_ip(host: str) -> str:
     """Return the IPv4 address of an IPv4-mapped IPv6 one; any other address as it is."""
     return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def address_of(transport: object, method: str) -> IAddress | None:
+    """Return what ``getHost`` or ``getPeer`` of a transport returns; ``None`` where it has none.
+
+    A process has none, and a pipe.
+    """
+    with suppress(AttributeError, NotImplementedError):
+        return cast(IAddress, getattr(transport, method)())
+    return None
 
 
 def unix_path(address: UNIXAddress) -> str:

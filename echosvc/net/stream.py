@@ -86,8 +86,8 @@ class Stream(EpollHandler, tcp.Server):
     :param peer: the client's address.
     :param reactor: dispatches its events: a lean reactor or a group of :mod:`echosvc.net.epoll`.
     :ivar replies: the buffer with which the stream replies by itself: the fast path. It counts in
-        ``bytes_in`` and ``messages`` of its protocol, and calls ``send_rest`` with what the
-        kernel did not accept. One function for reading, replying and sending saves 2 % of a
+        ``fast_bytes`` and ``fast_messages`` of its protocol, and calls ``send_remainder`` with what
+        the kernel did not accept. One function for reading, replying and sending saves 2 % of a
         message. ``None``: the protocol receives what is read, as it does while data is queued.
     :ivar peer: the client's address, which a PROXY header may replace.
     :ivar options_inherited: the socket has inherited its options from the listener.
@@ -159,10 +159,10 @@ class Stream(EpollHandler, tcp.Server):
         except OSError:  # the protocol meets the error again when it sends
             return self._deliver(bytes(replies.recv_view[:size]))
         protocol = self._protocol
-        protocol.bytes_in += size
-        protocol.messages += 1
+        protocol.fast_bytes += size
+        protocol.fast_messages += 1
         if taken < len(reply):
-            protocol.send_rest(bytes(reply[taken:]))
+            protocol.send_remainder(bytes(reply[taken:]))
         return None
 
     def _read(self) -> Any:

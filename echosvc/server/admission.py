@@ -1,4 +1,4 @@
-"""Who is let in: networks, places in all, places for one peer."""
+"""Which clients are served: limits of networks, of connections in all and for one peer."""
 
 from __future__ import annotations
 
@@ -13,149 +13,148 @@ from twisted.internet.interfaces import IAddress
 
 from echosvc.config.networks import Networks
 from echosvc.config.schema import DEFAULT_MAX_CONNECTIONS, Config
-from echosvc.connection.link import Link
-from echosvc.server.events import Report
+from echosvc.connection.connection import Connection
+from echosvc.server.events import EventLog
 
-#: Live connections at most, where nothing else is said.
-MOST = DEFAULT_MAX_CONNECTIONS
 #: Descriptors that are not for connections: listeners, the log, the reactor's own.
-RESERVE = 64
+RESERVED_FDS = 64
 #: macOS' OPEN_MAX: what a process may have where it may not have its hard limit (setrlimit(2)).
-_ENOUGH = 10_240
+_OPEN_MAX = 10_240
 #: How an IPv4 address begins as an IPv6 one (RFC 4291, 2.5.5.2).
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 def raise_descriptor_limit(most: int | None = None) -> None:
-    """Let this process have as many descriptors as it may; at ``most`` so many."""
+    """Raise this process's limit of descriptors as far as it may; to ``most`` at most."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limits = (hard, max(soft, _ENOUGH))
+    limits = (hard, max(soft, _OPEN_MAX))
     if most is not None:
         limits = (min(most, hard) if hard >= 0 else most,) * 2
     for limit in limits:
-        # No system lets a process have any number, and macOS less than its hard limit says.
+        # No system allows any number, and macOS allows less than its hard limit.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             return
 
 
-def possible_places() -> int:
-    """How many connections the limit of descriptors leaves room for."""
+def max_connections_for_fds() -> int:
+    """Return how many connections the limit of descriptors allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - RESERVE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - RESERVED_FDS)
 
 
-def default_places() -> int:
-    """The same, at most :data:`MOST`."""
-    return min(possible_places(), MOST)
+def default_max_connections() -> int:
+    """Return the same, at most :data:`~echosvc.config.schema.DEFAULT_MAX_CONNECTIONS`."""
+    return min(max_connections_for_fds(), DEFAULT_MAX_CONNECTIONS)
 
 
 class Admission:
-    """The door of one factory.
+    """Decides which clients a server serves.
 
-    :ivar live: connections inside, those that still wait for their PROXY header too.
-    :ivar refused: how many were turned away.
-    :ivar waits: with no place left, new ones are to wait in the kernel's queue.
-    :ivar limit: places in all; 0 = any number.
+    :ivar open: live connections, those that still wait for their PROXY header included.
+    :ivar refused: how many clients were refused.
+    :ivar waits: at the limit, new connections wait in the kernel's queue.
+    :ivar limit: of connections in all; 0 = none.
     """
 
-    def __init__(self, config: Config, report: Report) -> None:
-        places = config.max_connections
-        self.limit = default_places() if places is None else places
-        if self.limit > (possible := possible_places()):
-            report.too_many_places(self.limit, possible)
+    def __init__(self, config: Config, events: EventLog) -> None:
+        limit = config.max_connections
+        self.limit = default_max_connections() if limit is None else limit
+        if self.limit > (possible := max_connections_for_fds()):
+            events.fd_limit_too_low(self.limit, possible)
         self.waits = config.over_limit == "wait"
-        self.live = self.refused = 0
-        self._report = report
+        self.open = self.refused = 0
+        self._events = events
         self._allow, self._deny = Networks(config.allow), Networks(config.deny)
         self._proxies = Networks(config.proxy_from)
-        self._per_peer, self._peers = config.max_per_peer, PeerCount(config.max_per_peer)
-        self._waiting: list[Callable[[], None]] = []
-        self._anybody = not (self._allow or self._deny or self._per_peer)
+        self._per_peer, self._peers = config.max_per_peer, PerPeerCounter(config.max_per_peer)
+        self._waiters: list[Callable[[], None]] = []
+        self._unrestricted = not (self._allow or self._deny or self._per_peer)
 
     @property
-    def left(self) -> float:
-        """How many places are left; ``math.inf``: any number."""
-        return max(0, self.limit - self.live) if self.limit else math.inf
+    def available(self) -> float:
+        """How many connections more may be open; ``math.inf``: any number."""
+        return max(0, self.limit - self.open) if self.limit else math.inf
 
     @property
     def full(self) -> bool:
-        """Whether no place is left."""
-        return 0 < self.limit <= self.live
+        """Whether no connection more may be open."""
+        return 0 < self.limit <= self.open
 
     def admits(self, address: IAddress | None) -> bool:
-        """Whether this client may come in; if not, that is counted and said."""
-        if self._anybody and not self.full:
+        """Whether this client is served; if not, that is counted and logged."""
+        if self._unrestricted and not self.full:
             return True
-        why = self._why_not(getattr(address, "host", None))
+        why = self._refusal(getattr(address, "host", None))
         return not why or self.refuse(address, why)
 
     def admits_proxy(self, address: IAddress | None) -> bool:
-        """Whether this is a proxy that may speak for others."""
+        """Whether this is a proxy whose header is believed; if not, as :meth:`admits`."""
         host = getattr(address, "host", None)
         if self.full:
-            return self.refuse(address, self._too_many())
+            return self.refuse(address, self._over_limit())
         if host is None or host in self._proxies:
             return True
         return self.refuse(address, "it is not one of the proxies")
 
-    def _why_not(self, host: str | None) -> str:
+    def _refusal(self, host: str | None) -> str:
+        """Return why a client is refused; empty: it is not."""
         if self.full:
-            return self._too_many()
+            return self._over_limit()
         if host is None:  # a UNIX peer: its path's permissions have decided
             return ""
         if self._deny and host in self._deny:
             return "its network is denied"
         if self._allow and host not in self._allow:
             return "its network is not allowed"
-        if not self._peers.room(host):
+        if not self._peers.allows(host):
             return f"over the limit of {self._per_peer} for one peer"
         return ""
 
-    def _too_many(self) -> str:
+    def _over_limit(self) -> str:
         return f"over the limit of {self.limit} connections"
 
     def refuse(self, address: IAddress | None, why: str) -> bool:
-        """Count one who was turned away, and say so; give ``False``."""
+        """Count and log one that is refused; return ``False``."""
         self.refused += 1
-        self._report.refused(address, why)
+        self._events.refused(address, why)
         return False
 
-    def enter(self, connection: Link) -> None:
-        """A connection has begun."""
-        self.live += 1
+    def opened(self, connection: Connection) -> None:
+        """Count a connection."""
+        self.open += 1
         if self._per_peer and (host := getattr(connection.remote_address, "host", None)):
-            self._peers.enter(host)
+            self._peers.add(host)
 
-    def leave(self, connection: Link) -> None:
-        """A connection is gone; who waits for a place is told."""
-        self.live -= 1
+    def closed(self, connection: Connection) -> None:
+        """Count it no more; who waits for a slot is notified."""
+        self.open -= 1
         if self._per_peer and (host := getattr(connection.remote_address, "host", None)):
-            self._peers.leave(host)
-        if self._waiting:
-            self.tell()
+            self._peers.remove(host)
+        if self._waiters:
+            self.notify_waiters()
 
-    def tell(self) -> None:
-        """Tell who waits, if there is room."""
-        if self._waiting and not self.full:
-            waiting, self._waiting = self._waiting, []
-            for tell in waiting:
-                tell()
+    def notify_waiters(self) -> None:
+        """Call those who wait, if a connection more may be open."""
+        if self._waiters and not self.full:
+            waiters, self._waiters = self._waiters, []
+            for call in waiters:
+                call()
 
-    def when_room(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once a place is free."""
-        if not self._waiting:
-            self._report.at_limit(self.limit)
-        self._waiting.append(tell)
+    def wait_for_slot(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once a connection more may be open."""
+        if not self._waiters:
+            self._events.at_limit(self.limit)
+        self._waiters.append(call)
 
-    def forget(self, tell: Callable[[], None]) -> None:
+    def cancel_wait(self, call: Callable[[], None]) -> None:
         """Do not call it."""
-        if tell in self._waiting:
-            self._waiting.remove(tell)
+        if call in self._waiters:
+            self._waiters.remove(call)
 
 
-class PeerCount:
-    """How many live connections each peer has: an IPv4 address, or an IPv6 /64.
+class PerPeerCounter:
+    """Counts the live connections of each peer: an IPv4 address, or an IPv6 /64.
 
     A host on IPv6 has a whole /64 to choose addresses from (RFC 4291, 2.5.1).
 
@@ -166,18 +165,18 @@ class PeerCount:
         self._limit = limit
         self._counts: dict[str | bytes, int] = {}
 
-    def room(self, host: str) -> bool:
-        """Whether one more may come."""
+    def allows(self, host: str) -> bool:
+        """Whether the peer may have one more."""
         return not self._limit or self._counts.get(_peer(host), 0) < self._limit
 
-    def enter(self, host: str) -> None:
-        """Count one in."""
+    def add(self, host: str) -> None:
+        """Count one more."""
         if self._limit:
             peer = _peer(host)
             self._counts[peer] = self._counts.get(peer, 0) + 1
 
-    def leave(self, host: str) -> None:
-        """Count one out that was counted in."""
+    def remove(self, host: str) -> None:
+        """Count one less."""
         if not self._limit:
             return
         peer = _peer(host)
@@ -193,7 +192,7 @@ class PeerCount:
 
 
 def _peer(host: str) -> str | bytes:
-    """Give what counts as one peer."""
+    """Return what counts as one peer."""
     if ":" not in host:
         return host
     packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])

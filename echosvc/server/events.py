@@ -1,14 +1,15 @@
-"""What is said of connections: log lines and outcome words.
+"""The log of a server.
 
 Every line is a ``twisted.logger`` event of the namespace ``echosvc`` with its facts
 in fields. Nothing that a peer sent stands in one unescaped. Callers look at
-:attr:`Report.connections` and :attr:`Report.messages` first, so that nothing is
-computed for a line that is not shown.
+:attr:`EventLog.connections` and :attr:`EventLog.messages` first, so that nothing is
+computed for a line that is not written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IAddress
 
@@ -16,36 +17,91 @@ from echosvc._log import log
 from echosvc._text import escaped
 from echosvc.connection.outcome import Outcome
 from echosvc.net.addresses import format_address, format_listener
-from echosvc.server.throttle import PERIOD, Cancellable, Throttle
 
-#: Ends by which one client can make many lines.
-_BAD = frozenset((Outcome.HANDSHAKE, Outcome.RESET))
+#: Outcomes of which one client can cause many lines.
+_THROTTLED = frozenset((Outcome.HANDSHAKE, Outcome.RESET))
+#: Lines of one kind in one period, and its length in seconds.
+BURST, PERIOD = 10, 1.0
 
 
-class Report:
-    """The lines of one server.
+class Cancellable(Protocol):
+    """A scheduled call, as ``callLater`` returns it."""
 
-    Lines that clients cause by doing wrong are few a second; the others are counted.
+    def cancel(self) -> None:
+        """Do not make it."""
 
-    :param level: ``quiet``, ``connections`` or ``messages``.
-    :param later: ``callLater``, for those counts.
-    :ivar connections: whether the lines of a connection are shown.
-    :ivar messages: whether the line of a message is shown.
+
+#: ``callLater``: seconds, and what to call then.
+CallLater = Callable[[float, Callable[[], None]], Cancellable]
+
+
+class Throttle:
+    """Allows the first lines of each kind in every period, and counts the others.
+
+    The count is reported when the period is over, so also when the burst has just ended.
+    There is a timer only while a line was allowed or suppressed in this period.
+
+    :param call_later: ``callLater``.
+    :param on_suppressed: called with the kind and the number of lines that were suppressed.
     """
 
-    def __init__(
-        self, level: str, later: Callable[[float, Callable[[], None]], Cancellable]
-    ) -> None:
+    def __init__(self, call_later: CallLater, on_suppressed: Callable[[str, int], None]) -> None:
+        self._call_later = call_later
+        self._on_suppressed = on_suppressed
+        self._seen: dict[str, int] = {}
+        self._suppressed: dict[str, int] = {}
+        self._call: Cancellable | None = None
+
+    def allow(self, kind: str, most: int = BURST) -> bool:
+        """Whether a line of this kind may be written now.
+
+        :param kind: one of a few words, never anything that a peer chooses.
+        :param most: so many in a period.
+        """
+        if self._call is None:
+            self._call = self._call_later(PERIOD, self._period_over)
+        seen = self._seen.get(kind, 0)
+        if seen < most:
+            self._seen[kind] = seen + 1
+            return True
+        self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
+        return False
+
+    def flush(self) -> None:
+        """Report the counts now; no timer is left."""
+        if self._call is not None:
+            self._call.cancel()
+            self._period_over()
+
+    def _period_over(self) -> None:
+        self._call = None
+        suppressed, self._suppressed, self._seen = self._suppressed, {}, {}
+        for kind, count in suppressed.items():
+            self._on_suppressed(kind, count)
+
+
+class EventLog:
+    """The log lines of one server.
+
+    Lines that clients cause by doing wrong are throttled.
+
+    :param level: ``quiet``, ``connections`` or ``messages``.
+    :param call_later: ``callLater``, for the counts of suppressed lines.
+    :ivar connections: whether the lines of a connection are written.
+    :ivar messages: whether the line of a message is written.
+    """
+
+    def __init__(self, level: str, call_later: CallLater) -> None:
         self.connections = level != "quiet"
         self.messages = level == "messages"
-        self._throttle = Throttle(later, self._left_out)
+        self._throttle = Throttle(call_later, self._log_suppressed)
 
     def listening(self, address: IAddress) -> None:
         """A listener is open; ``address`` has the real port."""
         log.info("Server listening: {address}", address=format_listener(address))
 
     def unserved(self, index: int, name: str, address: IAddress | None) -> None:
-        """A listening socket was handed over, and nobody accepts from it."""
+        """A listening socket was passed to the process, and nothing accepts from it."""
         advice = "nothing here can serve it: it is neither TCP nor a UNIX stream"
         if address is not None:
             advice = "who connects to it waits in vain; --listen systemd:index={index} serves it"
@@ -58,19 +114,19 @@ class Report:
         )
 
     def without_epoll(self) -> None:
-        """The system has none."""
+        """The system has no epoll."""
         log.warn(
             "This system has no epoll: the reactor watches each connection by itself, which is"
             " slower with many, and --reactor=lean is not available"
         )
 
-    def settle(self) -> None:
-        """Say what was left out; no timer is left."""
+    def flush(self) -> None:
+        """Log how many lines were suppressed; no timer is left."""
         self._throttle.flush()
 
     def terminated(self) -> None:
         """The service has stopped and no connection is left."""
-        self.settle()
+        self.flush()
         log.info("Server Terminated")
 
     def reloaded(self, where: str) -> None:
@@ -78,7 +134,7 @@ class Report:
         log.info("Certificates reloaded: {where}", where=where)
 
     def server_error(self, why: str) -> None:
-        """Something is wrong that is no single connection's fault."""
+        """An error that concerns no single connection."""
         log.error("Server Error: {why}", why=why)
 
     def connected(
@@ -108,7 +164,7 @@ class Report:
         )
 
     def timed_out(self, remote: str, seconds: float) -> None:
-        """Nothing was read, and no write got on, for the idle time-out."""
+        """Nothing was read, and no write progressed, for the idle time-out."""
         log.info(
             "Socket Timed out: remote = {remote} idle seconds = {seconds:.3f}",
             remote=remote,
@@ -116,18 +172,18 @@ class Report:
         )
 
     def socket_error(self, remote: str, why: str) -> None:
-        """A connection broke."""
-        if self._throttle.admits("Socket Error"):
+        """A connection failed."""
+        if self._throttle.allow("Socket Error"):
             log.warn("Socket Error: {why} remote = {remote}", why=why, remote=remote)
 
     def refused(self, address: IAddress | None, why: str) -> None:
-        """A client was turned away; shown also where lines of connections are not."""
-        if self._throttle.admits("Client refused", 1):
+        """A client is refused; written also where lines of connections are not."""
+        if self._throttle.allow("Client refused", 1):
             remote = format_address(address)
             log.warn("Client refused: {why} remote = {remote}", why=why, remote=remote)
 
-    def too_many_places(self, limit: int, possible: int) -> None:
-        """There will not be descriptors for so many connections."""
+    def fd_limit_too_low(self, limit: int, possible: int) -> None:
+        """The limit of descriptors does not allow so many connections."""
         log.warn(
             "the limit of {limit} connections is more than descriptors allow, about {possible}",
             limit=limit,
@@ -135,11 +191,11 @@ class Report:
         )
 
     def at_limit(self, limit: int) -> None:
-        """All places are taken; new clients wait in the kernel's queue."""
-        if self._throttle.admits("at the limit", 1):
+        """The limit of connections is reached; new clients wait in the kernel's queue."""
+        if self._throttle.allow("at the limit", 1):
             log.warn("at the limit of {limit} connections: new ones have to wait", limit=limit)
 
-    def _left_out(self, kind: str, count: int) -> None:
+    def _log_suppressed(self, kind: str, count: int) -> None:
         log.warn(
             "{kind}: {count} more such lines left out in {seconds:g} s",
             kind=kind,
@@ -157,7 +213,7 @@ class Report:
         remaining: int,
     ) -> None:
         """A connection is gone; ``remaining`` does not count it."""
-        if outcome in _BAD and not self._throttle.admits(f"Client disconnected ({outcome})"):
+        if outcome in _THROTTLED and not self._throttle.allow(f"Client disconnected ({outcome})"):
             return
         log.info(
             "Client disconnected: remote = {remote} outcome = {outcome} bytes in = {bytes_in}"

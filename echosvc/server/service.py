@@ -111,7 +111,7 @@ class EchoService(Service):
             cast(IReactorCore, self._time()).stop()
 
     def _say_deaf(self, what: str) -> None:
-        self.factory.report.server_error(f"no listener is left: {what}")
+        self.factory.events.server_error(f"no listener is left: {what}")
 
     def privilegedStartService(self) -> None:
         """Open the listeners while the process may still use ports below 1024."""
@@ -144,18 +144,18 @@ class EchoService(Service):
             reload()
         except (OSError, ReloadError) as error:
             why = describe_file_error(error) if isinstance(error, OSError) else str(error)
-            self.factory.report.server_error(f"{where} keeps its certificate: {why}")
+            self.factory.events.server_error(f"{where} keeps its certificate: {why}")
         else:
-            self.factory.report.reloaded(where)
+            self.factory.events.reloaded(where)
 
     def _announce(self) -> None:
-        report = self.factory.report
+        events = self.factory.events
         for port in self.ports:
-            report.listening(port.getHost())
+            events.listening(port.getHost())
         for each in self.unserved:
-            report.unserved(each.index, each.name, each.address)
+            events.unserved(each.index, each.name, each.address)
         if not HAS_EPOLL:
-            report.without_epoll()
+            events.without_epoll()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening at once; give live connections the factory's ``drain`` seconds.
@@ -178,7 +178,7 @@ class EchoService(Service):
         self.factory.abort_all()
         await self.factory.when_idle()
         await closed
-        self.factory.report.terminated()
+        self.factory.events.terminated()
 
     async def _idle_within(self, seconds: float) -> None:
         """Wait until no connection lives, at most ``seconds``."""
@@ -213,7 +213,7 @@ class EchoService(Service):
         return maybeDeferred(port.stopListening).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        self.factory.report.server_error(failure.getErrorMessage())
+        self.factory.events.server_error(failure.getErrorMessage())
 
     def _time(self) -> IReactorTime:
         if self._reactor is None:

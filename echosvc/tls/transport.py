@@ -15,7 +15,7 @@ in memory, one for each direction of ciphertext::
 
     - Input. dataReceived() puts the ciphertext into the input BIO. _decrypt() calls recv(), which
       returns the plaintext of at most one record, until it raises WantReadError: OpenSSL needs
-      more ciphertext. When the protocol pauses, the rest stays in the BIO (``holding``).
+      more ciphertext. When the protocol pauses, the rest stays in the BIO (``undelivered``).
     - If a read of the socket is exactly one record and the BIO was empty, one recv() returns
       everything. The call that would raise WantReadError is saved: it costs as much as the first.
     - Output. send() encrypts into the output BIO, record by record. _flush() moves the ciphertext
@@ -45,7 +45,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.connection.layer import LayerTransport
-from echosvc.connection.transport import Layer
 from echosvc.net.errors import TLSError, describe_tls_error
 from echosvc.tls.records import MAX_PLAINTEXT, RecordTracker, single_record_size
 
@@ -65,7 +64,8 @@ class TLSTransport(LayerTransport):
     :param verify: called when the handshake is complete; raises to refuse the peer.
     :param is_client: an error of ``begin`` is a failure of :meth:`when_ready`. On a server, which
         does not use that, the error is raised.
-    :ivar cut: TCP ended without a close_notify, so a third party may have truncated the stream.
+    :ivar unclean_eof: TCP ended without a close_notify, so a third party may have truncated the
+        stream.
     """
 
     disconnecting = False
@@ -94,7 +94,7 @@ class TLSTransport(LayerTransport):
 
     def connectionMade(self) -> None:
         """Start the handshake."""
-        self._begin()
+        self.attach()
         try:
             self._tls = self._begin_tls(self)
         except Exception as error:
@@ -126,12 +126,12 @@ class TLSTransport(LayerTransport):
         if not self.ready:
             self._handshake()
         if self.ready:
-            self._decrypt(0 if self.holding or self._paused else single_record)
+            self._decrypt(0 if self.undelivered or self._paused else single_record)
 
     def readConnectionLost(self) -> None:
         """Handle TCP's EOF. After the close_notify it means nothing new."""
-        if self._sender.broke:
-            self._sender.lose()
+        if self.below_sender.write_failed:
+            self.below_sender.fail_connection()
         elif not self.ready:
             self._fail(TLSError("the connection ended before the handshake"))
         elif not self._read_closed:
@@ -144,7 +144,7 @@ class TLSTransport(LayerTransport):
         self._read_closed = self._write_closed = True
         if self._tls is not None:
             self._tls.set_app_data(None)
-        self._over(self._close_reason or reason)
+        self.lost(self._close_reason or reason)
 
     def failVerification(self, reason: Failure) -> None:
         """Record why the server's certificate is refused; the handshake fails next."""
@@ -183,12 +183,12 @@ class TLSTransport(LayerTransport):
     def _start_exchange(self) -> None:
         """Send what was kept, and let the inner protocol exchange bytes."""
         if self._paused:
-            self._below.pauseProducing()
+            self.below.pauseProducing()
         self.ready = True
         early, self._pending_plaintext = self._pending_plaintext, []
         for data in early:
             self.write(data)
-        self._completed()
+        self.handshake_done()
 
     def _decrypt(self, single_record: int = 0) -> None:
         """Decrypt until OpenSSL needs more ciphertext or the inner protocol pauses.
@@ -197,19 +197,19 @@ class TLSTransport(LayerTransport):
         """
         if self._decrypting:
             return
-        self._decrypting = self.holding = True
+        self._decrypting = self.undelivered = True
         try:
             if single_record:
                 data = self._tls.recv(single_record)
-                self.holding = False
+                self.undelivered = False
                 self.wrappedProtocol.dataReceived(data)
-            while self.holding and not (self._paused or self._read_closed):
+            while self.undelivered and not (self._paused or self._read_closed):
                 self.wrappedProtocol.dataReceived(self._tls.recv(MAX_PLAINTEXT))
         except SSL.WantReadError:
-            self.holding = False
+            self.undelivered = False
             self._flush()  # may answer a key update
             if self._tcp_eof:
-                self.cut = True
+                self.unclean_eof = True
                 self._end_of_input()
         except SSL.ZeroReturnError:
             self._end_of_input()
@@ -219,8 +219,8 @@ class TLSTransport(LayerTransport):
             self._decrypting = False
 
     def _end_of_input(self) -> None:
-        self._read_closed, self.holding = True, False
-        if not self._tell("readConnectionLost"):
+        self._read_closed, self.undelivered = True, False
+        if not self.notify_half_close("readConnectionLost"):
             self.loseConnection()
 
     def _fail(self, error: Exception) -> None:
@@ -228,14 +228,14 @@ class TLSTransport(LayerTransport):
         self._close_reason = self._close_reason or Failure(TLSError(describe_tls_error(error)))
         self._read_closed = self._write_closed = True
         if self._flush():
-            self._below.unregisterProducer()
-            self._below.loseConnection()
+            self.below.unregisterProducer()
+            self.below.loseConnection()
         else:  # do not wait for a peer that violates TLS
-            self._below.abortConnection()
+            self.below.abortConnection()
 
     # -- from above: sending --------------------------------------------------
 
-    def send(self, data: bytes, later: bool = False) -> bool:
+    def send(self, data: bytes, defer: bool = False) -> bool:
         """Encrypt and send ``data``; return whether the kernel has accepted all of it."""
         if self._write_closed or not data:
             return not data
@@ -243,21 +243,21 @@ class TLSTransport(LayerTransport):
             self._pending_plaintext.append(data)
             return False
         try:
-            return self._encrypt(data, later)
+            return self._encrypt(data, defer)
         except SSL.Error as error:
             self._fail(error)
             return False
 
-    def _encrypt(self, data: bytes, later: bool) -> bool:
+    def _encrypt(self, data: bytes, defer: bool) -> bool:
         """Encrypt record by record: one call of OpenSSL's may accept only a part."""
         taken = self._tls.send(data)
         while taken < len(data):
             if taken % _ENCRYPT_BATCH == 0:
-                self._flush(later)
+                self._flush(defer)
             taken += self._tls.send(memoryview(data)[taken : taken + MAX_PLAINTEXT])
-        return self._flush(later, len(data))
+        return self._flush(defer, len(data))
 
-    def _flush(self, later: bool = False, plain: int = _ENCRYPT_BATCH) -> bool:
+    def _flush(self, defer: bool = False, plain: int = _ENCRYPT_BATCH) -> bool:
         """Send the output BIO's ciphertext; return whether the kernel has accepted all of it.
 
         :param plain: about how many bytes of plaintext were encrypted.
@@ -267,8 +267,8 @@ class TLSTransport(LayerTransport):
             try:
                 data = self._tls.bio_read(size)
             except SSL.WantReadError:
-                return self._sender.queued() == 0
-            taken = self._sender.send(data, later)
+                return self.below_sender.queued() == 0
+            taken = self.below_sender.send(data, defer)
             if len(data) < size:
                 return taken
 
@@ -278,28 +278,28 @@ class TLSTransport(LayerTransport):
         """Deliver nothing more, not even what was read already. The handshake continues."""
         self._paused = True
         if self.ready:
-            self._below.pauseProducing()
+            self.below.pauseProducing()
 
-    def deliver(self) -> None:
+    def flush_received(self) -> None:
         """Deliver what was read already, and read no more."""
         self._paused = False
         if self.ready:
             self._decrypt()
-        if isinstance(self._below, Layer) and not self._paused:
-            self._below.deliver()
+        if not self._paused:
+            self.below_sender.flush_received()
 
     def resumeProducing(self) -> None:
         """Deliver again, starting with what was read already."""
-        self.deliver()
+        self.flush_received()
         if not self._paused:
-            self._below.resumeProducing()
+            self.below.resumeProducing()
 
     # -- from above: ending ---------------------------------------------------
 
     def loseWriteConnection(self) -> None:
         """Send our close_notify, then FIN; the peer may continue to send."""
         self._send_close_notify()
-        self._below.loseWriteConnection()
+        self.below.loseWriteConnection()
 
     def loseConnection(self) -> None:
         """Flush, send our close_notify, close; before the handshake: reset."""
@@ -308,12 +308,12 @@ class TLSTransport(LayerTransport):
             return
         self._send_close_notify()
         self.disconnecting = True
-        self._below.loseConnection()
+        self.below.loseConnection()
 
     def abortConnection(self) -> None:
         """Reset the connection below."""
         self._read_closed = self._write_closed = self.disconnecting = True
-        self._below.abortConnection()
+        self.below.abortConnection()
 
     def _send_close_notify(self) -> None:
         if self.ready and not self._write_closed:

@@ -160,7 +160,7 @@ async def test_a_protocol_that_cannot_be_made_or_begun_is_a_reset(where):
         for number, Failing.at_once in enumerate((True, False), 1):
             with connect(address) as client, pytest.raises(ConnectionResetError):
                 await in_thread(client.recv, 1)
-            assert (len(faults), factory.count, factory.admission.live) == (number, 0, 0)
+            assert (len(faults), factory.count, factory.admission.open) == (number, 0, 0)
 
 
 @pytest.mark.parametrize("later", [False, True])

@@ -331,7 +331,7 @@ async def test_what_nobody_asked_for_waits_for_the_next_receivers():
             server.sendall(b"abc")
             await until(lambda size=size: client.bytes_in == size)
         server.close()
-        await until(lambda: client.peer_finished)
+        await until(lambda: client.eof_received)
         assert await receive_to_end(client) == b"abcabc"
         assert await within(client.receive()) == b"", "and so for ever"
 
@@ -353,7 +353,7 @@ async def test_a_server_that_floods_is_held_up_and_nothing_is_lost(where):
 
         await until(flooded)
         assert sent < len(data), "the server is never held up"
-        assert sum(map(len, client._unread)) <= HIGH_WATER + READ
+        assert sum(map(len, client._receive_buffer)) <= HIGH_WATER + READ
         assert client.bytes_in <= HIGH_WATER + READ
         server.settimeout(LIMIT)
         sending = in_thread(lambda: (server.sendall(data[sent:]), half_close(server)))
@@ -472,7 +472,7 @@ async def test_a_reset_that_a_write_meets_first_is_no_proper_end():
         with pytest.raises(ConnectionLost):
             await within(receiving)
         assert await within(client.when_closed()) is Outcome.RESET
-        assert not client.peer_finished
+        assert not client.eof_received
 
 
 ENDS = {

@@ -70,13 +70,13 @@ async def test_who_finds_no_place_waits_and_is_served_when_one_is_free():
             first, *others = [stack.enter_context(connect(address)) for _ in range(4)]
             for client in (first, *others):
                 client.sendall(b"x")
-            await until(lambda: factory.made == 2)
+            await until(lambda: factory.accepted == 2)
             for _ in range(5):
                 await turn(0.01)
-            assert factory.made == 2
+            assert factory.accepted == 2
             first.shutdown(socket.SHUT_WR)
             assert await in_thread(receive_all, first) == b"Sending: x"
-            await until(lambda: factory.made == 3)
+            await until(lambda: factory.accepted == 3)
             for client in others[:2]:
                 assert await in_thread(receive_exactly, client, 10) == b"Sending: x"
             others[0].close()
@@ -141,7 +141,7 @@ async def test_a_denied_client_gets_nothing_and_others_do():
         with socket.create_connection(address, LIMIT, ("127.0.0.9", 0)) as denied:
             assert await in_thread(is_reset_or_end, denied)
         assert await in_thread(exchange, address, b"x") == b"helloSending: x"
-    assert factory.made == 1
+    assert factory.accepted == 1
 
 
 # -- time ---------------------------------------------------------------------------
@@ -245,7 +245,7 @@ async def test_limits_speak_of_the_client_behind_the_proxy():
             three.sendall(encode_header(1, ("203.0.113.1", 6), DESTINATION) + b"x")
             assert await in_thread(is_reset_or_end, three)
         await until(lambda: not factory.count)
-    assert factory.admission.live == 0
+    assert factory.admission.open == 0
     assert factory.admission.refused == 2
 
 
@@ -277,7 +277,7 @@ async def test_a_header_that_is_cut_short_is_one_line(part):
             await until(lambda: said)
     (line,) = said
     assert "its PROXY header was cut short" in line
-    assert factory.admission.live == 0
+    assert factory.admission.open == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -310,7 +310,7 @@ async def test_a_bad_header_closes_with_one_line_and_no_traceback(data, why):
     (line,) = said
     assert line.startswith(f"Client refused: {why} remote = 127.0.0.1:")
     assert line.isprintable()
-    assert factory.made == 0
+    assert factory.accepted == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -325,7 +325,7 @@ async def test_a_late_header_is_not_waited_for():
                     assert await in_thread(is_reset_or_end, client)
                 assert 0.29 < time.monotonic() - began < 5
     assert "no PROXY header within 0.3 s" in said[0]
-    assert factory.admission.live == 0
+    assert factory.admission.open == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -337,12 +337,12 @@ async def test_who_goes_before_its_header_leaves_nothing_behind():
                 client = connect(address)
                 client.sendall(b"PROXY"[: number % 5])
                 (reset if number % 2 else socket.socket.close)(client)
-            await until(lambda: not factory._strangers.watched)
+            await until(lambda: not factory.pending_proxy)
             answer = await in_thread(
                 exchange, address, encode_header(2, SOURCE, DESTINATION) + b"x"
             )
             assert answer == b"Sending: x"
-    assert factory.admission.live == 0
+    assert factory.admission.open == 0
     assert len(said) < 20
 
 
@@ -351,7 +351,7 @@ async def test_a_stop_ends_those_that_wait_for_their_header():
     factory = Recording(**PROXIES)
     async with serving(factory) as address:
         with connect(address) as client:
-            await until(lambda: factory._strangers.watched)
+            await until(lambda: factory.pending_proxy)
             idle = factory.when_idle()
             assert not idle.called
             factory.end_all()

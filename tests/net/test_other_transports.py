@@ -113,7 +113,7 @@ async def test_a_required_proxy_header_cannot_be_read_from_pipes():
     factory = Recording(proxy_protocol="require", proxy_from=("192.0.2.1",))
     pipes = Pipes(factory)
     await within(factory.when_idle())
-    assert (factory.admission.refused, factory.admission.live) == (1, 0)
+    assert (factory.admission.refused, factory.admission.open) == (1, 0)
     assert pipes.dead()
     pipes.close()
 
@@ -186,7 +186,7 @@ def test_a_bare_transport_is_served_paused_and_ended():
         connection.resume()
         assert transport.written == b"Sending: aSending: b"
         getattr(connection, end)()
-        factory.sweep._clock.pump([0.5] * 10)
+        factory.timers._clock.pump([0.5] * 10)
         assert transport.closed
         assert factory.outcomes == [outcome]
         connection.connectionLost(Failure(Exception("told again")))
@@ -217,7 +217,7 @@ class Late(TestCase):
         port = await server_endpoint(reactor, where).listen(factory)
         client = socket.create_connection(("127.0.0.1", port.getHost().port))
         client.sendall(data)
-        while not factory.admission.live:
+        while not factory.admission.open:
             await task.deferLater(reactor, 0.01)
         await port.stopListening()
         end(client, factory)

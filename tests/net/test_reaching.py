@@ -30,7 +30,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from echosvc import EchoClientFactory, EchoFactory, Outcome, connect
-from echosvc.connection.sending import Direct
+from echosvc.connection.sender import SocketSender
 from echosvc.endpoints import client_endpoint
 from echosvc.net.connector import ATTEMPT_DELAY
 from echosvc.net.errors import TLSError, describe_error
@@ -268,7 +268,7 @@ async def test_half_close_and_back_pressure_are_as_without(version: int) -> None
             connect(ProxyingEndpoint(TCP4ClientEndpoint(reactor, *address), version))
         )
         assert client.half_closes
-        assert isinstance(client._sender, Direct)  # its bytes go to the kernel directly
+        assert isinstance(client._sender, SocketSender)  # its bytes go to the kernel directly
         with accepted(listener) as server:
             data, sent = payload(8 * MIB), 0
             while (room := client.write(data[sent : sent + 65536])).called:

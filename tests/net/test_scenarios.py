@@ -530,7 +530,7 @@ async def test_19_client_resets_while_the_application_reads_nothing() -> None:
     factory.protocol = Noted
     async with serving(factory) as address:
         client = await in_thread(connect, address)
-        await until(lambda: factory.made)
+        await until(lambda: factory.accepted)
         reset(client)
         await until(lambda: ends)
     assert ends == [Outcome.RESET]

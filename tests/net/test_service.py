@@ -425,7 +425,7 @@ async def test_the_options_become_a_running_service() -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    assert service.factory.made == 2
+    assert service.factory.accepted == 2
     assert not service.ports
     assert reactor.running
 

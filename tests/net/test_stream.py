@@ -220,7 +220,7 @@ def receive_until(client: socket.socket, end: bytes) -> bytes:
 async def all_gone(factory: Recording, limit: float = LIMIT) -> None:
     """Wait until every connection has ended and has said how."""
     await within(factory.when_idle(), limit)
-    await until(lambda: len(factory.outcomes) == factory.made)
+    await until(lambda: len(factory.outcomes) == factory.accepted)
 
 
 def last_word(client: socket.socket) -> str:
@@ -649,7 +649,7 @@ async def test_a_half_open_connection_is_ended_by_the_application(where):
             half_close(client)
             assert await in_thread(receive_exactly, client, 11) == MARK + b"hi"
             await until(lambda: factory.peers_ended and factory.idles)
-            assert factory.only.peer_finished
+            assert factory.only.eof_received
             assert not factory.only.closing
             factory.only.write(b"bye")
             factory.only.finish()
@@ -1015,7 +1015,7 @@ async def test_pause_in_the_middle_of_a_read_keeps_the_rest_for_later():
             client.sendall(b"a\nb\nc\n")
             half_close(client)
             receiving = in_thread(receive_all, client)
-            while factory.made == 0 or factory.count:
+            while factory.accepted == 0 or factory.count:
                 for connection in factory.connections:
                     connection.resume()
                 await turn()
@@ -1059,7 +1059,7 @@ async def test_a_paused_connection_can_be_ended_in_every_way(end, where):
     async with serving(factory, where) as address:
         with connect(address) as client:
             client.sendall(b"unread")
-            await until(lambda: factory.made)
+            await until(lambda: factory.accepted)
             if end in outcomes:
                 ENDS[end][0](factory, client)
             await in_thread(last_word, client)

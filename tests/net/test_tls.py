@@ -34,6 +34,7 @@ from twisted.logger import globalLogPublisher
 
 from echosvc import EchoClient, EchoClientFactory, EchoProtocol, Outcome
 from echosvc import connect as connect_client
+from echosvc.connection.phase import Phase
 from echosvc.endpoints import client_endpoint
 from echosvc.tls.context import client_options
 from echosvc.tls.endpoints import TLSConnector
@@ -597,7 +598,7 @@ async def test_half_open_the_application_writes_on_after_the_clients_end(how, ve
     async with serving_tls(factory, pem) as address:
         asking = in_thread(ask, address, b"hello", how, version)
         await until(lambda: factory.peers_ended)
-        assert factory.only.peer_finished
+        assert factory.only.eof_received
         assert not factory.only.closing
         factory.only.write(late)
         await turn(0.05)
@@ -634,7 +635,7 @@ async def test_a_pause_stops_between_two_records_of_one_segment(how, version, pe
                 await until(lambda count=number: factory.bytes_in == size_of(records, count + 1))
                 await turn()
                 assert factory.bytes_in == size_of(records, number + 1)
-                assert not factory.only.peer_finished
+                assert not factory.only.eof_received
                 factory.only.resume()
             assert await hearing == Heard(b"".join(MARK + each for each in records), True, "FIN")
         await all_gone(factory)
@@ -662,7 +663,7 @@ async def test_pause_holds_up_the_sender_and_resume_loses_nothing(how, version, 
             other = await in_thread(ask, address, b"other")
             assert other == Heard(MARK + b"other", True, "FIN")
             assert paused.bytes_in == 3
-            assert not paused.peer_finished
+            assert not paused.eof_received
             paused.resume()
             heard = await hearing
         await all_gone(factory)
@@ -730,7 +731,7 @@ async def test_a_paused_connection_with_an_end_unread_can_be_ended(end, pem):
         with await in_thread(Peer, address) as peer:
             await in_thread(peer.shake_hands)
             peer.socket.sendall(peer.sealed(b"unread", notify=True))
-            await until(lambda: factory.count and not factory.only._waiting)
+            await until(lambda: factory.count and factory.only.phase is Phase.OPEN)
             {
                 "drain": factory.end_all,
                 "abort": factory.abort_all,
@@ -745,7 +746,7 @@ async def test_a_paused_connection_with_an_end_unread_can_be_ended(end, pem):
 
 def unread(connection: EchoProtocol) -> int:
     """Bytes that the kernel has for a server's connection."""
-    size = fcntl.ioctl(connection._sender._bottom.fileno(), termios.FIONREAD, bytes(4))
+    size = fcntl.ioctl(connection._sender.socket.fileno(), termios.FIONREAD, bytes(4))
     return int.from_bytes(size, sys.byteorder)
 
 
@@ -761,7 +762,7 @@ async def test_our_own_end_answers_all_that_was_read_from_a_slow_client(end, pem
         with await in_thread(Peer, address, ANY, None, 8192) as peer:
             await in_thread(peer.shake_hands)
             # Paused by then: nothing is read that comes with the handshake's last words.
-            await until(lambda: factory.count and not factory.only._waiting)
+            await until(lambda: factory.count and factory.only.phase is Phase.OPEN)
             sealed = peer.sealed(b"a\n" * 30_000)
             await in_thread(peer.socket.sendall, sealed)
             await until(lambda: unread(factory.only) == len(sealed))
@@ -769,7 +770,7 @@ async def test_our_own_end_answers_all_that_was_read_from_a_slow_client(end, pem
             connection.resume()  # one read takes it all
             await until(lambda: factory.stuck)
             if end == "idle":
-                await until(lambda: connection._last)
+                await until(lambda: connection._deferred_close)
             else:
                 {"drain": factory.end_all, "finish": connection.finish}[end]()
             assert connection.outcome is None  # it has yet to answer

@@ -16,6 +16,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionLost
 
 from echosvc import Outcome, TLSConnector, TLSListener, connect, server_certificate
+from echosvc.connection.phase import Phase
 from echosvc.endpoints import server_endpoint
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.server.service import EchoService
@@ -237,7 +238,7 @@ async def test_our_own_end_answers_all_that_either_layer_has_read(end, files):
     factory = Recording(framing="line", prefix=b"P" * 1000, linger=LIMIT, pause_on_connect=True)
     async with serving(factory, nested(files)) as address:
         client = await within(connect(to_nested(address, files)))
-        await until(lambda: factory.count and not factory.only._waiting)
+        await until(lambda: factory.count and factory.only.phase is Phase.OPEN)
         client.write(b"a\n" * 30_000)
         connection = factory.only
         await turn(0.2)
@@ -260,7 +261,7 @@ async def test_our_own_end_answers_what_the_lower_layer_alone_has_read(files):
     factory = Recording(prefix=prefix, linger=LIMIT, pause_on_connect=True)
     async with serving(factory, nested(files)) as address:
         client = await within(connect(to_nested(address, files)))
-        await until(lambda: factory.count and not factory.only._waiting)
+        await until(lambda: factory.count and factory.only.phase is Phase.OPEN)
         connection = factory.only
         for message in messages:
             client.write(message)

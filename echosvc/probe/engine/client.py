@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.probe.engine.connect_time import Handshake, handshake
@@ -48,7 +48,7 @@ class ProbeClient(EchoClient):
     @property
     def socket(self) -> socket.SocketType | None:
         """The socket below everything; ``None``: there is none, or it is closed."""
-        return self._sender._handle()
+        return cast("socket.SocketType | None", self._sender.socket)
 
     @property
     def unsent(self) -> int:

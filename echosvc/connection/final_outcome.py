@@ -1,0 +1,38 @@
+"""Which outcome a connection has that is gone."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
+from twisted.python.failure import Failure
+
+from echosvc.connection.outcome import Outcome
+from echosvc.net.errors import TLSError
+
+
+def final_outcome(outcome: Outcome | None, reason: Failure | None, complete: bool) -> Outcome:
+    """Return the outcome of a connection that is gone, from its own and the reactor's reason.
+
+    :param reason: ``None``: the transport has given none, which is a clean end.
+    :param complete: both sides had finished, and nothing waited to be sent.
+    """
+    why = None if reason is None else reason.value
+    if why is None or isinstance(why, ConnectionDone):
+        return outcome or Outcome.FINISHED
+    if complete and outcome is Outcome.FINISHED:
+        return outcome
+    if isinstance(why, ConnectionAborted):
+        return outcome or Outcome.ABORTED
+    if _is_application_error(why):
+        return Outcome.FAILED
+    # Broken while it ended well: what was queued may be lost.
+    broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
+    return Outcome.RESET if outcome is None or broken else outcome
+
+
+def _is_application_error(why: BaseException) -> bool:
+    """Whether a connection was lost by an exception that is none of the network's or TLS's.
+
+    A reactor so ends a connection whose protocol has raised it.
+    """
+    from_network = isinstance(why, (ConnectionClosed, OSError, TLSError))
+    return not from_network and type(why).__module__ != "OpenSSL.SSL"
