@@ -1,7 +1,7 @@
 """An echo service and its client, for Twisted: the honest other end of a TCP path.
 
-The names below are imported when they are first used, so that a program pays only for
-what it uses.
+The names below are imported when they are first used, so that a program loads only what it
+uses.
 """
 
 from __future__ import annotations

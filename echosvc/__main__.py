@@ -1,4 +1,4 @@
-"""The way in of the console script: ready for Ctrl-C before the slow imports."""
+"""The entry point of the console script: it handles Ctrl-C before the slow imports."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import sys
 import warnings
 from contextlib import suppress
 
-from echosvc.cli.standard_descriptors import hold_standard
+from echosvc.cli.standard_descriptors import reserve_descriptors
 
+#: The same as ``echosvc.cli.terminal.EXIT_INTERRUPTED``, which is slow to import.
 _INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command line; give its exit status."""
+    """Run the command line; return its exit status."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-    with suppress(OSError):  # then it does without
-        hold_standard()
-    if not sys.warnoptions:  # what libraries tell programmers is not for users
+    with suppress(OSError):  # it runs without them
+        reserve_descriptors()
+    if not sys.warnoptions:  # warnings of libraries are for programmers
         warnings.simplefilter("ignore")
-    if sys.argv[1:2] == ["serve"]:  # without the client
+    if sys.argv[1:2] == ["serve"]:  # imports no client
         from echosvc.cli import serve
 
         return serve.main(sys.argv[2:])

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-#: Everything that the package has to say goes through this. A module's own, not a
-#: class's: Twisted gives a class's logger the name of the class for a namespace.
+#: All log events of the package go through this logger. It belongs to a module and not to a class,
+#: because Twisted replaces the namespace of a class's logger by the name of the class.
 log = Logger(namespace="echosvc")

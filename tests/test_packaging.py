@@ -20,8 +20,14 @@ _LIST = (
 )
 _IMPORT_ALL = (
     "import importlib, pkgutil, echosvc; print(echosvc.__file__);"
-    " [importlib.import_module(m.name) for m in"
-    " pkgutil.walk_packages(echosvc.__path__, 'echosvc.')]; print('all')"
+    " [print(importlib.import_module(m.name).__name__) for m in"
+    " pkgutil.walk_packages(echosvc.__path__, 'echosvc.')];"
+    " import twisted.plugins.echosvc_plugin"
+)
+_PLUGIN_LOADS = (
+    "import sys, twisted.application.reactors, twisted.application.service;"
+    " before = {*sys.modules}; import twisted.plugins.echosvc_plugin;"
+    " print(*sorted({*sys.modules} - before))"
 )
 
 
@@ -63,9 +69,11 @@ def run(python: Path, *words: str) -> str:
 
 
 def test_every_module_can_be_imported_from_the_wheel(installed: Path) -> None:
-    where, everything = run(installed, "-c", _IMPORT_ALL).splitlines()
+    where, *imported = run(installed, "-c", _IMPORT_ALL).splitlines()
     assert Path(where).is_relative_to(installed.parent.parent)
-    assert everything == "all"
+    files = (path.relative_to(ROOT) for path in (ROOT / "echosvc").rglob("*.py"))
+    modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
+    assert {"echosvc", *imported} == modules
 
 
 def test_the_plugin_is_found_exactly_once(installed: Path) -> None:
@@ -77,6 +85,14 @@ def test_the_plugin_of_this_checkout_is_found_exactly_once(tmp_path: Path) -> No
         [sys.executable, "-c", _LIST], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path
     )
     assert done.stdout.strip() == "1"
+
+
+def test_the_plugin_imports_no_service() -> None:
+    """Every start of ``twistd`` imports it, whatever is started."""
+    loaded = run(Path(sys.executable), "-c", _PLUGIN_LOADS).split()
+    ours = {"echosvc", "echosvc._version", "echosvc.cli", "echosvc.cli.standard_descriptors"}
+    assert {name for name in loaded if name.startswith("echosvc")} == ours
+    assert not {"twisted.internet.reactor", "OpenSSL", "ssl"} & {*loaded}
 
 
 def test_the_console_script_is_there_and_says_its_version(installed: Path) -> None:

@@ -13,7 +13,11 @@ from twisted.internet.task import Clock
 
 from echosvc.cli import serve as serving
 from echosvc.cli.serve import LogFile, ServeOptions
-from echosvc.cli.standard_descriptors import hold_standard, start_again, taken_standard
+from echosvc.cli.standard_descriptors import (
+    execute_again,
+    reserve_descriptors,
+    reused_descriptors,
+)
 from echosvc.server.factory import EchoFactory
 from echosvc.server.service import EchoService
 
@@ -84,7 +88,7 @@ def test_ctrl_c_is_left_to_the_reactor_unless_it_is_ignored() -> None:
         (signal.SIG_DFL, signal.default_int_handler),
     ):
         signal.signal(signal.SIGINT, before)
-        serving._leave_at_signals()
+        serving._exit_at_signals()
         run(Running())
         assert signal.getsignal(signal.SIGINT) == after
 
@@ -96,7 +100,7 @@ def test_a_signal_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "_exit", statuses.append)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    serving._leave_at_signals()
+    serving._exit_at_signals()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.raise_signal(number)
     assert statuses == [130, 143]
@@ -116,15 +120,15 @@ def test_a_reactor_that_is_not_there_is_one_line(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as leaving:
-        serving._install(name)
+        serving._install_reactor(name)
     assert leaving.value.code == 1
     assert capfd.readouterr().err.startswith("echosvc: --reactor: ")
-    serving._install("default")
+    serving._install_reactor("default")
 
 
 def test_help_ends_with_status_0(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
-        serving._read(["--help"])
+        serving._parse(["--help"])
     assert not leaving.value.code
     assert "Usage: echosvc serve" in capfd.readouterr().out
 
@@ -158,7 +162,7 @@ def test_a_closed_descriptor_is_held_and_still_as_good_as_closed() -> None:
         saved = os.dup(number)
         try:
             os.close(number)
-            hold_standard()
+            reserve_descriptors()
             held = os.fstat(number)
             assert os.get_inheritable(number)
             with pytest.raises(OSError, match="Bad file descriptor"):
@@ -167,19 +171,19 @@ def test_a_closed_descriptor_is_held_and_still_as_good_as_closed() -> None:
             os.dup2(saved, number)
             os.close(saved)
         assert os.path.samestat(held, os.stat(os.devnull))
-    hold_standard()
-    assert taken_standard() == []
+    reserve_descriptors()
+    assert reused_descriptors() == []
 
 
 def test_the_program_is_executed_anew_with_them_held(monkeypatch: pytest.MonkeyPatch) -> None:
     executed: list[Any] = []
-    monkeypatch.setattr(os, "execve", lambda *words: executed.append((words, taken_standard())))
+    monkeypatch.setattr(os, "execve", lambda *words: executed.append((words, reused_descriptors())))
     saved = os.dup(0)
     try:
         os.close(0)
         assert os.open("/dev/zero", os.O_RDONLY) == 0
-        assert taken_standard() == [0]
-        start_again({"A": "b"})
+        assert reused_descriptors() == [0]
+        execute_again({"A": "b"})
         assert os.path.samestat(os.fstat(0), os.stat(os.devnull))
     finally:
         os.dup2(saved, 0)

@@ -1,7 +1,7 @@
 """``echosvc serve``: the service in a process of its own, without ``twistd``.
 
-It is what ``twistd -n echosvc`` runs, with the same options, messages and signals. It writes
-no file: no pid file, no cache of plugins.
+It runs the same as ``twistd -n echosvc``, with the same options, messages and signals. It writes
+no pid file and no cache of plugins.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ PROCESS_OPTIONS = (
 
 _HELP = """
 The log goes to standard output. SIGTERM and SIGINT stop the service once its clients have
-finished, at most after --drain seconds; a second one ends all at once. SIGHUP reads
-certificates again. Exit status: 0 stopped by a signal, 1 it cannot start or go on.
+finished, at most after --drain seconds; a second signal ends all connections at once. SIGHUP
+reloads certificates. Exit status: 0 stopped by a signal, 1 it cannot start or run on.
 """
 
 
 class ServeOptions(Options):
-    """``echosvc serve``."""
+    """The options of ``echosvc serve``."""
 
     program = "echosvc serve"
 
@@ -91,16 +91,16 @@ class ServeOptions(Options):
     opt_h = opt_help
 
     def getSynopsis(self) -> str:
-        """Give the usage."""
+        """Return the usage."""
         return "Usage: echosvc serve [options]"
 
     def getUsage(self, width: int | None = None) -> str:
-        """Give the help, with examples."""
+        """Return the help, with examples."""
         return super().getUsage(width) + _HELP
 
 
 class LogFile:
-    """A file that the log is appended to, and that can be opened anew at its name.
+    """A file that the log is appended to, and that can be opened again by its name.
 
     :raises OSError: it cannot be opened.
     """
@@ -113,7 +113,7 @@ class LogFile:
         return open(self._name, "a", encoding="utf-8", errors="backslashreplace")
 
     def reopen(self) -> None:
-        """Open it anew, where another program has moved it; go on with it where that fails."""
+        """Open it again by its name; keep the open file when that fails."""
         try:
             old, self._file = self._file, self._open()
         except OSError as error:
@@ -128,39 +128,42 @@ class LogFile:
         self._file.write(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush what was written."""
         self._file.flush()
 
 
-def main(words: Sequence[str]) -> int:
-    """Serve until a signal; give the exit status."""
-    _leave_at_signals()
-    options = _read(words)
-    _install(options["reactor"])
+def main(arguments: Sequence[str]) -> int:
+    """Serve until a signal; return the exit status."""
+    _exit_at_signals()
+    options = _parse(arguments)
+    _install_reactor(options["reactor"])
     from twisted.internet import reactor
 
     service = makeService(options)
-    _log_to(options["logfile"], reactor)
+    _start_log(options["logfile"], reactor)
     return _run(service, reactor)
 
 
-def _leave_at_signals() -> None:
-    """End at once until the reactor takes signals: a container's first process would not."""
+def _exit_at_signals() -> None:
+    """Exit at signals until the reactor handles them.
 
-    def leave(number: int, _: object) -> None:
+    By default they would not end the first process of a container.
+    """
+
+    def exit_now(number: int, _: object) -> None:
         os._exit(EXIT_BY_SIGNAL + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
+            signal.signal(number, exit_now)
 
 
-def _read(words: Sequence[str]) -> ServeOptions:
+def _parse(arguments: Sequence[str]) -> ServeOptions:
     options = ServeOptions()
     try:
         try:
-            options.parseOptions(words)
-        finally:  # the help may have been printed
+            options.parseOptions(arguments)
+        finally:  # the version may have been printed
             if sys.stdout is not None:
                 sys.stdout.flush()
     except (OSError, OutputError) as error:
@@ -169,8 +172,8 @@ def _read(words: Sequence[str]) -> ServeOptions:
     return options
 
 
-def _install(name: str) -> None:
-    """Make this the process's reactor."""
+def _install_reactor(name: str) -> None:
+    """Install the reactor of this name."""
     if name == "default":
         return
     if name not in REACTORS:
@@ -181,10 +184,10 @@ def _install(name: str) -> None:
         exit_with_error(f"--reactor: this system has no {name}")
 
 
-def _log_to(name: str | None, reactor: Any) -> None:
-    """Write the log to a file, or to standard output."""
+def _start_log(name: str | None, reactor: Any) -> None:
+    """Start logging to a file, or to standard output."""
     if name is None or name == "-":
-        file: Any = _stdout()
+        file: Any = _log_stream()
     else:
         try:
             file = LogFile(name)
@@ -201,8 +204,8 @@ def _log_to(name: str | None, reactor: Any) -> None:
     )
 
 
-def _stdout() -> IO[Any]:
-    """Give standard output, which takes any text; nowhere, where it is closed."""
+def _log_stream() -> IO[Any]:
+    """Return standard output, made to accept any text; the null device when it is closed."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     return sys.stdout or open(os.devnull, "w")
@@ -213,12 +216,14 @@ def _run(service: EchoService, reactor: Any) -> int:
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # for which it puts its own
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the reactor replaces this one
     try:
         reactor.run()
-    except KeyboardInterrupt:  # before it did so
+    except KeyboardInterrupt:  # before the reactor replaced the handler
         return EXIT_BY_SIGNAL + signal.SIGINT
-    except Exception as error:  # so ends asyncio's; another one that was ended fails once more
+    except (
+        Exception
+    ) as error:  # asyncio's loop raises it; another reactor fails once more after a crash
         if reactor.running:
             crash_main_loop(reactor, str(error))
     return service.fate.status

@@ -1,4 +1,4 @@
-"""The server's command line: strings become settings here and only here."""
+"""The server's command line: strings become settings."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def _help(setting: Setting) -> str:
     return f"{setting.plain_help}{' Repeatable.' if setting.kind.repeated else ''}{default}"
 
 
-def _forget_own_pid(twistd: Mapping[str, Any] | None) -> None:
-    """Remove a pid file that names this very process: an earlier one has written it.
+def _remove_own_pid_file(twistd: Mapping[str, Any] | None) -> None:
+    """Remove a pid file with the number of this process: an earlier process has written it.
 
-    So it is after a kill in a container, whose process always has the number 1; twistd would
-    find itself running, and refuse to start (Twisted issue 3851).
+    That happens after a kill in a container, whose first process always has the number 1. twistd
+    would find that number running, and refuse to start (Twisted issue 3851).
     """
     name = twistd.get("pidfile") if twistd else None
     with suppress(OSError, ValueError):
@@ -91,11 +91,11 @@ def _forget_own_pid(twistd: Mapping[str, Any] | None) -> None:
             os.remove(name)
 
 
-#: What follows the program, and what it is for.
+#: Arguments of the examples in the help, and what each is for.
 _EXAMPLES = (
     ("", "port 8107, IPv4 and IPv6"),
     ("--listen tcp:9000:interface=127.0.0.1 --log messages", ""),
-    ("--prefix '{hostname} #{message}: '", "who answered, and which reply"),
+    ("--prefix '{hostname} #{message}: '", "the host that answered, and the number of the reply"),
     ("--prefix ''", "a plain RFC 862 echo"),
     ("--listen unix:/run/echo.sock --framing line", ""),
     ("--idle-timeout 30 --idle-action close", ""),
@@ -105,13 +105,13 @@ _EXAMPLES = (
 
 
 class Options(usage.Options):
-    """``twistd echosvc``. Every wrong word ends the process with one line on stderr."""
+    """The options of ``twistd echosvc``. An error exits with one line on standard error."""
 
-    #: What the examples of the help begin with.
+    #: The program in the examples of the help.
     program = "twistd -n echosvc"
     synopsis = "[options]"
     longdesc = (
-        "An echo service: every message that a client sends is answered with a prefix"
+        "An echo service: it answers every message with a prefix"
         " and the message. A value that begins with a dash is written --option=VALUE."
     )
 
@@ -141,21 +141,23 @@ class Options(usage.Options):
         raise SystemExit(EXIT_OK)
 
     def getUsage(self, width: int | None = None) -> str:
-        """Give the help, with examples."""
-        lines = [f"  {f'{self.program} {words}':<55}{what}".rstrip() for words, what in _EXAMPLES]
+        """Return the help, with examples."""
+        lines = [
+            f"  {f'{self.program} {arguments}':<55}{what}".rstrip() for arguments, what in _EXAMPLES
+        ]
         return usage.Options.getUsage(self, width) + "\n".join(["\nExamples:", *lines, ""])
 
     def parseArgs(self, *arguments: str) -> None:
-        """Take no arguments."""
+        """Refuse arguments."""
         if arguments:
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; a wrong word is one line on stderr and exit status 1."""
+        """Parse the options; an error is one line on standard error and exit status 1."""
         try:
             usage.Options.parseOptions(self, options)
             self.config = Config(**self._settings())
-            _forget_own_pid(self.parent)
+            _remove_own_pid_file(self.parent)
         except usage.UsageError as error:
             exit_with_error(str(error))
         except ConfigError as error:
@@ -178,18 +180,18 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{setting.option}: {error}") from None
 
     def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
-        """Give where to listen; exits like :meth:`parseOptions`."""
+        """Return the endpoints to listen on; an error exits like :meth:`parseOptions`."""
         found: list[IStreamServerEndpoint] = [] if self.listen else [TCPListener(reactor)]
         for description in self.listen:
             try:
                 found.append(server_endpoint(reactor, description))
             except EndpointError as error:
                 exit_with_error(f"--listen {description!r}: {error}")
-        self._demand_of_tls(found)
+        self._apply_tls_policy(found)
         return found
 
-    def _demand_of_tls(self, listeners: Sequence[object]) -> None:
-        """Put the demands on clients on every TLS listener."""
+    def _apply_tls_policy(self, listeners: Sequence[object]) -> None:
+        """Set what every TLS listener demands of its clients."""
         version, authorities = self["tls-min-version"], self["tls-client-ca"]
         if version not in TLS_VERSIONS:
             exit_with_error(
@@ -208,7 +210,7 @@ class Options(usage.Options):
 
 
 def _add_repeated(setting: Setting) -> None:
-    """Add an option that may be repeated: upstream knows such by their methods alone."""
+    """Add an option that may be repeated, which for Twisted is a method."""
 
     def add(self: Options, value: str) -> None:
         self.add_value(setting.name, value)

@@ -1,4 +1,4 @@
-"""What ``twistd echosvc`` and ``twist echosvc`` start: the options and the service."""
+"""The options and the service of ``twistd echosvc`` and ``twist echosvc``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 from twisted.internet.selectreactor import SelectReactor
 
 from echosvc.cli.serve_options import Options
-from echosvc.cli.standard_descriptors import hold_standard, start_again, taken_standard
+from echosvc.cli.standard_descriptors import (
+    execute_again,
+    reserve_descriptors,
+    reused_descriptors,
+)
 from echosvc.cli.terminal import exit_with_error
 from echosvc.net.clock import use_monotonic_clock
 from echosvc.net.epoll import HAS_EPOLL
@@ -26,15 +30,15 @@ _FD_SETSIZE = 1024
 
 
 def makeService(options: Options) -> EchoService:
-    """Build the service that the options describe, its listeners open.
+    """Build the service that the options describe, with open listeners.
 
-    They are opened here, before twistd becomes a daemon, because only now can a
-    failure be told in one line to whoever started it.
+    They are opened here, before twistd becomes a daemon, so that a failure is one line on
+    standard error.
     """
     from twisted.internet import reactor
 
     running: Any = reactor
-    if not running.running:  # nobody's process but ours
+    if not running.running:  # else the process is another application's
         _secure_descriptors()
     use_monotonic_clock(reactor)
     watches_each = not HAS_EPOLL and isinstance(reactor, SelectReactor)
@@ -45,22 +49,24 @@ def makeService(options: Options) -> EchoService:
         service.bind()
     except ListenError as error:
         exit_with_error(str(error))
-    service.unserved = list(unclaimed_sockets(service.ports))  # now: a daemon has another number
+    service.unserved = list(
+        unclaimed_sockets(service.ports)
+    )  # before a daemon gets another process ID
     if not running.running:
         service.fate.watch(running)
     return service
 
 
 def _secure_descriptors() -> None:
-    """Let nothing of ours be descriptor 0, 1 or 2: a daemon puts /dev/null there.
+    """Move the reactor away from the descriptors 0, 1 and 2, which a daemon replaces.
 
-    ``--reactor=NAME`` makes the reactor before the plugin can do anything about it.
+    ``--reactor=NAME`` makes the reactor before the plugin can reserve them.
     """
     try:
-        hold_standard()
-        if taken_standard():
+        reserve_descriptors()
+        if reused_descriptors():
             given = {k: v for k, v in start_environment().items() if k.startswith("LISTEN_")}
-            start_again({**os.environ, **given})  # Twisted has taken those out
+            execute_again({**os.environ, **given})  # Twisted has removed those
     except OSError as error:
         exit_with_error(
             f"standard input, output or error is closed, and stays so: {describe_file_error(error)}"

@@ -1,4 +1,4 @@
-"""Who may connect, and how often. No I/O, no Twisted."""
+"""Sets of IP networks. No I/O, no Twisted."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import ipaddress
 from collections.abc import Iterable
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-#: IPv4 addresses as an IPv6 socket shows them (RFC 4291, 2.5.5.2).
+#: IPv4 addresses as an IPv6 socket shows them (RFC 4291, section 2.5.5.2).
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 class NetworkError(ValueError):
-    """A network that cannot be understood; says why in one line."""
+    """A text that is no network; says why in one line."""
 
 
 class Networks:
     """A set of networks of both families.
 
-    IPv4 addresses are IPv4 whatever socket they came through: ``::ffff:192.0.2.1`` is in
-    ``192.0.2.0/24``. A zone (``fe80::1%eth0``) does not matter.
+    An IPv4 address is the same in its IPv6 form: ``::ffff:192.0.2.1`` is in ``192.0.2.0/24``. The
+    zone of an address (``fe80::1%eth0``) is ignored.
 
-    :param texts: in CIDR notation; an address alone is a network of one.
-    :raises NetworkError: one cannot be understood, or has bits set behind its prefix.
+    :param texts: networks in CIDR notation; an address alone is a network of one address.
+    :raises NetworkError: a text is no network, or has bits set behind its prefix.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -38,7 +38,7 @@ class Networks:
 def _network(text: str) -> _Network:
     if not isinstance(text, str):
         raise NetworkError(f"a network must be text such as '10.0.0.0/8', not {text!r}")
-    if "%" in text:  # it would be compared without its zone, and hold those of every other
+    if "%" in text:  # addresses are compared without their zones
         raise NetworkError(f"{text!r} has a zone: a network has none")
     try:
         network = ipaddress.ip_network(text, strict=False)

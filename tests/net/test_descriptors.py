@@ -205,12 +205,12 @@ def test_the_plugin_holds_them_before_there_is_a_reactor() -> None:
 def test_what_this_process_itself_has_opened_is_known() -> None:
     code = (
         "import os, json\n"
-        "from echosvc.cli.standard_descriptors import hold_standard, taken_standard\n"
+        "from echosvc.cli.standard_descriptors import reserve_descriptors, reused_descriptors\n"
         "os.close(0); os.close(2)\n"
         "mine = os.open('/dev/zero', os.O_RDONLY)\n"
-        "before = taken_standard()\n"
-        "hold_standard()\n"
-        "print(json.dumps([mine, before, taken_standard(), os.path.samestat(os.fstat(2),"
+        "before = reused_descriptors()\n"
+        "reserve_descriptors()\n"
+        "print(json.dumps([mine, before, reused_descriptors(), os.path.samestat(os.fstat(2),"
         " os.stat(os.devnull)), os.get_inheritable(2)]))"
     )
     done = subprocess.run(
