@@ -27,7 +27,7 @@ from echosvc.faults.relay import Relay
 from echosvc.faults.spec import FaultSpec
 from echosvc.net.resolver import DaemonResolver
 from echosvc.probe.check import Check
-from echosvc.probe.checks.peer import RoundTrips
+from echosvc.probe.checks.rtt import RoundTrips
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings

@@ -97,12 +97,12 @@ def _facts(changed: dict[int, bytes]) -> dict[str, str]:
 
 
 def _list_changes(changed: dict[int, bytes]) -> str:
-    find_names = [
+    listed = [
         f"0x{value:02x} comes as {came.hex(' ') or 'nothing'}"
         for value, came in list(changed.items())[:_MAX_LISTED]
     ]
     more = f", and {len(changed) - _MAX_LISTED} more" if len(changed) > _MAX_LISTED else ""
-    return f"{', '.join(find_names)}{more}"
+    return f"{', '.join(listed)}{more}"
 
 
 def _mapping_cause(changed: dict[int, bytes]) -> str:

@@ -174,8 +174,8 @@ class _UnreadSender:
     """Sends and reads nothing until the path takes no more."""
 
     def __init__(self, path: Path, connection: ProbeConnection, payload: Payload) -> None:
-        self._path, self._line, self._payload = path, connection, payload
-        self._quiet = max(BLOCKED_TIME, 3 * connection.rtt)
+        self._path, self._connection, self._payload = path, connection, payload
+        self._blocked_time = max(BLOCKED_TIME, 3 * connection.rtt)
         self._began = path.reactor.seconds()
 
     async def run(self) -> int:
@@ -187,7 +187,7 @@ class _UnreadSender:
         size = FRAME_SIZE if self._path.settings.framing == "length" else WRITE_SIZE
         for offset in range(0, self._payload.size, size):
             try:
-                waiting = self._line.write(self._payload.at(offset, size))
+                waiting = self._connection.write(self._payload.at(offset, size))
                 if not await self._wait_until_writable(waiting, offset):
                     return offset + size
             except (CancelledError, Skipped):
@@ -204,11 +204,11 @@ class _UnreadSender:
 
         Bytes in our own kernel count, too: a slow link sends them before it takes more.
         """
-        client = self._line.client
+        client = self._connection.client
         while True:
             left = client.unsent
             try:
-                await waiting.addTimeout(self._quiet, self._path.reactor)
+                await waiting.addTimeout(self._blocked_time, self._path.reactor)
             except defer.TimeoutError:
                 if client.unsent == left:
                     return False
@@ -224,7 +224,7 @@ class _UnreadSender:
         """
         seconds = self._path.reactor.seconds() - self._began
         if seconds > MAX_FILL_TIME:
-            taken = offset - self._line.client.unsent
+            taken = offset - self._connection.client.unsent
             raise Skipped(
                 f"the path is too slow: after {format_duration(seconds)} without reading it had"
                 f" taken {format_bytes(taken)}, and still took more"

@@ -37,7 +37,7 @@ _OTHER_CAUSE = (
     "another connection is answered: a limit of connections, or one of several servers is dead"
 )
 #: The framings that are tried, in order, by the one that was given. A server that answers bytes
-#: as they come is found in the first exchange, or by :func:`two_lines`.
+#: as they come is found in the first exchange, or by :func:`check_line_framing`.
 _ALTERNATIVES = {"chunk": ("line", "length"), "line": ("length",), "length": ("line",)}
 
 
@@ -62,9 +62,9 @@ def _conclude(failed: Unanswered, tries: list[_Trial]) -> Failed:
         return Failed(failed.finding, _OTHER_CAUSE)
     for each in tries:
         if each.answered:
-            return Failed(failed.finding, each.words, facts={**failed.facts, **each.facts})
-    strange = [each for each in tries if each.came and each.came != failed.came]
-    for each in strange:
+            return Failed(failed.finding, each.cause, facts={**failed.facts, **each.facts})
+    others = [each for each in tries if each.came and each.came != failed.came]
+    for each in others:
         finding = f"{failed.finding}; {quote(each.sent)} was answered by {quote(each.came)}"
         if each.first_answered:
             return Failed(finding, _ONCE_CAUSE)
@@ -99,15 +99,11 @@ class _Trial:
         self.premature = self.first_answered = self.answered = False
 
     @property
-    def words(self) -> str:
+    def cause(self) -> str:
         """The cause that an answer proves."""
-        return (
-            _FIN_CAUSE
-            if self._finish
-            else _LENGTH_CAUSE
-            if self._framing == "length"
-            else _LINE_CAUSE
-        )
+        if self._finish:
+            return _FIN_CAUSE
+        return _LENGTH_CAUSE if self._framing == "length" else _LINE_CAUSE
 
     @property
     def facts(self) -> dict[str, str]:

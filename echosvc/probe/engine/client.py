@@ -7,6 +7,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, cast
 
+from twisted.internet.address import IPv4Address, IPv6Address
+
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.probe.engine.connect_time import Handshake, handshake
 
@@ -49,6 +51,11 @@ class ProbeClient(EchoClient):
     def socket(self) -> socket.SocketType | None:
         """The socket below everything; ``None``: there is none, or it is closed."""
         return cast("socket.SocketType | None", self._sender.socket)
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it is a TCP connection; such a one has addresses and Nagle's algorithm."""
+        return self.had_socket and isinstance(self.remote_address, (IPv4Address, IPv6Address))
 
     @property
     def unsent(self) -> int:

@@ -1,4 +1,4 @@
-"""What all connections of one path share: settings, what was learned, progress."""
+"""What the connections of one path share: settings, detected prefix, progress."""
 
 from __future__ import annotations
 

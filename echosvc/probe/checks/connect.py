@@ -1,0 +1,152 @@
+"""Probe of the connection: addresses, name look-up, time of the handshakes."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, gatherResults
+
+from echosvc._text import format_duration, plural
+from echosvc.net.proxy_endpoint import ProxyingEndpoint
+from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.client import ProbeClient
+from echosvc.probe.engine.connect_time import (
+    Attempt,
+    Resolution,
+    call_in_thread,
+    resolve_name,
+    try_connect,
+)
+from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.path import Path
+
+#: What an address does, by the error of the connection.
+_VERBS = {"ETIMEDOUT": "does not answer", "ECONNREFUSED": "refuses", "ECONNRESET": "resets"}
+
+
+@probe(
+    "connect",
+    order=10,
+    summary="a connection can be made; to which addresses, in what time",
+    requirement="no connection",
+)
+async def connect(path: Path) -> Finding:
+    """Check that a connection can be made: to which addresses, in what time."""
+    names = await _resolve(path)
+    path.context.lookup_seconds = names.seconds or 0.0
+    began = perf_counter()
+    client = (await path.connect()).client
+    ready = perf_counter()
+    path.context.encrypted = hasattr(client.transport, "tls_version")
+    tried = await _try_addresses(path, names)
+    took = await _connect_time(path, client, client.made - began)
+    words, facts = _describe_time(took), {"connect_seconds": round(took.seconds, 6)}
+    if took.syn_retransmits:
+        facts["syn_retransmits"] = took.syn_retransmits
+    if names.seconds is not None:
+        words.append(f"name resolved in {format_duration(names.seconds)}")
+        facts["lookup_seconds"] = round(names.seconds, 6)
+    if path.context.encrypted:
+        words.append(f"TLS handshake in {format_duration(ready - client.made)}")
+        facts["tls_seconds"] = round(ready - client.made, 6)
+    text = f"{_describe_remote(client)} in {', '.join(words)}"
+    failed = [_describe_failure(each["address"], each["error"]) for each in tried if each["error"]]
+    if failed:
+        text += f"; but {', '.join(failed)}"
+    return Finding(
+        text, facts={"remote": client.remote, "local": client.local, "addresses": tried, **facts}
+    )
+
+
+def _describe_failure(address: str, error: str) -> str:
+    """Return in words how a connection to an address failed."""
+    verb = _VERBS.get(error, "cannot be reached")
+    return f"{address} {verb} ({error})"
+
+
+def _describe_remote(client: ProbeClient) -> str:
+    """Return the remote address in words. A process, for example, has none."""
+    return "connected" if client.remote_address is None else f"to {client.remote}"
+
+
+async def _resolve(path: Path) -> Resolution:
+    """Look the name up.
+
+    :raises Failed: it takes too long. A connection would need the same look-up again.
+    """
+    looking = call_in_thread(path.reactor, partial(resolve_name, path.target.name))
+    try:
+        return await looking.addTimeout(path.settings.timeout, path.reactor)
+    except defer.TimeoutError:
+        seconds = f"{path.settings.timeout:g} s"
+        raise Failed(
+            f"no connection to {path.target.name}: the name is not resolved within {seconds}",
+            "the resolver (DNS) does not answer",
+        ) from None
+
+
+async def _connect_time(path: Path, client: ProbeClient, waited: float) -> Attempt:
+    """Return how long the connection took, as the kernel or a plain socket measures it.
+
+    :param waited: seconds until the reactor reported the connection.
+    """
+    known = client.handshake
+    if known is not None and known.syn_retransmits:
+        return Attempt(waited, syn_retransmits=known.syn_retransmits)
+    if known is not None and known.seconds:
+        return Attempt(known.seconds)
+    where = _socket_address(client)
+    if where is None or _has_layers(path):
+        return Attempt(waited)
+    once = await call_in_thread(path.reactor, partial(try_connect, *where, path.settings.timeout))
+    return Attempt(waited) if once.error else once
+
+
+def _describe_time(took: Attempt) -> list[str]:
+    again = took.syn_retransmits
+    after = f" after {plural(again, 'retransmitted SYN')}" if again else ""
+    return [format_duration(took.seconds) + after]
+
+
+def _socket_address(client: ProbeClient) -> tuple[int, Any] | None:
+    """Return family and address for a plain socket; ``None``: the endpoint has none."""
+    address = client.remote_address if client.had_socket else None
+    if isinstance(address, UNIXAddress) and address.name:
+        return socket.AF_UNIX, address.name
+    if isinstance(address, IPv6Address):
+        return socket.AF_INET6, (address.host, address.port)
+    if isinstance(address, IPv4Address):
+        return socket.AF_INET, (address.host, address.port)
+    return None
+
+
+def _has_layers(path: Path) -> bool:
+    """Return whether TLS or a PROXY header is expected: a bare connection would be an error."""
+    return path.context.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint)
+
+
+async def _try_addresses(path: Path, names: Resolution) -> list[dict[str, Any]]:
+    """Connect to all addresses of the name at once."""
+    if _has_layers(path):
+        return []
+    tries: list[Deferred[Attempt]] = [
+        call_in_thread(path.reactor, partial(try_connect, family, address, path.settings.timeout))
+        for family, address in names.found
+    ]
+    results = await gatherResults(tries, consumeErrors=True)
+    return [_address_facts(*found, once) for found, once in zip(names.found, results, strict=True)]
+
+
+def _address_facts(family: int, address: Any, once: Attempt) -> dict[str, Any]:
+    is_ipv6 = family == socket.AF_INET6
+    return {
+        "address": f"[{address[0]}]" if is_ipv6 else address[0],
+        "family": "IPv6" if is_ipv6 else "IPv4",
+        "seconds": round(once.seconds, 6),
+        "error": once.error,
+    }

@@ -1,0 +1,39 @@
+"""Probe of the echo: whether the server answers, with which prefix and greeting."""
+
+from __future__ import annotations
+
+from echosvc._text import quote
+from echosvc.probe.checks.framing_detection import check_line_framing, explain_no_answer
+from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.payload import FixedPayload
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@probe(
+    "echo",
+    order=20,
+    summary="the server answers; with which prefix and greeting",
+    requirement="no echo",
+)
+async def echo(path: Path) -> Finding:
+    """Check that the server answers, and with which prefix."""
+    try:
+        connection = await path.open()
+    except Failed as failed:
+        raise await explain_no_answer(path, failed) from None
+    prefix = f"prefix {quote(connection.prefix)}" if connection.prefix else "no prefix"
+    greeting = f", greeting {quote(path.context.greeting)}" if path.context.greeting else ""
+    letters = bytes(
+        byte for byte in _LETTERS if byte not in connection.prefix_matcher.boundary_bytes
+    )
+    payload = FixedPayload(letters * 20 + b"\n" * (path.settings.framing == "line"))
+    await connection.expect_no_more(await connection.exchange(payload))
+    await check_line_framing(path, connection)
+    facts = {
+        "prefix": quote(connection.prefix)[1:-1],
+        "greeting": quote(path.context.greeting)[1:-1],
+    }
+    return Finding(f"what is sent comes back, {prefix}{greeting}", facts=facts)

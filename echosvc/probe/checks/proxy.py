@@ -1,0 +1,31 @@
+"""Probe of the address that the server sees."""
+
+from __future__ import annotations
+
+from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
+from echosvc.probe.engine.path import Path
+from echosvc.wire.prefix_matching import prefix_pattern
+
+
+@probe("proxy", order=130, summary="the server sees our address (needs {peer} in its prefix)")
+async def proxy(path: Path) -> Finding:
+    """Check that the server sees our own address."""
+    connection = await path.open()
+    template, ours = path.settings.prefix, connection.client.local
+    if not connection.client.is_tcp:
+        raise Skipped("this transport has no addresses that a header could name")
+    if template is None or not any(getattr(part, "name", "") == "peer" for part in template.parts):
+        if ours.encode() in connection.prefix:
+            return Finding(f"the server sees us as we are: {ours}")
+        raise Skipped("needs a server whose prefix has {peer}, and the same --prefix here")
+    found = prefix_pattern(template).match_whole(connection.prefix)
+    seen = found.values()["peer"] if found else "?"
+    if seen != ours:
+        raise Failed(
+            f"the server sees {seen}, and we are {ours}",
+            "a middlebox connects from its own address: it sends no PROXY header, or the"
+            " server does not read it; or addresses are translated (NAT)",
+            facts={"seen": seen, "local": ours},
+        )
+    return Finding(f"the server sees us as we are: {ours}", facts={"seen": seen})
