@@ -1,7 +1,7 @@
-"""Write the tables of packages and modules in ARCHITECTURE.md: ``python -m tests.architecture``.
+"""Write the tables in ARCHITECTURE.md: ``python -m tests.architecture --write-docs``.
 
-They come from the table of allowed imports that ``test_imports.py`` asserts and from the first
-lines of the docstrings, so they cannot differ from the code.
+They come from the table of allowed imports that ``test_imports.py`` asserts, from the first lines
+of the docstrings and from the table of phases, so they cannot differ from the code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from echosvc.connection.phase import TRANSITIONS, Phase
 from tests.test_imports import ABOVE_ALL, ALLOWED, EVERYWHERE, MODULES
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
@@ -78,7 +79,33 @@ def modules() -> str:
     return "\n".join(["```text", *lines, "```", ""])
 
 
-WRITTEN = {"picture": picture, "packages": packages, "modules": modules}
+def transitions() -> str:
+    """Return the transitions between the phases of a connection, one phase a line."""
+    rows = [
+        f"{phase.name:<10}-> {', '.join(each.name for each in Phase if each in TRANSITIONS[phase])}"
+        for phase in Phase
+    ]
+    return "\n".join(["```text", *rows, "```", ""])
+
+
+def blocks() -> str:
+    """Return what may keep a connection from reading: the comments of the bits."""
+    text = MODULES["connection.phase"].read_text("utf-8")
+    found = re.findall(r"((?:^#: .*\n)+)^([A-Z_]+) = \d+$", text, re.MULTILINE)
+    rows = ["| bit | set while |", "| --- | --- |"]
+    for comment, name in found:
+        words = " ".join(line.removeprefix("#: ") for line in comment.splitlines())
+        rows.append(f"| {name} | {words.removesuffix('.')} |")
+    return "\n".join(rows) + "\n"
+
+
+WRITTEN = {
+    "picture": picture,
+    "packages": packages,
+    "modules": modules,
+    "transitions": transitions,
+    "blocks": blocks,
+}
 
 
 def written(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -29,7 +30,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _DOTTED = re.compile(r"\b(?:echosvc|tests|benchmarks)(?:\.[A-Za-z_]\w*)+")
 _PATH = re.compile(r"\b(?:echosvc|tests|benchmarks|docs|examples|twisted)/[\w./*-]*")
 _CAMEL = re.compile(r"\b[A-Z][a-z]+[A-Z]\w*(?:\.\w+)*")
-_ATTRIBUTE = re.compile(r"\b[A-Z]\w*\.(\w+)")
+_ATTRIBUTE = re.compile(r"(?<![\w.])([A-Z]\w*)\.(\w+)")
 _CALL = re.compile(r"^(?:[\w.]+\.)?([a-z_]\w*)\([^)]*\)$")
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -74,24 +75,46 @@ def exists(dotted: str) -> bool:
 def _has(found: object, names: list[str]) -> bool:
     for position, name in enumerate(names):
         if not hasattr(found, name):
-            # An attribute that only instances have is named in the class.
             last = position == len(names) - 1
-            return last and isinstance(found, type) and name in known()
+            return last and isinstance(found, type) and name in instance_attributes(found)
         found = getattr(found, name)
     return True
+
+
+def instance_attributes(kind: type) -> set[str]:
+    """The attributes that instances of a class get, by its own code and that of its bases."""
+    sources = [inspect.getsource(each) for each in kind.__mro__ if each is not object]
+    return set(re.findall(r"\bself\.(\w+)(?:: [^=\n]+)? =", "\n".join(sources)))
+
+
+@cache
+def classes() -> dict[str, list[type]]:
+    """The classes of echosvc by their names."""
+    found: dict[str, list[type]] = {}
+    for name in MODULES:
+        module = importlib.import_module(f"echosvc.{name}" if name != "__init__" else "echosvc")
+        for each in vars(module).values():
+            if isinstance(each, type) and each.__module__ == module.__name__:
+                found.setdefault(each.__name__, []).append(each)
+    return found
 
 
 def wrong_names(path: Path) -> Iterator[str]:
     """The names in a document that no source has."""
     for passage in code(path):
-        for dotted in _DOTTED.findall(passage):
-            if dotted not in _FOREIGN and not exists(dotted):
-                yield dotted
-        named = _CAMEL.findall(passage) + _ATTRIBUTE.findall(passage)
-        named += [call[1] for call in [_CALL.match(passage)] if call]
-        for name in named:
-            if name not in _FOREIGN and not set(name.split(".")) <= known():
-                yield name
+        dotted = _DOTTED.findall(passage)
+        yield from (name for name in dotted if name not in _FOREIGN and not exists(name))
+        yield from (f"{kind}.{name}" for kind, name in _ATTRIBUTE.findall(passage)
+                    if not is_attribute(kind, name))  # fmt: skip
+        named = _CAMEL.findall(passage) + [call[1] for call in [_CALL.match(passage)] if call]
+        yield from (name for name in named if not set(name.split(".")) <= known() | _FOREIGN)
+
+
+def is_attribute(kind: str, name: str) -> bool:
+    """Whether a class has an attribute; of a class that is not echosvc's, whether it may."""
+    if kind in classes():
+        return any(_has(each, [name]) for each in classes()[kind])
+    return name in known() | _FOREIGN
 
 
 @each_document
