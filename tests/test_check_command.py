@@ -88,7 +88,7 @@ def test_every_option_is_understood() -> None:
         ("--identity (", "identity: "),
     ],
 )
-def test_what_makes_no_sense_together_is_said(words: str, why: str) -> None:
+def test_options_that_contradict_each_other_are_refused(words: str, why: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(why)):
         parsed(*words.split())
 
@@ -114,7 +114,9 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
 
 
 @pytest.mark.parametrize(("wrong", "why"), WRONG, ids=str)
-def test_what_a_program_gives_wrong_is_said_in_words(wrong: dict[str, Any], why: str) -> None:
+def test_wrong_settings_of_a_program_are_refused_in_plain_words(
+    wrong: dict[str, Any], why: str
+) -> None:
     """By both forms, before anything is connected to."""
     coroutine = check_path("tcp:127.0.0.1:9", reactor=Clock(), **wrong)
     with pytest.raises(SettingsError, match=re.escape(why)):
@@ -206,7 +208,7 @@ def test_json_is_one_object_with_figures() -> None:
     }  # fmt: skip
 
 
-def test_after_an_interrupt_nothing_is_found_any_more() -> None:
+def test_after_an_interrupt_no_result_is_printed_any_more() -> None:
     out = io.BytesIO()
     output = command.CheckOutput(out, as_json=False)
     output.probe_finished(FINE)
@@ -215,7 +217,7 @@ def test_after_an_interrupt_nothing_is_found_any_more() -> None:
     assert out.getvalue().decode().splitlines()[1:] == ["tcp:h:1: interrupted: 1 passed, 0 failed"]
 
 
-def test_a_full_disk_is_said() -> None:
+def test_a_full_disk_is_reported() -> None:
     with Path("/dev/full").open("wb") as full:
         output = command.CheckOutput(StandardOutput(full.fileno()), as_json=False)
         with pytest.raises(OutputError, match="standard output: ENOSPC"):
@@ -242,7 +244,7 @@ def test_a_failure_is_status_1_and_the_rest_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_ctrl_c_says_what_was_found(to: str, as_json: bool) -> None:
+def test_ctrl_c_prints_what_was_found(to: str, as_json: bool) -> None:
     process = Process([*COMMAND, to, "--only", "connect,idle", *["--json"] * as_json])
     try:
         if as_json:
@@ -275,7 +277,7 @@ def open_files(pid: int) -> Iterator[str]:
             yield os.readlink(path)
 
 
-def test_standard_output_that_takes_nothing_is_said(to: str) -> None:
+def test_a_standard_output_that_takes_nothing_is_reported(to: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*COMMAND, to, "--only", "connect"],
@@ -286,7 +288,7 @@ def test_standard_output_that_takes_nothing_is_said(to: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_on_a_terminal_it_shows_what_goes_on(to: str) -> None:
+def test_on_a_terminal_the_running_probe_is_shown(to: str) -> None:
     """On standard error alone: standard output has the findings."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -318,7 +320,7 @@ sys.exit(" ".join(wrong) or 0)
 """
 
 
-def test_a_server_imports_nothing_of_it() -> None:
+def test_a_server_imports_no_probe() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SERVER_IMPORTS], capture_output=True, text=True, env=environment()
     )
@@ -348,7 +350,7 @@ def test_without_the_extra_every_probe_is_made(to: str) -> None:
     ), done.stdout
 
 
-def test_the_fixtures_are_switched_on_by_one_line(tmp_path: Path) -> None:
+def test_the_fixtures_are_enabled_by_one_line(tmp_path: Path) -> None:
     """In the ``conftest.py`` of somebody who has nothing else of this project."""
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["echosvc.testing"]\n')
     tests = (ROOT / "tests" / "net" / "test_testing.py").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The console script: words in, lines and exit statuses out."""
+"""The console script: its lines and exit statuses."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def one_line(stderr: bytes) -> str:
     return text[:-1]
 
 
-def test_send_says_what_it_does(to: tuple[str, str]) -> None:
+def test_send_prints_events_and_replies(to: tuple[str, str]) -> None:
     done = echosvc("send", *to, "More Axes")
     lines = done.stdout.decode().splitlines()
     assert lines[0] == "echosvc Connected:"
@@ -134,7 +134,7 @@ def test_an_unknown_name_is_one_line() -> None:
     assert done.returncode == 1
 
 
-def test_a_server_that_never_answers_is_given_up() -> None:
+def test_send_fails_when_a_server_never_replies() -> None:
     with plain_server(receive_all) as to:
         done = echosvc("send", "--to", to, "--deadline", "0.5", "--timeout", "0.1", "hi")
     assert done.stdout.count(b"Socket Timed Out") == 1
@@ -223,7 +223,9 @@ def test_closed_standard_output_is_one_line(to: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("words", [["hi"], ["-"], ["--quiet", "--prefix", "", "hi"]])
-def test_a_reader_that_goes_while_the_server_is_silent_ends_it_at_once(words: list[str]) -> None:
+def test_send_ends_at_once_when_its_output_closes_while_the_server_is_silent(
+    words: list[str],
+) -> None:
     """What is printed by a timer fails there."""
     quiet = "--quiet" in words
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -247,16 +249,14 @@ def test_a_reader_that_goes_while_the_server_is_silent_ends_it_at_once(words: li
 
 
 @pytest.mark.parametrize("where", ["&-", "/dev/full"])
-def test_a_failure_that_cannot_be_told_has_its_status(where: str) -> None:
+def test_a_failure_that_cannot_be_printed_has_its_exit_status(where: str) -> None:
     words = "send", "--to", "unix:/no/such/socket", "hi"
     command = ["sh", "-c", f'exec "$@" 2>{where}', "sh", *COMMAND, *words]
     assert subprocess.run(command, timeout=LIMIT, env=environment()).returncode == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_can_be_interrupted_while_nobody_takes_its_output(
-    number: int, to: tuple[str, str]
-) -> None:
+def test_it_can_be_interrupted_while_its_output_blocks(number: int, to: tuple[str, str]) -> None:
     with (
         open("/dev/zero", "rb") as zeros,
         subprocess.Popen(
@@ -319,7 +319,7 @@ def test_a_greeting_does_not_make_up_for_lost_bytes() -> None:
     assert "only 5 of 10 bytes came back" in one_line(done.stderr)
 
 
-def test_a_wrong_prefix_is_hinted_at() -> None:
+def test_a_wrong_prefix_is_suggested_as_the_cause() -> None:
     with running("--prefix", "other: ") as server:
         to = f"tcp:127.0.0.1:{server.port}"
         done = echosvc("send", "--to", to, "--prefix", "Sending: ", "--deadline", "0.3", "hi")
@@ -342,7 +342,7 @@ def test_without_a_prefix_any_answer_will_do(prefix: str) -> None:
     assert demo.returncode == 0
 
 
-def test_without_a_prefix_what_is_no_echo_is_printed_when_it_has_come() -> None:
+def test_without_a_prefix_what_is_no_echo_is_printed_when_it_arrives() -> None:
     heard = []
 
     def answer(client: socket.socket) -> None:
@@ -406,7 +406,7 @@ SEVERAL = "{hostname}-{peer}-{local}: "
      ["--prefix", SEVERAL, "-"]],
     ids=" ".join,
 )  # fmt: skip
-def test_a_server_that_sends_without_end_is_given_up_at_the_deadline(
+def test_send_fails_at_the_deadline_when_a_server_sends_without_end(
     words: list[str], flood: bytes
 ) -> None:
     def answer(client: socket.socket) -> None:
@@ -422,7 +422,7 @@ def test_a_server_that_sends_without_end_is_given_up_at_the_deadline(
 
 @pytest.mark.parametrize("letter", [b"-", b"1", b"x"])
 @pytest.mark.parametrize("template", [SEVERAL, "{peer}-{peer}-{local}-{local}: ", "{message}" * 9])
-def test_what_fits_a_template_in_a_great_many_ways_does_not_hold_the_client(
+def test_data_that_matches_a_template_in_many_ways_does_not_block_the_client(
     template: str, letter: bytes
 ) -> None:
     """Whatever the few bytes are that a server sends, the deadline strikes."""
@@ -441,7 +441,7 @@ def test_what_fits_a_template_in_a_great_many_ways_does_not_hold_the_client(
         ended.clear()
 
 
-def test_a_server_that_says_more_and_more_after_its_answer_is_given_up() -> None:
+def test_send_fails_when_a_server_keeps_sending_after_its_reply() -> None:
     """What was not asked for is no progress."""
     ended = threading.Event()
 
@@ -542,7 +542,7 @@ def test_interrupted_is_130(number: int) -> None:
         (["demo", "x"], "x"),
     ],
 )
-def test_wrong_words_are_one_line_and_status_2(words: list[str], complaint: str) -> None:
+def test_wrong_arguments_are_one_line_and_status_2(words: list[str], complaint: str) -> None:
     done = echosvc(*words)
     assert complaint in one_line(done.stderr)
     assert one_line(done.stderr).startswith("echosvc: ")
@@ -579,7 +579,7 @@ def test_two_dashes_can_be_a_prefix() -> None:
             assert (done.stdout, done.stderr) == (b"--x\n", b"")
 
 
-def test_a_value_of_a_flag_is_refused_in_words() -> None:
+def test_a_value_for_a_flag_is_refused_in_plain_words() -> None:
     line = one_line(echosvc("send", "--quiet=2", "x").stderr)
     assert line == "echosvc: argument --quiet: takes no value, and '2' was given"
 
@@ -642,7 +642,7 @@ def test_the_help_of_serve_is_that_of_the_others(option: str) -> None:
     assert closed.returncode == 1
 
 
-def test_a_long_wrong_word_is_cut_in_the_middle() -> None:
+def test_a_long_wrong_argument_is_cut_in_the_middle() -> None:
     line = one_line(echosvc("send", "--to", f"carrier:{'a' * 5000}", "x").stderr)
     assert len(line) < 600
     assert line.startswith("echosvc: --to 'carrier:aaa")
@@ -663,7 +663,7 @@ def test_what_cannot_be_printed_is_a_failure(words: list[str]) -> None:
     assert done.returncode == 1
 
 
-def test_a_handshake_that_never_comes_is_said_in_words() -> None:
+def test_a_handshake_without_an_answer_is_reported_in_plain_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         to = f"tls:localhost:{silent.getsockname()[1]}:timeout=1"
         for words in (["--deadline", "0.3"], ["--deadline", "0"]):
@@ -704,7 +704,7 @@ def test_help_has_examples(words: list[str]) -> None:
     assert b"examples:" in done.stdout
 
 
-def test_demo_talks_three_times(to: tuple[str, str]) -> None:
+def test_demo_runs_three_sessions(to: tuple[str, str]) -> None:
     done = echosvc("demo", *to)
     lines = done.stdout.decode().splitlines()
     for name, message in cli.DEMO:
@@ -726,7 +726,7 @@ def test_demo_fails_if_one_is_not_answered() -> None:
     assert "ECONNREFUSED" in one_line(done.stderr)  # once, not three times
 
 
-def test_the_status_is_the_worst_of_all_conversations() -> None:
+def test_the_exit_status_is_the_worst_of_all_sessions() -> None:
     """In process, for what a subprocess cannot show."""
     reactor = MemoryReactorClock()
     reactor.run = lambda: reactor.whenRunningHooks[0][0]()  # not the signal handlers
@@ -755,7 +755,7 @@ def test_the_status_is_the_worst_of_all_conversations() -> None:
     assert cli._run(reactor, lambda: [endless()]) == cli.EXIT_INTERRUPTED
 
 
-def test_words_become_conversations() -> None:
+def test_arguments_become_sessions() -> None:
     reactor = MemoryReactorClock()
     for words in (["send", "--quiet", "a", "b"], ["demo"]):
         parsed = cli.parser().parse_args(words)

@@ -1,4 +1,4 @@
-"""Each setting's rule, once for good values and once for wrong ones."""
+"""The rule of each setting, for good and for wrong values."""
 
 from __future__ import annotations
 

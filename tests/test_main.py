@@ -1,4 +1,4 @@
-"""The way in of the console script, in this process; test_cli has it as a program."""
+"""The entry point of the console script, in this process; test_cli runs it as a program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echosvc.cli import main as cli
 from tests.test_cli import one_line
 
 
-def test_it_leaves_ctrl_c_to_itself_only_where_somebody_listens(monkeypatch):
+def test_ctrl_c_is_handled_unless_it_is_ignored(monkeypatch):
     monkeypatch.setattr(cli, "main", lambda: 3)
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -36,7 +36,7 @@ def test_it_leaves_ctrl_c_to_itself_only_where_somebody_listens(monkeypatch):
         (["send", "--prefix", "{nope}", "x"], 2, "unknown field"),
     ],
 )
-def test_words_and_statuses(words, status, complaint, capfd):
+def test_arguments_and_exit_statuses(words, status, complaint, capfd):
     assert cli.main(words) == status
     error = capfd.readouterr().err
     assert complaint in (one_line(error.encode()) if complaint else error)

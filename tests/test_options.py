@@ -1,4 +1,4 @@
-"""The server's command line: read right, or refused in one line."""
+"""The command line of the server is read correctly, or refused in one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def config(*words: str) -> Config:
 
 class OptionsTestCase(SynchronousTestCase):
     def refused(self, *words: str, act: Callable[..., object] = parsed) -> str:
-        """The one line on stderr of a process that ends with status 1."""
+        """Return the one line on standard error of a process that exits with status 1."""
         with tempfile.TemporaryFile() as file:
             stderr = os.dup(2)
             os.dup2(file.fileno(), 2)
@@ -59,7 +59,7 @@ class OptionsTestCase(SynchronousTestCase):
         return written[:-1]
 
     def printed(self, *words: str) -> str:
-        """What a process prints that ends with status 0."""
+        """Return what a process prints that exits with status 0."""
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exit_ = self.assertRaises(SystemExit, parsed, *words)
         self.assertIn(exit_.code, (0, None))
@@ -181,7 +181,7 @@ class ErrorTests(OptionsTestCase):
                     shown = value if value in line else str(float(value))
                     self.assertIn(shown, line)
 
-    def test_a_wrong_template_is_told_with_its_wrong_part(self) -> None:
+    def test_the_error_of_a_wrong_template_names_the_wrong_part(self) -> None:
         for value, part in (("{port}", "{port}"), ("{env:NO_SUCH}", "NO_SUCH"), (r"\q", r"\\q")):
             self.assertIn(part, self.refused("--prefix", value))
 
@@ -197,7 +197,7 @@ class ErrorTests(OptionsTestCase):
         ):
             self.assertIn(named, self.refused(*words))
 
-    def test_hostile_words_never_break_the_line(self) -> None:
+    def test_hostile_arguments_never_break_the_line(self) -> None:
         hostile = "a\nb\r\x1b[2J\u2028\x85\udcff\u202e"
         for option in ("prefix=\\q", "framing=", "max-message=", "idle-timeout=", "log=", "x="):
             self.refused(f"--{option}{hostile}")
@@ -209,7 +209,7 @@ class ErrorTests(OptionsTestCase):
         st.sampled_from(["--framing=", "--linger=", "--keep-alive=", "--x", ""]),
         st.text(st.characters(codec=None), min_size=1, max_size=20),
     )
-    def test_any_wrong_word_is_one_line(self, option: str, text: str) -> None:
+    def test_any_wrong_argument_is_one_line(self, option: str, text: str) -> None:
         self.refused(option + "!" + text)
 
     @given(st.text(st.characters()))
@@ -244,7 +244,7 @@ class HelpTests(OptionsTestCase):
         ):  # fmt: skip
             self.assertIn(form, flat)
 
-    def test_every_setting_of_the_command_line_is_in_the_list_here(self) -> None:
+    def test_every_option_of_the_help_is_known_to_these_tests(self) -> None:
         found = set(re.findall(r"--([a-z-]+)", self.printed("--help").partition("Examples")[0]))
         found -= {"option"}  # of the words "--option=VALUE"
         self.assertEqual(found - {"help", "version"}, set(LONG))

@@ -1,4 +1,4 @@
-"""All of what is said arrives, or it is known why not; on descriptors that are real."""
+"""Output arrives completely, or it is known why not; on real descriptors."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_nothing_is_written_after_an_error() -> None:
     os.close(into)
 
 
-def test_a_descriptor_that_takes_nothing_is_given_up_after_a_while() -> None:
+def test_writing_to_a_descriptor_that_takes_nothing_times_out() -> None:
     out, into = os.pipe()
     os.set_blocking(into, False)
     with pytest.raises(TimeoutError):
@@ -91,13 +91,13 @@ def test_a_descriptor_that_takes_nothing_is_given_up_after_a_while() -> None:
     os.close(into)
 
 
-def test_an_error_is_said_in_words() -> None:
+def test_an_error_of_standard_output_names_its_cause() -> None:
     full = OutputError(OSError(errno.ENOSPC, "No space left on device"))
     assert str(full) == "standard output: ENOSPC (No space left on device)"
     assert "EBADF (it is closed)" in str(OutputError(OSError(errno.EBADF, "")))
 
 
-def test_what_may_be_lost_on_standard_error_never_fails() -> None:
+def test_writing_to_a_lossy_standard_error_never_raises() -> None:
     assert LossyStderr().fileno() == 2
     saved, (out, into) = os.dup(2), os.pipe()
     os.set_blocking(into, False)

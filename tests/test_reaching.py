@@ -1,4 +1,4 @@
-"""Options that say how a client reaches its server."""
+"""The options of the clients that say how to reach the server."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from echosvc.cli import values
 from echosvc.cli.target import TargetOptionsError, add_target_arguments, target_from_args
 
 
-class ReachingTests(SynchronousTestCase):
+class TargetTests(SynchronousTestCase):
     def target_name(self, *words: str) -> str:
         command = argparse.ArgumentParser()
         add_target_arguments(command)
         return target_from_args(MemoryReactorClock(), command.parse_args(words)).name
 
-    def test_what_goes_together_gives_a_target(self) -> None:
+    def test_consistent_options_make_a_target(self) -> None:
         self.assertEqual(self.target_name("--to", "tcp:localhost:9000"), "localhost:9000")
         self.assertEqual(
             self.target_name("--to", "tls:localhost:9443", "--insecure"), "localhost:9443"
         )
 
-    def test_what_does_not_is_told(self) -> None:
+    def test_contradicting_options_are_refused_with_the_reason(self) -> None:
         for words, why in (
             (("--to", "tcp:localhost:1", "--insecure"), "--insecure: is for tls:"),
             (("--to", "localhost:1", "--ca", "ca.pem"), "--ca: is for tls:"),

@@ -64,7 +64,7 @@ def run(reactor: Running, failed: bool = False) -> int:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_the_status_says_whether_it_ended_as_it_should() -> None:
+def test_the_exit_status_says_whether_the_service_failed() -> None:
     assert run(Running()) == 0
     assert run(Running(), failed=True) == 1
     assert run(Running(KeyboardInterrupt())) == 128 + signal.SIGINT
@@ -116,7 +116,7 @@ def test_options_of_its_own_are_no_settings() -> None:
 
 
 @pytest.mark.parametrize("name", ["no", "kqueue"])
-def test_a_reactor_that_is_not_there_is_one_line(
+def test_a_reactor_that_is_not_available_is_one_line(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as leaving:
@@ -133,7 +133,7 @@ def test_help_ends_with_status_0(capfd: pytest.CaptureFixture[str]) -> None:
     assert "Usage: echosvc serve" in capfd.readouterr().out
 
 
-def test_a_log_file_is_appended_to_and_opened_anew(
+def test_a_log_file_is_appended_to_and_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -157,7 +157,7 @@ def test_a_log_file_is_appended_to_and_opened_anew(
     file._file.close()
 
 
-def test_a_closed_descriptor_is_held_and_still_as_good_as_closed() -> None:
+def test_a_closed_descriptor_is_reserved_and_using_it_fails_as_before() -> None:
     for number in (0, 1, 2):
         saved = os.dup(number)
         try:
@@ -175,7 +175,9 @@ def test_a_closed_descriptor_is_held_and_still_as_good_as_closed() -> None:
     assert reused_descriptors() == []
 
 
-def test_the_program_is_executed_anew_with_them_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_is_executed_again_with_the_descriptors_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     executed: list[Any] = []
     monkeypatch.setattr(os, "execve", lambda *words: executed.append((words, reused_descriptors())))
     saved = os.dup(0)

@@ -20,13 +20,12 @@ from echosvc.cli.terminal import (
     write_text,
 )
 from echosvc.endpoints.client import ClientTarget
-from echosvc.probe.settings import FRAMINGS
+from echosvc.probe.settings import FRAMINGS, Settings
 from echosvc.reports.text import probe_lines, summary_line
 
 if TYPE_CHECKING:
     from echosvc.probe.check import Check
     from echosvc.probe.result import CheckResult, ProbeResult
-    from echosvc.probe.settings import Settings
 
 SUMMARY = "say what a path does to bytes: a table of probes"
 _EPILOG = """\
@@ -67,7 +66,8 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("--framing", choices=FRAMINGS, default=FRAMINGS[0], help="the server's (default: chunk)")
     add("--only", metavar="PROBE,...", type=values.names, default=(), help="only these probes")
     add("--skip", metavar="PROBE,...", type=values.names, default=(), help="not these probes")
-    for name, metavar, read, default, text in _NUMBERS:
+    for name, metavar, read, text in _NUMBERS:
+        default = getattr(Settings, name[2:].replace("-", "_"))
         add(name, metavar=metavar, type=read, default=default, help=text)
     add(
         "--identity",
@@ -78,16 +78,17 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add("--json", action="store_true", help="write one JSON object to standard output, no more")
 
 
-_NUMBERS: tuple[tuple[str, str, Callable[[str], Any], object, str], ...] = (
-    ("--idle", "SECONDS,...", values.list_of_seconds, (1.0, 5.0, 30.0),
+#: Options with numbers: name, placeholder, what reads the value, help.
+_NUMBERS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
+    ("--idle", "SECONDS,...", values.list_of_seconds,
      "idle times that a connection must survive (default: 1,5,30)"),
-    ("--find-idle", "SECONDS", values.positive_seconds, 0.0,
+    ("--find-idle", "SECONDS", values.positive_seconds,
      "find after how long an idle connection is closed; search up to this time"),
-    ("--connections", "N", values.connection_count, 10,
+    ("--connections", "N", values.connection_count,
      "number of connections at once (default: %(default)s)"),
-    ("--timeout", "SECONDS", values.positive_seconds, 10.0,
+    ("--timeout", "SECONDS", values.positive_seconds,
      "a probe fails after this time without progress (default: %(default)g)"),
-    ("--max-size", "BYTES", values.byte_size, 64 << 20,
+    ("--max-size", "BYTES", values.byte_size,
      "of the longest stream; k, M and G are understood (default: 64M)"),
 )  # fmt: skip
 
@@ -190,7 +191,6 @@ def check_options(args: argparse.Namespace) -> Settings:
     :raises SettingsError: they make no sense together.
     """
     from echosvc.probe.check import validate
-    from echosvc.probe.settings import Settings
 
     options = Settings(
         prefix=args.prefix,

@@ -128,6 +128,42 @@ class _Client(EchoClient):
             self.abort()
 
 
+class _StallTimer:
+    """Calls back when there is no progress for a time.
+
+    :param deadline: that time, seconds; 0 = never.
+    :param progress: returns figures that change with progress; ``None``: none is due.
+    :param on_stall: what to call then, at each check.
+    """
+
+    def __init__(
+        self,
+        deadline: float,
+        progress: Callable[[], tuple[int, int] | None],
+        on_stall: Callable[[], None],
+    ) -> None:
+        self._deadline, self._progress, self._on_stall = deadline, progress, on_stall
+        self._last: tuple[int, int] | None = None
+        self._since = time.monotonic()
+        self._timer = LoopingCall(self._check)
+
+    def start(self, clock: Any) -> None:
+        """Start checking, at least five times in each deadline."""
+        self._timer.clock = clock
+        self._timer.start(min(0.25, self._deadline / 5 or 0.25))
+
+    def stop(self) -> None:
+        """Stop checking."""
+        self._timer.stop()
+
+    def _check(self) -> None:
+        now, before, self._last = time.monotonic(), self._last, self._progress()
+        if self._last is None or self._last != before:
+            self._since = now
+        elif now - self._since >= self._deadline > 0:
+            self._on_stall()
+
+
 class SendSession:
     """One connection: the messages, and the replies to them.
 
@@ -157,7 +193,12 @@ class SendSession:
         :raises OutputError: standard output takes no more.
         """
         client = await self._connected()
-        stall_timer = self._start_stall_timer(client)
+        stall_timer = _StallTimer(
+            self._options.deadline,
+            lambda: self._progress(client),
+            lambda: self._fail_as_stalled(client),
+        )
+        stall_timer.start(self._reactor)
         try:
             await self._exchange_all(client, messages)
         except Exception as error:
@@ -279,28 +320,18 @@ class SendSession:
         if client.half_closes or counter.complete:
             client.finish()
 
-    def _start_stall_timer(self, client: _Client) -> LoopingCall:
-        """Abort the connection when it makes no progress for the deadline.
+    def _progress(self, client: _Client) -> tuple[int, int] | None:
+        """Return figures that grow with progress; ``None``: no reply is due.
 
         Data that is no reply is no progress: a server may send it without end.
         """
-        progress, since = (-1, -1), time.monotonic()
+        if self._streaming and self._counter.complete:
+            return None
+        return self._counter.returned, client.bytes_out - client.queued
 
-        def check() -> None:
-            nonlocal progress, since
-            now, before = time.monotonic(), progress
-            progress = self._counter.returned, client.bytes_out - client.queued
-            owed = not (self._streaming and self._counter.complete)
-            if progress != before or not owed:
-                since = now
-            elif now - since >= self._options.deadline > 0:
-                self._stalled = True
-                client.abort()
-
-        timer = LoopingCall(check)
-        timer.clock = self._reactor
-        timer.start(min(0.25, self._options.deadline / 5 or 0.25))
-        return timer
+    def _fail_as_stalled(self, client: _Client) -> None:
+        self._stalled = True
+        client.abort()
 
     def _describe_failure(self, error: Exception) -> Exception:
         if self._stalled:

@@ -47,27 +47,26 @@ REACTORS = {
 }
 
 #: The options of ``echosvc serve`` that ``twistd`` has under other names.
-PROCESS_OPTIONS = (
-    Setting(
-        name="reactor",
-        default="default",
-        kind=Choice(
-            {
-                "default": "what Twisted chooses",
-                **dict.fromkeys(REACTORS, ""),
-                "lean": "for many small messages",
-            }
-        ),
-        text="The reactor to run on",
+REACTOR = Setting(
+    name="reactor",
+    default="default",
+    kind=Choice(
+        {
+            "default": "what Twisted chooses",
+            **dict.fromkeys(REACTORS, ""),
+            "lean": "for many small messages",
+        }
     ),
-    Setting(
-        name="logfile",
-        default=None,
-        kind=Word("FILE"),
-        text="File to append the log to. SIGUSR1 opens it anew, once a log rotator has moved it.",
-        none="standard output",
-    ),
+    text="The reactor to run on",
 )
+LOGFILE = Setting(
+    name="logfile",
+    default=None,
+    kind=Word("FILE"),
+    text="File to append the log to. SIGUSR1 opens it again, after a log rotator has moved it.",
+    none="standard output",
+)
+PROCESS_OPTIONS = (REACTOR, LOGFILE)
 
 _HELP = """
 The log goes to standard output. SIGTERM and SIGINT stop the service once its clients have
@@ -176,8 +175,8 @@ def _install_reactor(name: str) -> None:
     """Install the reactor of this name."""
     if name == "default":
         return
-    if name not in REACTORS:
-        exit_with_error(f"--reactor: must be one of default, {', '.join(REACTORS)}, not {name!r}")
+    if why := REACTOR.fault(name):
+        exit_with_error(f"--reactor: {why}")
     try:
         import_module(REACTORS[name]).install()
     except (ImportError, AttributeError):

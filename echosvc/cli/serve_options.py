@@ -193,10 +193,8 @@ class Options(usage.Options):
     def _apply_tls_policy(self, listeners: Sequence[object]) -> None:
         """Set what every TLS listener demands of its clients."""
         version, authorities = self["tls-min-version"], self["tls-client-ca"]
-        if version not in TLS_VERSIONS:
-            exit_with_error(
-                f"--tls-min-version: must be one of {', '.join(TLS_VERSIONS)}, not {version!r}"
-            )
+        if why := TLS_MIN_VERSION.fault(version):
+            exit_with_error(f"--tls-min-version: {why}")
         creators = [each.creator for each in listeners if isinstance(each, TLSListener)]
         if authorities and not creators:
             exit_with_error("--tls-client-ca: no --listen speaks TLS")

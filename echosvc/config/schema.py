@@ -251,7 +251,8 @@ class Config:
 class ClientConfig:
     """The settings of one :class:`~echosvc.EchoClientFactory`."""
 
-    # Of these, the first is its endpoint's; the others are the application's.
+    # Time-outs of the server alone: a client's endpoint limits the handshake, its application the
+    # rest.
     handshake_timeout: ClassVar[float] = 0.0
     stall_timeout: ClassVar[float] = 0.0
     max_lifetime: ClassVar[float] = 0.0

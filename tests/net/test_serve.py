@@ -156,7 +156,7 @@ def test_the_log_goes_to_a_file_that_can_be_moved(tmp_path: Path) -> None:
         server.close()
 
 
-def test_a_log_that_cannot_be_opened_anew_goes_on(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_opened_again_stays_in_use(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     server = Process(
@@ -177,7 +177,7 @@ def test_a_log_that_cannot_be_opened_anew_goes_on(tmp_path: Path) -> None:
         server.close()
 
 
-def test_a_standard_output_that_takes_only_ascii_is_no_fault() -> None:
+def test_a_standard_output_of_ascii_alone_is_no_error() -> None:
     with serving_alone(
         "--log", "messages", env={**environment(), "PYTHONIOENCODING": "ascii"}
     ) as server:

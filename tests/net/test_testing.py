@@ -62,7 +62,7 @@ async def test_a_server_that_was_stopped_listens_no_more(echo_server):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_relay_keeps_what_it_does_to_a_connection(echo_server):
+async def test_a_relay_keeps_the_faults_of_a_connection(echo_server):
     relay = Relay(reactor, [(echo_server.host, echo_server.port)], FaultSpec(on_fin="drop"))
     port = relay.listen()
     with socket.create_connection(("127.0.0.1", port), 10) as client:
