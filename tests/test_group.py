@@ -23,7 +23,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from echosvc.net.addresses import make_address
-from echosvc.net.epoll import MAX_EVENTS, EpollGroup, ReactorGroup, _ReactorAdapter
+from echosvc.net.epoll import (
+    MAX_EVENTS,
+    MAX_POLLS,
+    MORE,
+    EpollGroup,
+    EpollHandler,
+    ReactorGroup,
+    _ReactorAdapter,
+)
 from echosvc.net.stream import Stream
 from tests.test_stream import Listening
 
@@ -38,6 +46,29 @@ class Answering(Listening):
         if data == b"!":
             raise ValueError("on purpose")
         self.transport.write(data.upper())
+
+
+class Counting(EpollHandler):
+    """Reads nothing; counts its reads, each of which returns the next of some values."""
+
+    interest = EPOLLIN
+    connected = True
+
+    def __init__(self, handle: socket.socket, group: EpollGroup, returns: tuple[Any, ...]) -> None:
+        self._handle, self.reactor, self._returns = handle, group, iter(returns)
+        self.reads = 0
+        self.why: BaseException | None = None
+
+    def fileno(self) -> int:
+        return self._handle.fileno()
+
+    def doRead(self) -> Any:
+        self.reads += 1
+        return next(self._returns, None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.why = reason.value
+        self.reactor.unregister(self.fileno(), self.interest)
 
 
 class OfMembers:
@@ -171,6 +202,39 @@ class GroupTests(OfMembers, SynchronousTestCase):
         for client, _ in pairs:
             client.sendall(b"x")
         self.until(lambda: all(stream.protocol.heard for _, stream in pairs))
+
+    def ready(self, *returns: Any) -> Counting:
+        """Register a handler that is always readable."""
+        here, there = socket.socketpair()
+        self.addCleanup(here.close)
+        self.addCleanup(there.close)
+        there.send(b"x")
+        handler = Counting(here, self.group, returns)
+        self.group.register(here.fileno(), handler)
+        return handler
+
+    def test_a_stream_is_read_on_in_one_turn_of_the_reactor(self) -> None:
+        handler = self.ready(MORE, MORE, None)
+        self.group.doRead()
+        self.assertEqual(handler.reads, 3)
+
+    def test_a_turn_of_the_reactor_ends_whatever_is_ready(self) -> None:
+        handler = self.ready(*[MORE] * 100)
+        self.group.doRead()
+        self.assertEqual(handler.reads, MAX_POLLS)
+        others = [self.ready() for _ in range(MAX_EVENTS // 4 - 1)]
+        self.group.doRead()
+        self.assertEqual({each.reads for each in others}, {4})
+
+    def test_one_message_is_not_asked_for_twice(self) -> None:
+        handler = self.ready(None)
+        self.group.doRead()
+        self.assertEqual(handler.reads, 1)
+
+    def test_a_fault_in_a_stream_that_is_read_on_ends_it(self) -> None:
+        handler = self.ready(MORE, ValueError("on purpose"))
+        self.group.doRead()
+        self.assertEqual((handler.reads, str(handler.why)), (2, "on purpose"))
 
     def test_who_reads_no_more_is_told_nothing_until_it_does_again(self) -> None:
         client, stream = self.member()

@@ -21,8 +21,9 @@ from zope.interface.verify import verifyObject
 
 from echosvc import EchoFactory, EchoProtocol
 from echosvc.net.addresses import make_address
+from echosvc.net.epoll import MORE
 from echosvc.net.reactor import LeanReactor
-from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer, Stream
+from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, STREAM_RECV_SIZE, ReplyBuffer, Stream
 from tests.harness import receive_exactly
 
 LIMIT = 20
@@ -99,10 +100,18 @@ class StreamTestCase(SynchronousTestCase):
             handle, name = listener.accept()
         self.addCleanup(client.close)
         handle.setblocking(False)
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * STREAM_RECV_SIZE)
         stream = Stream(handle, kind(), make_address(name), self.reactor)
         stream.protocol.makeConnection(stream)
         self.addCleanup(stream.connectionLost, Failure(ConnectionDone()))
         return client, stream
+
+    def wait_for(self, stream: Stream, size: int) -> None:
+        """Wait until so many bytes can be read at once."""
+        end = time.monotonic() + LIMIT
+        while len(stream.socket.recv(2 * size, socket.MSG_PEEK)) < size:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.001)
 
     def until(self, true: Callable[[], object]) -> None:
         end = time.monotonic() + LIMIT
@@ -130,6 +139,7 @@ class StreamTests(StreamTestCase):
     def test_one_read_leaves_room_for_a_prefix_in_a_segment(self) -> None:
         """The largest on loopback is 65,483 bytes."""
         self.assertLess(RECV_SIZE + 1000, 65483)
+        self.assertLess(STREAM_RECV_SIZE + 2000, 2 * 65483)
 
     def test_nothing_to_read_is_no_event(self) -> None:
         _, stream = self.made()
@@ -269,29 +279,38 @@ class OwnAnswerTests(StreamTestCase):
             CACHED_SIZES,
             CACHED_SIZES - 1,
             CACHED_SIZES - 1,
-            RECV_SIZE,
+            STREAM_RECV_SIZE,
             2,
-            RECV_SIZE - 1,
+            STREAM_RECV_SIZE - 1,
             1,
         ):
             data, before = os.urandom(size), protocol.fast_messages
             stream.pauseProducing()
             client.sendall(data)
+            self.wait_for(stream, len(data))
             stream.resumeProducing()
             self.until(lambda before=before: protocol.fast_messages > before)
             self.assertEqual(protocol.fast_messages, before + 1)
             self.assertEqual(receive_exactly(client, size + 2), b"> " + data)
 
+    def test_a_read_that_fills_its_buffer_says_that_more_may_be_ready(self) -> None:
+        client, stream, _ = self.answering()
+        client.sendall(bytes(STREAM_RECV_SIZE + 1))
+        self.wait_for(stream, STREAM_RECV_SIZE + 1)
+        self.assertIs(stream.doRead(), MORE)
+        self.assertIsNone(stream.doRead())
+
     def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
         client, stream, protocol = self.answering()
-        data = os.urandom(RECV_SIZE + 5)
+        data = os.urandom(STREAM_RECV_SIZE + 5)
         stream.pauseProducing()
         client.sendall(data)
+        self.wait_for(stream, len(data))
         stream.resumeProducing()
         self.until(lambda: protocol.fast_messages == 2)
-        expected = b"> " + data[:RECV_SIZE] + b"> " + data[RECV_SIZE:]
+        expected = b"> " + data[:STREAM_RECV_SIZE] + b"> " + data[STREAM_RECV_SIZE:]
         with client.makefile("rb") as received:
-            self.assertEqual(received.read(RECV_SIZE + 9), expected)
+            self.assertEqual(received.read(STREAM_RECV_SIZE + 9), expected)
 
     def test_streams_that_share_their_replies_do_not_mix_them(self) -> None:
         """Also where the kernel takes only a part, and the rest is sent later."""

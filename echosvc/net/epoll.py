@@ -22,6 +22,8 @@ descriptor of its own, and is itself one reader of the real reactor::
     2. The reactor calls EpollGroup.doRead() once, however many connections are ready.
     3. It polls the group's descriptor without waiting, for at most MAX_EVENTS events, and calls
        doRead() of each connection. If more are ready, the descriptor is still readable.
+    4. If one of them has filled its buffer (MORE), it polls again, at most MAX_POLLS times: for a
+       stream, a turn of the real reactor costs 8 µs, more than all other work of Python.
 
 Without epoll, a :class:`ReactorGroup` makes each connection a reader of the real reactor.
 """
@@ -53,7 +55,20 @@ EPOLLERR: int = getattr(select, "EPOLLERR", 8)
 EPOLLHUP: int = getattr(select, "EPOLLHUP", 16)
 #: Events taken from the kernel at once.
 MAX_EVENTS = 512
+#: Polls in one turn of the real reactor. For one stream on loopback they take a millisecond.
+MAX_POLLS = 16
 _BROKEN = EPOLLHUP | EPOLLERR
+
+
+class _More:
+    """The type of :data:`MORE`."""
+
+    def __repr__(self) -> str:
+        return "MORE"
+
+
+#: Returned by ``doRead`` after a read that has filled its buffer: more data may be ready.
+MORE = _More()
 
 
 class EpollHandler:
@@ -95,7 +110,7 @@ class EpollHandler:
             self.interest = interest
 
     def doRead(self) -> Any:
-        """Read; return the reason to close the descriptor, or ``None``."""
+        """Read; return the reason to close the descriptor, :data:`MORE` or ``None``."""
 
     def doWrite(self) -> Any:
         """Write; return the reason to close the descriptor, or ``None``."""
@@ -149,9 +164,12 @@ class EpollDispatcher:
             self.unregister(handler.fileno(), handler.interest)
         return handlers
 
-    def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
-        """Call the handlers of these events."""
-        selectables = self._selectables
+    def _dispatch(self, events: Iterable[tuple[int, int]]) -> bool:
+        """Call the handlers of these events.
+
+        :return: whether one of them has returned :data:`MORE`.
+        """
+        selectables, more = self._selectables, False
         for fd, event in events:
             try:
                 selectable = selectables[fd]
@@ -169,7 +187,11 @@ class EpollDispatcher:
                 _log_errors(self._disconnect, selectable, error, False)
             else:
                 if why:
+                    if why is MORE:
+                        more = True
+                        continue
                     _log_errors(self._disconnect, selectable, why, True)
+        return more
 
     def _unregister_unknown(self, fd: int) -> None:
         """Unregister a descriptor without a handler, which would be reported for ever."""
@@ -187,12 +209,12 @@ class EpollDispatcher:
             return
         try:
             why = handler.doRead() if event & EPOLLIN else None
-            if not why and event & EPOLLOUT:
+            if (not why or why is MORE) and event & EPOLLOUT:
                 why = handler.doWrite()
         except BaseException as error:
             log.err()
             why = error
-        if why:
+        if why and why is not MORE:
             self._disconnect(handler, why, False)
 
     def _disconnect(self, handler: Any, why: BaseException, at_read: bool) -> None:  # noqa: ARG002
@@ -287,13 +309,20 @@ class EpollGroup(_HandlerReactor):
         return self._poller.fileno()
 
     def doRead(self) -> None:
-        """Dispatch the events of the handlers that are ready."""
-        try:
-            events = self._poller.poll(0, MAX_EVENTS)
-        except OSError as error:
-            self._fail(error)
-            return
-        self._dispatch(events)
+        """Dispatch the events of the handlers that are ready, and again while one has more.
+
+        After about MAX_EVENTS events in all, or MAX_POLLS polls, the real reactor goes on.
+        """
+        left = MAX_EVENTS
+        for _ in range(MAX_POLLS):
+            try:
+                events = self._poller.poll(0, MAX_EVENTS)
+            except OSError as error:
+                self._fail(error)
+                return
+            left -= len(events)
+            if not self._dispatch(events) or left <= 0 or not self._selectables:
+                return
 
     def _fail(self, error: OSError) -> None:
         """Close all handlers: none of their events can be reported any more."""
