@@ -1,17 +1,30 @@
 /* The floor: the least that an echo with a prefix costs on this kernel.
  *
- *   floor ADDRESS        127.0.0.1:PORT or the path of a UNIX socket
+ *   floor ADDRESS [MANNER [KIB]]
  *
- * One thread, epoll; every read is answered at once, by one system call, with the prefix
- * and the data. What the kernel does not take waits, and meanwhile nothing is read. It
- * ends a connection when the client has sent its FIN and everything has been sent.
+ * ADDRESS is 127.0.0.1:PORT or the path of a UNIX socket. Which loop is the cheapest depends on
+ * the traffic; KIB are read at most at once (60), and MANNER is one of
+ *
+ *   send     one thread, level-triggered epoll; one read for each event; the reply stands behind
+ *            the prefix in one buffer
+ *   writev   the same, but the prefix and the data are two pieces of one call
+ *   drain    as send, but it reads on until there is nothing more
+ *   eager    as drain, and a new connection is read before it is registered for events
+ *   threads  a thread for each connection, blocking
+ *
+ * Every read is answered at once, by one system call. What the kernel does not take waits, and
+ * meanwhile nothing is read. A connection ends when the client has sent its FIN and everything
+ * has been sent.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +36,7 @@
 
 #define PREFIX "Sending: "
 #define PREFIX_SIZE (sizeof PREFIX - 1)
-#define READ 65536
+#define MOST 1024 /* KiB in one read */
 #define BATCH 512
 
 struct link {
@@ -33,8 +46,14 @@ struct link {
     char *queue;
 };
 
+enum manner { SEND, WRITEV, DRAIN, EAGER, THREADS, UNKNOWN };
+static const char *const manners[] = {"send", "writev", "drain", "eager", "threads"};
+
 static int poller;
-static char data[READ];
+static enum manner manner = SEND;
+static size_t read_size = 60 * 1024;
+static char reply[PREFIX_SIZE + MOST * 1024];
+static char *const data = reply + PREFIX_SIZE;
 
 static void drop(struct link *link)
 {
@@ -53,29 +72,47 @@ static void watch(struct link *link, uint32_t events)
 static void keep(struct link *link, size_t size, size_t taken)
 {
     char *whole = malloc(PREFIX_SIZE + size);
-    memcpy(whole, PREFIX, PREFIX_SIZE);
-    memcpy(whole + PREFIX_SIZE, data, size);
+    memcpy(whole, reply, PREFIX_SIZE + size);
     link->queue = whole;
     link->offset = taken;
     link->waiting = PREFIX_SIZE + size - taken;
     watch(link, EPOLLOUT);
 }
 
-static void receive(struct link *link)
+static ssize_t answer(int fd, size_t size)
 {
-    ssize_t size = recv(link->fd, data, READ, 0);
+    struct iovec parts[2] = {{PREFIX, PREFIX_SIZE}, {data, size}};
+    return manner == WRITEV ? writev(fd, parts, 2) : send(fd, reply, PREFIX_SIZE + size, 0);
+}
+
+/* Read once and answer; 1: there may be more, 0: not now, -1: the connection has ended. */
+static int receive(struct link *link)
+{
+    ssize_t size = recv(link->fd, data, read_size, 0);
     if (size < 0 && errno == EAGAIN)
-        return;
+        return 0;
     if (size <= 0) {
         drop(link);
-        return;
+        return -1;
     }
-    struct iovec parts[2] = {{PREFIX, PREFIX_SIZE}, {data, (size_t)size}};
-    ssize_t taken = writev(link->fd, parts, 2);
-    if (taken < 0 && errno != EAGAIN)
+    ssize_t taken = answer(link->fd, (size_t)size);
+    if (taken == (ssize_t)PREFIX_SIZE + size)
+        return manner >= DRAIN;
+    if (taken < 0 && errno != EAGAIN) {
         drop(link);
-    else if (taken < (ssize_t)PREFIX_SIZE + size)
-        keep(link, (size_t)size, taken < 0 ? 0 : (size_t)taken);
+        return -1;
+    }
+    keep(link, (size_t)size, taken < 0 ? 0 : (size_t)taken);
+    return 0;
+}
+
+/* Read and answer as long as there is more; gives whether the connection goes on. */
+static int receive_all(struct link *link)
+{
+    int more;
+    while ((more = receive(link)) > 0)
+        ;
+    return more == 0;
 }
 
 static void flush(struct link *link)
@@ -104,11 +141,48 @@ static void welcome(int listener)
             return;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         struct link *link = calloc(1, sizeof *link);
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
         link->fd = fd;
+        if (manner == EAGER && !receive_all(link))
+            continue;
+        struct epoll_event event = {.events = link->waiting ? EPOLLOUT : EPOLLIN, .data.ptr = link};
         epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
     }
 }
+
+/* -- a thread for each connection ---------------------------------------------------- */
+
+static void *talk(void *number)
+{
+    int fd = (int)(intptr_t)number, on = 1;
+    char *mine = malloc(PREFIX_SIZE + read_size);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    memcpy(mine, PREFIX, PREFIX_SIZE);
+    for (;;) {
+        ssize_t size = recv(fd, mine + PREFIX_SIZE, read_size, 0);
+        if (size <= 0 || send(fd, mine, PREFIX_SIZE + (size_t)size, 0) < 0)
+            break;
+    }
+    close(fd);
+    free(mine);
+    return NULL;
+}
+
+static void serve_by_threads(int listener)
+{
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&detached, 65536);
+    fcntl(listener, F_SETFL, 0);
+    for (;;) {
+        pthread_t thread;
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0 && pthread_create(&thread, &detached, talk, (void *)(intptr_t)fd) != 0)
+            close(fd);
+    }
+}
+
+/* -- the command line -------------------------------------------------------------------- */
 
 static int listen_unix(const char *path)
 {
@@ -141,16 +215,28 @@ static void serve(int listener)
             else if (link->waiting)
                 flush(link);
             else
-                receive(link);
+                receive_all(link);
         }
     }
+}
+
+static int take_options(int count, char **arguments)
+{
+    if (count < 2 || count > 4 || (arguments[1][0] != '/' && !strchr(arguments[1], ':')))
+        return 0;
+    for (manner = SEND; count > 2 && manner < UNKNOWN; manner++)
+        if (strcmp(arguments[2], manners[manner]) == 0)
+            break;
+    if (count > 3)
+        read_size = strtoul(arguments[3], NULL, 10) * 1024;
+    return manner < UNKNOWN && read_size > 0 && read_size <= MOST * 1024;
 }
 
 int main(int count, char **arguments)
 {
     signal(SIGPIPE, SIG_IGN);
-    if (count != 2 || (arguments[1][0] != '/' && !strchr(arguments[1], ':'))) {
-        fprintf(stderr, "floor: usage: floor 127.0.0.1:PORT|/PATH\n");
+    if (!take_options(count, arguments)) {
+        fprintf(stderr, "floor: usage: floor 127.0.0.1:PORT|/PATH [MANNER [KIB]]\n");
         return 2;
     }
     int listener = arguments[1][0] == '/' ? listen_unix(arguments[1]) : listen_tcp(arguments[1]);
@@ -158,6 +244,9 @@ int main(int count, char **arguments)
         perror("floor");
         return 1;
     }
+    memcpy(reply, PREFIX, PREFIX_SIZE);
     poller = epoll_create1(EPOLL_CLOEXEC);
+    if (manner == THREADS)
+        serve_by_threads(listener);
     serve(listener);
 }

@@ -1,12 +1,13 @@
 /* A load generator for echo servers that verifies every byte. One thread, epoll.
  *
- *   load MODE ADDRESS [options]     MODE: ping, bulk, connect, idle
+ *   load MODE ADDRESS [options]     MODE: ping, bulk, duplex, connect, idle
  *
  * ADDRESS is 127.0.0.1:PORT or the path of a UNIX socket.
  *
  * ping     connections that each send a message and wait for the reply, again and again;
  *          with --idle beside so many more that are silent
  * bulk     one stream of --size bytes each way
+ * duplex   the same with blocking calls: a thread sends 64 KiB, another one receives up to 1 MiB
  * connect  connections of one message each, --connections at a time
  * idle     connections that are silent after one message, until a line comes on stdin
  *
@@ -20,6 +21,7 @@
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +55,7 @@ struct link {
 };
 
 static struct {
-    int ping, bulk, connect, hold, tls, late;
+    int ping, bulk, duplex, connect, hold, tls, late;
     const char *mode, *address;
     uint64_t connections, size, idle, pid;
     double seconds, warm, limit;
@@ -78,6 +80,7 @@ static int usage(const char *what)
 }
 
 #include "load_link.h"
+#include "load_duplex.h"
 
 /* -- the window that is measured ------------------------------------------------- */
 
@@ -178,6 +181,15 @@ static void measure(uint64_t limit)
     window_close();
 }
 
+static void run_duplex(void)
+{
+    struct link *link = &links[0];
+    window_open();
+    if (duplex_open(link))
+        duplex_run(link);
+    window_close();
+}
+
 static void run(uint64_t limit)
 {
     open_links(options.connections, options.idle, 1, limit);
@@ -203,7 +215,8 @@ static const struct option long_options[] = {
     {"seconds", required_argument, NULL, 't'},     {"warm", required_argument, NULL, 'w'},
     {"idle", required_argument, NULL, 'i'},        {"pid", required_argument, NULL, 'p'},
     {"limit", required_argument, NULL, 'l'},       {"tls", no_argument, NULL, 'T'},
-    {"late-fin", no_argument, NULL, 'f'},          {NULL, 0, NULL, 0}};
+    {"late-fin", no_argument, NULL, 'f'},          {"prefix-varies", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0}};
 
 static int take_options(int count, char **arguments)
 {
@@ -218,6 +231,7 @@ static int take_options(int count, char **arguments)
         case 'l': options.limit = strtod(optarg, NULL); break;
         case 'T': options.tls = 1; break;
         case 'f': options.late = 1; break;
+        case 'v': prefix_varies = 1; break;
         default: return 0;
         }
     }
@@ -229,20 +243,23 @@ static int take_mode(const char *mode)
     options.mode = mode;
     options.ping = strcmp(mode, "ping") == 0;
     options.bulk = strcmp(mode, "bulk") == 0;
+    options.duplex = strcmp(mode, "duplex") == 0;
     options.connect = strcmp(mode, "connect") == 0;
     options.hold = strcmp(mode, "idle") == 0;
     if (options.hold) {
         options.idle = options.connections;
         options.connections = 0;
     }
-    return options.ping || options.bulk || options.connect || options.hold;
+    return options.ping || options.bulk || options.duplex || options.connect || options.hold;
 }
 
 int main(int count, char **arguments)
 {
     if (!take_options(count, arguments) || !take_mode(arguments[optind]))
-        return usage("load ping|bulk|connect|idle ADDRESS [--connections N] [--size BYTES] ...");
+        return usage("load ping|bulk|duplex|connect|idle ADDRESS [--connections N] [--size BYTES] ...");
     options.address = arguments[optind + 1];
+    if (options.duplex && options.tls)
+        return usage("duplex is without TLS");
     const char *missing = options.tls ? tls_open() : NULL;
     if (missing)
         return usage("OpenSSL is not installed");
@@ -253,7 +270,10 @@ int main(int count, char **arguments)
     poller = epoll_create1(0);
     link_count = options.connections + options.idle;
     links = calloc(link_count, sizeof *links);
-    run(after(options.limit));
+    if (options.duplex)
+        run_duplex();
+    else
+        run(after(options.limit));
     report();
     return now.failures != 0;
 }

@@ -16,6 +16,7 @@
 #define PIECE 65536  /* bytes of payload at most in one write */
 
 static unsigned char pattern[PERIOD + PIECE];
+static int prefix_varies; /* it begins like PREFIX and ends with ": "; the rest is not known */
 
 struct check {
     uint64_t start;  /* where in the pattern this message begins */
@@ -59,6 +60,17 @@ static int check_complete(const struct check *check)
     return check->at == check->size;
 }
 
+/* How much of a prefix has come after one byte more; 0 if that is wrong. */
+static size_t check_prefix(size_t matched, unsigned char byte)
+{
+    enum { BEGUN = 1, COLON = 2 }; /* of one that varies; both less than all */
+    if (!prefix_varies || matched == 0)
+        return byte == (unsigned char)PREFIX[matched] ? matched + 1 : 0;
+    if (byte == ' ' && matched == COLON)
+        return PREFIX_SIZE;
+    return byte == ':' ? COLON : BEGUN;
+}
+
 /* Payload at the front of the data, up to the next prefix; 0 if it is wrong. */
 static size_t check_run(struct check *check, const unsigned char *data, size_t size)
 {
@@ -84,9 +96,9 @@ static const char *check_take(struct check *check, const unsigned char *data, si
         if (check_complete(check))
             return "more came back than was sent";
         if (check->matched < PREFIX_SIZE) {
-            if (*data != (unsigned char)PREFIX[check->matched])
+            if ((check->matched = check_prefix(check->matched, *data)) == 0)
                 return "a wrong byte in a prefix";
-            check->empty = ++check->matched == PREFIX_SIZE;
+            check->empty = check->matched == PREFIX_SIZE;
         } else if (*data == PREFIX[0] && !check->empty) {
             check->matched = 1;
         } else if ((run = check_run(check, data, size)) == 0) {

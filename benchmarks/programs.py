@@ -25,7 +25,7 @@ class Programs:
 def _compile(name: str, directory: Path) -> Path:
     """One C program; raises :class:`Fault` with the compiler's last words."""
     target = directory / name
-    command = ["cc", "-O2", "-o", str(target), str(SOURCES / f"{name}.c"), "-ldl"]
+    command = ["cc", "-O2", "-o", str(target), str(SOURCES / f"{name}.c"), "-ldl", "-lpthread"]
     done = run(command, 60)
     if done.returncode:
         raise Fault(f"cc cannot compile {name}.c: {done.stderr.strip().rpartition(chr(10))[2]}")
