@@ -11,7 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import chart, document, lineup, machine, profiling, programs, targets, workloads
+from benchmarks import (
+    chart,
+    compare,
+    document,
+    lineup,
+    machine,
+    profiling,
+    programs,
+    targets,
+    workloads,
+)
 from benchmarks.figures import summarize
 from benchmarks.process import ROOT, Fault
 from benchmarks.results import Results
@@ -36,6 +46,13 @@ def _names(known: dict[str, object]) -> Callable[[str], list[str]]:
         return names
 
     return split
+
+
+def _rounds(text: str) -> int:
+    """How many rounds; a spread needs two."""
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"not a number from 2 on: {text}")
+    return int(text)
 
 
 def _file(text: str) -> Path:
@@ -64,6 +81,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="SERVER,...",
         default=[],
         help="only these, by their names below",
+    )
+    add(
+        "--against",
+        type=compare.interpreter,
+        metavar="PYTHON",
+        help="compare echosvc as it is installed for this Python with that of another one, as"
+        " /path/to/venv/bin/python or /path/to/venv/bin: each row is measured in turn; the exit"
+        f" status is 1 where a row is worse: its median ratio is above {compare.WORSE}, and three"
+        " quarters of its ratios are above 1",
+    )
+    add(
+        "--rounds",
+        type=_rounds,
+        metavar="N",
+        default=compare.ROUNDS,
+        help=f"of each row with --against ({compare.ROUNDS})",
     )
     add("--json", type=_file, metavar="FILE", help="write all figures")
     add("--svg", type=_file, metavar="FILE", help="draw them")
@@ -108,6 +141,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> Results:
         peers = [lineup.BY_NAME[name] for name in asked if name not in absent]
         found = bench.measure(workload, peers) if peers else {}
         results.add(workload, {name: summarize(samples) for name, samples in found.items()})
+    results.floors = bench.floors
     return results
 
 
@@ -148,6 +182,29 @@ def _print(results: Results, profile: profiling.Profile | None) -> None:
         print(document.describe(profile))
 
 
+def make_bench(directory: Path, extra: float) -> Bench:
+    """Set up this process, and all that the measurements need, in a temporary directory."""
+    programs.prepare(directory)
+    files = programs.make_certificate(directory)
+    return Bench(programs.build(directory), directory, files, progress, extra)
+
+
+def run_against(options: argparse.Namespace) -> int:
+    """Compare two installations; the exit status.
+
+    :raises Fault: something is missing, or a byte was wrong.
+    """
+    descriptors = programs.allow_descriptors()
+    chosen = [each for each in choose(options) if not too_many(each, descriptors)]
+    with tempfile.TemporaryDirectory(prefix="echosvc-benchmarks-") as name:
+        bench = make_bench(Path(name), 0.0)
+        rows = compare.compare_all(bench, chosen, options.peers, options.against, options.rounds)
+    progress("")
+    print(as_text(compare.HEAD, compare.cells(rows), compare.WORDS))
+    print(compare.summary(rows))
+    return int(any(row.verdict == "WORSE" for row in rows))
+
+
 def run(options: argparse.Namespace, words: list[str]) -> None:
     """Measure, and say and write what was found.
 
@@ -157,10 +214,7 @@ def run(options: argparse.Namespace, words: list[str]) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="echosvc-benchmarks-") as name:
         directory = Path(name)
-        programs.prepare(directory)
-        files = programs.make_certificate(directory)
-        extra = 0.0 if options.quick else EXTRA
-        bench = Bench(programs.build(directory), directory, files, progress, extra)
+        bench = make_bench(directory, 0.0 if options.quick else EXTRA)
         results = measure(bench, options)
         profile = _profile(bench, results, options.profile or options.write_docs)
     results.options = " ".join(words)
@@ -170,11 +224,15 @@ def run(options: argparse.Namespace, words: list[str]) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The exit status: 0, or 1 after one line that says why, or 130 after Ctrl-C or SIGTERM."""
+    """The exit status: 0; 1 after one line that says why, or where a row is worse; 130 after
+    Ctrl-C or SIGTERM.
+    """
     given = sys.argv[1:] if words is None else words
     options = parser().parse_args(given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers end with us
     try:
+        if options.against:
+            return run_against(options)
         run(options, given)
     except (Fault, OSError) as error:
         progress("")

@@ -26,10 +26,12 @@ which took {minutes} min. Do not edit them.
 
 The same echo with the prefix `Sending: `, by servers in their usual form, on loopback, one process
 each: the least that it costs in C, and in Python (a loop without any feature, for one workload);
-this service on its lean reactor and on Twisted's default one,
-also with idle connections closed, keep-alive, lifetimes, networks and places for each client
-("guarded"; the limits that are on by default are so in all rows); asyncio and uvloop; Node's `net`
-and `tls`, also logging every message; and Twisted's own `Echo`. They run at the same time and are
+this service on its lean reactor and on Twisted's default one with `--log quiet`, and as people run
+it, with no option at all and the log in a file ("all defaults"); also with idle connections closed,
+keep-alive, lifetimes, networks and a limit for each client ("guarded"; the limits that are on by
+default are so in all rows); asyncio and uvloop; Node's `net` and `tls`, also logging every message;
+and Twisted's own `Echo`. The C server has several loops and read sizes: each workload is tried
+with all of them, and the cheapest takes part. They run at the same time and are
 measured in turn, several rounds. The cost is the least of the rounds, everything else their median:
 the machine has a state that comes and goes, in which the kernel takes a quarter more for every
 message of every server, so that a median would compare one server in one state with one in the
@@ -46,6 +48,8 @@ missing or additional byte is refused. It runs on one processor and the servers 
 - *64 B x 64*: 64 connections, each sending 64 bytes and waiting for the reply.
 - *stream*: one connection; 1 GiB sent as fast as it goes, read and compared meanwhile. Twisted's
   own `Echo` is sent its FIN after the last byte is back, since it would lose what is on its way.
+- *stream, two threads*: one connection of blocking calls; one thread sends 64 KiB at a time, the
+  other one receives up to 1 MiB and compares. 1 GiB, as fast as it goes.
 - *one-message connections*: connect, one message of 64 B, half-close, wait for the end; 32 at once.
 - *beside 10,000 idle*: those have sent one message each, and nothing more for a second, which is
   longer than the time-out of those servers that have one. What it costs to note that a connection
@@ -53,6 +57,8 @@ missing or additional byte is refused. It runs on one processor and the servers 
 - *idle connections*: resident memory with all connections open less that with none, each after one
   message. A few others have exchanged messages before, for a tenth of a second; where these left
   garbage, the connections fill its room. *Nothing before*: but for a few with one message each.
+  Some settings have a connection remember more: "limits" has keep-alive, a limit for each client
+  and a time-out that closes idle ones.
 - *start to listening*: from the start of the process until it accepts.
 """
 
@@ -77,9 +83,12 @@ What made it short:
   allocated for the most that may come and given back, and nothing is joined: 0.2 µs.
 - That bytes came is seen by the count of them, at the next look at the clock's deadlines; no
   message asks for the time: 0.07 µs.
-- Stream: reads of 60 KiB, whose replies fit one segment of the loopback device with the prefix;
+- Stream: reads of 120 KiB, whose replies fit two segments of the loopback device with the prefix;
   those of 64 KiB left a few bytes over, which went alone, at the price of a whole segment: 0.6 of
   the cost.
+- Stream: a turn of Twisted's main loop costs 8 µs. The descriptor that all connections are behind
+  asks them again, up to 16 times a turn, after a read that was full: 0.8 of the cost. The slower a
+  server is, the more it pays for the kernel, too: its peers sleep, and its calls wake them.
 - Connections: a transport that composes no strings for a log, asks for no interface twice and
   closes in one call of the kernel; at the client's FIN an answered connection closes in the same
   turn: 47 -> 37 µs. Python's own kind of socket is left out, and every step is there once: 0.95 of

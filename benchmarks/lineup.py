@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.process import free_port, run
@@ -17,6 +17,17 @@ TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()",
 PROTECTIONS = (
     *("--idle-timeout", "0.5", "--idle-action", "close", "--keep-alive", "60"),
     *("--allow", "127.0.0.0/8", "--max-per-peer", "20000", "--max-lifetime", "3600"),
+)
+
+#: The part of it that an idle connection must remember, with time-outs that none reaches.
+LIMITS = (
+    *("--keep-alive", "60", "--max-per-peer", "20000"),
+    *("--idle-timeout", "3600", "--idle-action", "close"),
+)
+#: How the C server can work, as :file:`floor.c` says. No one of them is the cheapest always.
+FLOORS = (
+    *(("send", size) for size in ("4", "16", "60", "120", "256")),
+    *(("writev", "64"), ("drain", "60"), ("drain", "120"), ("eager", "60"), ("threads", "120")),
 )
 
 
@@ -61,6 +72,10 @@ class Peer:
     :ivar command: how it is started.
     :ivar absent: why it cannot be, or "".
     :ivar keeps_last: what is on its way survives the client's FIN.
+    :ivar prefix_varies: it begins with "S" and ends with ": ", and that is all that is known.
+    :ivar installed: it is not of this checkout, but what its Python finds by itself.
+    :ivar variants: arguments of which each may be added to the command; the cheapest under a
+        workload is the one that takes part.
     """
 
     name: str
@@ -68,6 +83,13 @@ class Peer:
     command: Callable[[Place], list[str]]
     absent: Callable[[], str] = lambda: ""
     keeps_last: bool = True
+    prefix_varies: bool = False
+    installed: bool = False
+    variants: tuple[tuple[str, ...], ...] = ()
+
+    def with_options(self, *options: str) -> Peer:
+        """The same server with more arguments."""
+        return replace(self, command=lambda place: [*self.command(place), *options])
 
 
 def _echosvc(*options: str, reactor: str = "") -> Callable[[Place], list[str]]:
@@ -78,6 +100,12 @@ def _echosvc(*options: str, reactor: str = "") -> Callable[[Place], list[str]]:
         return [*twistd, "echosvc", "--log", "quiet", "-l", place.endpoint, *options]
 
     return command
+
+
+def _defaults(place: Place) -> list[str]:
+    """Our server as people run it: no option of its own, and the log in a file."""
+    log = f"--logfile={place.directory / 'log'}"
+    return [*TWISTD, log, "echosvc", "-l", place.endpoint]
 
 
 def _python(program: str, *options: str) -> Callable[[Place], list[str]]:
@@ -114,14 +142,23 @@ def _no_lean() -> str:
 
 #: In the order of every table.
 PEERS = (
-    Peer("c", "C (floor)", _floor),
+    Peer("c", "C (floor)", _floor, variants=FLOORS),
     Peer("bare", "Python (floor)", _python("bare_python.py")),
     Peer("lean", "echosvc, lean", _echosvc(reactor="lean"), _no_lean),
     Peer("ours", "echosvc", _echosvc()),
+    Peer("defaults", "echosvc, all defaults", _defaults),
     Peer(
         "lean-guarded", "echosvc, lean, guarded", _echosvc(*PROTECTIONS, reactor="lean"), _no_lean
     ),
     Peer("guarded", "echosvc, guarded", _echosvc(*PROTECTIONS)),
+    Peer("limited", "echosvc, limits", _echosvc(*LIMITS)),
+    Peer("lifetime", "echosvc, --max-lifetime", _echosvc("--max-lifetime", "3600")),
+    Peer(
+        "peer-prefix",
+        "echosvc, {peer} prefix",
+        _echosvc("--prefix", "Sending to {peer}: "),
+        prefix_varies=True,
+    ),
     Peer("uvloop", "uvloop", _python("asyncio_peer.py", "--uvloop"), _no_uvloop),
     Peer("asyncio", "asyncio", _python("asyncio_peer.py")),
     Peer("node", "Node", _node(), _no_node),

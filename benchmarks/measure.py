@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.lineup import Peer
 from benchmarks.process import Fault, Server, run
-from benchmarks.workloads import GIB, Workload
+from benchmarks.workloads import GIB, STREAMS, Workload
 
 #: Longest time for one run of the load generator, seconds.
 LIMIT = 30.0
@@ -66,6 +66,7 @@ def command_for(load: Path, server: Server, workload: Workload, peer: Peer) -> l
     command = [str(load), workload.mode, server.address]
     command += [f"--{name}={value}" for name, value in numbers.items()]
     command += ["--tls"] if workload.kind == "tls" else []
+    command += ["--prefix-varies"] if peer.prefix_varies else []
     return command + ([] if peer.keeps_last else ["--late-fin"])
 
 
@@ -115,8 +116,9 @@ def holding(load: Path, server: Server, workload: Workload, peer: Peer) -> Itera
 def read_report(report: dict[str, Any], mode: str) -> Sample:
     """What the load generator's report says of the server."""
     seconds = report["seconds"]
-    done = report["size"] / GIB if mode == "bulk" else report["messages"]
-    factor = 1e3 if mode == "bulk" else 1e6
+    stream = mode in STREAMS
+    done = report["size"] / GIB if stream else report["messages"]
+    factor = 1e3 if stream else 1e6
     return Sample(
         cost=report["server_cpu"] / done * factor,
         rate=done / seconds,

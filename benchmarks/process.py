@@ -16,7 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 20.0
 _ALLOWED = os.sched_getaffinity(0)
 # Settings of the starter's that change what Python or Node costs.
-_MEDDLING = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONDEVMODE", "NODE_OPTIONS"}
+_MEDDLING = {
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONUNBUFFERED",
+    "PYTHONDEVMODE",
+    "PYTHONPATH",
+    "NODE_OPTIONS",
+}
 
 
 class Fault(Exception):
@@ -30,10 +36,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment() -> dict[str, str]:
-    """The environment of a server: it finds this checkout, and has no settings but ours."""
+def environment(installed: bool = False) -> dict[str, str]:
+    """The environment of a server: it finds this checkout, and has no settings but ours.
+
+    :param installed: it finds what is installed instead.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in _MEDDLING}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    return kept if installed else {**kept, "PYTHONPATH": str(ROOT)}
 
 
 def processors() -> tuple[set[int], set[int]]:
@@ -75,10 +84,13 @@ class Server:
     :param command: what to run.
     :param address: where it will listen, ``HOST:PORT`` or a path.
     :param directory: its working directory, where its error output goes too.
+    :param installed: it is what its Python finds by itself, not this checkout.
     :ivar seconds: from the start of the process until it accepted.
     """
 
-    def __init__(self, command: list[str], address: str, directory: Path) -> None:
+    def __init__(
+        self, command: list[str], address: str, directory: Path, installed: bool = False
+    ) -> None:
         self.address = address
         self._errors = directory / "stderr"
         with self._errors.open("wb") as errors:
@@ -86,7 +98,7 @@ class Server:
             self._popen = subprocess.Popen(  # noqa: S603 (only the commands of lineup.py)
                 command,
                 cwd=directory,
-                env=environment(),
+                env=environment(installed),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -143,9 +155,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], address: str, directory: Path) -> Iterator[Server]:
+def serving(
+    command: list[str], address: str, directory: Path, installed: bool = False
+) -> Iterator[Server]:
     """A :class:`Server` for the length of a ``with``."""
-    server = Server(command, address, directory)
+    server = Server(command, address, directory, installed)
     try:
         yield server
     finally:

@@ -17,6 +17,7 @@ class Results:
     :ivar figures: by the name of the workload and the name of the peer.
     :ivar absent: why a peer is, by its name.
     :ivar left_out: why a workload is, by its title.
+    :ivar floors: which C server was the cheapest, by the title of the workload.
     :ivar machine: facts on the machine and the versions.
     :ivar options: of the command line.
     """
@@ -25,6 +26,7 @@ class Results:
     figures: dict[str, dict[str, Figures]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    floors: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     options: str = ""
 
@@ -56,6 +58,7 @@ class Results:
             "machine": self.machine,
             "absent": self.absent,
             "left_out": self.left_out,
+            "floors": self.floors,
             "workloads": measured,
             "targets": verdicts,
         }

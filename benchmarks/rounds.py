@@ -29,6 +29,8 @@ Samples = dict[str, list[Sample]]
 EXTRA = 0.4
 #: ... and are so many times as many at most.
 MOST = 2
+#: How often each variant of a server is measured before the cheapest takes part.
+TRIALS = 2
 #: Connections that come and go before memory is measured.
 FEW = 8
 #: What starting is compared with: the name of its row, and the program.
@@ -44,6 +46,7 @@ class Bench:
     :ivar files: certificate and key.
     :ivar say: told of the progress.
     :ivar extra: how long additional rounds may take, as a part of the time of the others.
+    :ivar floors: the variant that was the cheapest, by the title of the workload.
     :ivar best: the least :attr:`Sample.pace` so far: that of an undisturbed processor.
     """
 
@@ -53,19 +56,21 @@ class Bench:
     say: Callable[[str], None]
     extra: float
     best: float = math.inf
+    floors: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def start(self, workload: Workload, peer: Peer) -> contextlib.AbstractContextManager[Server]:
         """A server for a workload, as a context."""
         directory = self.directory / f"{next(self._numbers)}"
         place = free_place(workload.kind, directory, self.programs.floor, self.files)
-        return serving(peer.command(place), place.address, directory)
+        return serving(peer.command(place), place.address, directory, peer.installed)
 
     def measure(self, workload: Workload, peers: list[Peer]) -> Samples:
         """All rounds of one workload."""
         if workload.mode == "start":
             return self._starts(workload, peers)
         samples: Samples = {peer.name: [] for peer in peers}
+        peers = [self._cheapest(workload, peer) for peer in peers]
         with contextlib.ExitStack() as stack:
             running = [(peer, stack.enter_context(self.start(workload, peer))) for peer in peers]
             began = time.monotonic()
@@ -79,6 +84,22 @@ class Bench:
             name: quietest(found, workload.rounds, self.best) for name, found in samples.items()
         }
 
+    def _cheapest(self, workload: Workload, peer: Peer) -> Peer:
+        """The variant of a peer that costs the least, after :data:`TRIALS` rounds of each."""
+        if not peer.variants or workload.mode == "idle":
+            return peer
+        short = replace(workload, idle=0, size=workload.size // (8 if workload.streams else 1))
+        costs: dict[tuple[str, ...], float] = dict.fromkeys(peer.variants, math.inf)
+        with contextlib.ExitStack() as stack:
+            varied = [(each, peer.with_options(*each)) for each in peer.variants]
+            running = [(*each, stack.enter_context(self.start(short, each[1]))) for each in varied]
+            for variant, one, server in running * TRIALS:
+                self.say(f"{workload.title}: {peer.title}, {' '.join(variant)}")
+                costs[variant] = min(costs[variant], self.sample(server, short, one).cost)
+        cheapest = min(costs, key=costs.__getitem__)
+        self.floors[workload.title] = " ".join(cheapest)
+        return peer.with_options(*cheapest)
+
     def _round(
         self,
         workload: Workload,
@@ -90,9 +111,9 @@ class Bench:
         for peer, server in running:
             if time.monotonic() < end and wanting(samples[peer.name], workload, self.best):
                 self.say(f"{workload.title}: {peer.title}")
-                samples[peer.name].append(self._sample(server, workload, peer))
+                samples[peer.name].append(self.sample(server, workload, peer))
 
-    def _sample(self, server: Server, workload: Workload, peer: Peer) -> Sample:
+    def sample(self, server: Server, workload: Workload, peer: Peer) -> Sample:
         """One measurement of a running server."""
         if workload.mode == "idle":
             return self._memory(server, workload, peer)

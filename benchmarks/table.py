@@ -8,10 +8,10 @@ from benchmarks.quiet import DISTURBED
 from benchmarks.results import Results
 from benchmarks.rounds import IMPORT
 from benchmarks.targets import Verdict
-from benchmarks.workloads import Workload
+from benchmarks.workloads import SETTINGS, Workload
 
 #: The peers whose ratios are given, ours and the floor under them; and those to whom.
-RATED = ("bare", "lean", "ours", "lean-guarded", "guarded")
+RATED = ("bare", "lean", "ours", "defaults", "lean-guarded", "guarded", *SETTINGS[4:7])
 OTHERS = ("c", "uvloop", "node", "plain")
 HEAD = ["workload", "server", "cost", "unit", "rate /s", "p50 µs", "p99 µs", "p99.9 µs"]
 HEAD += ["/ C", "/ uvloop", "/ Node", "/ plain"]
@@ -40,7 +40,11 @@ def _row(results: Results, workload: Workload, peer: str, figures: Figures) -> l
     """One server under one workload."""
     rate = number(figures.rate) + ("*" if figures.limited else "")
     times = (figures.p50, figures.p99, figures.p999)
-    shown = ("", "", "") if workload.mode in ("bulk", "idle", "start") else map(number, times)
+    shown = (
+        ("", "", "")
+        if workload.streams or workload.mode in ("idle", "start")
+        else map(number, times)
+    )
     ratios = [
         number(ratio(figures.cost, results.cost(workload.name, other) or 0.0))
         if peer in RATED
@@ -93,6 +97,12 @@ def _starts(results: Results) -> list[str]:
     return [f"CPU time from start to listening: {', '.join(words)}"] if words else []
 
 
+def _floors(results: Results) -> list[str]:
+    """Which C server was the cheapest under which workload, in a line."""
+    words = [f"{title}: {manner} KiB" for title, manner in results.floors.items()]
+    return [f"the C server (manner, size of a read): {', '.join(words)}"] if words else []
+
+
 def _disturbed(results: Results) -> list[str]:
     """What others used while it was measured, if that was much."""
     most = max(
@@ -105,6 +115,8 @@ def _disturbed(results: Results) -> list[str]:
 def notes(results: Results) -> list[str]:
     """What the reader of the table must know, a line each."""
     limited = any(f.limited for found in results.figures.values() for f in found.values())
-    said = _starts(results) + ([LIMITED] if limited else []) + _disturbed(results)
+    said = (
+        _starts(results) + _floors(results) + ([LIMITED] if limited else []) + _disturbed(results)
+    )
     said += [f"{BY_NAME[name].title} is absent: {why}" for name, why in results.absent.items()]
     return said + [f"{title} is left out: {why}" for title, why in results.left_out.items()]

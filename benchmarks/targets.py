@@ -60,29 +60,39 @@ class Verdict:
         return {**asdict(self.target), "value": self.value, "verdict": self.word}
 
 
-def _both(workload: str, against: str, most: float) -> tuple[Target, Target]:
-    """The same for both reactors."""
-    return Target(workload, "lean", against, most), Target(workload, "ours", against, most)
+def _ours(workload: str, against: str, most: float) -> list[Target]:
+    """The same for the default reactor, without a log and with all defaults."""
+    return [Target(workload, who, against, most) for who in ("ours", "defaults")]
 
+
+def _all(workload: str, against: str, most: float) -> list[Target]:
+    """The same for both reactors."""
+    return [Target(workload, "lean", against, most), *_ours(workload, against, most)]
+
+
+#: Whose idle connections are weighed.
+IDLE = ("lean", "ours", "defaults", "limited", "lifetime", "peer-prefix")
 
 TARGETS = (
     Target("pingpong-64x64", "lean", "c", 1.15),
     Target("pingpong-64x64", "lean", "uvloop", 0.95),
     Target("pingpong-64x64", "lean", "node", 0.7),
-    Target("pingpong-64x64", "ours", "plain", 0.7),
-    Target("pingpong-64x64", "ours", "node", 0.95),
+    *_ours("pingpong-64x64", "plain", 0.7),
+    *_ours("pingpong-64x64", "node", 0.95),
     Target("bulk", "lean", "c", 1.05),
     Target("bulk", "lean", "node", 0.5),
-    Target("bulk", "ours", "c", 1.1),
+    *_ours("bulk", "c", 1.1),
+    *_all("duplex", "c", 1.1),
     Target("connect", "lean", "node", 0.9),
     Target("connect", "ours", "node", 1.0),
-    *_both("idle", NUMBER, 1800),
-    *_both("idle", "node", 1 / 3),
-    *_both("idle-new", "node", 1 / 3),
-    *_both("beside", ALONE, 1.15),
+    *(Target("idle", who, NUMBER, 1300) for who in IDLE),
+    *(Target("idle", who, "ours", 1.25) for who in IDLE[2:]),
+    *_all("idle", "node", 1 / 3),
+    *_all("idle-new", "node", 1 / 3),
+    *_all("beside", ALONE, 1.15),
     Target("tls-64", "lean", "node", 1.5),
-    Target("tls-64", "ours", "node", 1.7),
-    *_both("start", IMPORT, 1.35),
+    *_ours("tls-64", "node", 1.7),
+    *_all("start", IMPORT, 1.35),
 )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 #: Everybody whom all the plain workloads compare.
-MAIN = ("c", "lean", "ours", "uvloop", "asyncio", "node", "plain")
+MAIN = ("c", "lean", "ours", "defaults", "uvloop", "asyncio", "node", "plain")
 #: Those, and the variants that one workload is enough for.
-ALL = ("c", "bare", "lean", "ours", "lean-guarded", "guarded", *MAIN[3:6], "node-log", "plain")
+ALL = ("c", "bare", *MAIN[1:4], "lean-guarded", "guarded", *MAIN[4:7], "node-log", "plain")
+#: Those whose settings a connection has to remember, for the memory of idle ones.
+SETTINGS = (*MAIN[:4], "limited", "lifetime", "peer-prefix", *MAIN[4:])
 SECURE = MAIN[1:]
 GIB = 1 << 30
+#: Modes of the load generator that are one stream, of which every GiB is counted.
+STREAMS = ("bulk", "duplex")
 #: Seconds before what is measured ...
 WARM = 0.15
 #: ... and until every idle connection has been so for longer than a server's time-out for it:
@@ -49,6 +53,11 @@ class Workload:
     warm: float = WARM
     quick: bool = False
 
+    @property
+    def streams(self) -> bool:
+        """Whether it is one stream."""
+        return self.mode in STREAMS
+
 
 def _ping_pong() -> list[Workload]:
     """Three sizes, at three numbers of connections."""
@@ -71,10 +80,12 @@ def _headline(workload: Workload) -> Workload:
 WORKLOADS = (
     *map(_headline, _ping_pong()),
     Workload("bulk", "stream", "CPU ms/GiB", "bulk", connections=1, size=GIB, quick=True),
+    Workload("duplex", "stream, two threads", "CPU ms/GiB", "duplex", connections=1, size=GIB,
+             rounds=5, quick=True),
     Workload("connect", "one-message connections", "CPU µs/connection", "connect",
              connections=32, rounds=7, quick=True),
-    Workload("idle", "idle connections", "bytes/connection", "idle", connections=10_000,
-             rounds=1, warm=0.1, quick=True),
+    Workload("idle", "idle connections", "bytes/connection", "idle", peers=SETTINGS,
+             connections=10_000, rounds=1, warm=0.1, quick=True),
     Workload("idle-new", "idle connections, nothing before", "bytes/connection", "idle",
              connections=10_000, rounds=1, warm=0.0),
     Workload("beside", "64 B x 64 beside 10,000 idle", idle=10_000, warm=WARM_IDLE),
@@ -94,6 +105,6 @@ def shorten(workload: Workload) -> Workload:
         idle=workload.idle // 10,
         rounds=min(2, workload.rounds),
         seconds=0.2,
-        size=workload.size // 4 if workload.mode == "bulk" else workload.size,
+        size=workload.size // 4 if workload.streams else workload.size,
         connections=workload.connections // (10 if workload.mode == "idle" else 1),
     )

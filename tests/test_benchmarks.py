@@ -1,5 +1,6 @@
 """The load generator finds every fault; figures, tables and targets are right."""
 
+import argparse
 import json
 import math
 import os
@@ -15,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chart, document, lineup, programs, quiet, table, targets, workloads
+from benchmarks import chart, compare, document, lineup, programs, quiet, table, targets, workloads
 from benchmarks.cli import choose, parser, too_many
 from benchmarks.figures import ratio, summarize
 from benchmarks.measure import Sample, read_report, understand
-from benchmarks.process import Fault, processors, serving
+from benchmarks.process import Fault, environment, processors, serving
 from benchmarks.profiling import by_line
 from benchmarks.profiling import summarize as summarize_profile
 from benchmarks.quiet import Watch, busy, pace
@@ -168,6 +169,35 @@ def test_a_reply_that_belongs_to_another_connection_is_found(built):
     assert "a wrong byte" in report["fault"]
 
 
+VARYING = {
+    b"Sending to 127.0.0.1:99: ": "",
+    b"S: ": "",
+    b"Xending to 127.0.0.1:99: ": "a wrong byte in a prefix",
+    b"Sending to 127.0.0.1:99 ": "not all came back",
+    b"": "a wrong byte in a prefix",
+}
+
+
+@pytest.mark.parametrize("prefix", VARYING)
+def test_a_prefix_that_varies_still_begins_and_ends_as_it_must(built, prefix):
+    fault = VARYING[prefix]
+    limit = "--limit=1" if fault == "not all came back" else f"--limit={LIMIT:g}"
+    with answering(lambda number, data: data and prefix + data) as address:
+        status, report = load(built, "ping", address, "--prefix-varies", limit)
+    assert status == bool(fault)
+    assert fault in report["fault"]
+
+
+def test_after_a_prefix_that_varies_every_byte_is_compared(built):
+    def answer(number, data):
+        return data and b"S 1: " + (data[:-1] + bytes([data[-1] ^ 1]) if number == 1 else data)
+
+    with answering(answer) as address:
+        status, report = load(built, "ping", address, "--prefix-varies")
+    assert (status, report["failures"]) == (1, 1)
+    assert "a wrong byte" in report["fault"]
+
+
 BULK_FAULTS = {
     "a lost byte": lambda n, data: honest(n, data[1:] if n == 3 else data),
     "a repeated byte": lambda n, data: honest(n, data[:1] + data if n == 3 else data),
@@ -176,10 +206,11 @@ BULK_FAULTS = {
 }
 
 
+@pytest.mark.parametrize("mode", ["bulk", "duplex"])
 @pytest.mark.parametrize("name", BULK_FAULTS)
-def test_in_a_stream_it_finds(built, name):
+def test_in_a_stream_it_finds(built, name, mode):
     with answering(BULK_FAULTS[name]) as address:
-        status, report = load(built, "bulk", address, "--size=4000000", "--limit=2")
+        status, report = load(built, mode, address, "--size=4000000", "--limit=2")
     assert status == 1
     assert report["failures"] in (1, 2)  # reading and writing may both meet an end, in one event
 
@@ -193,6 +224,28 @@ def test_nobody_listening_is_a_fault(built):
 
 
 # -- against the floor --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manner", lineup.FLOORS, ids=" ".join)
+def test_every_manner_of_the_floor_passes(built, tmp_path, manner):
+    peer = lineup.BY_NAME["c"].with_options(*manner)
+    place = lineup.free_place("tcp", tmp_path / "floor", built.floor, ())
+    with serving(peer.command(place), place.address, place.directory) as server:
+        for options in (
+            ["ping", "--connections=8", "--size=300000"],
+            ["duplex", "--size=20000000"],
+            ["connect", "--connections=8"],
+        ):
+            status, report = load(built, options[0], server.address, *options[1:])
+            assert (status, report["failures"], report["fault"]) == (0, 0, "")
+            assert report["messages"] > 0
+
+
+@pytest.mark.parametrize("manner", [["sned"], ["send", "0"], ["send", "9999"], ["send", "4", "5"]])
+def test_the_floor_knows_its_manners(built, manner):
+    command = [str(built.floor), "127.0.0.1:1", *manner]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert (done.returncode, done.stderr[:13]) == (2, "floor: usage:")
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -212,6 +265,8 @@ def floor(request, built, tmp_path):
         ("ping", ("--connections=4", "--idle=200")),
         ("bulk", ("--size=20000000",)),
         ("bulk", ("--size=20000000", "--late-fin")),
+        ("duplex", ("--size=20000000",)),
+        ("duplex", ("--size=20000000", "--late-fin")),
         ("connect", ("--connections=8",)),
         ("idle", ("--connections=100",)),
     ],
@@ -407,22 +462,43 @@ def bench_of(monkeypatch, paces, extra):
         return taken
 
     monkeypatch.setattr(Bench, "start", lambda *_: nullcontext())
-    monkeypatch.setattr(Bench, "_sample", sample)
+    monkeypatch.setattr(Bench, "sample", sample)
     return Bench(None, None, (), lambda words: None, extra), left
 
 
 def test_a_disturbed_round_is_repeated(monkeypatch):
     bench, left = bench_of(monkeypatch, [3.0, 2.0, 3.0, 2.0, 9.0], math.inf)
     workload = workloads.Workload("w", "w", rounds=2)
-    found = bench.measure(workload, [lineup.BY_NAME["c"]])
-    assert [sample.disturbed for sample in found["c"]] == [0.0, 0.0]
+    found = bench.measure(workload, [lineup.BY_NAME["ours"]])
+    assert [sample.disturbed for sample in found["ours"]] == [0.0, 0.0]
     assert list(left) == [9.0]  # no more than needed
 
 
+def test_the_cheapest_variant_takes_part(monkeypatch):
+    costs = {("a", "1"): [3.0, 5.0], ("b", "2"): [9.0, 2.0], ("c", "3"): [4.0, 4.0]}
+    base = lineup.Peer("c", "C", lambda place: ["floor"], variants=tuple(costs))
+    measured = []
+
+    def sample(self, server, workload, peer):
+        manner = tuple(peer.command(None)[1:])
+        measured.append(manner)
+        return Sample(costs[manner].pop(0) if costs[manner] else 1.0)
+
+    monkeypatch.setattr(Bench, "start", lambda *_: nullcontext())
+    monkeypatch.setattr(Bench, "sample", sample)
+    bench = Bench(None, None, (), lambda words: None, 0.0)
+    found = bench.measure(workloads.Workload("w", "title", rounds=3), [base])
+    assert [each.cost for each in found["c"]] == [1.0, 1.0, 1.0]
+    assert measured[-3:] == [("b", "2")] * 3
+    assert bench.floors == {"title": "b 2"}
+    made = Results(floors=bench.floors)
+    assert table.notes(made) == ["the C server (manner, size of a read): title: b 2 KiB"]
+
+
 def test_there_is_an_end_to_repeating(monkeypatch):
-    workload, peers = workloads.Workload("w", "w", rounds=2), [lineup.BY_NAME["c"]]
+    workload, peers = workloads.Workload("w", "w", rounds=2), [lineup.BY_NAME["ours"]]
     bench, left = bench_of(monkeypatch, [2.0, *[3.0] * 9], math.inf)
-    assert [sample.pace for sample in bench.measure(workload, peers)["c"]] == [2.0, 3.0]
+    assert [sample.pace for sample in bench.measure(workload, peers)["ours"]] == [2.0, 3.0]
     assert len(list(left)) == 4  # of ten, two rounds and twice as many more were taken
     bench, left = bench_of(monkeypatch, [2.0, 3.0, 2.0], 0.0)
     bench.measure(workload, peers)
@@ -449,6 +525,83 @@ def results(**costs):
     return made
 
 
+def row(*ratios):
+    """A compared row with these ratios."""
+    pairs = tuple((10.0, 10.0 * ratio) for ratio in ratios)
+    return compare.Row(workloads.BY_NAME["bulk"], lineup.BY_NAME["ours"], pairs)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ([0.9, 1.0, 1.02, 1.03, 1.3], ""),
+        ([1.01, 1.02, 1.04, 1.05, 0.9], ""),
+        ([1.01, 1.02, 1.04, 1.05, 1.06], "WORSE"),
+        ([0.8, 0.9, 1.04, 1.05, 1.06], "unclear"),
+    ],
+)
+def test_a_row_is_worse_by_its_median_unless_its_spread_forbids_to_say_so(ratios, verdict):
+    assert row(*ratios).verdict == verdict
+
+
+def test_the_comparison_names_what_is_worse():
+    fine, worse, unclear = row(1.0, 1.0), row(1.1, 1.2), row(0.9, 1.2)
+    assert compare.summary([fine]) == "worse by more than 3%: no row"
+    assert compare.summary([fine, worse]) == "worse by more than 3%: stream, echosvc"
+    assert "more rounds are needed: stream, echosvc" in compare.summary([unclear])
+    text = table.as_text(compare.HEAD, compare.cells([worse]), compare.WORDS)
+    assert text.splitlines()[1].split()[-6:] == ["11.5", "1.150", "1.125", "to", "1.175", "WORSE"]
+
+
+def test_installations_are_measured_one_right_after_the_other_in_turn(monkeypatch):
+    measured = []
+
+    def sample(self, server, workload, peer):
+        python = peer.command(lineup.Place("127.0.0.1:1", Path("/d"), Path("/f")))[0]
+        measured.append(python)
+        assert peer.installed
+        return Sample(1.0 if python == "/other/python" else 2.0)
+
+    monkeypatch.setattr(Bench, "start", lambda *_: nullcontext())
+    monkeypatch.setattr(Bench, "sample", sample)
+    bench = Bench(None, None, (), lambda words: None, 0.0)
+    chosen = [workloads.BY_NAME["bulk"]]
+    (found,) = compare.compare_all(bench, chosen, ["ours"], Path("/other/python"), 3)
+    assert found.pairs == ((1.0, 2.0),) * 3
+    this, other = sys.executable, "/other/python"
+    assert measured == [this, other, other, this, this, other]
+
+
+def test_a_python_of_another_installation_is_found_in_its_directory(tmp_path):
+    directory = Path(sys.executable).parent
+    assert compare.interpreter(str(directory)) == directory / "python"
+    assert compare.interpreter(sys.executable) == Path(sys.executable)
+    with pytest.raises(argparse.ArgumentTypeError, match="there is no Python"):
+        compare.interpreter(str(tmp_path))
+
+
+def test_an_installed_server_does_not_get_this_checkout(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    assert environment()["PYTHONPATH"] == str(ROOT)
+    assert "PYTHONPATH" not in environment(installed=True)
+
+
+def test_two_installations_are_compared():
+    need("cc")
+    options = ["--quick", "--only=pingpong-64x1", "--peers=ours", "--rounds=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *options, f"--against={sys.executable}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=4 * LIMIT,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert "64 B x 1" in done.stdout
+    assert done.returncode == ("worse by more than 3%: no row" not in done.stdout)
+
+
 def test_targets_are_judged_by_ratios():
     judged = targets.judge(results(c=4.0, lean=4.4, ours=10.0, node=6.0, plain=20.0))
     words = {(v.target.who, v.target.against): v.word for v in judged}
@@ -458,12 +611,14 @@ def test_targets_are_judged_by_ratios():
         ("lean", "node"): "NOT MET",
         ("ours", "plain"): "met",
         ("ours", "node"): "NOT MET",
+        ("defaults", "plain"): "not measured",
+        ("defaults", "node"): "not measured",
     }
 
 
 def test_a_target_may_be_a_number_or_the_same_server():
     made = Results()
-    made.add(workloads.BY_NAME["idle"], {"ours": summarize([Sample(1800.0)])})
+    made.add(workloads.BY_NAME["idle"], {"ours": summarize([Sample(1300.0)])})
     slow_and_fast = [Sample(12.0, alone=10.0), Sample(6.0, alone=5.0), Sample(13.0, alone=10.0)]
     made.add(workloads.BY_NAME["beside"], {"ours": summarize(slow_and_fast)})
     made.add(
