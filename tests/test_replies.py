@@ -39,10 +39,10 @@ def test_not_more_is_kept_than_short_replies() -> None:
 
 def test_all_connections_of_a_factory_share_one() -> None:
     factory = EchoFactory(prefix="> ", log="quiet")
-    assert factory.replies_behind(b"> ") is factory.replies_behind(b"> ")
+    assert factory.reply_buffer(b"> ") is factory.reply_buffer(b"> ")
 
 
 def test_a_prefix_of_its_own_does_not_get_a_buffer_of_its_own() -> None:
     """A buffer for each connection would be 120 KiB for each."""
     factory = EchoFactory(prefix="{connection}", log="quiet")
-    assert factory.replies_behind(b"1") is None
+    assert factory.reply_buffer(b"1") is None
