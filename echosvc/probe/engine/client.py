@@ -1,4 +1,4 @@
-"""The client of a probe: an :class:`~echosvc.client.EchoClient` that knows how it connected."""
+"""The client of a probe: an ``EchoClient`` that knows how it connected."""
 
 from __future__ import annotations
 
