@@ -24,104 +24,118 @@ which took {minutes} min. Do not edit them.
 
 ## What is compared
 
-The same echo with the prefix `Sending: `, by servers in their usual form, on loopback, one process
-each: the least that it costs in C, and in Python (a loop without any feature, for one workload);
-this service on its lean reactor and on Twisted's default one with `--log quiet`, and as people run
-it, with no option at all and the log in a file ("all defaults"); also with idle connections closed,
-keep-alive, lifetimes, networks and a limit for each client ("guarded"; the limits that are on by
-default are so in all rows); asyncio and uvloop; Node's `net` and `tls`, also logging every message;
-and Twisted's own `Echo`. The C server has several loops and read sizes: each workload is tried
-with all of them, and the cheapest takes part. They run at the same time and are
-measured in turn, several rounds. The cost is the least of the rounds, everything else their median:
-the machine has a state that comes and goes, in which the kernel takes a quarter more for every
-message of every server, so that a median would compare one server in one state with one in the
-other. The JSON file has the medians, too. A measurement during which
-others had more than {disturbed:.0%} of the processor is repeated, while there is time: other
-programs, or other virtual machines, which are seen by short loops beside server and client whose
-speed is known. Of all the rounds the least disturbed count, whatever they say.
+All servers do the same: they echo with the prefix `Sending: `, in their usual form, on loopback,
+in one process each.
 
-**Cost** is the processor time that the server's process used, in user space and in the kernel,
-divided by the messages. It is what the ranking is by: a rate depends on the client too. The client
-is a program in C that compares every byte that comes back with what it sent; a run with one wrong,
-missing or additional byte is refused. It runs on one processor and the servers on the others.
+- The lowest possible cost: a server in C, and a loop in Python without any feature (for one
+  workload). The C server has several loops and read sizes. Each workload is tried with all of
+  them, and the cheapest takes part.
+- This service on its lean reactor and on Twisted's default one, with `--log quiet`.
+- The same with no option and the log in a file ("all defaults"), as people run it.
+- The same with idle connections closed, keep-alive, lifetimes, networks and a limit for each
+  client ("guarded"). The limits that are on by default are on in all rows.
+- asyncio and uvloop; Node's `net` and `tls`, also with a log line for every message; Twisted's own
+  `Echo`.
 
-- *64 B x 64*: 64 connections, each sending 64 bytes and waiting for the reply.
-- *stream*: one connection; 1 GiB sent as fast as it goes, read and compared meanwhile. Twisted's
-  own `Echo` is sent its FIN after the last byte is back, since it would lose what is on its way.
-- *stream, two threads*: one connection of blocking calls; one thread sends 64 KiB at a time, the
-  other one receives up to 1 MiB and compares. 1 GiB, as fast as it goes.
+The servers run at the same time and are measured in turn, in several rounds. The cost is the
+lowest of the rounds; all other figures are their median. The reason: the machine has a temporary
+state in which the kernel needs a quarter more for every message of every server. A median would
+compare one server in one state with another server in the other state. The JSON file has the
+medians of the cost too.
+
+A measurement is repeated, while there is time, if others used more than {disturbed:.0%} of the
+processor meanwhile. Others are programs and other virtual machines; short loops of known speed
+beside server and client detect them. The least disturbed of all rounds count, whatever their
+result.
+
+**Cost** is the processor time of the server's process, in user space and in the kernel, divided by
+the number of messages. The ranking is by cost, because a rate depends on the client too. The
+client is a program in C that compares every byte that comes back with the byte that it sent. A run
+with one wrong, missing or additional byte is rejected. The client runs on one processor and the
+servers on the others.
+
+- *64 B x 64*: 64 connections, each of which sends 64 bytes and waits for the reply.
+- *stream*: one connection; 1 GiB is sent as fast as possible, and read and compared at the same
+  time. Twisted's own `Echo` gets its FIN after the last byte is back, because it would lose bytes
+  on their way.
+- *stream, two threads*: one connection with blocking calls; one thread sends 64 KiB at a time, the
+  other one receives up to 1 MiB and compares. 1 GiB, as fast as possible.
 - *one-message connections*: connect, one message of 64 B, half-close, wait for the end; 32 at once.
-- *beside 10,000 idle*: those have sent one message each, and nothing more for a second, which is
-  longer than the time-out of those servers that have one. What it costs to note that a connection
-  has become idle, once, is before that, and not in the figure.
-- *idle connections*: resident memory with all connections open less that with none, each after one
-  message. A few others have exchanged messages before, for a tenth of a second; where these left
-  garbage, the connections fill its room. *Nothing before*: but for a few with one message each.
-  Some settings have a connection remember more: "limits" has keep-alive, a limit for each client
-  and a time-out that closes idle ones.
+- *beside 10,000 idle*: 10,000 connections have sent one message each and then nothing for a
+  second, which is longer than the idle time-out of the servers that have one. The cost of
+  detecting once that a connection has become idle is earlier, and not in the figure.
+- *idle connections*: resident memory with all connections open less that with none, after one
+  message on each. A few other connections have exchanged messages before, for a tenth of a second;
+  the connections reuse the memory that these left. *Nothing before*: only a few connections with
+  one message each were there before. With some settings a connection stores more: "limits" has
+  keep-alive, a limit for each client and a time-out that closes idle connections.
 - *start to listening*: from the start of the process until it accepts.
 """
 
 _TRIED = """\
-## What was tried, and what the targets run into
+## What was tried, and what limits the targets
 
-Where a target is not met, most of the cost is the kernel's, which every server pays: the profile
-above says how much. "Python (floor)" is a loop of epoll, recv_into and send in Python with no
-feature at all, not even back-pressure; a server in Python cannot cost less.
+Where a target is not met, most of the cost is that of the kernel, which every server has: the
+profile above says how much. "Python (floor)" is a loop of epoll, recv_into and send in Python with
+no feature at all, not even back-pressure. A server in Python cannot cost less.
 
-What made it short:
+What reduced the cost:
 
 - Sending at once in place of the transport's queue, which costs two epoll_ctl and one more
-  dispatch a message: most of the difference between plain Twisted and echosvc.
-- All connections of a listener are one descriptor to the reactor (an epoll descriptor can be
-  watched by another), so that its main loop and its log context are paid once for all that are
-  ready: 7.7 -> 5.7 µs a message of 64 B at 64 connections on the default reactor. With one
-  connection there is nobody to share with, and one more system call.
-- One read is one message, with a constant prefix, so no framer and no batch: 1.3 µs. A stream
-  that has nothing to wait for reads, answers and sends in one function, not three: 0.1 µs.
-- All connections read to one buffer, behind the prefix, and the reply is a view of it: nothing is
-  allocated for the most that may come and given back, and nothing is joined: 0.2 µs.
-- That bytes came is seen by the count of them, at the next look at the clock's deadlines; no
-  message asks for the time: 0.07 µs.
-- Stream: reads of 120 KiB, whose replies fit two segments of the loopback device with the prefix;
-  those of 64 KiB left a few bytes over, which went alone, at the price of a whole segment: 0.6 of
-  the cost.
-- Stream: a turn of Twisted's main loop costs 8 µs. The descriptor that all connections are behind
-  asks them again, up to 16 times a turn, after a read that was full: 0.8 of the cost. The slower a
-  server is, the more it pays for the kernel, too: its peers sleep, and its calls wake them.
-- Connections: a transport that composes no strings for a log, asks for no interface twice and
-  closes in one call of the kernel; at the client's FIN an answered connection closes in the same
-  turn: 47 -> 37 µs. Python's own kind of socket is left out, and every step is there once: 0.95 of
-  the cost before that.
-- Memory: a connection is in two registers, not in four, and knows itself which events it waits for;
-  the text of an address is kept once for all who come from there; its socket is the C part of
-  Python's: 1,411 -> 1,096 bytes.
-- Idle connections are looked at ten times in their time-out, not every second: to look at one that
-  was not used for a while takes 0.5 to 3 µs, since it is in no cache: 3 -> 0.1 % of a processor.
+  dispatch for each message: most of the difference between plain Twisted and echosvc.
+- All connections of a listener are one descriptor for the reactor (nested epoll), so its main loop
+  and its log context run once for all connections with events: 7.7 -> 5.7 µs for a message of 64 B
+  at 64 connections on the default reactor. With one connection nothing is shared, and there is one
+  more system call.
+- The fast path: one read is one message with a constant prefix, so no framer and no batch: 1.3 µs.
+  A stream with nothing queued reads, answers and sends in one function, not in three: 0.1 µs.
+- All connections read into one buffer, behind the prefix, and the reply is a view of it. Nothing
+  is allocated and freed for the longest possible read, and nothing is joined: 0.2 µs.
+- Activity is detected by the byte count, at the next check of the deadlines. No message reads the
+  clock: 0.07 µs.
+- Stream: reads of 120 KiB, whose replies fit two segments of the loopback device with the prefix.
+  Reads of 64 KiB left a few bytes over, which were sent alone, at the price of a whole segment:
+  0.6 of the cost.
+- Stream: a turn of Twisted's main loop costs 8 µs. The epoll group polls its connections again,
+  up to 16 times a turn, after a full read: 0.8 of the cost. A slower server also pays more for the
+  kernel: its peers sleep, and its calls wake them.
+- Connections: a transport that composes no strings for a log, looks up no interface twice and
+  closes with one system call; at the client's FIN an answered connection closes in the same turn:
+  47 -> 37 µs. Python's own `socket` class is left out, and every step is there once: 0.95 of the
+  cost before that.
+- Memory: a connection is in two registers, not in four, and stores which events it waits for; the
+  text of an address is stored once for all its clients; its socket is the C class under Python's
+  `socket`: 1,411 -> 1,096 bytes.
+- Idle connections are checked ten times in their time-out, not every second. To check one that was
+  not used for a while takes 0.5 to 3 µs, because it is in no cache: 3 -> 0.1 % of a processor.
 
-What did not help: smaller reads for small messages (no difference from 512 bytes on); os.read,
-os.readv, os.write and io.FileIO in place of recv_into and send (what CPython saves with their
-arguments the kernel needs for read and write on a socket); edge-triggered events (5.35 for 5.30
-µs); all reads of a turn before all of its writes (4 % more); a clock read once for a batch (0.05
-µs, at the price of idle reports that may be early); to read from a new connection before it is
-registered for events, which would save that where its message and its end are there (no gain).
+What did not help:
 
-What is left: some percent between "Python (floor)" and echosvc: one call a message, two counters,
-and the looks at whether anything waits. Three quarters of a message are the kernel's send, which on
-loopback delivers to the client's socket and wakes the client; the ratio to other servers changes by
-some percent from run to run. Of a connection of one message, C needs all but 6 or 7 µs; these are
-Python's, for some 90 calls, the reactor's own included.
+- Smaller reads for small messages: no difference from 512 bytes on.
+- os.read, os.readv, os.write and io.FileIO in place of recv_into and send: what CPython saves with
+  their arguments the kernel needs for read and write on a socket.
+- Edge-triggered events: 5.35 in place of 5.30 µs.
+- All reads of a turn before all of its writes: 4 % more.
+- A clock that is read once for a batch: 0.05 µs, at the price of idle reports that may be early.
+- To read from a new connection before it is registered for events, which would save that where its
+  message and its end are there: no gain.
 
-- TLS: pyOpenSSL's conversions take about 5 µs a message, more than OpenSSL itself. Of its calls,
-  the second one that only learns that there is nothing more is left out, and the buffer for the
+What is left between "Python (floor)" and echosvc is some percent: one call for each message, two
+counters, and the tests whether anything is queued. Three quarters of a message are the kernel's
+send, which on loopback delivers to the client's socket and wakes the client. The ratio to other
+servers changes by some percent from run to run. Of a connection with one message, C needs all but
+6 or 7 µs; these are Python's, for some 90 calls, the reactor's own included.
+
+- TLS: the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
+  call that only finds out that there is nothing more is left out, and the buffer for the
   ciphertext is no larger than needed (together 4 µs).
 """
 
 
 _MEMORY_WORDS = """\
-What Python was asked for, by the line that asked, with 10,000 idle connections (tracemalloc).
-Resident memory is more: blocks are rounded up to 16 bytes and the tables of sets and
-dictionaries grow in leaps.
+The memory that Python requested, by the line that requested it, with 10,000 idle connections
+(tracemalloc). Resident memory is more: blocks are rounded up to 16 bytes, and the tables of sets
+and dictionaries grow in steps.
 
 """
 
