@@ -23,9 +23,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echosvc.config.schema import ClientConfig, ClientSettings
+from echosvc.connection.blocks import APPLICATION, PAUSED
 from echosvc.connection.connection import Connection
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.phase import APPLICATION, PAUSED, Phase
+from echosvc.connection.phase import CLOSED
 from echosvc.connection.scheduler import DeadlineScheduler
 from echosvc.connection.sender import HIGH_WATER
 from echosvc.connection.timeouts import CloseTimeout
@@ -114,7 +115,7 @@ class EchoClient(Connection):
             if self.blocks & PAUSED and self._buffered() < HIGH_WATER:
                 self.resume()
             return succeed(piece)
-        if self.eof_received or self.phase is Phase.CLOSED:
+        if self.eof_received or self.phase is CLOSED:
             return self._end_of_stream()
         receiver: Deferred[bytes] = Deferred(self._receivers.remove)
         self._receivers.append(receiver)
@@ -148,7 +149,7 @@ class EchoClient(Connection):
 
     def when_closed(self) -> Deferred[Outcome]:
         """Fire with the outcome once the connection is gone (Node's ``close``)."""
-        if self.phase is Phase.CLOSED and self.outcome is not None:
+        if self.phase is CLOSED and self.outcome is not None:
             return succeed(self.outcome)
         closer: Deferred[Outcome] = Deferred(self._closers.remove)
         self._closers.append(closer)

@@ -90,7 +90,7 @@ def transitions() -> str:
 
 def blocks() -> str:
     """Return what may keep a connection from reading: the comments of the bits."""
-    text = MODULES["connection.phase"].read_text("utf-8")
+    text = MODULES["connection.blocks"].read_text("utf-8")
     found = re.findall(r"((?:^#: .*\n)+)^([A-Z_]+) = \d+$", text, re.MULTILINE)
     rows = ["| bit | set while |", "| --- | --- |"]
     for comment, name in found:

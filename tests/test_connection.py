@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from echosvc.config.schema import Config
+from echosvc.connection.blocks import BACK_PRESSURE, EOF
 from echosvc.connection.connection import Connection
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.phase import BACK_PRESSURE, EOF
 from echosvc.connection.scheduler import MIN_DELAY, SCANS_PER_IDLE, DeadlineScheduler
 from echosvc.connection.timeouts import CLOSE_STALL_TIMEOUT, MIN_LINGER
 from tests.test_flow import Line

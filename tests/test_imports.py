@@ -41,6 +41,7 @@ PURE = (
     "reports",
     "_text",
     "connection.outcome",
+    "connection.blocks",
     "connection.phase",
     "connection.timeouts",
     "faults.spec",

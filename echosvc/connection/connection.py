@@ -19,9 +19,10 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echosvc.connection.blocks import APPLICATION, BACK_PRESSURE, EOF, IDLE, PAUSED, REPLY, describe
 from echosvc.connection.final_outcome import final_outcome
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.phase import APPLICATION, BACK_PRESSURE, EOF, IDLE, PAUSED, REPLY, Phase
+from echosvc.connection.phase import CLOSED, CLOSING, HANDSHAKE, OPEN
 from echosvc.connection.sender import Sender, Transport, make_sender, with_flow_control
 from echosvc.connection.timeouts import CLOSE_STALL_TIMEOUT, CloseTimeout, OpenTimeouts
 from echosvc.net.addresses import address_of, format_address
@@ -36,12 +37,12 @@ class Connection(Protocol):
     transport, and what the :class:`~echosvc.connection.scheduler.DeadlineScheduler` checks.
 
     :ivar phase: where it is in its life.
-    :ivar blocks: what keeps it from reading: bits of :mod:`echosvc.connection.phase`.
+    :ivar blocks: what keeps it from reading: bits of :mod:`echosvc.connection.blocks`.
     :ivar outcome: how it ended; ``None`` while it does not end.
     :ivar fast_bytes: bytes read on the fast path, which reports no activity.
     """
 
-    phase = Phase.CLOSED
+    phase = CLOSED
     blocks = 0
     outcome: Outcome | None = None
     due = math.inf
@@ -80,8 +81,8 @@ class Connection(Protocol):
     # -- what can be known of it ----------------------------------------------
 
     def __repr__(self) -> str:
-        state = self.phase.describe(self.blocks)
-        return f"<{type(self).__name__} of {self.remote}: {state}>"
+        name, state = type(self).__name__, self.phase.value + describe(self.blocks)
+        return f"<{name} of {self.remote}: {state}>"
 
     @property
     def bytes_in(self) -> int:
@@ -116,7 +117,7 @@ class Connection(Protocol):
     @property
     def local_address(self) -> IAddress | None:
         """Our side's address; once the connection is gone, only if asked before."""
-        if self._local_address is None and self.phase is not Phase.CLOSED:
+        if self._local_address is None and self.phase is not CLOSED:
             self._local_address = address_of(self.transport, "getHost")
         return self._local_address
 
@@ -156,11 +157,10 @@ class Connection(Protocol):
         self.outcome = self._close_timeout = None
         self._producer_registered = False
         self._sender = sender = make_sender(self.transport)
-        factory = self.factory
-        timers, config = factory.timers, factory.config
+        timers, config = self.factory.timers, self.factory.config
         self._opened_at = now = timers.now()
         self._timeouts = OpenTimeouts(config.idle_timeout, now, config.max_lifetime)
-        self.due = self._timeouts.next_check(now, timers.interval)
+        self.due = min(now + (config.idle_timeout or math.inf), self._timeouts.expires_at)
         timers.schedule(self)
         if sender.half_closes:
             self._register_producer()
@@ -169,17 +169,17 @@ class Connection(Protocol):
             if not sender.handshakes:
                 self._register_producer()
         if sender.ready:
-            self.phase = Phase.OPEN
+            self.phase = OPEN
             self._transport_ready()
         else:
-            self.phase = Phase.HANDSHAKE
+            self.phase = HANDSHAKE
             self._schedule_check(now + (config.handshake_timeout or math.inf))
 
     def handshakeCompleted(self) -> None:
         """TLS can be spoken from now on."""
-        if self.phase is not Phase.HANDSHAKE or self.closing:
+        if self.phase is not HANDSHAKE or self.closing:
             return
-        self.phase = Phase.OPEN
+        self.phase = OPEN
         self._record_activity()
         self._schedule_check(self._timeouts.next_check(self._now(), self.factory.timers.interval))
         self._transport_ready()
@@ -239,7 +239,7 @@ class Connection(Protocol):
         self.transport.resumeProducing()
 
     def _maybe_resume_reading(self) -> None:
-        if not self.blocks & (PAUSED | EOF) and self.phase is not Phase.CLOSED:
+        if not self.blocks & (PAUSED | EOF) and self.phase is not CLOSED:
             self.transport.resumeProducing()
 
     # -- sending --------------------------------------------------------------
@@ -266,7 +266,7 @@ class Connection(Protocol):
         :param resets: end by a reset, once the peer has taken what was sent. For where more was
             due than was sent: a FIN would tell the peer that it has everything.
         """
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self.abort_with(outcome)  # nothing is due
         if self.closing:
             return
@@ -293,8 +293,8 @@ class Connection(Protocol):
 
     def _record_outcome(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        if self.phase is Phase.OPEN:
-            self.phase = Phase.CLOSING
+        if self.phase is OPEN:
+            self.phase = CLOSING
         self._update_fast_path()
 
     def _close_on_eof(self, outcome: Outcome) -> None:
@@ -311,7 +311,7 @@ class Connection(Protocol):
         Where a polite end was under way, its outcome holds if the peer had taken everything, our
         FIN too; else it did not come about. A second abort changes nothing.
         """
-        if self.phase is Phase.CLOSED or (self.closing and self._close_timeout is None):
+        if self.phase is CLOSED or (self.closing and self._close_timeout is None):
             return
         timeout, self._close_timeout = self._close_timeout, None
         if timeout is None or not timeout.fin_sent or self._sender.unsent():
@@ -346,10 +346,10 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure | None = Failure(ConnectionDone())) -> None:  # noqa: B008
         """Record how it ended."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is CLOSED:
             return
-        opened = self.phase is not Phase.HANDSHAKE
-        self.phase = Phase.CLOSED
+        opened = self.phase is not HANDSHAKE
+        self.phase = CLOSED
         self.factory.timers.cancel(self)
         # A peer that has closed both directions looks broken where we close after it.
         complete = self.eof_received and not self._sender.queued()
@@ -367,7 +367,7 @@ class Connection(Protocol):
         """Check the deadlines at ``due``."""
         self.due = due
         self.blocks &= ~IDLE
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             self.factory.timers.schedule(self)
             self._update_fast_path()
 
@@ -378,9 +378,9 @@ class Connection(Protocol):
     def _record_activity(self) -> None:
         """Note activity. What only counts :attr:`fast_bytes` need not call this."""
         timeouts = self._timeouts
-        was_reported = timeouts.idle and timeouts.reported
-        timeouts.last_activity = now = self._now()
-        if was_reported:
+        reported, now = timeouts.idle and timeouts.reported, self._now()
+        timeouts.last_activity = now
+        if reported:
             next_check = timeouts.next_check(now, self.factory.timers.interval)
             self._schedule_check(min(self.due, next_check))
 
@@ -401,7 +401,7 @@ class Connection(Protocol):
             self._check_closing(now, self._close_timeout)
         elif self.closing:
             self.due = math.inf  # aborted: the reactor's next turn reports the end
-        elif self.phase is Phase.HANDSHAKE:
+        elif self.phase is HANDSHAKE:
             self.abort_with(Outcome.HANDSHAKE)
         elif self._sender.is_disconnecting():
             self.close_with(Outcome.FINISHED)

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from twisted.python.failure import Failure
 
 from echosvc._log import log
+from echosvc.connection.blocks import APPLICATION, BACK_PRESSURE, IDLE, PAUSED, REPLY
 from echosvc.connection.connection import Connection
 from echosvc.connection.outcome import Outcome
-from echosvc.connection.phase import APPLICATION, BACK_PRESSURE, IDLE, PAUSED, REPLY, Phase
+from echosvc.connection.phase import HANDSHAKE, OPEN
 from echosvc.connection.sender import HIGH_WATER, SENDMSG_THRESHOLD
 from echosvc.server.batch import ReplyBatch
 from echosvc.server.later_reply import LaterReply, PendingReply, is_later
@@ -147,7 +148,8 @@ class EchoProtocol(Connection):
         if config.encoding == "utf-8":
             sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = state.bind_prefix(self, self.number)
-        state.log_opened(self)
+        if state.events.connections:
+            state.log_opened(self)
         if config.pause_on_connect:
             self.pause()
         if state.greeting is not None:
@@ -173,14 +175,15 @@ class EchoProtocol(Connection):
 
     def _is_overridden(self) -> bool:
         """Whether a subclass, or this instance alone, answers in its own way."""
-        methods = (self.reply, self.dataReceived)
-        functions = [getattr(method, "__func__", None) for method in methods]
-        usual = [EchoProtocol.reply, EchoProtocol.dataReceived]
-        return functions != usual or type(self).prefix is not EchoProtocol.prefix
+        return (
+            getattr(self.reply, "__func__", None) is not EchoProtocol.reply
+            or getattr(self.dataReceived, "__func__", None) is not EchoProtocol.dataReceived
+            or type(self).prefix is not EchoProtocol.prefix
+        )
 
     def _update_fast_path(self) -> None:
         """Switch the fast path on or off: this is the one place that decides it."""
-        on = self.phase is Phase.OPEN and not self.blocks
+        on = self.phase is OPEN and not self.blocks
         prefix = self._plain_prefix if on else None
         if prefix is not self._fast_prefix:
             self._fast_prefix = prefix
@@ -254,8 +257,6 @@ class EchoProtocol(Connection):
     def _in_batch(self, add_replies: Callable[[ReplyBatch], bool]) -> bool:
         """Send in one piece what is added to a batch, then close if that is due.
 
-        What reply() writes meanwhile keeps its place, and so does the end that it asks for.
-
         :return: whether messages are left.
         """
         batch = self._batch = ReplyBatch()
@@ -293,7 +294,7 @@ class EchoProtocol(Connection):
         """Add the reply to one message, or wait for it."""
         self._framed_messages += 1
         reply: object = None if self.factory.config.discard else self.reply(message)
-        if is_later(reply):
+        if type(reply) is not bytes and is_later(reply):
             pending = PendingReply(reply, message)
             if not pending.done:
                 self._await_reply(pending)
@@ -382,7 +383,7 @@ class EchoProtocol(Connection):
         """End politely; what was read, and what :meth:`reply` adds, goes out before."""
         if self._batch is not None and not resets:
             self._batch.end_after(outcome)
-        elif self.closing or resets or self.phase is Phase.HANDSHAKE:
+        elif self.closing or resets or self.phase is HANDSHAKE:
             super().close_with(outcome, resets)
         elif self._must_answer_first(outcome):
             self._close_once_answered(outcome)
@@ -412,11 +413,9 @@ class EchoProtocol(Connection):
     # -- reports --------------------------------------------------------------
 
     def _application_error(self, answered: bool = False) -> None:
-        """The application's code has raised something: that ends this connection only.
+        """End this connection: a hook has raised. ``answered``: nothing that was read is left.
 
         Each hook has its own ``try``: a function that calls them is 0.25 of a connection's 35 us.
-
-        :param answered: everything that was read.
         """
         log.failure("Server Error: the application failed")
         self.close_with(Outcome.FAILED, resets=not answered)
@@ -441,7 +440,8 @@ class EchoProtocol(Connection):
         if self._pending_reply is not None:
             self._pending_reply.cancel()
             self._pending_reply = None
-        self.factory.log_closed(self, outcome, reason, opened)
+        if self.factory.events.connections:
+            self.factory.log_closed(self, outcome, reason, opened)
         if opened:
             try:
                 self.ended(outcome)

@@ -104,16 +104,13 @@ class ServerState:
 
     def log_opened(self, connection: Connection) -> None:
         """Log that a connection can exchange bytes."""
-        if self.events.connections:
-            local, remote = _local(connection), connection.remote
-            self.events.connected(local, remote, connection.tls_version, connection.tls_peer)
+        local, remote = _local(connection), connection.remote
+        self.events.connected(local, remote, connection.tls_version, connection.tls_peer)
 
     def log_closed(
         self, connection: Connection, outcome: Outcome, reason: Failure, opened: bool
     ) -> None:
         """Log that a connection is gone, and why if it broke."""
-        if not self.events.connections:
-            return
         remote = connection.remote
         if outcome is Outcome.RESET or (not opened and reason.check(TLSError)):
             self.events.socket_error(remote, reason.getErrorMessage())
