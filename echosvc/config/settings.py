@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from textwrap import wrap
 from typing import Any, TypeVar
 
@@ -90,8 +91,9 @@ def row(
     return {"kind": kind, "text": text, "none": none, "short": short, "has_option": has_option}
 
 
-def settings_of(table: Any) -> tuple[Setting, ...]:
-    """Return the rows of a table, a dataclass or an instance of one, in their order."""
+@cache
+def settings_of(table: type[Any]) -> tuple[Setting, ...]:
+    """Return the rows of a table, which is a dataclass, in their order."""
     return tuple(
         Setting(name=field.name, default=field.default, **field.metadata) for field in fields(table)
     )
@@ -102,7 +104,7 @@ def check(config: Any) -> None:
 
     :raises ConfigError: a value is wrong.
     """
-    for setting in settings_of(config):
+    for setting in settings_of(config.__class__):
         why = setting.fault(getattr(config, setting.name))
         if why:
             raise ConfigError(setting.name, why)
