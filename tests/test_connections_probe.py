@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.probe.checks.data import concurrent_connections
+from echosvc.probe.checks.connections import concurrent_connections
 from echosvc.probe.engine.diagnosis import FaultKind
 from echosvc.probe.engine.findings import CAUSES, Failed, describe_fault
 from echosvc.probe.engine.payload import Payload

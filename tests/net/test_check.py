@@ -539,7 +539,7 @@ async def test_what_the_own_machine_refuses_has_a_cause(number, cause):
     assert probe.cause.startswith(cause)
 
 
-@pytest.mark.parametrize("where", ["connectionMade", "_started"])
+@pytest.mark.parametrize("where", ["connectionMade", "_transport_ready"])
 @pytest_twisted.ensureDeferred
 async def test_a_fault_of_our_own_is_no_firewall(monkeypatch, where):
     def wrong(_: object) -> None:

@@ -1,0 +1,121 @@
+"""Probe of back-pressure: a sender that reads no replies is stopped."""
+
+from __future__ import annotations
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+
+from echosvc._text import format_bytes, format_duration
+from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ProbeConnection
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.payload import Payload
+from echosvc.probe.settings import MIB
+
+#: A path that takes so many bytes that are not read has no bound.
+MAX_UNREAD = 256 * MIB
+#: A sender that can write nothing for so long is blocked, seconds.
+BLOCKED_TIME = 1.0
+#: A path that still takes something after this time is too slow for its buffers to be filled,
+#: seconds.
+MAX_FILL_TIME = 60.0
+
+
+@probe(
+    "back-pressure",
+    order=90,
+    summary="a sender that reads no replies is stopped, and loses nothing",
+    min_duration=lambda _: MAX_FILL_TIME,
+)
+async def back_pressure(path: Path) -> Finding:
+    """Check that a sender that reads no replies is stopped, and loses nothing."""
+    connection = await path.open()
+    payload = path.payload(MAX_UNREAD, connection)
+    sent = await _UnreadSender(path, connection, payload).run()
+    taken = sent - connection.client.queued
+    if sent >= MAX_UNREAD:
+        raise _unbounded(connection, taken)
+    verifier = connection.verifier(payload.resized(sent))
+    try:
+        await connection.verify(verifier)
+    except Failed as failed:
+        stopped = f"the sender is stopped after {format_bytes(taken)}"
+        failed.finding = f"{stopped}, but once it reads: {failed.finding}"
+        raise
+    return Finding(
+        f"the sender is stopped after {format_bytes(taken)}; once it reads, everything arrives",
+        facts={"stopped_after": taken},
+    )
+
+
+def _unbounded(connection: ProbeConnection, taken: int) -> Exception:
+    if not connection.client.had_socket:
+        return Skipped("this transport never says that it is full")
+    return Failed(
+        f"{format_bytes(MAX_UNREAD)} went out, none of the answers was read, and the sender never"
+        " had to wait",
+        "a middlebox, or the server, buffers without bound",
+        facts={"taken": taken},
+    )
+
+
+class _UnreadSender:
+    """Sends and reads nothing until the path takes no more."""
+
+    def __init__(self, path: Path, connection: ProbeConnection, payload: Payload) -> None:
+        self._path, self._connection, self._payload = path, connection, payload
+        self._blocked_time = max(BLOCKED_TIME, 3 * connection.rtt)
+        self._began = path.reactor.seconds()
+
+    async def run(self) -> int:
+        """Return how many bytes were sent.
+
+        :raises Failed: the connection ended.
+        :raises Skipped: it takes too long.
+        """
+        size = FRAME_SIZE if self._path.settings.framing == "length" else WRITE_SIZE
+        for offset in range(0, self._payload.size, size):
+            try:
+                waiting = self._connection.write(self._payload.at(offset, size))
+                if not await self._wait_until_writable(waiting, offset):
+                    return offset + size
+            except (CancelledError, Skipped):
+                raise
+            except Exception:
+                raise Failed(
+                    f"the connection ended after {format_bytes(offset)} of which nothing was read",
+                    "a middlebox, or the server, ends clients that do not read",
+                ) from None
+        return self._payload.size
+
+    async def _wait_until_writable(self, waiting: Deferred[None], offset: int) -> bool:
+        """Wait until more may be sent; return ``False`` if the path takes nothing any more.
+
+        Bytes in our own kernel count, too: a slow link sends them before it takes more.
+        """
+        client = self._connection.client
+        while True:
+            left = client.unsent
+            try:
+                await waiting.addTimeout(self._blocked_time, self._path.reactor)
+            except defer.TimeoutError:
+                if client.unsent == left:
+                    return False
+                self._check_fill_time(offset)
+                waiting = client.write(b"")
+            else:
+                return True
+
+    def _check_fill_time(self, offset: int) -> None:
+        """Check that filling the path does not take too long.
+
+        :raises Skipped: it does.
+        """
+        seconds = self._path.reactor.seconds() - self._began
+        if seconds > MAX_FILL_TIME:
+            taken = offset - self._connection.client.unsent
+            raise Skipped(
+                f"the path is too slow: after {format_duration(seconds)} without reading it had"
+                f" taken {format_bytes(taken)}, and still took more"
+            )

@@ -1,0 +1,67 @@
+"""Probe of streams of all sizes."""
+
+from __future__ import annotations
+
+import hashlib
+
+from echosvc._text import format_bytes, plural
+from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.path import Path, gather
+from echosvc.probe.engine.payload import AnyPayload
+from echosvc.probe.settings import MIB
+
+#: Sizes at which streams are cut: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
+#: 1460, MTU 1500, jumbo frames), pages, TLS records (16 KiB), reads (64 KiB).
+EDGES = (1, 128, 256, 512, 536, 1024, 1220, 1440, 1448, 1460, 1500, 4096, 8192, 9000, 16384, 65536)
+LARGE = (MIB, 16 * MIB, 64 * MIB)
+#: Connections at a time for the smaller streams: each takes two round trips.
+_PARALLEL = 8
+
+
+@probe(
+    "sizes",
+    order=50,
+    summary="streams from 1 byte to --max-size come back whole",
+    min_duration=lambda settings: settings.max_size / 1e6,
+)
+async def sizes(path: Path) -> Finding:
+    """Check that streams of all sizes come back whole."""
+    wanted = [size for edge in EDGES for size in (edge - 1, edge, edge + 1) if size > 0]
+    wanted += [size for size in LARGE if size <= path.settings.max_size]
+    wanted = sorted({size for size in wanted if size <= path.settings.max_size})
+    small = [size for size in wanted if size < MIB]
+    await gather(
+        [_exchange_sizes(path, small[n::_PARALLEL]) for n in range(min(_PARALLEL, len(small)))]
+    )
+    for size in wanted[len(small) :]:
+        await _exchange_sizes(path, [size])
+    connection = await path.open()
+    digest = _digest(path.payload(wanted[-1], connection)) if wanted else ""
+    count, least, most = plural(len(wanted), "stream"), wanted[0], wanted[-1]
+    return Finding(
+        f"{count}, {format_bytes(least)} to {format_bytes(most)}: all whole",
+        facts={"sizes": wanted, "sha256": digest},
+    )
+
+
+async def _exchange_sizes(path: Path, wanted: list[int]) -> None:
+    """Exchange streams of these sizes, each over its own connection."""
+    for size in wanted:
+        connection = await (path.open_small() if size < MIB else path.open())
+        try:
+            await connection.expect_no_more(
+                await connection.exchange(path.payload(size, connection)), 0.0
+            )
+        except Failed as failed:
+            failed.finding = f"{format_bytes(size)}: {failed.finding}"
+            failed.facts["size"] = size
+            raise
+        connection.close()
+
+
+def _digest(payload: AnyPayload) -> str:
+    digest = hashlib.sha256()
+    for offset in range(0, payload.size, MIB):
+        digest.update(payload.at(offset, MIB))
+    return digest.hexdigest()
