@@ -148,7 +148,7 @@ def test_a_server_that_ends_early_is_a_failure_and_what_came_is_printed() -> Non
     with plain_server(lambda client: client.recv(9) and client.sendall(b"Sending: h")) as to:
         done = echosvc("send", "--to", to, "hi")
     assert b"From Server: Sending: h\n" in done.stdout
-    assert one_line(done.stderr) == "echosvc: the server ended before an answer to 'hi'"
+    assert one_line(done.stderr) == "echosvc: the server sent EOF before an answer to 'hi'"
     assert done.returncode == 1
 
 
@@ -368,7 +368,7 @@ def test_without_a_prefix_a_server_may_end_first_but_must_answer_each_message() 
             done = echosvc("send", "--to", to, "--quiet", *messages)
         assert done.stdout == b"HTTP/1.1 400\n"
         assert done.returncode == status
-    assert one_line(done.stderr) == "echosvc: the server ended before an answer to 'two'"
+    assert one_line(done.stderr) == "echosvc: the server sent EOF before an answer to 'two'"
 
 
 @pytest.mark.parametrize("prefix", ["Sending: ", "other: ", "", "{message}> "])

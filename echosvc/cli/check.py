@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from echosvc.probe.check import Check
     from echosvc.probe.result import CheckResult, ProbeResult
 
-SUMMARY = "say what a path does to bytes: a table of probes"
+SUMMARY = "check what a path does to bytes, one probe after the other"
 _EPILOG = """\
 probes, in this order:
 {probes}

@@ -263,7 +263,7 @@ class SendSession:
                 self._unmatched_data = False
                 return
             if not piece:
-                raise SendError(f"echosvc: the server ended before {self._waiting_for}")
+                raise SendError(f"echosvc: the server sent EOF before {self._waiting_for}")
             self._received(piece)
             await self._search(answer, piece)
             self._unmatched_data = not answer.complete
@@ -308,7 +308,7 @@ class SendSession:
                 failures[0].raiseException()
             raise
         if not sending.called or failures:
-            raise SendError("echosvc: the server ended before it had all of standard input")
+            raise SendError("echosvc: the server sent EOF before all of standard input was sent")
         _compare_counts(counter)
 
     async def _send_input(self, client: _Client, counter: _Counter) -> None:
@@ -336,7 +336,7 @@ class SendSession:
     def _describe_failure(self, error: Exception) -> Exception:
         if self._stalled:
             seconds = f"{self._options.deadline:g} s"
-            hint = ", though something came" if self._unmatched_data else ""
+            hint = ", though other data came" if self._unmatched_data else ""
             hint += ": is the prefix right?" if hint and self._options.prefix else ""
             return SendError(
                 f"echosvc: {self._waiting_for} did not come: no progress for {seconds}{hint}"
@@ -365,10 +365,10 @@ def _compare_counts(counter: _Counter) -> None:
     """
     if counter.has_extra:
         counts = f"{counter.payload} bytes came back for {counter.sent}"
-        raise SendError(f"echosvc: {counts}: some came twice, or others came in between")
+        raise SendError(f"echosvc: {counts}: some were repeated, or others were inserted")
     if not counter.complete:
         counts = f"{counter.payload} of {counter.sent} bytes came back"
-        raise SendError(f"echosvc: only {counts} before the server ended the connection")
+        raise SendError(f"echosvc: only {counts} before the server sent EOF")
 
 
 def add_arguments(add: Callable[..., Any]) -> None:

@@ -117,7 +117,8 @@ class LogFile:
             old, self._file = self._file, self._open()
         except OSError as error:
             log.error(
-                "Server Error: the log goes on where it is: {why}", why=describe_file_error(error)
+                "Server Error: the log stays in the open file: {why}",
+                why=describe_file_error(error),
             )
         else:
             old.close()

@@ -33,8 +33,8 @@ LISTEN = Setting(
     " `tcp:PORT:interface=HOST` (one address of this machine, IPv6 in [brackets]; 0.0.0.0 ="
     " IPv4 only), `tcp6:PORT` (IPv6 only), `ssl:PORT:privateKey=FILE:certKey=FILE`,"
     " `tls:DIRECTORY:PORT`, `unix:PATH:mode=660`, `systemd:name=NAME`, a URL such as"
-    " `tcp://HOST:PORT` or `unix:///PATH`, or another of Twisted's endpoint strings. What begins"
-    " with a kind and a colon is of that kind.",
+    " `tcp://HOST:PORT` or `unix:///PATH`, or another of Twisted's endpoint strings. A string"
+    " that begins with a kind and a colon is of that kind.",
     none=f"TCP port {PORT}, IPv4 and IPv6",
     short="l",
 )

@@ -32,7 +32,7 @@ def add_target_arguments(command: argparse.ArgumentParser, positional: bool = Fa
         "help": "the server: HOST:PORT or tcp:HOST:PORT (an IPv6 address in [brackets]), PORT"
         " (of localhost), tls:HOST:PORT, unix:PATH, a URL such as tls://HOST:PORT, or another"
         " of Twisted's endpoint strings (default: %(default)s; a name is tried over IPv6 and"
-        " IPv4; what begins with a kind and a colon is of that kind)",
+        " IPv4; a string that begins with a kind and a colon is of that kind)",
     }
     if positional:
         command.add_argument("to", metavar="ENDPOINT", nargs="?", **where)

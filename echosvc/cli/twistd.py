@@ -68,6 +68,5 @@ def _secure_descriptors() -> None:
             given = {k: v for k, v in start_environment().items() if k.startswith("LISTEN_")}
             execute_again({**os.environ, **given})  # Twisted has removed those
     except OSError as error:
-        exit_with_error(
-            f"standard input, output or error is closed, and stays so: {describe_file_error(error)}"
-        )
+        why = describe_file_error(error)
+        exit_with_error(f"standard input, output or error is closed and cannot be opened: {why}")

@@ -804,7 +804,7 @@ async def test_a_server_that_ends_early_is_told_after_what_came():
     async with talking([b"one"], out, quiet=True) as (running, server):
         server.sendall(b"Sending: o")
         half_close(server)
-        with pytest.raises(SendError, match="server ended before an answer to 'one'"):
+        with pytest.raises(SendError, match="server sent EOF before an answer to 'one'"):
             await running
     assert out.getvalue() == b"Sending: o\n"
 
@@ -933,7 +933,7 @@ async def test_a_server_that_ends_before_all_of_standard_input_is_told(answer):
         assert await in_thread(server.recv, READ) == b"some of it"
         server.sendall(answer)
         half_close(server)
-        with pytest.raises(SendError, match="ended before it had all of standard input"):
+        with pytest.raises(SendError, match="EOF before all of standard input"):
             await running
     assert out.getvalue() == answer
 

@@ -621,4 +621,4 @@ def test_help_says_how_a_server_is_written() -> None:
         said = " ".join(echosvc(command, "--help").stdout.decode().split())
         for form in ("HOST:PORT", "tcp:HOST:PORT", "tls:HOST:PORT", "unix:PATH", "tls://HOST:PORT"):
             assert form in said
-        assert "what begins with a kind and a colon is of that kind" in said
+        assert "a string that begins with a kind and a colon is of that kind" in said

@@ -169,7 +169,7 @@ def test_a_log_that_cannot_be_opened_again_stays_in_use(tmp_path: Path) -> None:
         place.rename(tmp_path / "away")
         server.signal(signal.SIGUSR1)
         log = tmp_path / "away" / "log"
-        wait_until(lambda: "the log goes on where it is" in log.read_text())
+        wait_until(lambda: "the log stays in the open file" in log.read_text())
         server.signal()
         assert server.wait() == 0
         assert "Server Terminated" in log.read_text()
