@@ -55,15 +55,23 @@ async def _changed_values(path: Path) -> dict[int, bytes]:
         connection = await path.open()
     except Failed:
         return {}
-    wanted = [
-        value
-        for value in range(256)
-        if value not in connection.prefix_matcher.boundary_bytes + b"\n"
-    ]
+    reserved = connection.prefix_matcher.boundary_bytes + b"\n"
+    wanted = [value for value in range(256) if value not in reserved]
     wanted += [10]  # it may end a message
-    connection.write(b"".join(_LEFT + bytes((value,)) + _RIGHT for value in wanted)).addErrback(
-        lambda _: None
-    )
+    results = await _exchange_values(connection, wanted)
+    if len(results) != len(wanted):
+        return {}
+    return {
+        value: result
+        for value, result in zip(wanted, results, strict=True)
+        if result != bytes((value,))
+    }
+
+
+async def _exchange_values(connection: ProbeConnection, wanted: list[int]) -> list[bytes]:
+    """Send each value; return what came back for each, in order, as far as it came."""
+    data = b"".join(_LEFT + bytes((value,)) + _RIGHT for value in wanted)
+    connection.write(data).addErrback(lambda _: None)
     came = bytearray()
     try:
         while len(came) < 1 << 16:
@@ -72,14 +80,7 @@ async def _changed_values(path: Path) -> dict[int, bytes]:
                 break
     except ConnectionEnded:
         pass
-    results = _split_reply(connection, came)
-    if len(results) != len(wanted):
-        return {}
-    return {
-        value: result
-        for value, result in zip(wanted, results, strict=True)
-        if result != bytes((value,))
-    }
+    return _split_reply(connection, came)
 
 
 def _split_reply(connection: ProbeConnection, came: bytearray) -> list[bytes]:

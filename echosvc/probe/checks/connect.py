@@ -45,15 +45,8 @@ async def connect(path: Path) -> Finding:
     path.context.encrypted = hasattr(client.transport, "tls_version")
     tried = await _try_addresses(path, names)
     took = await _connect_time(path, client, client.made - began)
-    words, facts = _describe_time(took), {"connect_seconds": round(took.seconds, 6)}
-    if took.syn_retransmits:
-        facts["syn_retransmits"] = took.syn_retransmits
-    if names.seconds is not None:
-        words.append(f"name resolved in {format_duration(names.seconds)}")
-        facts["lookup_seconds"] = round(names.seconds, 6)
-    if path.context.encrypted:
-        words.append(f"TLS handshake in {format_duration(ready - client.made)}")
-        facts["tls_seconds"] = round(ready - client.made, 6)
+    tls_seconds = ready - client.made if path.context.encrypted else None
+    words, facts = _describe_times(took, names.seconds, tls_seconds)
     text = f"{_describe_remote(client)} in {', '.join(words)}"
     failed = [_describe_failure(each["address"], each["error"]) for each in tried if each["error"]]
     if failed:
@@ -61,6 +54,29 @@ async def connect(path: Path) -> Finding:
     return Finding(
         text, facts={"remote": client.remote, "local": client.local, "addresses": tried, **facts}
     )
+
+
+def _describe_times(
+    took: Attempt, lookup: float | None, tls: float | None
+) -> tuple[list[str], dict[str, float]]:
+    """Return what took how long, in words and as facts.
+
+    :param lookup: seconds that the look-up took; ``None``: there was none.
+    :param tls: seconds that the handshake of TLS took; ``None``: there was none.
+    """
+    again = took.syn_retransmits
+    after = f" after {plural(again, 'retransmitted SYN')}" if again else ""
+    words = [format_duration(took.seconds) + after]
+    facts: dict[str, float] = {"connect_seconds": round(took.seconds, 6)}
+    if again:
+        facts["syn_retransmits"] = again
+    if lookup is not None:
+        words.append(f"name resolved in {format_duration(lookup)}")
+        facts["lookup_seconds"] = round(lookup, 6)
+    if tls is not None:
+        words.append(f"TLS handshake in {format_duration(tls)}")
+        facts["tls_seconds"] = round(tls, 6)
+    return words, facts
 
 
 def _describe_failure(address: str, error: str) -> str:
@@ -105,12 +121,6 @@ async def _connect_time(path: Path, client: ProbeClient, waited: float) -> Attem
         return Attempt(waited)
     once = await call_in_thread(path.reactor, partial(try_connect, *where, path.settings.timeout))
     return Attempt(waited) if once.error else once
-
-
-def _describe_time(took: Attempt) -> list[str]:
-    again = took.syn_retransmits
-    after = f" after {plural(again, 'retransmitted SYN')}" if again else ""
-    return [format_duration(took.seconds) + after]
 
 
 def _socket_address(client: ProbeClient) -> tuple[int, Any] | None:

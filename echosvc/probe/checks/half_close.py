@@ -45,6 +45,16 @@ async def _check_half_close(path: Path, connection: ProbeConnection, size: int) 
         await connection.verify(verifier)
     except Failed as failed:
         raise _explain_cut(failed, size, verifier.offset) from None
+    await _expect_fin(path, connection, verifier, size)
+
+
+async def _expect_fin(
+    path: Path, connection: ProbeConnection, verifier: Verifier, size: int
+) -> None:
+    """Check that the server's FIN follows the replies.
+
+    :raises Failed: something else does, or nothing.
+    """
     try:
         verifier.feed(await connection.receive())
     except ConnectionEnded as end:

@@ -6,7 +6,7 @@ from time import monotonic
 
 from echosvc._text import format_duration
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.connection import ConnectionEnded
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 
@@ -22,13 +22,7 @@ async def reset(path: Path) -> Finding:
     connection = await path.open()
     if not connection.client.had_socket:
         raise Skipped("this transport has no resets")
-    began = monotonic()
-    try:
-        while True:
-            await connection.receive(wait)
-    except ConnectionEnded as end:
-        reason = end.reason
-    after = monotonic() - began
+    reason, after = await _wait_for_end(connection, wait)
     if reason == "RST":
         return Finding(
             f"the server's reset arrives as RST, after {format_duration(after)}",
@@ -51,3 +45,13 @@ async def reset(path: Path) -> Finding:
         "a middlebox drops it, or the server has no --idle-action reset",
         facts={"how": reason},
     )
+
+
+async def _wait_for_end(connection: ProbeConnection, wait: float) -> tuple[str, float]:
+    """Return how the connection ended, and after how many seconds."""
+    began = monotonic()
+    try:
+        while True:
+            await connection.receive(wait)
+    except ConnectionEnded as end:
+        return end.reason, monotonic() - began
