@@ -29,7 +29,7 @@ def answered_after(answer: ReplyMatcher, stream: bytes) -> int | None:
     return None
 
 
-class AnswerTests(SynchronousTestCase):
+class ReplyMatcherTests(SynchronousTestCase):
     def test_an_answer_is_complete_with_its_last_byte(self) -> None:
         for stream in (b"Sending: More Axes", b"Sending: MoreSending:  Axes"):
             self.assertEqual(
@@ -103,7 +103,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertIsNotNone(answered_after(answer, stream))
 
 
-class TallyTests(SynchronousTestCase):
+class StreamCounterTests(SynchronousTestCase):
     def tally(self, template: Template, sent: int | bytes, *pieces: bytes) -> StreamCounter:
         tally = StreamCounter(template)
         tally.send(bytes(sent))

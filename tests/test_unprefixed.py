@@ -34,7 +34,7 @@ def returned(sent: bytes, came: bytes) -> int:
     return count
 
 
-class InOrderTests(SynchronousTestCase):
+class SubsequenceMatcherTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.text("ab", max_size=60), st.text("abc", max_size=200), cuts, cuts)
     def test_each_byte_is_waited_for_in_its_turn(
@@ -82,7 +82,7 @@ class InOrderTests(SynchronousTestCase):
             self.assertFalse(order.sure)
 
 
-class OpenAnswerTests(SynchronousTestCase):
+class AnyPrefixReplyMatcherTests(SynchronousTestCase):
     def complete(self, message: bytes, *pieces: bytes) -> bool:
         answer = AnyPrefixReplyMatcher(USUAL, message)
         for piece in pieces:
@@ -120,7 +120,7 @@ class OpenAnswerTests(SynchronousTestCase):
         self.assertTrue(AnyPrefixReplyMatcher(USUAL, b"").complete)
 
 
-class OpenTallyTests(SynchronousTestCase):
+class AnyPrefixStreamCounterTests(SynchronousTestCase):
     def tally(self, sent: bytes, *pieces: bytes) -> AnyPrefixStreamCounter:
         tally = AnyPrefixStreamCounter(USUAL)
         tally.send(sent)
