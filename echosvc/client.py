@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-# A consumer whose write() gives more than IConsumer asks for.
+# A consumer whose write() returns more than IConsumer requires.
 @implementer(IConsumer)
 class EchoClient(Connection):
     """A connection to a server.
 
-    Every Deferred that it gives out ends, at the latest when the connection does.
+    Every Deferred that it returns fires, at the latest when the connection does.
     Cancelling one only stops the waiting: what was written stays written, what has
     arrived is there for the next :meth:`receive`.
 
@@ -98,15 +98,15 @@ class EchoClient(Connection):
             self._producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
-        """Take the producer's place away."""
+        """Let no producer write any more."""
         self._producer = None
 
     # -- receiving ------------------------------------------------------------
 
     def receive(self) -> Deferred[bytes]:
-        """Give the next piece that arrives; ``b""`` at the end of the stream.
+        """Return the next piece that arrives; ``b""`` at the end of the stream.
 
-        While 64 KiB have arrived that nobody asked for, nothing more is read.
+        While 64 KiB have arrived that no call has taken, nothing more is read.
 
         :return: fails with the connection's reason where it broke.
         """
@@ -136,10 +136,10 @@ class EchoClient(Connection):
         self._sender.cork()
 
     def finish(self) -> None:
-        """Say that nothing more will be sent (Node's ``end()``): flush, then FIN.
+        """End our direction (Node's ``end()``): flush, then FIN.
 
         What the server still sends can be received, except on Twisted's own TLS: there
-        the server is told that the whole connection ends.
+        the whole connection ends.
         """
         self.close_with(Outcome.FINISHED)
 
@@ -170,16 +170,17 @@ class EchoClient(Connection):
         self._register_producer()
 
     def pauseProducing(self) -> None:
-        """Take no more to send for now. Reading goes on: an echo server stops reading
+        """Pause writing, not reading.
 
-        while its replies wait, so that two that both stopped would wait for ever.
+        An echo server stops reading while its replies wait. If both ends did so, both would wait
+        for ever.
         """
         self._write_paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Take more to send."""
+        """Write again: the transport's queue is empty."""
         self._write_paused = False
         self._record_activity()
         if self._sender.is_disconnecting():
@@ -196,7 +197,7 @@ class EchoClient(Connection):
             writer.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand on what came, or keep it until somebody asks."""
+        """Pass on what came, or keep it for the next :meth:`receive`."""
         self._record_activity()
         if self._close_timeout is not None:
             self._close_timeout.progress(self._timeouts.last_activity)
@@ -221,7 +222,7 @@ class EchoClient(Connection):
 
     def _check_closing(self, now: float, timeout: CloseTimeout) -> None:
         if self.blocks & PAUSED:
-            timeout.progress(now)  # it is us who make the server wait
+            timeout.progress(now)  # we do not read, so the server waits
         super()._check_closing(now, timeout)
 
     def _timed_out(self, seconds: float) -> None:
@@ -250,7 +251,7 @@ class EchoClient(Connection):
 
 
 def _drain_waiters(waiting: list[Deferred[_Result]]) -> Iterator[Deferred[_Result]]:
-    """Take out those who wait now, one by one: each may cancel another, or wait anew."""
+    """Remove those that wait now, one by one: each may cancel another, or wait anew."""
     for each in tuple(waiting):
         if each in waiting:
             waiting.remove(each)

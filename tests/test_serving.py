@@ -57,7 +57,7 @@ class Running(Clock):
 
 def run(reactor: Running, failed: bool = False) -> int:
     service = EchoService(EchoFactory(clock=reactor), [], reactor=reactor)
-    service.fate.failed = failed
+    service.exit_status.failed = failed
     status = serving._run(service, reactor)
     assert reactor.triggers == [("before", "shutdown", service.stopService)]
     return status

@@ -46,27 +46,27 @@ class SignalsTests(SynchronousTestCase):
         return self.done
 
     def test_the_first_stops_and_the_second_ends_however_soon_it_comes(self) -> None:
-        self.signals.take()
+        self.signals.install()
         self.assertEqual(self.send(signal.SIGTERM, signal.SIGTERM), ["stop", "end"])
 
     def test_either_may_be_the_second(self) -> None:
-        self.signals.take()
+        self.signals.install()
         self.assertEqual(self.send(signal.SIGINT), ["stop"])
         self.assertEqual(self.send(signal.SIGTERM, signal.SIGINT), ["stop", "end", "end"])
 
     def test_once_it_stops_anyway_the_first_is_the_second(self) -> None:
-        self.signals.take()
+        self.signals.install()
         self.signals.stopping = True
         self.assertEqual(self.send(signal.SIGTERM), ["end"])
 
     def test_a_hang_up_reloads(self) -> None:
-        self.signals.take()
+        self.signals.install()
         self.assertEqual(self.send(signal.SIGHUP, signal.SIGHUP), ["reload", "reload"])
         self.assertFalse(self.signals.stopping)
 
     def test_what_is_ignored_stays_so(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.signals.take()
+        self.signals.install()
         self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
 
     def test_before_they_are_taken_nothing_is_changed(self) -> None:

@@ -226,4 +226,4 @@ def _run(service: EchoService, reactor: Any) -> int:
     ) as error:  # asyncio's loop raises it; another reactor fails once more after a crash
         if reactor.running:
             crash_main_loop(reactor, str(error))
-    return service.fate.status
+    return service.exit_status.status

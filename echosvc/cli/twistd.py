@@ -53,7 +53,7 @@ def makeService(options: Options) -> EchoService:
         unclaimed_sockets(service.ports)
     )  # before a daemon gets another process ID
     if not running.running:
-        service.fate.watch(running)
+        service.exit_status.watch(running)
     return service
 
 

@@ -14,8 +14,8 @@ APPLICATION = 2
 REPLY = 4
 #: The peer's FIN was read: there is nothing more to read.
 EOF = 8
-#: The scheduler does not check the connection until its next activity, which must say so. This
-#: keeps it from the fast path, not from reading.
+#: The scheduler does not check the connection until its next activity, which schedules one.
+#: This keeps it from the fast path, not from reading.
 IDLE = 16
 
 #: Everything that stops the reading of what may still come.

@@ -264,7 +264,7 @@ class Connection(Protocol):
         resets it, and that destroys what is still on its way to the peer (RFC 2525, 2.17).
 
         :param resets: end by a reset, once the peer has taken what was sent. For where more was
-            due than was sent: a FIN would tell the peer that it has everything.
+            due than was sent: after a FIN the peer would believe that it has everything.
         """
         if self.phase is HANDSHAKE:
             self.abort_with(outcome)  # nothing is due
@@ -415,7 +415,7 @@ class Connection(Protocol):
         awaiting = self.blocks & REPLY
         finished = self.eof_received and not self.factory.config.allow_half_open
         if awaiting and not finished:
-            timeouts.last_activity = now  # it is us who make the client wait
+            timeouts.last_activity = now  # our reply is late, not the client
         # A transport without figures reports at least that bytes wait.
         waiting = self._sender.waiting() or self.blocks & BACK_PRESSURE
         idle_seconds = timeouts.check(now, self.bytes_out, waiting)

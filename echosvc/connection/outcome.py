@@ -26,7 +26,7 @@ class Outcome(str, Enum):
     CLOSED = "closed"
     #: The application, or a second signal, ended it at once.
     ABORTED = "aborted"
-    #: We had to give up: the peer did not take what was due before the end.
+    #: Aborted, since the peer did not take what was due before the end.
     STALLED = "stalled"
     #: The TLS handshake failed, or took too long.
     HANDSHAKE = "handshake"

@@ -77,8 +77,8 @@ class DeadlineScheduler(Generic[Item]):
     """Checks everything scheduled, regularly and at its deadlines.
 
     A deadline is met within a fortieth of the shortest time-out, or 12.5 ms: exactly, unless
-    many are due together. Times are of a clock that nobody can set: where the reactor
-    keeps wall time, ``time.monotonic``.
+    many are due together. Times are of a monotonic clock: where the reactor
+    keeps wall time, of ``time.monotonic``.
 
     :param clock: schedules the checks; ``None`` = the global reactor, once it is needed.
     :param timeouts: the time-outs in use, seconds; those of 0 do not count.

@@ -200,7 +200,7 @@ class Sender:
     def set_socket_options(self, nagle: bool, keep_alive: int, stall: float = 0.0) -> None:
         """Set the options of :func:`echosvc.net.socket_options.tune`, where there is a socket."""
         if (handle := self.socket) is not None:
-            with suppress(OSError):  # already reset: the next read says so
+            with suppress(OSError):  # already reset: the next read fails
                 socket_options.tune(handle, nagle, keep_alive, stall)
 
     def cork(self) -> None:

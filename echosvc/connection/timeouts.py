@@ -3,7 +3,7 @@
 Theory of operation. Two objects keep the times of a connection: :class:`OpenTimeouts` while it
 is open, :class:`CloseTimeout` while it closes. Neither has a timer. The scheduler checks each
 connection now and then, the check compares figures (bytes accepted, bytes that the peer has not
-taken) with those of the check before, and says when the next one is due. So a read costs no
+taken) with those of the check before, and returns when the next one is due. So a read costs no
 call: that bytes came is seen at the next check.
 """
 

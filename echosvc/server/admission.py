@@ -127,7 +127,7 @@ class Admission:
             self._peers.add(host)
 
     def closed(self, connection: Connection) -> None:
-        """Count it no more; who waits for a slot is notified."""
+        """Count it no more; notify those that wait for a slot."""
         self.open -= 1
         if self._per_peer and (host := getattr(connection.remote_address, "host", None)):
             self._peers.remove(host)
@@ -135,7 +135,7 @@ class Admission:
             self.notify_waiters()
 
     def notify_waiters(self) -> None:
-        """Call those who wait, if a connection more may be open."""
+        """Call those that wait, if a connection more may be open."""
         if self._waiters and not self.full:
             waiters, self._waiters = self._waiters, []
             for call in waiters:

@@ -104,7 +104,7 @@ class EventLog:
         """A listening socket was passed to the process, and nothing accepts from it."""
         advice = "nothing here can serve it: it is neither TCP nor a UNIX stream"
         if address is not None:
-            advice = "who connects to it waits in vain; --listen systemd:index={index} serves it"
+            advice = "its clients wait in vain; --listen systemd:index={index} serves it"
         log.warn(
             "Inherited socket not served: index = {index} name = {name} address = {address}: "
             + advice,

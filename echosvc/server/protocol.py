@@ -309,7 +309,7 @@ class EchoProtocol(Connection):
         elif isinstance(reply, bytes):
             batch.add_reply(self._framer.wrap(reply))
         else:
-            raise TypeError(f"reply() must give bytes or None, not {type(reply).__name__}")
+            raise TypeError(f"reply() must return bytes or None, not {type(reply).__name__}")
         if self.factory.events.messages:
             port = getattr(self.remote_address, "port", "-")
             bytes_out = self.bytes_out + batch.reply_bytes

@@ -17,8 +17,8 @@ from echosvc.net.stream import Stream
 from echosvc.server.admission import Admission
 from echosvc.wire.proxy_header import Header, HeaderParser, ProxyError
 
-#: Builds the protocol that comes next, for a client whom the limits are to judge by this
-#: address; ``None`` = it is refused.
+#: Builds the protocol that comes next, for a client with this address; ``None`` = the client is
+#: refused.
 ProtocolBuilder = Callable[[IAddress | None], IProtocol | None]
 
 
@@ -54,7 +54,7 @@ class PendingProxyConnections:
         self._admission.open += 1
 
     def discard(self, connection: ProxyHeaderProtocol) -> None:
-        """Count it no more, if it is counted. Who waits for a slot is not notified."""
+        """Count it no more, if it is counted. Waiters are not notified."""
         if connection in self._timers.items:
             self._timers.cancel(connection)
             self._admission.open -= 1

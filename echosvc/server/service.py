@@ -50,7 +50,7 @@ class EchoService(Service):
     :param own_signals: reload at SIGHUP; while stopping, let a second SIGINT or SIGTERM
         end all connections now. For a service that owns the process.
     :ivar ports: the open listeners.
-    :ivar fate: whether its end is a failure; one that owns the process fails with its last
+    :ivar exit_status: whether its end is a failure; one that owns the process fails with its last
         listener.
     :ivar unserved: sockets that were handed over to the process and are not for it.
     """
@@ -70,7 +70,7 @@ class EchoService(Service):
         self._own_signals = own_signals
         self._signals = Signals(self._time, self.reload, factory.abort_all)
         self._bound = False
-        self.fate = ExitStatus()
+        self.exit_status = ExitStatus()
         self.unserved: list[UnclaimedSocket] = []
 
     def bind(self) -> None:
@@ -95,22 +95,25 @@ class EchoService(Service):
                 port.call_when_lost(partial(self._lose, port))
 
     def _lose(self, port: IListeningPort) -> None:
-        """A listener has ended by itself; with the last one, so does who owns the process.
+        """Drop a listener that has ended by itself.
 
-        Somebody else may then start it again, with listeners.
+        With the last one, a service that owns its process ends it: a supervisor may then start it
+        again, with listeners.
         """
         if port in self.ports:
             self.ports.remove(port)
             if not self.ports:
-                self._fail() if self._own_signals else self._say_deaf("nobody can connect any more")
+                self._fail() if self._own_signals else self._log_no_listener(
+                    "no client can connect"
+                )
 
     def _fail(self) -> None:
-        self.fate.failed = True
-        self._say_deaf("the service stops")
+        self.exit_status.failed = True
+        self._log_no_listener("the service stops")
         with suppress(ReactorNotRunning):  # it stops already
             cast(IReactorCore, self._time()).stop()
 
-    def _say_deaf(self, what: str) -> None:
+    def _log_no_listener(self, what: str) -> None:
         self.factory.events.server_error(f"no listener is left: {what}")
 
     def privilegedStartService(self) -> None:
@@ -119,7 +122,7 @@ class EchoService(Service):
         self.bind()
 
     def startService(self) -> None:
-        """Open the listeners, and say so once signals are handled and clients served.
+        """Open the listeners, and log that once signals are handled and clients served.
 
         :raises ListenError: one failed. A service that cannot listen does not start.
         """
@@ -127,13 +130,13 @@ class EchoService(Service):
         Service.startService(self)
         running = cast(IReactorCore, self._time())
         if self._own_signals:
-            running.callWhenRunning(self._signals.take)
+            running.callWhenRunning(self._signals.install)
         running.callWhenRunning(self._announce)
 
     def reload(self) -> None:
         """Read certificates and keys again; live connections keep theirs (SIGHUP).
 
-        Where a file is wrong, that is said, and its listener keeps the old ones.
+        Where a file is wrong, that is logged, and its listener keeps the old ones.
         """
         for endpoint in self._endpoints:
             for reload in getattr(endpoint, "reloads", ()):
@@ -158,7 +161,7 @@ class EchoService(Service):
             events.without_epoll()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening at once; give live connections the factory's ``drain`` seconds.
+        """Stop listening at once; let live connections go on for the factory's ``drain`` seconds.
 
         Then they are closed politely, and after ``linger`` more aborted.
 
@@ -203,10 +206,10 @@ class EchoService(Service):
                 port.connectionLost(Failure(ConnectionDone()))
 
     def _close(self, port: IListeningPort) -> Deferred[Any]:
-        """Close a listener and reset nobody.
+        """Close a listener without a reset of the clients in its queue: accept them first.
 
-        Whoever waits in its queue would be: so they are accepted first. A port closes
-        one reactor turn after it is told to, so that is done again right before.
+        A port closes one turn of the reactor after ``stopListening``, so that they are accepted
+        again right before.
         """
         accept_waiting(port)
         self._time().callLater(0, accept_waiting, port)
@@ -235,7 +238,7 @@ def _opened(endpoint: IStreamServerEndpoint, factory: EchoFactory) -> list[IList
 
 
 def accept_waiting(port: IListeningPort) -> None:
-    """Accept everybody whom the kernel has queued on a listening socket."""
+    """Accept every connection that the kernel has queued on a listening socket."""
     if not isinstance(port, tcp.Port) or not port.connected:
         return
     ready = select.poll()

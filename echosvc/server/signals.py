@@ -11,13 +11,12 @@ from typing import Any
 class Signals:
     """SIGHUP reloads; the first SIGINT or SIGTERM stops the reactor, a second one ends all.
 
-    The reactor's own handlers would meet a second one with an error and do nothing.
-    Here it counts from the moment of the first, though the reactor may not have begun
-    to stop by then.
+    The reactor's own handlers fail at a second signal and do nothing. Here a second one counts
+    from the moment of the first, even if the reactor has not begun to stop by then.
 
-    :param reactor: gives it, once it is needed.
+    :param reactor: returns the reactor, once it is needed.
     :param reload: called at SIGHUP.
-    :param end_now: called at the second signal.
+    :param on_second: called at the second signal.
     :ivar stopping: the next SIGINT or SIGTERM is a second one.
     """
 
@@ -25,14 +24,14 @@ class Signals:
         self,
         reactor: Callable[[], Any],
         reload: Callable[[], None],
-        end_now: Callable[[], None],
+        on_second: Callable[[], None],
     ) -> None:
         self.stopping = False
         self._reactor = reactor
         self._reload = reload
-        self._end_now = end_now
+        self._on_second = on_second
 
-    def take(self) -> None:
+    def install(self) -> None:
         """Handle them from now on: the reactor runs, so its own handlers are there."""
         self.stopping = False
         with suppress(ValueError):  # not in the main thread
@@ -45,7 +44,7 @@ class Signals:
     def _handler(self, usual: Callable[..., object]) -> Callable[..., None]:
         def handle(*arguments: object) -> None:
             if self.stopping:
-                self._call(self._end_now)
+                self._call(self._on_second)
             else:
                 self.stopping = True
                 usual(*arguments)

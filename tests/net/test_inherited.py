@@ -27,7 +27,7 @@ from tests.harness import (
     within,
 )
 
-UNSERVED = r"Inherited socket not served: index = {} name = '{}' address = {}: who connects"
+UNSERVED = r"Inherited socket not served: index = {} name = '{}' address = {}: its clients"
 
 
 def listeners(stack: ExitStack, count: int) -> list[socket.socket]:
