@@ -25,7 +25,16 @@ _FOREIGN = {
     "resetAndDestroy", "setTimeout",
     "ClientService", "ReactorBase.mainLoop", "StandardIOEndpoint", "echosvc.log", "mainLoop", "md",
 }  # fmt: skip
+#: A middlebox, the peer, a pending connection, admission, the operator; "Return", not "Give".
+_RIDDLES = re.compile(
+    r"something between|the far end|\bstrangers?\b|\bthe door\b|\bwhoever\b|\btold of\b"
+    r'|"""(?:Give|Tell)\b',
+    re.IGNORECASE,
+)
+#: They say what their last run said.
+_WRITTEN_BY_RUNS = {"performance.md", "reliability.md"}
 _CODE = re.compile(r"`([^`\n]+)`")
+_REFERENCE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`~?([\w.]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _DOTTED = re.compile(r"\b(?:echosvc|tests|benchmarks)(?:\.[A-Za-z_]\w*)+")
 _PATH = re.compile(r"\b(?:echosvc|tests|benchmarks|docs|examples|twisted)/[\w./*-]*")
@@ -84,7 +93,8 @@ def _has(found: object, names: list[str]) -> bool:
 def instance_attributes(kind: type) -> set[str]:
     """The attributes that instances of a class get, by its own code and that of its bases."""
     sources = [inspect.getsource(each) for each in kind.__mro__ if each is not object]
-    return set(re.findall(r"\bself\.(\w+)(?:: [^=\n]+)? =", "\n".join(sources)))
+    declared = {name for each in kind.__mro__ for name in vars(each).get("__annotations__", ())}
+    return declared | set(re.findall(r"\bself\.(\w+)(?:: [^=\n]+)? =", "\n".join(sources)))
 
 
 @cache
@@ -138,6 +148,35 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
     assert [link for link in sorted(inside) if not (path.parent / link).exists()] == []
 
 
+def test_every_reference_in_a_docstring_has_a_target() -> None:
+    wrong = []
+    for name, path in MODULES.items():
+        for target in _REFERENCE.findall(path.read_text("utf-8")):
+            kind, _, attribute = target.partition(".")
+            if target.startswith("echosvc."):
+                right = exists(target)
+            elif kind in classes() and attribute:
+                right = is_attribute(kind, attribute)
+            else:
+                right = target.startswith("twisted.") or set(target.split(".")) <= known()
+            if not right:
+                wrong.append(f"{name}: {target}")
+    assert wrong == []
+
+
+def test_no_text_uses_words_that_the_glossary_replaces() -> None:
+    """CONTRIBUTING, "Prose": what is here has a term of the field, or is a riddle."""
+    places = [ROOT / name for name in ("echosvc", "examples", "twisted")]
+    sources = [path for place in places for path in place.rglob("*.py")]
+    texts = [*sources, *(path for path in DOCUMENTS if path.name not in _WRITTEN_BY_RUNS)]
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in texts
+        for match in _RIDDLES.finditer(path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
 def test_the_drawings_name_only_what_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     drawings = "\n".join(re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
@@ -160,6 +199,7 @@ def test_the_renamed_names_exist_by_their_new_ones() -> None:
 def test_the_written_parts_of_the_architecture_are_up_to_date() -> None:
     text = architecture.DOCUMENT.read_text("utf-8")
     assert architecture.parts(text) == [*architecture.WRITTEN]
+    assert all(write().count("\n") > 5 for write in architecture.WRITTEN.values())
     assert architecture.written(text) == text, "run: python -m tests.architecture --write-docs"
 
 
