@@ -92,8 +92,9 @@ def _has(found: object, names: list[str]) -> bool:
 
 def instance_attributes(kind: type) -> set[str]:
     """The attributes that instances of a class get, by its own code and that of its bases."""
-    sources = [inspect.getsource(each) for each in kind.__mro__ if each is not object]
-    declared = {name for each in kind.__mro__ for name in vars(each).get("__annotations__", ())}
+    kinds = [each for each in kind.__mro__ if each.__module__.startswith(("echosvc", "twisted"))]
+    sources = [inspect.getsource(each) for each in kinds]
+    declared = {name for each in kinds for name in inspect.get_annotations(each)}
     return declared | set(re.findall(r"\bself\.(\w+)(?:: [^=\n]+)? =", "\n".join(sources)))
 
 
