@@ -9,35 +9,21 @@ from echosvc.connection.outcome import Outcome
 from echosvc.wire.framing import MessageTooLong, MessageTruncated
 
 
-class ReplyBatch:
+class ReplyBatch(list[bytes]):
     """Replies to messages that were read together, and what reply() writes between them.
+
+    It is a list, since a method in Python to add a reply takes a tenth of a message's time.
 
     :ivar reply_bytes: bytes of the replies alone.
     :ivar outcome: with which to close once the batch is sent; ``None``: stay open.
     """
 
-    __slots__ = ("_pieces", "outcome", "reply_bytes")
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self.reply_bytes = 0
-        self.outcome: Outcome | None = None
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    def write(self, data: bytes) -> None:
-        """Add what the application sends besides its replies."""
-        self._pieces.append(data)
-
-    def add_reply(self, data: bytes) -> None:
-        """Add a reply."""
-        self._pieces.append(data)
-        self.reply_bytes += len(data)
+    reply_bytes = 0
+    outcome: Outcome | None = None
 
     def joined(self) -> bytes:
         """Return everything in one piece."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return self[0] if len(self) == 1 else b"".join(self)
 
     def end_after(self, outcome: Outcome) -> None:
         """Close once the batch is sent. The first outcome counts, unless one is a failure."""

@@ -117,7 +117,7 @@ class EchoProtocol(Connection):
         Ignored once the connection is :attr:`closing`.
         """
         if self._batch is not None:
-            self._batch.write(data)
+            self._batch.append(data)
         elif not (self.closing or self._deferred_close):
             self._record_activity()
             self._send(data)
@@ -199,10 +199,8 @@ class EchoProtocol(Connection):
         size = len(data)
         self.fast_bytes += size
         self.fast_messages += 1
-        if size < SENDMSG_THRESHOLD:
-            sent = self._sender.send(prefix + data)
-        else:
-            sent = self._sender.send_both(prefix, data)
+        sender, large = self._sender, size >= SENDMSG_THRESHOLD
+        sent = sender.send_both(prefix, data) if large else sender.send(prefix + data)
         if not sent:
             self._watch_write_progress()
 
@@ -307,7 +305,9 @@ class EchoProtocol(Connection):
         if reply is None:
             self._unanswered += 1
         elif isinstance(reply, bytes):
-            batch.add_reply(self._framer.wrap(reply))
+            framed = self._framer.wrap(reply)
+            batch.append(framed)
+            batch.reply_bytes += len(framed)
         else:
             raise TypeError(f"reply() must return bytes or None, not {type(reply).__name__}")
         if self.factory.events.messages:
