@@ -24,8 +24,8 @@ in memory, one for each direction of ciphertext::
     - The handshake is complete when do_handshake() returns; until then it raises WantReadError.
       What the protocol writes before is kept, and encrypted afterwards.
     - End. The peer's close_notify makes recv() raise ZeroReturnError. If TCP ends without one, the
-      stream may have been truncated (``unclean_eof``). OpenSSL does not learn this: it would then refuse
-      to encrypt what is still to be sent.
+      stream may have been truncated (``unclean_eof``). OpenSSL does not learn this: it would then
+      refuse to encrypt what is still to be sent.
 """
 
 from __future__ import annotations
