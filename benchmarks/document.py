@@ -93,7 +93,7 @@ What reduced the cost:
   is allocated and freed for the longest possible read, and nothing is joined: 0.2 µs.
 - Activity is detected by the byte count, at the next check of the deadlines. No message reads the
   clock: 0.07 µs.
-- Stream: reads of 120 KiB, whose replies fit two segments of the loopback device with the prefix.
+- Stream: reads of 60 KiB, whose replies fit a segment of the loopback device with the prefix.
   Reads of 64 KiB left a few bytes over, which were sent alone, at the price of a whole segment:
   0.6 of the cost.
 - Stream: a turn of Twisted's main loop costs 8 µs. The epoll group polls its connections again,

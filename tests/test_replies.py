@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from echosvc import EchoFactory
-from echosvc.net.stream import CACHED_SIZES, STREAM_RECV_SIZE, ReplyBuffer
+from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer
 
 SIZES = (
-    some.integers(1, STREAM_RECV_SIZE)
+    some.integers(1, RECV_SIZE)
     | some.integers(CACHED_SIZES - 2, CACHED_SIZES + 2)
-    | some.just(STREAM_RECV_SIZE)
+    | some.just(RECV_SIZE)
 )
 
 
@@ -19,7 +19,7 @@ SIZES = (
 @given(prefix=some.binary(max_size=99), reads=some.lists(SIZES, max_size=20))
 def test_a_reply_is_the_prefix_and_what_was_read_last(prefix: bytes, reads: list[int]) -> None:
     replies = ReplyBuffer(prefix)
-    assert len(replies.recv_view) == STREAM_RECV_SIZE
+    assert len(replies.recv_view) == RECV_SIZE
     for number, size in enumerate(reads):
         data = bytes([number]) * size
         replies.recv_view[:size] = data
@@ -32,7 +32,7 @@ def test_a_reply_is_the_prefix_and_what_was_read_last(prefix: bytes, reads: list
 def test_not_more_is_kept_than_short_replies() -> None:
     """Whatever sizes peers choose, it does not grow."""
     replies = ReplyBuffer(b"> ")
-    for size in range(STREAM_RECV_SIZE + 1):
+    for size in range(RECV_SIZE + 1):
         replies.view(size)
     assert len(replies.cached_views) == CACHED_SIZES
 
@@ -43,6 +43,6 @@ def test_all_connections_of_a_factory_share_one() -> None:
 
 
 def test_a_prefix_of_its_own_does_not_get_a_buffer_of_its_own() -> None:
-    """A buffer for each connection would be 120 KiB for each."""
+    """A buffer for each connection would be 60 KiB for each."""
     factory = EchoFactory(prefix="{connection}", log="quiet")
     assert factory.reply_buffer(b"1") is None

@@ -23,7 +23,7 @@ from echosvc import EchoFactory, EchoProtocol
 from echosvc.net.addresses import make_address
 from echosvc.net.epoll import MORE
 from echosvc.net.reactor import LeanReactor
-from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, STREAM_RECV_SIZE, ReplyBuffer, Stream
+from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer, Stream
 from tests.harness import receive_exactly
 
 LIMIT = 20
@@ -100,7 +100,7 @@ class StreamTestCase(SynchronousTestCase):
             handle, name = listener.accept()
         self.addCleanup(client.close)
         handle.setblocking(False)
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * STREAM_RECV_SIZE)
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * RECV_SIZE)
         stream = Stream(handle, kind(), make_address(name), self.reactor)
         stream.protocol.makeConnection(stream)
         self.addCleanup(stream.connectionLost, Failure(ConnectionDone()))
@@ -139,7 +139,6 @@ class StreamTests(StreamTestCase):
     def test_one_read_leaves_room_for_a_prefix_in_a_segment(self) -> None:
         """The largest on loopback is 65,483 bytes."""
         self.assertLess(RECV_SIZE + 1000, 65483)
-        self.assertLess(STREAM_RECV_SIZE + 2000, 2 * 65483)
 
     def test_nothing_to_read_is_no_event(self) -> None:
         _, stream = self.made()
@@ -279,9 +278,9 @@ class OwnAnswerTests(StreamTestCase):
             CACHED_SIZES,
             CACHED_SIZES - 1,
             CACHED_SIZES - 1,
-            STREAM_RECV_SIZE,
+            RECV_SIZE,
             2,
-            STREAM_RECV_SIZE - 1,
+            RECV_SIZE - 1,
             1,
         ):
             data, before = os.urandom(size), protocol.fast_messages
@@ -295,22 +294,22 @@ class OwnAnswerTests(StreamTestCase):
 
     def test_a_read_that_fills_its_buffer_says_that_more_may_be_ready(self) -> None:
         client, stream, _ = self.answering()
-        client.sendall(bytes(STREAM_RECV_SIZE + 1))
-        self.wait_for(stream, STREAM_RECV_SIZE + 1)
+        client.sendall(bytes(RECV_SIZE + 1))
+        self.wait_for(stream, RECV_SIZE + 1)
         self.assertIs(stream.doRead(), MORE)
         self.assertIsNone(stream.doRead())
 
     def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
         client, stream, protocol = self.answering()
-        data = os.urandom(STREAM_RECV_SIZE + 5)
+        data = os.urandom(RECV_SIZE + 5)
         stream.pauseProducing()
         client.sendall(data)
         self.wait_for(stream, len(data))
         stream.resumeProducing()
         self.until(lambda: protocol.fast_messages == 2)
-        expected = b"> " + data[:STREAM_RECV_SIZE] + b"> " + data[STREAM_RECV_SIZE:]
+        expected = b"> " + data[:RECV_SIZE] + b"> " + data[RECV_SIZE:]
         with client.makefile("rb") as received:
-            self.assertEqual(received.read(STREAM_RECV_SIZE + 9), expected)
+            self.assertEqual(received.read(RECV_SIZE + 9), expected)
 
     def test_streams_that_share_their_replies_do_not_mix_them(self) -> None:
         """Also where the kernel takes only a part, and the rest is sent later."""
