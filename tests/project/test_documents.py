@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib
 import inspect
 import re
@@ -195,6 +196,16 @@ def test_the_renamed_names_exist_by_their_new_ones() -> None:
     new = [re.sub(r"\([^)]*\)", "", row) for row in rows]
     assert new
     assert [name for name in new if not exists(name) and not set(name.split(".")) <= known()] == []
+
+
+def test_every_dependency_has_its_line() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", "utf-8")
+    wanted = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
+    names = set(re.findall(r"^([A-Za-z][\w-]*)", "\n".join(wanted), re.MULTILINE))
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/dependencies.md").read_text(), re.MULTILINE)
+    assert len(names) > 5
+    assert names - set(re.findall(r"[A-Za-z][\w-]*", "\n".join(rows))) == set()
 
 
 def test_the_written_parts_of_the_architecture_are_up_to_date() -> None:
