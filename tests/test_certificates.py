@@ -963,8 +963,9 @@ class UnusualTests(SynchronousTestCase):
     """What lies about on disks."""
 
     def setUp(self) -> None:
-        self.place = Path(self.mktemp())
-        self.place.mkdir(parents=True)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.place = Path(directory.name)
 
     def test_nothing_is_warned_of_where_a_serial_number_is_0(self) -> None:
         """The tests would fail of a warning."""

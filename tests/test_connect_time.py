@@ -129,6 +129,7 @@ reactor.run()
 
 
 @LINUX
+@pytest.mark.programs
 def test_lost_syns_are_counted_and_their_time_is_told() -> None:
     """In a network of its own, which is root's to make."""
     for program in ("iptables", "ip", "unshare"):

@@ -12,6 +12,8 @@ import pytest
 
 from tests.harness import LIMIT, environment
 
+pytestmark = pytest.mark.slow
+
 CONFTEST = 'pytest_plugins = ["echosvc.testing"]\n'
 HEAD = """
 import asyncio

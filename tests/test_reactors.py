@@ -16,6 +16,7 @@ BOUND = 400
 FILES = ("test_stream.py", "test_client.py", "test_tls.py", "test_limits.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reactor", ["asyncio", "lean"])
 def test_another_reactor_keeps_every_promise(reactor: str) -> None:
     """Those of the sockets in this process; ``.ci/run`` tries the other files, too."""

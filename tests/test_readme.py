@@ -21,6 +21,8 @@ import pytest
 
 from tests.harness import LIMIT, ROOT, Process, environment, need, wait_until
 
+pytestmark = pytest.mark.slow
+
 README = (ROOT / "README.md").read_text("utf-8")
 #: What runs in a network of its own, where only the loopback is.
 _ALONE = 'ip link set lo up && exec "$@"'

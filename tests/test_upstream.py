@@ -60,6 +60,7 @@ def judge(done: subprocess.CompletedProcess[str], workaround: str) -> None:
         pytest.fail(f"upstream has mended this: remove the workaround in {workaround}\n{said}")
 
 
+@pytest.mark.slow
 @each_script
 def test_the_defect_is_still_there(
     script: Path, runs: dict[Path, Future[subprocess.CompletedProcess[str]]]

@@ -10,6 +10,7 @@ from tests.faults.registry import Absent, load
 from tests.faults.soak import MIB, grown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", load())
 def test_a_fault_breaks_no_promise(name: str) -> None:
     found = load()[name]

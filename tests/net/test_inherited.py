@@ -101,6 +101,7 @@ def test_twistd_says_it_too() -> None:
         server.wait_line(UNSERVED.format(1, "", ".*"))
 
 
+@pytest.mark.programs
 def test_systemd_hands_them_over_as_we_take_them() -> None:
     """One ``.socket`` unit with two addresses gives both the same name."""
     program = need("systemd-socket-activate")

@@ -171,6 +171,7 @@ def logrotated(service: Service, config: Path) -> None:
     wait_until(lambda: int(time.time()) > second)  # its names are of seconds
 
 
+@pytest.mark.programs
 def test_logrotate_as_documented_loses_nothing(service: Service) -> None:
     need("logrotate")
     config = service.place / "config"
@@ -190,6 +191,7 @@ def test_logrotate_as_documented_loses_nothing(service: Service) -> None:
     assert not any(b"\0" in text(path) for path in service.files())
 
 
+@pytest.mark.programs
 def test_logrotate_of_serve_as_documented_loses_nothing(tmp_path: Path) -> None:
     program = need("logrotate")
     log, config, state = (tmp_path / name for name in ("echosvc.log", "config", "state"))

@@ -24,6 +24,8 @@ from tests.harness import (
     running,
 )
 
+pytestmark = pytest.mark.programs
+
 ECHOSVC = [sys.executable, "-m", "echosvc"]
 DEMO = {"Dwarves": "More Axes", "Elves": "More Arrows", "Hobbits": "More Pipe Weed"}
 SOME_DATA = '"Sending: some data \\r\\n"'

@@ -72,6 +72,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment())
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_the_error_of_a_refusal_by_a_firewall_is_named(reactor: str) -> None:
     """In a network of its own, which is root's to make."""

@@ -86,7 +86,7 @@ class Peer:
         return server
 
 
-@pytest.fixture(params=["echosvc", "node"])
+@pytest.fixture(params=["echosvc", pytest.param("node", marks=pytest.mark.programs)])
 def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
     with ExitStack() as stack:
         yield Peer(request.param, stack)

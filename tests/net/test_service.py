@@ -345,6 +345,7 @@ def test_clients_in_the_queue_of_a_stopping_server_are_answered(kind: str, tmp_p
         assert server.wait() == -signal.SIGTERM
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("framing", ["chunk", "line", "length"])
 def test_tls_answers_all_that_came_before_the_clients_end(framing: str, tmp_path: Path) -> None:
     """The close_notify comes right behind the data, in the middle of our pause."""

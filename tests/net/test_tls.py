@@ -1326,6 +1326,7 @@ async def test_twisteds_own_server_throws_away_at_most_what_it_read_last(pem):
 # -- other programs ---------------------------------------------------------------------
 
 
+@pytest.mark.programs
 @pytest_twisted.ensureDeferred
 async def test_openssl_s_client_hears_everything(pem):
     openssl = need("openssl")
@@ -1356,6 +1357,7 @@ socket.on("end", () => console.log(JSON.stringify({bytes, sha256: hash.digest("h
 """
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("size", [5, 1_000_000])
 @pytest_twisted.ensureDeferred
 async def test_a_node_client_that_sends_and_ends_hears_everything(size, pem):
@@ -1383,6 +1385,7 @@ server.listen(0, "127.0.0.1", () => console.log("port", server.address().port));
 """
 
 
+@pytest.mark.programs
 @pytest_twisted.ensureDeferred
 async def test_our_client_gets_everything_back_from_a_node_server(pem):
     data = payload(MIB)

@@ -18,6 +18,8 @@ from tests.paths.programs import (
     through_socat,
 )
 
+pytestmark = pytest.mark.programs
+
 #: Without what takes long by its nature.
 FAST = ("--skip", "idle,reset", "--max-size", "1M")
 

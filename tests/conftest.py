@@ -1,0 +1,58 @@
+"""Which tests run, and what is said of those that do not.
+
+A test that takes long, or that drives programs which are no part of Python, is marked so and
+runs only with the option of that name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+#: The markers whose tests are left out unless an option asks for them, and why.
+LEFT_OUT = {
+    "slow": "takes long",
+    "programs": "drives other programs, such as HAProxy and nginx",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("echosvc")
+    for name, why in LEFT_OUT.items():
+        group.addoption(f"--{name}", action="store_true", help=f"also run what {why}")
+    group.addoption("--all", action="store_true", help="run every test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, why in LEFT_OUT.items():
+        config.addinivalue_line("markers", f"{name}: {why}; runs with --{name} or --all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for name, why in LEFT_OUT.items():
+        if config.getoption(name) or config.getoption("all"):
+            continue
+        skip = pytest.mark.skip(reason=f"{why}: --{name} runs it")
+        for item in items:
+            if item.get_closest_marker(name):
+                item.add_marker(skip)
+
+
+def reason_of(report: Any) -> str:
+    """Why a test was skipped."""
+    return str(report.longrepr[2]).removeprefix("Skipped: ")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was skipped and why, one line for each reason and file."""
+    reports = terminalreporter.stats.get("skipped", [])
+    counts = Counter((reason_of(each), each.nodeid.partition("::")[0]) for each in reports)
+    if counts:
+        terminalreporter.section("skipped")
+    for reason in sorted({reason for reason, _ in counts}):
+        files = {file: number for (why, file), number in counts.items() if why == reason}
+        terminalreporter.line(f"{sum(files.values())} {reason}")
+        for file, number in sorted(files.items()):
+            terminalreporter.line(f"    {number:4} {file}")
