@@ -6,10 +6,17 @@ runs only with the option of that name.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from typing import Any
 
 import pytest
+
+# Hundreds of processes import the package, and as many workers as there are import the tests:
+# compile each file once, also where the environment says otherwise.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: The markers whose tests are left out unless an option asks for them, and why.
 LEFT_OUT = {
