@@ -13,7 +13,7 @@ from echosvc.cli.serve import PROCESS_OPTIONS
 from echosvc.cli.serve_options import SERVER_OPTIONS
 from echosvc.config.schema import ClientConfig, Config
 from echosvc.config.settings import Setting, settings_of
-from tests.harness import ROOT
+from tests.support.process import ROOT
 
 EMBEDDING = ROOT / "docs/embedding.md"
 OPTIONS = ROOT / "docs/options.md"

@@ -8,7 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tests.harness import LIMIT, ROOT, environment, running
+from tests.support.process import LIMIT, ROOT, environment, running
 
 _IMPORTS = """\
 from echosvc.probe.checks.registry import probe

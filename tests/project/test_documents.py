@@ -15,7 +15,7 @@ import pytest
 
 from tests import architecture
 from tests.architecture import MODULES
-from tests.harness import ROOT
+from tests.support.process import ROOT
 
 _TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 DOCUMENTS = sorted([*(ROOT / name for name in _TOP), *(ROOT / "docs").rglob("*.md")])

@@ -1,0 +1,113 @@
+"""Write ``docs/check.md``, or try clean paths: ``python -m tests.programs.paths --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tests.programs.paths.document import HEAD, HELP, PARTS, Part
+from tests.programs.paths.programs import (
+    HAPROXY,
+    TIME_OUT,
+    check,
+    found,
+    through_haproxy,
+    through_nginx,
+    through_relay,
+    through_socat,
+)
+from tests.support.process import running
+
+_DOCUMENT = Path(__file__).resolve().parents[3] / "docs/check.md"
+#: The same names whatever ports were free.
+_NAMES = {
+    "haproxy": "lb.example:9000",
+    "nginx": "nginx.example:9000",
+    "relay": "relay.example:9000",
+}
+
+
+def _path(part: Part, port: int, others: tuple[int, ...]) -> AbstractContextManager[int]:
+    if part.path == "haproxy":
+        return through_haproxy(port)
+    if part.path == "nginx":
+        return through_nginx(port)
+    if part.path == "socat":
+        return through_socat(port)
+    return through_relay(port, *others, **part.faults)
+
+
+def _run(part: Part) -> str:
+    """Make one part's check; give the command and what it printed, as a user has it."""
+    with running("--log", "quiet", *part.server) as one, running("-p", "blue: ") as two:
+        others = (two.port,) if part.two else ()
+        with _path(part, one.port, others) as port:
+            done = check(port, *part.options)
+    name = _NAMES.get(part.path, "relay.example:9000")
+    printed = done.stdout.replace(f"127.0.0.1:{port}", name).replace(f"tcp:{name}", f"tcp:{name}")
+    options = " ".join(_quoted(word) for word in part.options)
+    command = f"$ echosvc check tcp:{name} {options}".rstrip()
+    text = f"{command}\n{printed}".rstrip().replace("\n", "\n    ")
+    return f"    {text}\n"
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'" if set(word) & set(" {}()<>") else word
+
+
+def _written() -> Iterator[str]:
+    yield HEAD
+    yield f"With this configuration of HAProxy:\n\n{_indented(HAPROXY, TIME_OUT)}\n"
+    for part in PARTS:
+        print(part.title, file=sys.stderr, flush=True)
+        text = textwrap.fill(part.text, 100, break_on_hyphens=False)
+        yield f"{part.heading}{text}\n\n{_run(part)}\n"
+    yield HELP
+
+
+def _indented(config: str, seconds: int) -> str:
+    lines = config.format(port=9000, target=8107, seconds=seconds).splitlines()
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _clean(times: int) -> int:
+    """Check a relay that does nothing wrong; give the exit status."""
+    began = time.monotonic()
+    options = ("--skip", "idle", "--max-size", "1M")
+    with running("--log", "quiet") as server, through_relay(server.port) as port:
+
+        def once(number: int) -> list[Any]:
+            probes = found(port, *options).values()
+            print(f"\r{number + 1} of {times}", end="", file=sys.stderr, flush=True)
+            return [probe for probe in probes if probe["result"] == "fail"]
+
+        with ThreadPoolExecutor(2) as pool:
+            accused = [failure for failures in pool.map(once, range(times)) for failure in failures]
+    for failure in accused:
+        print(failure)
+    print(f"\n{times} runs in {time.monotonic() - began:.0f} s: {len(accused)} accusations")
+    return 1 if accused else 0
+
+
+def main() -> int:
+    """The exit status: 0 if no clean path was accused."""
+    parser = argparse.ArgumentParser("python -m tests.programs.paths", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write-docs", action="store_true", help="write docs/check.md")
+    what.add_argument("--clean", type=int, metavar="N", help="check a clean path N times")
+    options = parser.parse_args()
+    if options.clean:
+        return _clean(options.clean)
+    _DOCUMENT.write_text("".join(_written()), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""The words of ``docs/check.md``; what the command printed is put in between by the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+HEAD = """\
+# `echosvc check`: what does this path do to my bytes?
+
+This file is written by
+
+    python -m tests.programs.paths --write-docs
+
+with what the command printed through real programs, and through relays that break one thing
+each. Do not edit it.
+
+    echosvc check ENDPOINT
+
+runs the probes of a path, one after the other. The server at its end must be an echo
+server: `echosvc serve` with any prefix, or any other one. The result of each probe is
+
+- **PASS**: the path does what it should;
+- **FAIL**: it does not; the line below has the likeliest cause;
+- **INFO**: a finding that is neither good nor bad;
+- **SKIP**: it does not apply here, and why.
+
+The exit status is 0 if nothing failed, 1 if something did, 2 for a usage error, 130 after Ctrl-C,
+which still prints what was found. `--json` writes one object and nothing else:
+
+    {"endpoint": ..., "ok": true, "probes": [{"name": ..., "result": "pass"|"fail"|"info"|"skip",
+     "finding": ..., "cause": ..., "seconds": ..., ...}]}
+
+with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal)
+of a damaged stream, `idle_seconds`, `servers`, round-trip times in µs.
+
+The **prefix** is detected by a first exchange on every connection, so that each backend may have
+its own. One that changes from reply to reply is given with `--prefix`, in the server's template
+syntax. What is sent never contains it. With `--framing line` or `length`, for servers that are set
+so, messages are lines, or have their length in front.
+
+`connect` reports the time of TCP's handshake as Linux has measured it, elsewhere that of a plain
+socket's `connect`; the look-up of the name and the handshake of TLS are reported beside it
+(`connect_seconds`, `lookup_seconds`, `tls_seconds`), and how many SYNs were lost.
+
+Every probe is bounded in time: it fails once nothing has come on any of its connections for
+`--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
+nature; a slow path that carried everything right so far gets INFO then, and what it carried a
+second. What such a probe leaves in queues is waited for before the next one, at most thirty
+time-outs.
+
+Where the first message is not answered, other framings are tried, and one is named only if the
+server has answered in it.
+
+`pip install rich`, or the extra `probe`, adds, on a terminal, a line with the probe that runs;
+everything else works without it.
+
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One example.
+
+    :ivar title: its heading, or "" to go on under the one before.
+    :ivar text: what it shows.
+    :ivar options: of the command.
+    :ivar path: haproxy, nginx, socat or relay.
+    :ivar server: options of the server.
+    :ivar faults: of a relay.
+    :ivar two: there is another server, which calls itself blue.
+    """
+
+    title: str
+    text: str
+    options: tuple[str, ...] = ()
+    path: str = "relay"
+    server: tuple[str, ...] = ()
+    faults: dict[str, Any] = field(default_factory=dict)
+    two: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The heading, in Markdown."""
+        return f"## {self.title}\n\n" if self.title else ""
+
+
+PARTS = (
+    Part(
+        "A whole check",
+        "Everything is carried right, but idle connections are cut:",
+        (),
+        "haproxy",
+    ),
+    Part(
+        "After how long is an idle connection cut?",
+        "`--find-idle MAX` keeps many connections idle at once, each a little longer than the "
+        "one before. A FIN or RST is seen when it comes. Silence (a firewall that forgot the "
+        "connection) is found by the first one that is not answered any more, so its time lies "
+        "between two idle times.",
+        ("--only", "find-idle", "--find-idle", "60"),
+        "haproxy",
+    ),
+    Part(
+        "",
+        "Through a path that drops connections silently after 2 seconds:",
+        ("--only", "find-idle", "--find-idle", "60", "--timeout", "2"),
+        faults={"idle_timeout": 2.0, "on_idle": "silence"},
+    ),
+    Part(
+        "Does half-close survive?",
+        "A client that has sent everything sends FIN, and still waits for replies. nginx's "
+        "`stream` closes both directions then, unless it has `proxy_half_close on`:",
+        ("--only", "half-close"),
+        "nginx",
+    ),
+    Part(
+        "",
+        "If the FIN never reaches the server, the replies come, and then nothing:",
+        ("--only", "half-close", "--timeout", "2"),
+        faults={"on_fin": "drop"},
+    ),
+    Part(
+        "Is anything lost, repeated, reordered, changed?",
+        "`order` sends 4 MiB of numbered pieces, `sizes` streams of all sizes up to "
+        "`--max-size`, those around the sizes of segments, TLS records and reads among them. "
+        "A fault is reported with the offset of the first wrong byte, with what was due and what "
+        "came. Lost:",
+        ("--only", "order"),
+        faults={"drop": (100_000, 700)},
+    ),
+    Part("", "Sent twice:", ("--only", "order"), faults={"duplicate": (100_000, 700)}),
+    Part("", "In the wrong order:", ("--only", "order"), faults={"swap": (100_000, 700)}),
+    Part("", "One bit changed:", ("--only", "order"), faults={"flip": 100_000}),
+    Part("", "Inserted:", ("--only", "order"), faults={"insert": (100_000, b"<html>")}),
+    Part("", "Cut off:", ("--only", "sizes"), faults={"cut": 65536}),
+    Part(
+        "Are the bytes treated as text?",
+        "A server, or a middlebox, that decodes what it carries leaves text as it is and "
+        "nothing else. This is a server with `--encoding utf-8`:",
+        ("--only", "bytes,text"),
+        server=("--encoding", "utf-8"),
+    ),
+    Part(
+        "Is there back-pressure?",
+        "The probe sends and reads nothing. Once all buffers on the path are full it must be "
+        "stopped; the bytes that they hold are reported. A path that takes 256 MiB has no bound, "
+        "and one slow client can fill its memory:",
+        ("--only", "back-pressure"),
+        faults={"unbounded": True},
+    ),
+    Part(
+        "Which servers answer?",
+        "`identity` opens `--connections` (10) and counts the servers that answered, by the "
+        "prefix without the numbers that stand alone; `--identity REGEX` finds the name in it, and "
+        "the probe fails if a prefix does not match. Give each backend its name: `-p '{env:NODE}: "
+        "'` or `-p '{hostname}: '`.",
+        ("--only", "identity"),
+        server=("-p", "green: "),
+        two=True,
+    ),
+    Part(
+        "Does the server see my address?",
+        "Give the server a prefix with `{peer}`. A path that connects from its own address and "
+        "sends no PROXY header is found:",
+        ("--only", "proxy", "--prefix", "{peer}: "),
+        "haproxy",
+        ("-p", "{peer}: "),
+    ),
+    Part(
+        "How does a reset arrive?",
+        "A server with `--idle-timeout 1 --idle-action reset` aborts idle connections. If "
+        "a middlebox turns it into a FIN, what was cut off looks whole. Ask for it by "
+        "name:",
+        ("--only", "reset"),
+        server=("--idle-timeout", "1", "--idle-action", "reset"),
+        faults={"on_reset": "fin"},
+    ),
+)
+
+HELP = """\
+## From Python
+
+```python
+import asyncio
+from echosvc import check_async
+
+result = asyncio.run(check_async("tcp:lb.example:9000", only=("half-close", "order")))
+for probe in result.probes:
+    print(probe.name, probe.result, probe.finding, probe.cause, probe.facts)
+```
+
+In a coroutine of asyncio's it is `await check_async(...)`; in one on Twisted's reactor,
+`await check(...)`.
+
+For tests of your own client, `pytest_plugins = ["echosvc.testing"]` in `conftest.py` gives the
+fixtures `echo_server` and `misbehaving_relay`, for tests of any kind
+([embedding.md](embedding.md#tests-of-your-own-client) has the rest):
+
+```python
+def test_my_client_notices_loss(misbehaving_relay):
+    port = misbehaving_relay(FaultSpec(drop=(1000, 1)))  # from echosvc.testing
+    with pytest.raises(MyLossError):
+        my_client("127.0.0.1", port)
+```
+
+The relay makes one fault at a time, as a `FaultSpec` describes: it loses, repeats, swaps, changes
+or inserts bytes, cuts the stream, closes at FIN or drops it, buffers without bound, drops idle
+connections, delays.
+
+## What it cannot know
+
+- A fault in the first bytes of every connection, while the prefix is detected, looks like another
+  prefix. `--prefix` says what is due there, too.
+- A reply that lost its whole prefix is two reads that were answered as one: no fault.
+- Whether the path or the server caused a fault. Check the server without the path to know.
+- `reset`: whether the server sent one, unless it has `--idle-action reset`.
+"""

@@ -1,0 +1,48 @@
+"""The entry point of the console script, in this process; test_cli runs it as a program."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from echosvc import __main__
+from echosvc.cli import main as cli
+from tests.integration.cli.test_send import one_line
+
+
+def test_ctrl_c_is_handled_unless_it_is_ignored(monkeypatch):
+    monkeypatch.setattr(cli, "main", lambda: 3)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert __main__.main() == 3
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        assert __main__.main() == 3
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        (["--version"], 0, ""),
+        (["send"], 2, "MESSAGE"),
+        (["send", "--timeout", "soon", "x"], 2, "'soon'"),
+        (["send", "--deadline", "-1", "x"], 2, "not '-1'"),
+        (["send", "--timeout", "nan", "x"], 2, "not 'nan'"),
+        (["send", "--prefix", "{nope}", "x"], 2, "unknown field"),
+    ],
+)
+def test_arguments_and_exit_statuses(words, status, complaint, capfd):
+    assert cli.main(words) == status
+    error = capfd.readouterr().err
+    assert complaint in (one_line(error.encode()) if complaint else error)
+
+
+def test_a_stream_must_come_last():
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["send", "-", "x"])
+    assert leaving.value.code == 2
