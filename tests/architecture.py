@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from echosvc.connection.phase import TRANSITIONS, Phase
-from tests.project.test_imports import ABOVE_ALL, ALLOWED, EVERYWHERE, MODULES
+from tests.support.packages import ABOVE_ALL, ALLOWED, EVERYWHERE, MODULES
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
 #: A written part of the document: its name, and what stands between the two marks.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,40 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import (
-    LIMIT,
-    NODE,
-    NodeServer,
-    Process,
-    Server,
-    environment,
-    need,
-    running,
-)
+from tests.support.commands import require_ipv6, run_client, run_client_bytes
+from tests.support.process import NODE, NodeServer, Process, Server, need, running
 
 pytestmark = pytest.mark.programs
 
-ECHOSVC = [sys.executable, "-m", "echosvc"]
+
 DEMO = {"Dwarves": "More Axes", "Elves": "More Arrows", "Hobbits": "More Pipe Weed"}
+
+
 SOME_DATA = '"Sending: some data \\r\\n"'
-
-
-def run_client_bytes(*words: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-    """Run our client; its exit status, stdout and stderr."""
-    done = subprocess.run(
-        [*ECHOSVC, *words],
-        input=stdin,
-        capture_output=True,
-        timeout=LIMIT,
-        env=environment(),
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def run_client(*words: str) -> tuple[int, str, str]:
-    status, out, err = run_client_bytes(*words)
-    return status, out.decode(), err.decode()
 
 
 def node(program: str, *words: str) -> list[str]:
@@ -54,14 +27,6 @@ def node(program: str, *words: str) -> list[str]:
     with closing(Process([need("node"), str(NODE / program), *words])) as process:
         assert process.wait() == 0, process.lines
         return process.lines
-
-
-def require_ipv6() -> None:
-    """Skip where the machine has no IPv6: that is no program that could be installed."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError as error:
-        pytest.skip(f"this machine has no IPv6: {error}")
 
 
 @contextmanager
@@ -89,9 +54,6 @@ def talk(*middle: str, name: str = "echosvc") -> str:
         "Socket Closed",
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-# -- Node's clients and our server ----------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -152,9 +114,6 @@ def test_node_client_sees_an_idle_reset() -> None:
         with closing(Process(command)) as process:
             assert process.wait() == 1
             assert process.lines[0] == "error: ECONNRESET"
-
-
-# -- Node's servers and our client ----------------------------------------------
 
 
 def test_send_to_node() -> None:

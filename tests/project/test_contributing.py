@@ -8,7 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tests.support.process import LIMIT, ROOT, environment, running
+from tests.support.process import ROOT, environment, running
+from tests.support.waiting import LIMIT
 
 _IMPORTS = """\
 from echosvc.probe.checks.registry import probe

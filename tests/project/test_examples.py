@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 
-from tests.support.process import LIMIT, ROOT, TWISTD, Process, environment, exchange
+from tests.support.process import ROOT, TWISTD, Process, environment
+from tests.support.sockets import exchange
+from tests.support.waiting import LIMIT
 
 EMBED = ROOT / "examples" / "embed.py"
 CLIENT = ROOT / "examples" / "client.py"

@@ -6,33 +6,12 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import echosvc
 from echosvc import endpoints
-
-HOME = Path(echosvc.__file__).parent
-
-#: Which packages a package may import, besides itself and :data:`EVERYWHERE`.
-ALLOWED: dict[str, set[str]] = {
-    "wire": set(),
-    "net": {"wire.proxy_header"},
-    "config": {"wire"},
-    "connection": {"net"},
-    "faults": {"connection", "net"},
-    "tls": {"connection", "net"},
-    "endpoints": {"net", "tls"},
-    "client": {"config", "connection", "net"},
-    "server": {"wire", "config", "net", "connection", "faults"},
-    "reports": {"probe.result"},
-    "probe": {"wire", "config", "net", "client", "endpoints", "tls"},
-}
-#: What every module may import.
-EVERYWHERE = {"_version", "_log", "_text"}
-#: What may import everything.
-ABOVE_ALL = {"cli", "testing", "__init__", "__main__"}
+from tests.support.packages import ABOVE_ALL, ALLOWED, EVERYWHERE, HOME, MODULES
 
 #: Modules that load no Twisted, zope or OpenSSL.
 PURE = (
@@ -58,6 +37,7 @@ PURE = (
     "probe.engine.prefix_detection",
 )
 
+
 _LOADED = """
 import sys
 {code}
@@ -65,14 +45,6 @@ for name in {names!r}:
     if name in sys.modules:
         sys.exit(name + " is loaded")
 """
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(HOME).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(HOME.rglob("*.py"))}
 
 
 def imported(name: str) -> Iterator[str]:

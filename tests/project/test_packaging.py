@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import LIMIT, ROOT
+from tests.support.process import ROOT
+from tests.support.waiting import LIMIT
 
 _LIST = (
     "from twisted.plugin import getPlugins; from twisted.application.service import IServiceMaker;"

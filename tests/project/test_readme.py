@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.process import LIMIT, ROOT, Process, environment, need, wait_until
+from tests.support.process import ROOT, Process, environment, need
+from tests.support.waiting import LIMIT, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import LIMIT, ROOT
+from tests.support.process import ROOT
+from tests.support.waiting import LIMIT
 
 UPSTREAM = ROOT / "docs" / "upstream"
 SCRIPTS = sorted(UPSTREAM.glob("[!_]*.py"))

@@ -1,11 +1,8 @@
-"""What the tests share: real servers in processes of their own, and plain sockets.
-
-No test decides by sleeping: every wait here is for an event and is bounded by
-:data:`LIMIT` seconds.
-"""
+"""Programs in processes of their own, above all the service; every wait is bounded."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -16,26 +13,34 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
-    from echosvc import EchoFactory
-
 import pytest
 
-#: Bound of every wait, seconds. Generous: machines are slow at times.
-LIMIT = 30.0
+from tests.support.sockets import connect
+from tests.support.waiting import LIMIT, wait_until
+
+if TYPE_CHECKING:
+    pass
+
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
 #: Where the Node programs are.
 NODE = ROOT / "tests" / "programs" / "node"
+
+
 #: The service in a process of its own.
 SERVE = [sys.executable, "-m", "echosvc", "serve"]
+
+
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
+
+
 #: The reactor of the servers that tests start: one that twistd knows by this name.
 REACTOR = os.environ.get("ECHOSVC_TEST_REACTOR")
 
@@ -299,153 +304,16 @@ def running(*options: str, **more: object) -> Iterator[Server]:
         server.close()
 
 
-def connect(address: tuple[str, int] | str, receive_buffer: int = 0) -> socket.socket:
-    """A blocking client socket whose every call is bounded.
+def denied() -> None:
+    """In a child of root: be denied what its files' modes deny (capabilities(7))."""
+    drop_from_bounding_set, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0):
+        raise OSError("prctl failed")
 
-    :param address: a pair, or a UNIX path.
-    :param receive_buffer: SO_RCVBUF, for a reader that the sender soon has to wait for.
-    """
-    if isinstance(address, str):
-        family = socket.AF_UNIX
-    else:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    client = socket.socket(family, socket.SOCK_STREAM)
-    if receive_buffer:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    client.settimeout(LIMIT)
+
+def refused(server: Server) -> bool:
     try:
-        client.connect(address)
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-def receive_all(client: socket.socket) -> bytes:
-    """Everything until the peer's FIN."""
-    pieces = []
-    while piece := client.recv(1 << 20):
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def receive_exactly(client: socket.socket, size: int) -> bytes:
-    """``size`` bytes, or what came before the peer's FIN."""
-    pieces = []
-    while size and (piece := client.recv(min(size, 1 << 20))):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
-def exchange(address: tuple[str, int] | str, data: bytes) -> bytes:
-    """Send ``data`` and FIN at once; give everything that comes back."""
-    with connect(address) as client:
-        client.sendall(data)
-        client.shutdown(socket.SHUT_WR)
-        return receive_all(client)
-
-
-def reset(client: socket.socket) -> None:
-    """Close with a RST."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.close()
-
-
-def wait_until(true: Callable[[], object], limit: float = LIMIT) -> None:
-    """Poll for something that has no event to wait for."""
-    end = time.monotonic() + limit
-    while not true():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {limit} s: {true}")
-        time.sleep(0.01)
-
-
-def steps(function: Callable[[], object]) -> int:
-    """Count the lines of Python that a call takes: the same on each machine."""
-    count, before = 0, sys.gettrace()
-
-    def trace(_frame: Any, event: str, _argument: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    sys.settrace(trace)
-    try:
-        function()
-    finally:
-        sys.settrace(before)
-    return count
-
-
-# -- in this process, on the reactor that pytest-twisted runs ---------------------------
-# Imported late: whoever imports this module must not thereby install a reactor.
-
-
-def within(waited: Deferred[Any], seconds: float = LIMIT) -> Deferred[Any]:
-    """``waited``, bounded."""
-    from twisted.internet import reactor
-
-    return waited.addTimeout(seconds, reactor)
-
-
-def in_thread(function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
-    """Run what blocks, e.g. a plain socket's client, beside the reactor."""
-    from twisted.internet.threads import deferToThread
-
-    return within(deferToThread(function, *arguments))
-
-
-async def turn(seconds: float = 0.0) -> None:
-    """Let the reactor work."""
-    from twisted.internet import reactor
-    from twisted.internet.task import deferLater
-
-    await deferLater(reactor, seconds)
-
-
-async def until(true: Callable[[], object], limit: float = LIMIT) -> None:
-    """:func:`wait_until` for code that runs on the reactor."""
-    end = time.monotonic() + limit
-    while not true():
-        assert time.monotonic() < end, f"not within {limit} s: {true}"
-        await turn(0.002)
-
-
-@contextmanager
-def no_faults() -> Iterator[list[dict[str, Any]]]:
-    """Fail where an exception was logged meanwhile; a test may take out those it expects."""
-    from twisted.logger import globalLogPublisher
-
-    faults: list[dict[str, Any]] = []
-
-    def observe(event: dict[str, Any]) -> None:
-        if "log_failure" in event:
-            faults.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        yield faults
-    finally:
-        globalLogPublisher.removeObserver(observe)
-    assert not faults, "\n".join(str(fault["log_failure"].getTraceback()) for fault in faults)
-
-
-@asynccontextmanager
-async def serving(
-    factory: EchoFactory, where: str = "tcp:0:interface=127.0.0.1"
-) -> AsyncIterator[Any]:
-    """The factory on a listener; gives the address for plain sockets."""
-    from twisted.internet import reactor
-
-    from echosvc.endpoints import server_endpoint
-
-    with no_faults():
-        port = await server_endpoint(reactor, where).listen(factory)
-        address = port.getHost()
-        try:
-            yield (address.host, address.port) if hasattr(address, "port") else where[5:]
-        finally:
-            await within(port.stopListening())
-            factory.abort_all()
-            await within(factory.when_idle())
+        server.connect().close()
+    except ConnectionError:
+        return True
+    return False

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import LIMIT, ROOT, Server, environment, running
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.process import ROOT, Server, environment, running
+from tests.support.waiting import LIMIT
 
 _HEAD = """
 import asyncio, contextlib, json, os, sys, threading

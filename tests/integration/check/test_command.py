@@ -29,7 +29,8 @@ from echosvc.net.listeners import PORT
 from echosvc.probe.check import NAMES, PROBES, SettingsError
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
-from tests.support.process import LIMIT, ROOT, Process, Server, environment, running, wait_until
+from tests.support.process import ROOT, Process, Server, environment, running
+from tests.support.waiting import LIMIT, wait_until
 
 COMMAND = [sys.executable, "-m", "echosvc", "check"]
 LOST = ProbeResult("order", "fail", "7 bytes lost", 1.5, "a full queue", {"offset": 5})

@@ -19,7 +19,8 @@ from zope.interface import implementer
 
 from echosvc import EchoFactory, check
 from echosvc.probe.result import CheckResult
-from tests.support.process import LIMIT, serving, within
+from tests.support.reactor import serving, within
+from tests.support.waiting import LIMIT
 
 #: Seconds. The rates are such that a queue holds far more than a link carries in this time.
 TIMEOUT = 1.0

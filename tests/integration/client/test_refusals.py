@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import LIMIT, environment, need
+from tests.support.process import environment, need
+from tests.support.waiting import LIMIT
 
 REACTORS = ["epoll", "poll", "select", "asyncio", "lean"]
 #: What ``iptables`` sends back, and the error of a socket that gets it.

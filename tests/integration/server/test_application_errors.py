@@ -18,19 +18,12 @@ from twisted.internet.defer import Deferred
 
 from echosvc import EchoProtocol, Outcome
 from echosvc.endpoints import server_endpoint
-from tests.integration.server.test_server import Recorded, Recording
-from tests.integration.tls.test_server import context
-from tests.support.process import (
-    LIMIT,
-    connect,
-    in_thread,
-    no_faults,
-    receive_exactly,
-    serving,
-    until,
-    within,
-)
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.reactor import in_thread, no_faults, serving, until, within
+from tests.support.recording import Recorded, Recording
+from tests.support.sockets import connect, receive_exactly
+from tests.support.tls_peer import context
+from tests.support.waiting import LIMIT
 
 #: More than any kernel holds for a connection whose client has a small buffer.
 MUCH = 8 * 1024 * 1024

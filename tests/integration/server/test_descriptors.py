@@ -15,18 +15,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import (
-    LIMIT,
     SERVE,
     TWISTD,
     Process,
     environment,
-    exchange,
     handed_over,
     running,
     serving_alone,
     stays_idle,
-    wait_until,
 )
+from tests.support.sockets import exchange
+from tests.support.waiting import LIMIT, wait_until
 
 REACTORS = ["", "epoll", "lean", "asyncio", "select", "poll"]
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]

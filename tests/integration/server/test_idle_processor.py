@@ -10,19 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import (
-    TWISTD,
-    Process,
-    Serving,
-    connect,
-    exchange,
-    handed_over,
-    receive_all,
-    receive_exactly,
-    serving_alone,
-    stays_idle,
-    wait_until,
-)
+from tests.support.process import TWISTD, Process, Serving, handed_over, serving_alone, stays_idle
+from tests.support.sockets import connect, exchange, receive_all, receive_exactly
+from tests.support.waiting import wait_until
 
 REACTORS = ["default", "lean", "asyncio", "select", "poll"]
 CLOSED = r"Server Error: the listener {} is closed: EINVAL \(another process has shut"

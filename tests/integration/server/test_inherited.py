@@ -13,19 +13,9 @@ from twisted.internet import reactor
 
 from echosvc import EchoFactory, EchoService
 from echosvc.net.systemd import InheritedListener, unclaimed_sockets
-from tests.support.process import (
-    SERVE,
-    TWISTD,
-    Process,
-    connect,
-    exchange,
-    handed_over,
-    in_thread,
-    need,
-    receive_exactly,
-    serving_alone,
-    within,
-)
+from tests.support.process import SERVE, TWISTD, Process, handed_over, need, serving_alone
+from tests.support.reactor import in_thread, within
+from tests.support.sockets import connect, exchange, receive_exactly
 
 UNSERVED = r"Inherited socket not served: index = {} name = '{}' address = {}: its clients"
 

@@ -17,20 +17,11 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from echosvc import Outcome
 from echosvc.wire.proxy_header import SIGNATURE, encode_header
-from tests.integration.server.test_server import Recording
-from tests.support.process import (
-    LIMIT,
-    connect,
-    exchange,
-    in_thread,
-    receive_all,
-    receive_exactly,
-    reset,
-    running,
-    serving,
-    turn,
-    until,
-)
+from tests.support.process import running
+from tests.support.reactor import in_thread, serving, turn, until
+from tests.support.recording import Recording
+from tests.support.sockets import connect, exchange, receive_all, receive_exactly, reset
+from tests.support.waiting import LIMIT
 
 SOURCE, DESTINATION = ("192.0.2.7", 4711), ("198.51.100.1", 443)
 PROXIES = {"proxy_protocol": "require", "proxy_from": ("127.0.0.0/8",)}

@@ -17,16 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import (
-    LIMIT,
-    ROOT,
-    Process,
-    environment,
-    exchange,
-    need,
-    running,
-    wait_until,
-)
+from tests.support.process import ROOT, Process, environment, need, running
+from tests.support.sockets import exchange
+from tests.support.waiting import LIMIT, wait_until
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 DOCUMENT = (ROOT / "docs" / "logs.md").read_text("utf-8")

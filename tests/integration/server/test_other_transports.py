@@ -16,8 +16,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from echosvc import EchoFactory, Outcome, connect
-from tests.integration.server.test_server import Recording
-from tests.support.process import LIMIT, environment, no_faults, until, within
+from tests.support.process import environment
+from tests.support.reactor import no_faults, until, within
+from tests.support.recording import Recording
+from tests.support.waiting import LIMIT
 
 #: More than a pipe holds.
 MUCH = 4 * 1024 * 1024

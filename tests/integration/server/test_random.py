@@ -24,7 +24,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.support.process import LIMIT, Server, connect, reset
+from tests.support.process import Server
+from tests.support.sockets import connect, reset
+from tests.support.waiting import LIMIT
 
 KINDS = [(framing, text) for framing in ("chunk", "line", "length") for text in (False, True)]
 #: The longest message that the servers take, bytes.

@@ -11,18 +11,9 @@ from pathlib import Path
 import pytest
 
 from echosvc.wire.framing import FRAMINGS
-from tests.integration.server.test_service import denied, refused
-from tests.support.process import (
-    LIMIT,
-    ROOT,
-    SERVE,
-    Process,
-    environment,
-    exchange,
-    receive_exactly,
-    serving_alone,
-    wait_until,
-)
+from tests.support.process import ROOT, SERVE, Process, denied, environment, refused, serving_alone
+from tests.support.sockets import exchange, receive_exactly
+from tests.support.waiting import LIMIT, wait_until
 
 
 def failed(*words: str, **popen: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -21,19 +20,17 @@ from echosvc.cli.serve_options import Options
 from echosvc.cli.twistd import makeService
 from echosvc.wire.framing import FRAMINGS
 from tests.support.process import (
-    LIMIT,
     TWISTD,
     Process,
     Server,
-    connect,
+    denied,
     environment,
-    exchange,
     need,
-    receive_all,
-    receive_exactly,
+    refused,
     running,
-    wait_until,
 )
+from tests.support.sockets import connect, exchange, receive_all, receive_exactly
+from tests.support.waiting import LIMIT, wait_until
 
 TWIST = [sys.executable, "-m", "twisted"]
 
@@ -84,13 +81,6 @@ def test_where_nobody_can_listen_is_one_line(
     listen: str, complaint: str, daemon: bool, tmp_path: Path
 ) -> None:
     assert complaint in failed_start("--listen", listen, daemon=daemon, cwd=tmp_path)
-
-
-def denied() -> None:
-    """In a child of root: be denied what its files' modes deny (capabilities(7))."""
-    drop_from_bounding_set, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
-    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0):
-        raise OSError("prctl failed")
 
 
 @pytest.mark.parametrize("daemon", [False, True], ids=["foreground", "daemon"])
@@ -273,14 +263,6 @@ def test_a_stopping_server_refuses_new_and_serves_live_connections() -> None:
         assert server.wait() == -signal.SIGTERM
         assert "outcome = finished" in server.matching("Client disconnected")[0]
         assert server.matching("Server Terminated")
-
-
-def refused(server: Server) -> bool:
-    try:
-        server.connect().close()
-    except ConnectionError:
-        return True
-    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

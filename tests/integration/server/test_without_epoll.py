@@ -16,20 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import (
-    LIMIT,
-    ROOT,
-    TWISTD,
-    Process,
-    Serving,
-    connect,
-    environment,
-    exchange,
-    receive_all,
-    receive_exactly,
-    stays_idle,
-    wait_until,
-)
+from tests.support.process import ROOT, TWISTD, Process, Serving, environment, stays_idle
+from tests.support.sockets import connect, exchange, receive_all, receive_exactly
+from tests.support.waiting import LIMIT, wait_until
 
 #: What a Python without epoll lacks, or a macOS without the rest.
 HIDING = """

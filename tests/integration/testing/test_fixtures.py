@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from echosvc.faults.relay import Relay
 from echosvc.faults.spec import FaultSpec
-from tests.support.process import receive_exactly
+from tests.support.sockets import receive_exactly
 
 pytest_plugins = ["echosvc.testing"]
 

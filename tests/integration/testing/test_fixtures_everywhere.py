@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import LIMIT, environment
+from tests.support.process import environment
+from tests.support.waiting import LIMIT
 
 pytestmark = pytest.mark.slow
 

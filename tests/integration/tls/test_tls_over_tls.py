@@ -23,19 +23,13 @@ from echosvc.server.service import EchoService
 from echosvc.tls.context import ClientAuthPolicy, client_options
 from echosvc.tls.transport import TLSError
 from echosvc.wire.proxy_header import encode_header
-from tests.integration.server.test_server import (
-    HIGH_WATER,
-    MARK,
-    MIB,
-    Recording,
-    all_gone,
-    payload,
-    unmarked,
-)
-from tests.integration.tls.test_server import ANY, ENCRYPTION, Peer, context, receive_to_end, unread
-from tests.support.process import LIMIT, in_thread, no_faults, turn, until, within
-from tests.support.process import connect as dial
-from tests.unit.tls.test_context import Issued, issue
+from tests.support.certificates import Issued, issue
+from tests.support.payload import HIGH_WATER, MARK, MIB, payload, unmarked
+from tests.support.reactor import in_thread, no_faults, turn, until, within
+from tests.support.recording import Recording, all_gone
+from tests.support.sockets import connect as dial
+from tests.support.tls_peer import ANY, ENCRYPTION, Peer, context, receive_to_end, unread
+from tests.support.waiting import LIMIT
 
 AUTHORITY = issue(subject="clients' authority", authority=True)
 NONE = ClientAuthPolicy()

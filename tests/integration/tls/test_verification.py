@@ -24,10 +24,11 @@ from echosvc.endpoints import client_endpoint
 from echosvc.tls.context import client_options
 from echosvc.tls.endpoints import TLSConnector
 from echosvc.tls.transport import TLSError
-from tests.integration.cli.test_send import echosvc, one_line
-from tests.support.process import LIMIT, Server, in_thread, no_faults, running, within
-from tests.unit.tls.test_context import Issued, issue
-from tests.unit.tls.test_identity import HOST, UNREADABLE
+from tests.support.certificates import HOST, UNREADABLE, Issued, issue
+from tests.support.commands import echosvc, one_line
+from tests.support.process import Server, running
+from tests.support.reactor import in_thread, no_faults, within
+from tests.support.waiting import LIMIT
 
 ANOTHER = "TLS: the certificate is for another name or address: "
 FAILED = "TLS: certificate verify failed: "

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from tests.support.process import LIMIT, Process, Server
+from tests.support.process import Process, Server
+from tests.support.waiting import LIMIT
 
 PREFIX = b"Sending: "
 #: Loopback addresses that clients use in turn: one has too few ports for ever.

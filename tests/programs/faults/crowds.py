@@ -22,17 +22,10 @@ from tests.programs.faults.clients import (
     echo_all,
 )
 from tests.programs.faults.registry import Finding, fault
-from tests.support.process import (
-    LIMIT,
-    Server,
-    connect,
-    exchange,
-    receive_all,
-    reset,
-    running,
-    wait_until,
-)
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.process import Server, running
+from tests.support.sockets import connect, exchange, receive_all, reset
+from tests.support.waiting import LIMIT, wait_until
 
 MIB = 1 << 20
 

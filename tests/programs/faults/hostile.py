@@ -22,17 +22,10 @@ from echosvc.cli.main import DEMO
 from echosvc.probe.check import NAMES
 from tests.programs.faults.clients import PREFIX, cpu, descriptors
 from tests.programs.faults.registry import Finding, fault
-from tests.support.process import (
-    ROOT,
-    Server,
-    connect,
-    environment,
-    exchange,
-    reset,
-    running,
-    wait_until,
-)
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.process import ROOT, Server, environment, running
+from tests.support.sockets import connect, exchange, reset
+from tests.support.waiting import wait_until
 
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 #: Longest pause between two steps of a hostile peer, seconds.

@@ -15,19 +15,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.programs.faults.registry import Finding, fault, program
-from tests.support.process import (
-    LIMIT,
-    Process,
-    Server,
-    connect,
-    exchange,
-    receive_all,
-    receive_exactly,
-    running,
-    started,
-    wait_until,
-)
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.process import Process, Server, running, started
+from tests.support.sockets import connect, exchange, receive_all, receive_exactly
+from tests.support.waiting import LIMIT, wait_until
 
 #: Payloads of clients that half-close, bytes.
 SIZES = (1, 65536, 1 << 20)

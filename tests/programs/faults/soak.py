@@ -18,8 +18,10 @@ from pathlib import Path
 
 from tests.programs.faults.clients import PREFIX, allow_descriptors, descriptors
 from tests.programs.faults.registry import Finding, fault
-from tests.support.process import LIMIT, Server, connect, receive_exactly, reset, wait_until
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.process import Server
+from tests.support.sockets import connect, receive_exactly, reset
+from tests.support.waiting import LIMIT, wait_until
 
 #: Length of a wave, seconds; between two, everything must be as before.
 WAVE = 6.0

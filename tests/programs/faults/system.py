@@ -15,17 +15,9 @@ from pathlib import Path
 
 from tests.programs.faults.clients import PREFIX, descriptors
 from tests.programs.faults.registry import Absent, Finding, fault, program
-from tests.support.process import (
-    LIMIT,
-    TWISTD,
-    Process,
-    Server,
-    environment,
-    exchange,
-    receive_exactly,
-    running,
-    wait_until,
-)
+from tests.support.process import TWISTD, Process, Server, environment, running
+from tests.support.sockets import exchange, receive_exactly
+from tests.support.waiting import LIMIT, wait_until
 
 
 def faketime() -> str:

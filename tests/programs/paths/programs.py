@@ -14,14 +14,9 @@ from typing import Any
 
 from tests.programs.faults.programs import free_port, haproxy
 from tests.programs.faults.registry import program
-from tests.support.process import (
-    LIMIT,
-    Process,
-    connect,
-    environment,
-    receive_exactly,
-    started,
-)
+from tests.support.process import Process, environment, started
+from tests.support.sockets import connect, receive_exactly
+from tests.support.waiting import LIMIT
 
 #: As short as a user would set it.
 TIME_OUT = 7

@@ -8,7 +8,7 @@ import pytest
 
 from echosvc import __main__
 from echosvc.cli import main as cli
-from tests.integration.cli.test_send import one_line
+from tests.support.commands import one_line
 
 
 def test_ctrl_c_is_handled_unless_it_is_ignored(monkeypatch):

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from echosvc.cli.terminal import LossyStderr, OutputError, StandardOutput, write_all
-from tests.support.process import LIMIT, environment, heeding, running
+from tests.support.process import environment, heeding, running
+from tests.support.waiting import LIMIT
 
 COMMAND = [sys.executable, "-m", "echosvc"]
 MIB = 1 << 20

@@ -8,29 +8,12 @@ import weakref
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from echosvc.connection.layer import LayerTransport
-
-
-class Below(StringTransport):
-    """Remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def loseWriteConnection(self) -> None:
-        self.asked.append("half-close")
-
-    def loseConnection(self) -> None:
-        self.asked.append("close")
-
-    def abortConnection(self) -> None:
-        self.asked.append("abort")
+from tests.support.transports import Below
 
 
 class Whole(Protocol):

@@ -16,8 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import EchoFactory, EchoProtocol
 from echosvc.connection.layer import LayerTransport
-from tests.unit.connection.test_layer import Below
-from tests.unit.connection.test_sending import Line
+from tests.support.transports import Below, Line
 
 #: An application adds its own: CPython shares thirty.
 MOST = 26

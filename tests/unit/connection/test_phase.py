@@ -17,7 +17,7 @@ from echosvc import EchoFactory, EchoProtocol, Outcome
 from echosvc.connection.blocks import APPLICATION, BACK_PRESSURE, EOF, IDLE, REPLY, describe
 from echosvc.connection.layer import LayerTransport
 from echosvc.connection.phase import CLOSED, CLOSING, HANDSHAKE, OPEN, TRANSITIONS, Phase
-from tests.unit.connection.test_sending import Line
+from tests.support.transports import Line
 
 LOST, DONE = Failure(ConnectionLost()), Failure(ConnectionDone())
 

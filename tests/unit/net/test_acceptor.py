@@ -28,7 +28,7 @@ from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor import LeanReactor
 from echosvc.server.service import accept_waiting
 from echosvc.tls.endpoints import TLSFactory
-from tests.unit.net.test_stream import Listening
+from tests.support.listening import Listening
 
 
 class Building(Factory):

@@ -33,7 +33,7 @@ from echosvc.net.epoll import (
     _ReactorAdapter,
 )
 from echosvc.net.stream import Stream
-from tests.unit.net.test_stream import Listening
+from tests.support.listening import Listening
 
 LIMIT = 20
 

@@ -26,8 +26,9 @@ from echosvc.net.errors import describe_error, describe_tls_error, listen_error
 from echosvc.net.listeners import TCPListener, UNIXListener
 from echosvc.net.reactor import LeanReactor
 from echosvc.net.systemd import SocketActivationError, activation_fds
-from tests.support.process import TWISTD, Process, exchange, handed_over
-from tests.unit.tls.test_context import issue
+from tests.support.certificates import issue
+from tests.support.process import TWISTD, Process, handed_over
+from tests.support.sockets import exchange
 
 
 class Without(TCPListener):

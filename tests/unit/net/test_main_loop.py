@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.net.main_loop import ExitStatus
-from tests.support.process import LIMIT, environment
+from tests.support.process import environment
+from tests.support.waiting import LIMIT
 
 _END = """
 import sys, atexit

@@ -14,7 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.python import threadable
 
 from echosvc.net.reactor_thread import ReactorThread
-from tests.support.process import LIMIT, environment
+from tests.support.process import environment
+from tests.support.waiting import LIMIT
 
 
 @pytest.fixture

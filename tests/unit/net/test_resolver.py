@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.net.resolver import DaemonResolver
-from tests.support.process import LIMIT
+from tests.support.waiting import LIMIT
 
 
 class Receiver:

@@ -12,7 +12,6 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
-from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,33 +23,10 @@ from echosvc.net.addresses import make_address
 from echosvc.net.epoll import MORE
 from echosvc.net.reactor import LeanReactor
 from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer, Stream
-from tests.support.process import receive_exactly
+from tests.support.listening import Listening
+from tests.support.sockets import receive_exactly
 
 LIMIT = 20
-
-
-class Listening(Protocol):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.heard = b""
-        self.reason: Failure | None = None
-        self.stopped = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self.heard += data
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.reason = reason
-
-    def pauseProducing(self) -> None:
-        pass
-
-    def resumeProducing(self) -> None:
-        pass
-
-    def stopProducing(self) -> None:
-        self.stopped += 1
 
 
 @implementer(IHalfCloseableProtocol)

@@ -25,7 +25,8 @@ from echosvc.probe.engine.connect_time import (
     resolve_name,
     try_connect,
 )
-from tests.support.process import LIMIT, environment, need
+from tests.support.process import environment, need
+from tests.support.waiting import LIMIT
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux alone")
 

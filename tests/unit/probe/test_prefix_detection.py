@@ -18,7 +18,7 @@ from echosvc.probe.engine.prefix_detection import (
 )
 from echosvc.probe.settings import Settings
 from echosvc.wire.template import Template
-from tests.support.process import steps
+from tests.support.steps import steps
 
 PLAIN = Settings()
 GIVEN = Settings(prefix=Template.parse("{hostname} {message}: "))

@@ -12,7 +12,8 @@ import pytest
 from echosvc.probe.check import NAMES, PROBES
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.settings import Settings
-from tests.support.process import LIMIT, ROOT, environment
+from tests.support.process import ROOT, environment
+from tests.support.waiting import LIMIT
 
 _MODULE = """
 from echosvc.probe.checks.registry import probe

@@ -15,7 +15,7 @@ from echosvc.probe.engine.verifier import WINDOW, Verifier
 from echosvc.wire.compare import common_prefix_length
 from echosvc.wire.prefix_matching import PrefixMatcher, match_template
 from echosvc.wire.template import Template
-from tests.support.process import steps
+from tests.support.steps import steps
 
 NONE = PrefixMatcher(Template.literal(b""))
 SENDING = PrefixMatcher(Template.literal(b"Sending: "))

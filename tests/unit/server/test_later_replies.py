@@ -15,8 +15,8 @@ from twisted.internet.testing import StringTransport
 from echosvc import EchoFactory, EchoProtocol, Outcome
 from echosvc.connection.sender import HIGH_WATER
 from echosvc.server.protocol import LaterReply
-from tests.unit.connection.test_sending import Line
-from tests.unit.server.test_protocol import Broken, ServerTestCase
+from tests.support.server import Broken, ServerTestCase
+from tests.support.transports import Line
 
 
 class Later(EchoProtocol):

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from echosvc import EchoFactory, EchoProtocol, Outcome
-from tests.unit.server.test_protocol import ServerTestCase
+from tests.support.server import ServerTestCase
 
 HOOKS = ("opened", "reply", "prefix", "peer_ended", "idle", "ended")
 

@@ -9,7 +9,8 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.process import LIMIT, Process, environment, heeding
+from tests.support.process import Process, environment, heeding
+from tests.support.waiting import LIMIT
 
 _READY = "import signal; print('ready', flush=True); signal.pause()"
 

@@ -25,44 +25,22 @@ from echosvc.tls.identity import (
     verify_names_readable,
     with_verification,
 )
-from tests.unit.tls.test_context import CertificateTestCase, Issued, issue, meet, with_odd_name
+from tests.support.certificates import (
+    HOST,
+    UNREADABLE,
+    CertificateTestCase,
+    Issued,
+    issue,
+    meet,
+    names,
+    with_odd_name,
+)
 
-HOST = "bank.example"
 ANOTHER = "TLS: the certificate is for another name or address: "
+
+
 FAILED = "TLS: certificate verify failed: "
 
-
-def names(*texts: bytes, tag: int = 0x82) -> bytes:
-    """A subjectAltName of DNS names, DER, with whatever is in them."""
-    content = b"".join(bytes([tag, len(text)]) + text for text in texts)
-    return bytes([0x30, len(content)]) + content
-
-
-#: Subject alternative names that are nobody's.
-UNREADABLE: dict[str, bytes | None] = {
-    "none": None,
-    "empty": b"\x30\x00",
-    "star": names(b"*"),
-    "star of one label": names(b"*.test"),
-    "star inside": names(b"a.*.test"),
-    "two stars": names(b"*.*.test"),
-    "empty labels": names(b"*..test"),
-    "empty name": names(b""),
-    "blank name": names(b" "),
-    "an address as a name": names(b"192.0.2.7"),
-    "an IPv6 address as a name": names(b"2001:db8::7"),
-    "a number": names(b"17"),
-    "NUL": names(b"bank.example\0.evil.test"),
-    "NUL first": names(b"\0bank.example"),
-    "no ASCII": names("bänk.example".encode()),
-    "no UTF-8": names(b"\xff\xfe"),
-    "address of three bytes": names(b"\x7f\0\1", tag=0x87),
-    "a right one beside one that cannot be read": names(b"bank.example", b"*"),
-    "no DER": b"\xff\xff",
-    "cut": names(b"bank.example")[:-3],
-    "URI that is none": names(b"bank.example", tag=0x86),
-    "URI with too many colons": names(b"http://bank.example:80", tag=0x86),
-}
 
 #: What can be read and names others.
 OTHERS: dict[str, bytes] = {

@@ -13,7 +13,7 @@ from echosvc.wire.pattern import MAX_TRIES, Match, Pattern, Run
 from echosvc.wire.prefix_matching import DIGITS, VISIBLE, prefix_pattern
 from echosvc.wire.reply_matching import StreamCounter
 from echosvc.wire.template import Template
-from tests.support.process import steps
+from tests.support.steps import steps
 
 KIB = 1024
 

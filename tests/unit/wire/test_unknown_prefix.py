@@ -15,7 +15,7 @@ from echosvc.wire.unknown_prefix import (
     AnyPrefixStreamCounter,
     SubsequenceMatcher,
 )
-from tests.support.process import steps
+from tests.support.steps import steps
 
 USUAL = Template.literal(b"Sending: ")
 cuts = st.lists(st.integers(0, 200), max_size=6)

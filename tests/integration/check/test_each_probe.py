@@ -1,0 +1,176 @@
+"""Each probe, against a path that breaks just that."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import LoopingCall
+from zope.interface import directlyProvides
+
+from echosvc import EchoFactory, check
+from echosvc.endpoints import client_endpoint
+from echosvc.faults.relay import Relay
+from echosvc.faults.spec import FaultSpec
+from echosvc.probe.check import Check
+from echosvc.probe.checks.rtt import RoundTrips
+from echosvc.probe.result import CheckResult
+from echosvc.probe.settings import Settings
+from echosvc.tls.context import ClientTLS
+from tests.support.certificates import issue
+from tests.support.checking import TIMEOUT, against, checked, only
+from tests.support.reactor import serving, within
+
+
+@pytest_twisted.ensureDeferred
+async def test_text_that_is_decoded_segment_by_segment():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data.decode("utf-8", "replace").encode())
+
+    result = await against(heard=heard, only=("echo", "text"))
+    assert [probe.result for probe in result.probes] == ["pass", "fail"]
+    assert "decoded as UTF-8" in result.probes[1].cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_limit_of_connections():
+    probe = only(await checked(None, "connections", servers=[{"max_per_peer": 5}], connections=8))
+    assert probe.result == "fail"
+    assert "of 8: the connection ended by" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_way_is_measured():
+    probe = only(await checked(FaultSpec(delay=0.1), "rtt"))
+    assert probe.result == "info"
+    facts = probe.facts["nodelay"]
+    assert 200_000 <= facts["min_us"] <= facts["p50_us"] < 300_000
+    assert facts["p50_us"] <= facts["p90_us"] <= facts["p99_us"] <= facts["max_us"]
+    assert probe.finding.startswith(f"{facts['trips']} trips: min 2")
+
+
+def test_percentiles_are_of_times_that_were_measured():
+    times = RoundTrips([float(number) for number in range(1, 201)])
+    assert [times.percentile(place) for place in (0, 50, 90, 99, 100)] == [1, 100, 180, 198, 200]
+    assert str(RoundTrips([0.001, 0.002, 0.004])) == (
+        "3 trips: min 1 ms, median 2 ms, 90 % 4 ms, 99 % 4 ms, max 4 ms"
+    )
+    assert RoundTrips([0.5]).facts == {
+        "trips": 1, "min_us": 500_000, "p50_us": 500_000, "p90_us": 500_000, "p99_us": 500_000,
+        "max_us": 500_000,
+    }  # fmt: skip
+
+
+async def tls_check(pem: Any, words: ClientTLS, *names: str) -> CheckResult:
+    where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
+    async with serving(EchoFactory(log="quiet"), where) as (_, port):
+        endpoint = f"tls:localhost:{port}"
+        target = client_endpoint(reactor, endpoint, words)
+        run = Check(reactor, target, Settings(only=names, timeout=TIMEOUT), endpoint).run()
+        return await within(Deferred.fromCoroutine(run))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_has_ended(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost", days=-0.5).pem)
+    probe = only(await tls_check(pem, ClientTLS(insecure=True), "tls"))
+    assert probe.result == "fail"
+    assert "a certificate of 'CN=localhost' ended 1 days ago" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_nobody_vouches_for(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost").pem)
+    result = await tls_check(pem, ClientTLS(), "connect", "tls")
+    assert [probe.result for probe in result.probes] == ["fail", "skip"]
+    assert "TLS: certificate verify failed" in result.probes[0].finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_path_is_slow_and_not_broken():
+    """It carries 20 kB a second, and all of them right."""
+
+    class Slow:
+        def __init__(self, transport: Any) -> None:
+            self._transport, self._waiting = transport, b""
+            self._loop = LoopingCall(self._send)
+            self._loop.clock = reactor
+            transport.protocol.connectionLost = lambda reason: self._loop.stop()
+            transport.protocol.dataReceived = self._take
+            self._loop.start(0.05)
+
+        def _take(self, data: bytes) -> None:
+            self._waiting += data
+
+        def _send(self) -> None:
+            self._transport.write(self._waiting[:1000])
+            self._waiting = self._waiting[1000:]
+
+    result = await against(met=Slow, only=("order",), timeout=0.5)
+    probe = only(result)
+    assert probe.result == "info"
+    assert "came back as they were sent" in probe.finding
+    assert result.ok
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_changed_below_tls_is_said_in_its_words(tmp_path):
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(issue("localhost").pem)
+    where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
+    async with serving(EchoFactory(log="quiet"), where) as address:
+        relay = Relay(reactor, [address], FaultSpec(flip=40_000))
+        endpoint = f"tls:localhost:{relay.listen()}:trustRoots={pem}"
+        try:
+            result = await within(Deferred.fromCoroutine(check(endpoint, only=("order",))))
+        finally:
+            await within(relay.stop())
+    probe = only(result)
+    assert "then TLS: " in probe.finding
+    assert probe.cause == "what TLS protects was changed, lost or cut on the path"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_wrong_is_no_silence():
+    """The prefix changes while the connection is idle."""
+    last: dict[Any, float] = {}
+
+    def heard(transport: Any, data: bytes) -> None:
+        rested = monotonic() - last.get(transport, monotonic()) > 0.15
+        last[transport] = monotonic()
+        transport.write((b"new> " if rested else b"old> ") + data)
+
+    probe = only(await against(heard=heard, only=("idle",), skip=(), idle=(0.2,)))
+    assert probe.result == "fail"
+    assert "silence" not in probe.finding
+    assert "new> " in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_goes_on_after_the_fin_is_no_slow_path():
+    class Talker:
+        def __init__(self, transport: Any) -> None:
+            self.loop = LoopingCall(transport.write, b"x" * 100)
+            self.loop.clock = reactor
+            directlyProvides(transport.protocol, IHalfCloseableProtocol)
+            transport.protocol.readConnectionLost = lambda: self.loop.start(0.05)
+            transport.protocol.writeConnectionLost = lambda: None
+            transport.protocol.connectionLost = self._stop
+
+        def _stop(self, reason: object) -> None:
+            if self.loop.running:
+                self.loop.stop()
+
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data)
+
+    probe = only(await against(met=Talker, heard=heard, only=("half-close",), timeout=2.0))
+    assert probe.result == "fail"
+    assert "not sent by the client" in probe.finding or "more bytes came" in probe.finding
+    assert probe.seconds < 8

@@ -1,0 +1,109 @@
+"""How ``check`` tells how connections end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from echosvc.faults.spec import FaultSpec
+from echosvc.probe.settings import MIB
+from tests.support.checking import against, checked, failure, only
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_that_closes_both_directions_at_a_fin():
+    probe = await failure(FaultSpec(on_fin="close"), "half-close")
+    assert "closed both directions at the FIN" in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_that_drops_a_fin():
+    probe = await failure(FaultSpec(on_fin="drop"), "half-close", timeout=1.0)
+    assert "never passed the FIN on" in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_that_buffers_without_bound():
+    probe = await failure(FaultSpec(unbounded=True), "back-pressure")
+    assert "buffers without bound" in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_buffer_that_loses_bytes_while_nobody_reads():
+    probe = await failure(FaultSpec(drop=(3_000_000, 5000)), "back-pressure")
+    assert "the sender is stopped after" in probe.finding
+    assert "5000 bytes lost" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_that_ends_who_does_not_read():
+    probe = await failure(FaultSpec(upstream=True, cut=2_000_000), "back-pressure")
+    assert "of which nothing was read" in probe.finding or "the stream stopped" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_unasked_bytes_on_an_idle_connection():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(data)
+        if data == b"~":
+            reactor.callLater(0.1, lambda: transport.connected and transport.write(b"hello?"))
+
+    probe = only(await against(heard=heard, only=("idle",), skip=(), idle=(1.0,)))
+    assert probe.finding == "6 bytes came that were not requested, while idle"
+
+
+@pytest_twisted.ensureDeferred
+async def test_back_pressure_that_works_says_after_how_much():
+    probe = only(await checked(FaultSpec(), "back-pressure"))
+    assert probe.result == "pass"
+    assert 0 < probe.facts["stopped_after"] < 64 * MIB
+
+
+@pytest.mark.parametrize(("how", "says"), [("fin", "FIN"), ("rst", "RST"), ("silence", "silence")])
+@pytest_twisted.ensureDeferred
+async def test_idle_connections_that_die(how, says):
+    faults = FaultSpec(idle_timeout=0.7, on_idle=how)
+    probe = await failure(faults, "idle", idle=(0.2, 1.2), timeout=1.0)
+    assert probe.facts["survived"] == [0.2]
+    assert "1.2 s: " + says in probe.finding
+
+
+@pytest.mark.parametrize("how", ["fin", "rst", "silence"])
+@pytest_twisted.ensureDeferred
+async def test_the_idle_time_out_is_found(how):
+    faults = FaultSpec(idle_timeout=2.0, on_idle=how)
+    probe = only(await checked(faults, "find-idle", find_idle=20.0, timeout=1.0))
+    assert probe.result == "info", probe
+    assert probe.facts["idle_seconds"] == pytest.approx(2.0, rel=0.1)
+    assert probe.facts["how"] == {"fin": "FIN", "rst": "RST", "silence": "silence"}[how]
+    assert probe.seconds < 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_idle_time_out_is_found_where_there_is_none():
+    probe = only(await checked(FaultSpec(), "find-idle", find_idle=1.0))
+    assert (probe.facts["idle_seconds"], probe.finding) == (None, "none up to 1 s")
+
+
+RESETTING = [{"idle_timeout": 0.3, "idle_action": "reset"}]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_arrives():
+    probe = only(await checked(FaultSpec(), "reset", servers=RESETTING))
+    assert (probe.result, probe.facts["how"]) == ("pass", "RST")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_that_becomes_a_fin():
+    probe = await failure(FaultSpec(on_reset="fin"), "reset", servers=RESETTING)
+    assert "an abort into a clean end" in probe.cause
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_that_is_dropped():
+    probe = await failure(FaultSpec(on_reset="drop"), "reset", servers=RESETTING, timeout=1.0)
+    assert "a middlebox drops it" in probe.cause

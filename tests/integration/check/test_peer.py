@@ -1,0 +1,278 @@
+"""How ``check`` tells who answers."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import threading
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from zope.interface import implementer
+
+from echosvc import EchoFactory, check
+from echosvc.endpoints import client_endpoint
+from echosvc.faults.relay import Relay
+from echosvc.faults.spec import FaultSpec
+from echosvc.net.resolver import DaemonResolver
+from echosvc.probe.check import Check
+from echosvc.probe.engine.client import ProbeClient
+from echosvc.probe.settings import Settings
+from tests.support.checking import checked, failure, failures, only
+from tests.support.reactor import serving, within
+from tests.support.waiting import LIMIT
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_backends_are_told_apart():
+    servers = [{"prefix": "web1: "}, {"prefix": "web2: "}]
+    result = await checked(FaultSpec(), servers=servers, skip=("back-pressure",))
+    assert failures(result) == []
+    identity = next(probe for probe in result.probes if probe.name == "identity")
+    assert identity.finding == "2 servers on 10 connections: 'web1: ' 5, 'web2: ' 5"
+    assert identity.facts["servers"] == {"web1: ": 5, "web2: ": 5}
+
+
+@pytest_twisted.ensureDeferred
+async def test_counters_are_no_identity():
+    prefix = "web1 {connection}/{message}: "
+    probe = only(await checked(None, "identity", servers=[{"prefix": prefix}], prefix=prefix))
+    assert probe.facts["servers"] == {"web1 /: ": 10}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_identity_can_be_demanded():
+    probe = only(await checked(None, "identity", identity="S(end)ing"))
+    assert probe.facts["servers"] == {"end": 10}
+    probe = await failure(FaultSpec(), "identity", identity="blue")
+    assert "does not match 'blue'" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_group_that_takes_no_part_is_an_empty_name():
+    probe = only(await checked(None, "identity", identity="(Z)?S"))
+    assert probe.facts["servers"] == {"": 10}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_identity_that_is_not_found_in_time_is_a_failure_and_the_rest_goes_on():
+    """A regular expression that backtracks, and a prefix that makes it do so."""
+    servers = [{"prefix": "a" * 40 + "!"}]
+    asked = {"identity": "(a+)+$", "timeout": 1.0}
+    result = await checked(None, "identity", "order", servers=servers, **asked)
+    identity, order = result.probes
+    assert identity.finding == "'(a+)+$' takes longer than 1 s to be found in a prefix"
+    assert (identity.result, order.result) == ("fail", "pass")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_given_prefix_that_is_damaged_is_told_from_one_that_changes():
+    probe = await failure(FaultSpec(drop=(3, 1)), "echo", prefix="Sending: ")
+    assert probe.finding.startswith("the first prefix is 'Sening: ', which is not of the form")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reply_without_a_message_is_found():
+    probe = await failure(FaultSpec(insert=(100_000, b"Sending: Sending: ")), "order")
+    assert "not sent by the client" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_relay_shows_its_own_address():
+    prefix = "{peer} "
+    probe = await failure(FaultSpec(), "proxy", servers=[{"prefix": prefix}], prefix=prefix)
+    assert "the server sees 127.0.0.1:" in probe.finding
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_anything_between_the_server_sees_us():
+    async with serving(EchoFactory(log="quiet", prefix="{peer}> ")) as (host, port):
+        for prefix in (None, "{peer}> "):
+            run = check(f"tcp:{host}:{port}", prefix=prefix, only=("proxy",))
+            probe = only(await within(Deferred.fromCoroutine(run)))
+            assert (probe.result, "the server sees us as we are" in probe.finding) == ("pass", True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_prefix_nobody_says_who_it_is():
+    probe = only(await checked(None, "identity", servers=[{"prefix": ""}]))
+    assert (probe.result, "no prefix" in probe.finding) == ("skip", True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_address_of_a_name_is_tried():
+    """IPv4 alone is served: a client that takes the other address meets nobody."""
+    async with serving(EchoFactory(log="quiet")) as (_, port):
+        run = check(f"tcp:localhost:{port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    known = {each["address"]: each["error"] for each in probe.facts["addresses"]}
+    assert known["127.0.0.1"] == ""
+    assert probe.facts["connect_seconds"] < 0.2
+    assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
+    for address, error in known.items():
+        verb = {"ECONNREFUSED": "refuses", "": "-"}.get(error, "cannot be reached")
+        assert bool(error) == (f"{address} {verb} ({error})" in probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_reported_is_the_time_of_connect_itself(monkeypatch):
+    """Not the look-up's, which is slow here, nor the reactor's."""
+    resolve = socket.getaddrinfo
+
+    def slowly(host: Any, *words: Any, **more: Any) -> Any:
+        if host == "localhost":
+            threading.Event().wait(0.4)
+        return resolve(host, *words, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    async with serving(EchoFactory(log="quiet")) as (_, port):
+        run = check(f"tcp:localhost:{port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert 0 < probe.facts["connect_seconds"] < 0.2
+    assert 0.4 <= probe.facts["lookup_seconds"] < 5
+    assert re.search(r" in [\d.]+ (µs|ms), name resolved in [\d.]+ (ms|s)", probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_has_no_look_up():
+    async with serving(EchoFactory(log="quiet")) as (host, port):
+        run = check(f"tcp:{host}:{port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert "lookup_seconds" not in probe.facts
+    assert re.fullmatch(rf"to {host}:{port} in [\d.]+ (µs|ms)", probe.finding)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_is_not_resolved_is_no_firewall(monkeypatch):
+    """It is asked for once, and given up once."""
+    released = threading.Event()
+    asked = []
+
+    def silent(host: Any, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    before = reactor.installNameResolver(DaemonResolver(reactor))
+    try:
+        run = check("tcp:localhost:9", only=("connect",), timeout=0.3)
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    finally:
+        reactor.installNameResolver(before)
+        released.set()
+    assert probe.finding == "no connection to localhost:9: the name is not resolved within 0.3 s"
+    assert probe.cause == "the resolver (DNS) does not answer"
+    assert asked == ["localhost"]
+    assert 0.3 <= probe.seconds < 0.6
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_is_connected_to_in_no_time(tmp_path):
+    async with serving(EchoFactory(log="quiet"), f"unix:{tmp_path}/s"):
+        run = check(f"unix:{tmp_path}/s", only=("connect", "rtt"))
+        result = await within(Deferred.fromCoroutine(run))
+    first, trips = result.probes
+    assert 0 < first.facts["connect_seconds"] < 1
+    assert "Nagle" not in trips.finding  # there is no TCP
+    assert "nagle_two_writes" not in trips.facts
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_sizes_and_a_digest_are_told():
+    probe = only(await checked(None, "sizes", max_size=5000))
+    assert (probe.facts["sizes"][0], probe.facts["sizes"][-1]) == (1, 4097)
+    assert len(bytes.fromhex(probe.facts["sha256"])) == 32
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_there():
+    relay = Relay(reactor, [("127.0.0.1", 1)])
+    port = relay.listen()
+    await within(relay.stop())
+    endpoint = f"tcp:127.0.0.1:{port}"
+    check = Check(reactor, client_endpoint(reactor, endpoint), Settings(), endpoint)
+    result = await within(Deferred.fromCoroutine(check.run()))
+    first, *others = result.probes
+    assert (first.name, first.result) == ("connect", "fail")
+    assert "ECONNREFUSED" in first.finding
+    assert {probe.result for probe in others} == {"skip"}
+    assert not result.ok
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("missing", "there is no socket at that path"),
+        ("left", "no server listens at that path"),
+        ("file/s", "what should be a directory"),
+        ("packets", "a socket of another kind"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_that_is_not_there_has_causes_of_its_own(tmp_path, name, cause):
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as packets:
+        packets.bind(str(tmp_path / "packets"))
+        run = check(f"unix:{tmp_path}/{name}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert probe.result == "fail"
+    assert probe.cause.startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (errno.EINVAL, "a route of this machine drops what goes there (blackhole)"),
+        (errno.EACCES, "a route or a firewall of this machine forbids it"),
+        (errno.EPERM, "a firewall of this machine forbids it"),
+        (errno.ENETUNREACH, "no route to that network"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_the_own_machine_refuses_has_a_cause(number, cause):
+    @implementer(IStreamClientEndpoint)
+    class Failing:
+        def connect(self, factory: Any) -> Deferred[Any]:
+            return fail(getConnectError((number, "no")))
+
+    probe = only(await within(Deferred.fromCoroutine(check(Failing(), only=("connect",)))))
+    assert errno.errorcode[number] in probe.finding
+    assert probe.cause.startswith(cause)
+
+
+@pytest.mark.parametrize("where", ["connectionMade", "_transport_ready"])
+@pytest_twisted.ensureDeferred
+async def test_a_fault_of_our_own_is_no_firewall(monkeypatch, where):
+    def wrong(_: object) -> None:
+        raise ZeroDivisionError("it cannot be divided")
+
+    monkeypatch.setattr(ProbeClient, where, wrong)
+    async with serving(EchoFactory(log="quiet")) as (host, port):
+        run = check(f"tcp:{host}:{port}", only=("connect",), timeout=LIMIT)
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    assert probe.result == "fail"
+    assert probe.finding.endswith("cannot be used: it cannot be divided")
+    assert probe.cause.startswith("a fault of echosvc itself")
+    assert probe.seconds < LIMIT / 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_relay_whose_server_is_gone():
+    relay = Relay(reactor, [("127.0.0.1", 1)])
+    endpoint = f"tcp:127.0.0.1:{relay.listen()}"
+    try:
+        check = Check(reactor, client_endpoint(reactor, endpoint), Settings(), endpoint)
+        result = await within(Deferred.fromCoroutine(check.run()))
+    finally:
+        await within(relay.stop())
+    assert [probe.result for probe in result.probes[:2]] == ["pass", "fail"]
+    assert "ended by RST" in result.probes[1].finding

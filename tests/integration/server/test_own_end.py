@@ -1,0 +1,151 @@
+"""How the server ends a connection, and half-open connections."""
+
+from __future__ import annotations
+
+import time
+
+import pytest_twisted
+
+from echosvc import Outcome
+from tests.support.payload import MARK, MIB, payload
+from tests.support.reactor import in_thread, serving, until
+from tests.support.recording import Recording, all_gone, answering
+from tests.support.sockets import (
+    connect,
+    half_close,
+    last_word,
+    reader,
+    receive_all,
+    receive_exactly,
+    send_and_finish,
+)
+from tests.support.waiting import LIMIT
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_close_with_unread_client_data_lets_every_byte_arrive(where):
+    factory = Recording(pause_on_connect=True)
+    answer = payload(4_000_000)
+    async with serving(factory, where) as address:
+        with reader(address) as client:
+            client.sendall(b"x" * 20_000)
+            await until(lambda: factory.count)
+            factory.only.write(answer)
+            factory.only.finish()
+            assert await in_thread(receive_all, client) == answer
+        await all_gone(factory)
+    assert factory.outcomes == [Outcome.CLOSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_close_while_the_client_is_sending_lets_every_byte_arrive():
+    factory = Recording()
+    answer = payload(4_000_000)
+
+    class Ending(answering(answer)):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            self.finish()
+
+    factory.protocol = Ending
+    async with serving(factory) as address:
+        with reader(address) as client:
+            sending = in_thread(client.sendall, payload(8 * MIB))
+            assert await in_thread(receive_all, client) == answer
+            await sending
+        await all_gone(factory)
+    assert factory.outcomes == [Outcome.CLOSED]
+    assert factory.bytes_in == 8 * MIB
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_never_closes_is_aborted_after_linger_and_not_counted(where):
+    factory = Recording(linger=0.3)
+    async with serving(factory, where) as address:
+        with connect(address) as client:
+            await until(lambda: factory.count)
+            factory.only.finish()
+            finished = time.monotonic()
+            assert await in_thread(receive_all, client) == b""
+            await all_gone(factory)
+            assert 0.29 <= time.monotonic() - finished < 3
+    assert factory.count == 0
+    assert factory.outcomes == [Outcome.CLOSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_comes_after_our_fin_is_read_and_discarded():
+    factory = Recording(linger=LIMIT)
+    async with serving(factory) as address:
+        with connect(address) as client:
+            await until(lambda: factory.count)
+            factory.only.finish()
+            assert await in_thread(receive_all, client) == b""
+            await in_thread(send_and_finish, client, payload(16 * MIB))
+            await all_gone(factory)
+            assert await in_thread(last_word, client) == "EOF"
+    assert factory.bytes_in == 16 * MIB
+    assert factory.bytes_out == 0
+    assert factory.outcomes == [Outcome.CLOSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_idle_action_close_is_polite():
+    """EOF; what the client then sends is read and not answered."""
+    factory = Recording(idle_timeout=0.2, idle_action="close", linger=LIMIT)
+    async with serving(factory) as address:
+        with connect(address) as client:
+            assert await in_thread(receive_all, client) == b""
+            await in_thread(send_and_finish, client, payload(MIB))
+            await all_gone(factory)
+            assert await in_thread(last_word, client) == "EOF"
+    assert factory.bytes_in == MIB
+    assert factory.outcomes == [Outcome.TIMED_OUT]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_open_connection_is_ended_by_the_application(where):
+    factory = Recording(prefix=MARK, allow_half_open=True, idle_timeout=0.1)
+    async with serving(factory, where) as address:
+        with connect(address) as client:
+            client.sendall(b"hi")
+            half_close(client)
+            assert await in_thread(receive_exactly, client, 11) == MARK + b"hi"
+            await until(lambda: factory.peers_ended and factory.idles)
+            assert factory.only.eof_received
+            assert not factory.only.closing
+            factory.only.write(b"bye")
+            factory.only.finish()
+            assert await in_thread(receive_all, client) == b"bye"
+        await all_gone(factory)
+    assert factory.outcomes == [Outcome.CLOSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_open_connection_ends_after_its_time_out(where):
+    factory = Recording(prefix=MARK, allow_half_open=True, half_open_timeout=0.4)
+    async with serving(factory, where) as address:
+        with connect(address) as client:
+            client.sendall(b"hi")
+            half_close(client)
+            finished = time.monotonic()
+            assert await in_thread(receive_all, client) == MARK + b"hi"
+            assert 0.39 <= time.monotonic() - finished < 3
+        await all_gone(factory)
+    assert factory.outcomes == [Outcome.FINISHED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_open_connection_with_much_queued_loses_nothing():
+    answer = payload(4 * MIB)
+    factory = Recording(allow_half_open=True, half_open_timeout=LIMIT)
+    factory.protocol = answering(answer)
+    async with serving(factory) as address:
+        with reader(address) as client:
+            client.sendall(b"x")
+            half_close(client)
+            await until(lambda: factory.stuck)
+            receiving = in_thread(receive_exactly, client, len(answer) + 3)
+            await until(lambda: factory.peers_ended)
+            factory.only.write(b"bye")
+            assert await receiving == answer + b"bye"

@@ -1,0 +1,155 @@
+"""Plain blocking sockets whose every call is bounded."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from echosvc import Outcome
+from tests.support.payload import MIB, READ, payload
+from tests.support.waiting import LIMIT
+
+if TYPE_CHECKING:
+    pass
+
+
+def connect(address: tuple[str, int] | str, receive_buffer: int = 0) -> socket.socket:
+    """A blocking client socket whose every call is bounded.
+
+    :param address: a pair, or a UNIX path.
+    :param receive_buffer: SO_RCVBUF, for a reader that the sender soon has to wait for.
+    """
+    if isinstance(address, str):
+        family = socket.AF_UNIX
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    client = socket.socket(family, socket.SOCK_STREAM)
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(LIMIT)
+    try:
+        client.connect(address)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def receive_all(client: socket.socket) -> bytes:
+    """Everything until the peer's FIN."""
+    pieces = []
+    while piece := client.recv(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def receive_exactly(client: socket.socket, size: int) -> bytes:
+    """``size`` bytes, or what came before the peer's FIN."""
+    pieces = []
+    while size and (piece := client.recv(min(size, 1 << 20))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def exchange(address: tuple[str, int] | str, data: bytes) -> bytes:
+    """Send ``data`` and FIN at once; give everything that comes back."""
+    with connect(address) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return receive_all(client)
+
+
+def reset(client: socket.socket) -> None:
+    """Close with a RST."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+
+
+def half_close(client: socket.socket) -> None:
+    client.shutdown(socket.SHUT_WR)
+
+
+def push(client: socket.socket, data: bytes = payload(READ)) -> int:
+    """Send until the kernel takes no more; give how much it took."""
+    client.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += client.send(data)
+    except (BlockingIOError, ssl.SSLWantWriteError):
+        return sent
+
+
+def reader(address: Any) -> socket.socket:
+    """A client whose sender soon has to wait for it. The kernel alone connects it."""
+    return connect(address, receive_buffer=4096)
+
+
+def talk(address: Any, times: int = 20) -> bool:
+    """Whether another client is served."""
+    with connect(address) as client:
+        for number in range(times):
+            message = b"message %d\n" % number
+            client.sendall(message)
+            if not receive_until(client, message):
+                return False
+    return True
+
+
+def receive_until(client: socket.socket, end: bytes) -> bytes:
+    """What comes until it ends with ``end``; nothing, if the stream ends before."""
+    data = b""
+    while not data.endswith(end):
+        piece = client.recv(READ)
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def last_word(client: socket.socket) -> str:
+    """How the stream ends for a client that still reads: EOF, or the error's name."""
+    try:
+        while client.recv(MIB):
+            pass
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+    return "EOF"
+
+
+def finished_clients(address: Any, messages: list[bytes]) -> list[socket.socket]:
+    """Clients whose data and FIN are all in the kernel before anybody reads them.
+
+    To be called on the reactor's thread, which thereby reads nothing meanwhile.
+    """
+    clients = []
+    for message in messages:
+        client = connect(address)
+        client.send(message, socket.MSG_MORE)  # so that one packet takes the FIN too
+        half_close(client)
+        clients.append(client)
+    return clients
+
+
+def receive_each(clients: list[socket.socket]) -> list[bytes]:
+    answers = []
+    for client in clients:
+        with client:
+            answers.append(receive_all(client))
+    return answers
+
+
+def send_and_finish(client: socket.socket, data: bytes) -> None:
+    client.sendall(data)
+    half_close(client)
+
+
+ENDS = {
+    "drain": (lambda factory, client: factory.end_all(), Outcome.DRAINED),
+    "abort": (lambda factory, client: factory.abort_all(), Outcome.ABORTED),
+    "client reset": (lambda factory, client: reset(client), Outcome.RESET),
+    "client loss": (lambda factory, client: client.close(), Outcome.RESET),
+}
