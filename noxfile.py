@@ -31,8 +31,9 @@ def tests(session: nox.Session, twisted: str) -> None:
     session.install("--upgrade", "-e", ".[test]")
     if twisted == "lowest":
         session.install(lowest_twisted())
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "4", *session.posargs)
     if not session.posargs:  # of a part of the tests the coverage says nothing
+        session.run("coverage", "combine", "-q")
         session.run("coverage", "report")
 
 

@@ -6,6 +6,7 @@ runs only with the option of that name.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections import Counter
@@ -23,6 +24,8 @@ LEFT_OUT = {
     "slow": "takes long",
     "programs": "drives other programs, such as HAProxy and nginx",
 }
+#: Have coverage measure the processes that tests start, too: it doubles what each start costs.
+COVER_PROCESSES = "ECHOSVC_COVER_PROCESSES"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,14 +33,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, why in LEFT_OUT.items():
         group.addoption(f"--{name}", action="store_true", help=f"also run what {why}")
     group.addoption("--all", action="store_true", help="run every test")
+    group.addoption(
+        "--on-reactor",
+        action="store_true",
+        help="run only tests whose code runs on the reactor of this process",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, why in LEFT_OUT.items():
         config.addinivalue_line("markers", f"{name}: {why}; runs with --{name} or --all")
+    starts_workers = config.getoption("dist", "no") != "no"
+    if not starts_workers and not os.environ.get(COVER_PROCESSES):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("on_reactor"):
+        keep_coroutines(config, items)
     for name, why in LEFT_OUT.items():
         if config.getoption(name) or config.getoption("all"):
             continue
@@ -45,6 +58,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(name):
                 item.add_marker(skip)
+
+
+def keep_coroutines(config: pytest.Config, items: list[pytest.Item]) -> None:
+    others = [
+        item for item in items if not inspect.iscoroutinefunction(getattr(item, "function", None))
+    ]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 def reason_of(report: Any) -> str:
