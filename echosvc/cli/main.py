@@ -6,6 +6,7 @@ Exit statuses: 0 success, 1 the peer or the path failed, 2 usage error, 130 inte
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import os
 import re
@@ -238,8 +239,10 @@ def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:
 def _install_exit_handlers(reactor: Any) -> None:
     """Stop on SIGINT and SIGTERM; exit one second later in any case.
 
-    The reactor cannot stop while a write to standard output blocks it.
+    The reactor cannot stop while a write to standard output blocks it. Python's own shutdown
+    removes the handler of SIGALRM, so the alarm must not outlive :mod:`atexit`.
     """
+    atexit.register(signal.alarm, 0)
 
     def leave(*_: object) -> None:
         signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_INTERRUPTED))
