@@ -26,8 +26,9 @@ REFUSALS = {
 
 _BEGIN = """
 import json, subprocess, sys
-from echosvc.cli.serve import _install
-_install(sys.argv[1])
+from importlib import import_module
+from echosvc.cli.serve import REACTORS
+import_module(REACTORS[sys.argv[1]]).install()
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
