@@ -301,6 +301,7 @@ def test_one_line_says_what_a_run_with_a_fault_was(built):
         understand(2, "", "load: usage\n", "64 B, Node")
 
 
+@pytest.mark.slow
 def test_a_whole_run(tmp_path):
     need("cc")
     out, picture = tmp_path / "out.json", tmp_path / "out.svg"

@@ -64,6 +64,7 @@ async def test_servers_of_all_kinds_are_no_fault(settings):
     assert failures(result) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", ["chunk", "line", "length"])
 @pytest.mark.parametrize("prefix", ["{message}: ", "{hostname} {connection}/{message}", "<{peer}>"])
 @pytest_twisted.ensureDeferred

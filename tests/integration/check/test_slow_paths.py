@@ -232,6 +232,7 @@ async def test_what_one_probe_leaves_in_the_queue_is_not_held_against_the_next()
     assert "trips: min" in result.probes[2].finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "delay"), [(800_000, 0.0), (800_000, 0.15), (400_000, 0.05)])
 @pytest_twisted.ensureDeferred
 async def test_a_slow_path_is_never_accused(rate, delay):

@@ -25,6 +25,7 @@ TLS = ("--to", "tls:localhost:1")
 SEVERAL = "{hostname}-{peer}-{local}: "
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", [b"x", b"Sending: ", b"-", b"1"])
 @pytest.mark.parametrize(
     "words",
@@ -46,6 +47,7 @@ def test_send_fails_at_the_deadline_when_a_server_sends_without_end(
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", [b"-", b"1", b"x"])
 @pytest.mark.parametrize("template", [SEVERAL, "{peer}-{peer}-{local}-{local}: ", "{message}" * 9])
 def test_data_that_matches_a_template_in_many_ways_does_not_block_the_client(

@@ -71,6 +71,7 @@ def answers(path: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["<&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_a_daemon_serves_whatever_was_closed(which: str, reactor: str, tmp_path: Path) -> None:
@@ -83,6 +84,7 @@ def test_a_daemon_serves_whatever_was_closed(which: str, reactor: str, tmp_path:
             assert os.readlink(f"/proc/{server.pid}/fd/{number}") == "/dev/null"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", CLOSED)
 @pytest.mark.parametrize("reactor", ["", "epoll"])
 def test_in_the_foreground_it_serves_whatever_was_closed(

@@ -34,6 +34,7 @@ def lines(server: Serving, pattern: str) -> int:
     return len(server.matching(pattern))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", READ_ONLY)
 @pytest.mark.parametrize("reactor", REACTORS)
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -151,6 +152,7 @@ def urgent_and_ended(client: socket.socket) -> None:
     client.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_no_state_of_connections_keeps_the_processor_busy(

@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
+
 from tests.support.process import Server
 from tests.support.sockets import connect, reset
 from tests.support.waiting import LIMIT
@@ -403,6 +405,7 @@ def perform(operations: int, seed: int, progress: bool = False) -> Counter[str]:
     return run.counts
 
 
+@pytest.mark.slow
 def test_a_random_run_loses_repeats_and_reorders_nothing():
     operations = int(os.environ.get("ECHOSVC_OPERATIONS", "20000"))
     seed = int(os.environ.get("ECHOSVC_SEED") or random.SystemRandom().getrandbits(32))

@@ -152,6 +152,7 @@ LAST = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffering", ["", "1"])
 @pytest.mark.parametrize("name", LAST)
 def test_a_full_standard_output_that_does_not_block_is_waited_for(
@@ -220,6 +221,7 @@ def test_a_file_that_may_grow_no_more_is_an_error(buffering: str, tmp_path: Path
     assert (tmp_path / "out").stat().st_size == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffering", ["", "1"])
 @pytest.mark.parametrize("name", LAST)
 @pytest.mark.parametrize(("redirection", "error"), [(">&-", b"EBADF"), (">/dev/full", b"ENOSPC")])
