@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class FaultSpec:
     """The faults that are injected into each connection. Offsets are of one direction's stream.
+
+    At most one of ``drop``, ``duplicate``, ``swap``, ``flip`` and ``insert`` is set: the offsets
+    of a second one would depend on the first.
 
     :ivar upstream: inject into what the client sends; else into what the server sends.
     :ivar drop: offset and length of bytes that are lost.
@@ -25,7 +29,7 @@ class FaultSpec:
     :ivar chunk_size: pass on this number of bytes at a time; 0 = as they come. That is no fault of
         a path.
     :ivar on_reset: a reset is passed on as ``rst``, as ``fin``, or not at all (``drop``).
-    :raises ValueError: a wrong value.
+    :raises ValueError: a value of a wrong type or out of range, or a second change of the bytes.
     """
 
     upstream: bool = False
@@ -45,22 +49,81 @@ class FaultSpec:
 
     def __post_init__(self) -> None:
         """Check the values: a typo must not make a relay without faults."""
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}")
-        for name in ("drop", "duplicate", "swap"):
+        for name, (is_right, expected) in _RULES.items():
             value = getattr(self, name)
-            if value is not None and not (value[0] >= 0 and value[1] > 0):
-                raise ValueError(f"{name} must be an offset and a length, not {value!r}")
-        for name in ("flip", "cut", "idle_timeout", "delay", "chunk_size"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} must not be negative")
+            if not is_right(value):
+                raise ValueError(f"{name} must be {expected}, not {value!r}")
+        given = [name for name in _CHANGES if getattr(self, name) is not None]
+        if len(given) > 1:
+            one_of = f"only one of {', '.join(_CHANGES)} is possible"
+            raise ValueError(f"{one_of}, not {' and '.join(given)}")
 
 
-_CHOICES = {
-    "on_fin": ("pass", "close", "drop"),
-    "on_idle": ("fin", "rst", "silence"),
-    "on_reset": ("rst", "fin", "drop"),
+#: The fields that change the bytes of a stream.
+_CHANGES = ("drop", "duplicate", "swap", "flip", "insert")
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_block(value: object) -> bool:
+    return _is_pair(value, lambda length: _is_count(length) and length != 0)
+
+
+def _is_insertion(value: object) -> bool:
+    return _is_pair(value, lambda data: isinstance(data, bytes) and data != b"")
+
+
+def _is_pair(value: object, is_second: Callable[[object], bool]) -> bool:
+    """Return whether a value is a tuple of an offset and of something else."""
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return False
+    return _is_count(value[0]) and is_second(value[1])
+
+
+def _is_duration(value: object) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return 0 <= value < math.inf
+
+
+#: Whether a value is right, and what it must be.
+_Rule = tuple[Callable[[object], bool], str]
+
+
+def _optional(is_right: Callable[[object], bool], expected: str) -> _Rule:
+    return (lambda value: value is None or is_right(value)), f"{expected} or None"
+
+
+def _one_of(*words: str) -> _Rule:
+    return (lambda value: value in words), f"one of {', '.join(words)}"
+
+
+_FLAG: _Rule = _is_flag, "True or False"
+_DURATION: _Rule = _is_duration, "a number of seconds, finite and not negative"
+_BLOCK = _optional(_is_block, "a tuple of an offset and a length of 1 or more,")
+_COUNT = "a whole number, 0 or more,"
+#: The rule of each field.
+_RULES: dict[str, _Rule] = {
+    "upstream": _FLAG,
+    "drop": _BLOCK,
+    "duplicate": _BLOCK,
+    "swap": _BLOCK,
+    "flip": _optional(_is_count, _COUNT),
+    "insert": _optional(_is_insertion, "a tuple of an offset and bytes, at least one,"),
+    "cut": _optional(_is_count, _COUNT),
+    "on_fin": _one_of("pass", "close", "drop"),
+    "unbounded": _FLAG,
+    "idle_timeout": _DURATION,
+    "on_idle": _one_of("fin", "rst", "silence"),
+    "delay": _DURATION,
+    "chunk_size": (_is_count, "a whole number, 0 or more"),
+    "on_reset": _one_of("rst", "fin", "drop"),
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import math
+import re
+from dataclasses import fields
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -23,19 +26,80 @@ FAULTS: tuple[tuple[dict[str, Any], bytes], ...] = (
 )
 
 
+BLOCKS = ((-1, 1), (0, 0), (1.0, 1), (0, "1"), (True, 1), (0, True), (1,), (1, 2, 3), [1, 1], 5)
+COUNTS = (-1, 1.5, "1", True, (1, 1))
+SECONDS = (-0.1, math.nan, math.inf, "1", True, None)
+#: Values of each field that are refused.
+WRONG: dict[str, tuple[object, ...]] = {
+    "upstream": ("x", 1, None),
+    "drop": BLOCKS,
+    "duplicate": BLOCKS,
+    "swap": BLOCKS,
+    "flip": COUNTS,
+    "insert": ((-1, b"x"), (0, "s"), (0, b""), (0.5, b"x"), (0,), [0, b"x"], 5, b"x"),
+    "cut": COUNTS,
+    "on_fin": ("x", "", None, 1, []),
+    "unbounded": (1, "yes", None),
+    "idle_timeout": SECONDS,
+    "on_idle": ("x", None, ["fin"]),
+    "delay": SECONDS,
+    "chunk_size": (*COUNTS, None),
+    "on_reset": ("x", None),
+}
+#: Values of each field that are taken.
+GOOD: dict[str, tuple[object, ...]] = {
+    "upstream": (True,),
+    "drop": (None, (0, 1)),
+    "duplicate": (None, (3, 7)),
+    "swap": (None, (0, 1)),
+    "flip": (None, 0, 5),
+    "insert": (None, (0, b"x")),
+    "cut": (None, 0, 5),
+    "on_fin": ("pass", "close", "drop"),
+    "unbounded": (True,),
+    "idle_timeout": (0, 0.5, 3),
+    "on_idle": ("fin", "rst", "silence"),
+    "delay": (0, 0.5),
+    "chunk_size": (0, 1),
+    "on_reset": ("rst", "fin", "drop"),
+}
+
+
+@pytest.mark.parametrize("table", [WRONG, GOOD], ids=["WRONG", "GOOD"])
+def test_every_field_is_tried_here(table: dict[str, tuple[object, ...]]) -> None:
+    names = {field.name for field in fields(FaultSpec)}
+    assert names == set(table), "add each field of FaultSpec to WRONG and to GOOD above"
+
+
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"on_fin": "x"}, {"on_idle": "x"}, {"on_reset": "x"}, {"drop": (-1, 1)}, {"swap": (0, 0)},
-        {"duplicate": (1, 0)}, {"flip": -1}, {"cut": -1}, {"delay": -0.1}, {"idle_timeout": -1},
-        {"chunk_size": -1},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_fault_that_is_impossible_is_refused_by_its_name(wrong: dict[str, Any]) -> None:
-    (name,) = wrong
-    with pytest.raises(ValueError, match=name):
-        FaultSpec(**wrong)
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_a_wrong_value_is_refused_with_its_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, not {re.escape(repr(value))}$"):
+        FaultSpec(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in GOOD.items() for value in values]
+)
+def test_a_good_value_is_taken_as_it_is(name: str, value: object) -> None:
+    assert getattr(FaultSpec(**{name: value}), name) == value
+
+
+CHANGES: dict[str, Any] = {
+    "drop": (1, 1), "duplicate": (1, 1), "swap": (1, 1), "flip": 0, "insert": (0, b"x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(CHANGES, 2)])
+def test_only_one_fault_changes_the_bytes_of_a_stream(first: str, second: str) -> None:
+    with pytest.raises(ValueError, match=f"only one of .* not {first} and {second}$"):
+        FaultSpec(**{name: CHANGES[name] for name in (first, second)})
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_fault_of_the_connection_may_be_added_to_one_of_the_bytes(change: str) -> None:
+    FaultSpec(**{change: CHANGES[change]}, upstream=True, cut=5, on_fin="drop", delay=0.1)
 
 
 @given(st.sampled_from(FAULTS), st.lists(st.integers(0, len(STREAM)), max_size=6))
