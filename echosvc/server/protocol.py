@@ -13,7 +13,7 @@ from collections.abc import Callable
 from twisted.python.failure import Failure
 
 from echosvc._log import log
-from echosvc.connection.blocks import APPLICATION, BACK_PRESSURE, IDLE, PAUSED, REPLY
+from echosvc.connection.blocks import APPLICATION, BACK_PRESSURE, PAUSED, REPLY
 from echosvc.connection.connection import Connection
 from echosvc.connection.outcome import Outcome
 from echosvc.connection.phase import HANDSHAKE, OPEN
@@ -213,10 +213,9 @@ class EchoProtocol(Connection):
 
     def _receive(self, data: bytes) -> None:
         """Answer what was read, through the framer."""
-        idle = self.blocks & IDLE
         self._record_activity()
-        if idle and not self.blocks & IDLE:
-            self.dataReceived(data)  # that was all that kept it from the fast path, maybe
+        if self._fast_prefix is not None:  # only IDLE had switched the fast path off
+            EchoProtocol.dataReceived(self, data)  # an override has called us already
             return
         self._bytes_in += len(data)
         if self.outcome is not None:

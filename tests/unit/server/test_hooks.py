@@ -26,6 +26,23 @@ class OverrideTests(ServerTestCase):
         )
         self.assertRegex(found, rb"\A1 A\n[23] B\n\Z")
 
+    def test_each_read_is_passed_once_to_an_override_of_data_received(self) -> None:
+        reads: list[bytes] = []
+
+        class Counting(EchoProtocol):
+            def dataReceived(self, data: bytes) -> None:
+                reads.append(data)
+                super().dataReceived(data)
+
+        for framing in ("chunk", "line"):
+            reads.clear()
+            line, _ = self.line(Counting, framing=framing, idle_timeout=0.5)
+            line.wait(2.0)  # reported idle: the next read schedules a check again
+            line.send(b"a\n")
+            line.send(b"b\n")
+            self.assertEqual(reads, [b"a\n", b"b\n"])
+            self.assertEqual(line.receive(), b"Sending: a\nSending: b\n")
+
     def test_an_empty_reply_is_one(self) -> None:
         class Empty(EchoProtocol):
             def reply(self, message: bytes) -> bytes | None:
