@@ -64,9 +64,8 @@ class EchoProtocol(Connection):
     def reply(self, message: bytes) -> bytes | LaterReply | None:
         """Return the answer to one message; ``None`` for no answer.
 
-        A Deferred or a coroutine stands for an answer that comes later. The messages behind
-        it wait for it, so that replies keep their order, and reading stops. It is cancelled
-        where the connection is lost before.
+        A Deferred or a coroutine is an answer that comes later. The messages behind it wait, so
+        that replies keep their order, and reading stops. It is cancelled if the connection is lost.
 
         Framing is not the answer's concern: with ``length`` it gets its own header.
         """
@@ -148,6 +147,8 @@ class EchoProtocol(Connection):
         if config.encoding == "utf-8":
             sender.limit_reads(HIGH_WATER // 3)  # U+FFFD is three bytes for one
         self._prefix = state.bind_prefix(self, self.number)
+        if type(self).ended is not EchoProtocol.ended:
+            _ = self.local_address  # kept: when ended() is called, the socket is closed
         if state.events.connections:
             state.log_opened(self)
         if config.pause_on_connect:

@@ -6,7 +6,8 @@ import time
 
 import pytest_twisted
 
-from echosvc import Outcome
+from echosvc import EchoFactory, EchoProtocol, Outcome
+from echosvc.net.addresses import format_address
 from tests.support.payload import MARK, MIB, payload
 from tests.support.reactor import in_thread, serving, until
 from tests.support.recording import Recording, all_gone, answering
@@ -87,6 +88,28 @@ async def test_what_comes_after_our_fin_is_read_and_discarded():
     assert factory.bytes_in == 16 * MIB
     assert factory.bytes_out == 0
     assert factory.outcomes == [Outcome.CLOSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_addresses_are_known_when_a_connection_has_ended(where):
+    seen: list[tuple[str, str]] = []
+
+    class Noting(EchoProtocol):
+        def opened(self) -> None:
+            seen.append((format_address(self.transport.getHost()), self.remote))
+
+        def ended(self, outcome: Outcome) -> None:
+            seen.append((self.local, self.remote))
+
+    factory = EchoFactory(log="quiet")
+    factory.protocol = Noting
+    async with serving(factory, where) as address:
+        with connect(address) as client:
+            await in_thread(half_close, client)
+            assert await in_thread(receive_all, client) == b""
+        await factory.when_idle()
+    assert seen[0] == seen[1]
+    assert "-" not in seen[1]
 
 
 @pytest_twisted.ensureDeferred
