@@ -6,7 +6,7 @@ import math
 from time import monotonic
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from echosvc._text import format_duration
 from echosvc.probe.checks.registry import probe
@@ -18,6 +18,9 @@ from echosvc.probe.engine.path import Path
 #: Ratio of the idle times of two successive connections of a search.
 STEP_FACTOR = 1.1
 SHORTEST = 0.5
+#: Connections that are being opened at a time. The queue of a listener may hold no more than 50;
+#: a SYN above that is sent again after a second.
+AT_ONCE = 8
 #: Bytes of the message that shows that a connection lives.
 _SMALL_SIZE = 100
 
@@ -45,7 +48,7 @@ def _idle_times(longest: float) -> list[float]:
 
 
 class _IdleSearch:
-    """Many connections at once, each idle for a little longer than the one before.
+    """Many connections, each idle for a little longer than the one before.
 
     A FIN or RST is found when it comes, silence by the first connection that is not answered
     any more.
@@ -54,14 +57,14 @@ class _IdleSearch:
     def __init__(self, path: Path, times: list[float]) -> None:
         self._path, self._times = path, times
         self._found: Deferred[Finding] = Deferred()
+        self._opening = DeferredSemaphore(AT_ONCE)
         self._alive = 0.0  # the longest idle time that a connection has survived
 
     async def run(self) -> Finding:
         """Return the finding, at the latest after the longest time."""
-        connections = await self._path.open_many(len(self._times))
         trials = [
-            Deferred.fromCoroutine(self._try(connection, seconds))
-            for connection, seconds in zip(connections, self._times, strict=True)
+            Deferred.fromCoroutine(self._open_and_try(number, seconds))
+            for number, seconds in enumerate(self._times, 1)
         ]
         for trial in trials:
             trial.addErrback(self._failed)
@@ -72,6 +75,15 @@ class _IdleSearch:
         finally:
             for trial in trials:
                 trial.cancel()
+
+    async def _open_and_try(self, number: int, seconds: float) -> None:
+        """Open a connection of its own: its idle time counts from its own last byte."""
+        await self._opening.acquire()
+        try:
+            connection = await self._path.open_one_of(number, len(self._times))
+        finally:
+            self._opening.release()
+        await self._try(connection, seconds)
 
     async def _try(self, connection: ProbeConnection, seconds: float) -> None:
         began = monotonic()

@@ -104,9 +104,10 @@ class Path:
 
     async def open_many(self, count: int) -> list[ProbeConnection]:
         """Open ``count`` connections at once."""
-        return await gather([self._open_one_of(number, count) for number in range(1, count + 1)])
+        return await gather([self.open_one_of(number, count) for number in range(1, count + 1)])
 
-    async def _open_one_of(self, number: int, count: int) -> ProbeConnection:
+    async def open_one_of(self, number: int, count: int) -> ProbeConnection:
+        """Open connection ``number`` of ``count``; a failure names it."""
         try:
             return await self.open_small()
         except Failed as failed:

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 
+from echosvc import check
 from echosvc.faults.spec import FaultSpec
 from echosvc.probe.settings import MIB
 from tests.support.checking import against, checked, failure, only
+from tests.support.reactor import within
 
 
 @pytest_twisted.ensureDeferred
@@ -80,6 +84,38 @@ async def test_the_idle_time_out_is_found(how):
     assert probe.facts["idle_seconds"] == pytest.approx(2.0, rel=0.1)
     assert probe.facts["how"] == {"fin": "FIN", "rst": "RST", "silence": "silence"}[how]
     assert probe.seconds < 5
+
+
+class Impatient(Protocol):
+    """Echoes, and closes a second after the last byte; one first answer is late."""
+
+    made = 0
+
+    def connectionMade(self) -> None:
+        type(self).made += 1
+        self.late = 0.6 if self.made == 10 else 0.0
+        self.close = reactor.callLater(30, self.transport.abortConnection)
+
+    def dataReceived(self, data: bytes) -> None:
+        late, self.late = self.late, 0.0
+        self.close.reset(late + 1.0)
+        reactor.callLater(late, self.transport.write, data)
+
+    def connectionLost(self, reason: object = None) -> None:
+        if self.close.active():
+            self.close.cancel()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_idle_time_of_a_connection_counts_from_its_own_last_byte():
+    port = reactor.listenTCP(0, Factory.forProtocol(Impatient), interface="127.0.0.1")
+    settings = {"only": ("find-idle",), "find_idle": 10.0, "timeout": 5.0}
+    try:
+        endpoint = f"tcp:127.0.0.1:{port.getHost().port}"
+        result = await within(Deferred.fromCoroutine(check(endpoint, **settings)))
+    finally:
+        await within(port.stopListening())
+    assert only(result).facts["idle_seconds"] == pytest.approx(1.0, rel=0.1), result
 
 
 @pytest_twisted.ensureDeferred
