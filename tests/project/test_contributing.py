@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
+import socketserver
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.process import ROOT, environment, running
+from tests.support.sockets import reset
 from tests.support.waiting import LIMIT
 
-_IMPORTS = """\
-from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.findings import Finding
-from echosvc.probe.engine.path import Path
-
-"""
 #: ``echosvc`` with a directory more in which modules of probes are looked for.
 _ECHOSVC = """\
 import sys
@@ -33,19 +34,54 @@ def shown_probe() -> str:
     return textwrap.dedent(block)
 
 
-def echosvc(directory: Path, *words: str) -> str:
+def echosvc(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _ECHOSVC, str(directory), *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT, env=environment(), check=True
-    )
-    return done.stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment())
 
 
-def test_the_probe_that_is_shown_is_run_and_listed_by_its_module_alone(tmp_path: Path) -> None:
-    (tmp_path / "empty.py").write_text(_IMPORTS + shown_probe())
+class _ResetAtFin(socketserver.BaseRequestHandler):
+    """Echoes, and answers FIN by a reset."""
+
+    def handle(self) -> None:
+        while data := self.request.recv(65536):
+            self.request.sendall(data)
+        reset(self.request)
+
+
+@contextmanager
+def resetting_server() -> Iterator[int]:
+    """An echo server that answers FIN by a reset; its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _ResetAtFin) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.05])
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """A directory with the module that is shown."""
+    (tmp_path / "empty.py").write_text(shown_probe())
+    return tmp_path
+
+
+def test_the_probe_that_is_shown_passes_where_the_server_answers_fin_by_fin(shown: Path) -> None:
     with running() as server:
-        to = f"tcp:127.0.0.1:{server.port}"
-        printed = echosvc(tmp_path, "check", to, "--only", "empty")
-    assert re.search(r"^PASS  empty +FIN was answered by FIN", printed, re.MULTILINE), printed
-    listed = echosvc(tmp_path, "check", "--help")
+        done = echosvc(shown, "check", f"tcp:127.0.0.1:{server.port}", "--only", "empty")
+    assert re.search(r"^PASS  empty +FIN was answered by FIN", done.stdout, re.MULTILINE), done
+    assert done.returncode == 0
+
+
+def test_the_probe_that_is_shown_fails_where_the_server_answers_fin_by_a_reset(shown: Path) -> None:
+    with resetting_server() as port:
+        done = echosvc(shown, "check", f"tcp:127.0.0.1:{port}", "--only", "empty")
+    assert re.search(r"^FAIL  empty .* ended as reset", done.stdout, re.MULTILINE), done
+    assert done.returncode == 1
+
+
+def test_the_probe_that_is_shown_is_listed_by_its_module_alone(shown: Path) -> None:
+    listed = echosvc(shown, "check", "--help").stdout
     assert re.search(r"^  empty +a connection that sends nothing but FIN gets FIN$", listed, re.M)
