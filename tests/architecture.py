@@ -1,5 +1,7 @@
 """Write the tables in ARCHITECTURE.md: ``python -m tests.architecture --write-docs``.
 
+Without the option, say whether they are up to date.
+
 They come from the table of allowed imports that ``test_imports.py`` asserts, from the first lines
 of the docstrings and from the table of phases, so they cannot differ from the code.
 """
@@ -21,6 +23,7 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
 _PART = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
 #: Names that are packages of the table but single modules or above every row.
 _TOP = "imports anything"
+_REMEDY = "python -m tests.architecture --write-docs writes it"
 
 
 def summary(name: str) -> str:
@@ -128,7 +131,7 @@ def main() -> int:
     if options.write_docs:
         DOCUMENT.write_text(after, "utf-8")
     elif after != before:
-        print("ARCHITECTURE.md is not up to date: run with --write-docs", file=sys.stderr)
+        print(f"ARCHITECTURE.md is not up to date: {_REMEDY}", file=sys.stderr)
         return 1
     return 0
 
