@@ -63,7 +63,12 @@ def add_arguments(add: Callable[..., Any]) -> None:
         type=values.template,
         help="the server's prefix, in its template language (default: it is detected)",
     )
-    add("--framing", choices=FRAMINGS, default=FRAMINGS[0], help="the server's (default: chunk)")
+    add(
+        "--framing",
+        choices=FRAMINGS,
+        default=FRAMINGS[0],
+        help="framing of the server (default: chunk)",
+    )
     add("--only", metavar="PROBE,...", type=values.names, default=(), help="only these probes")
     add("--skip", metavar="PROBE,...", type=values.names, default=(), help="not these probes")
     for name, metavar, read, text in _NUMBERS:
@@ -89,7 +94,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--timeout", "SECONDS", values.positive_seconds,
      "a probe fails after this time without progress (default: %(default)g)"),
     ("--max-size", "BYTES", values.byte_size,
-     "of the longest stream; k, M and G are understood (default: 64M)"),
+     "size of the longest stream to send; k, M and G are understood (default: 64M)"),
 )  # fmt: skip
 
 

@@ -88,8 +88,7 @@ class _Parser(argparse.ArgumentParser):
         write_text(StandardOutput(), message)
 
 
-_EPILOG = """\
-examples:
+_EXAMPLES = """\
   echosvc serve                                a server on port 8107
   echosvc send "More Axes"                     one message to localhost:8107
   echosvc send --to tcp:192.0.2.7:9000 one two two messages, one after the other's answer
@@ -99,9 +98,17 @@ examples:
   echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
   echosvc check 192.0.2.7:9000                 what the path to it does to bytes
   echosvc demo                                 three clients at once, one message each
-
+"""
+_STATUSES = """\
 exit status: 0 success, 1 the peer or the path failed, 2 usage error, 130 interrupted
 """
+
+
+def _epilog(command: str = "") -> str:
+    """Return the examples of one command, or all, and the exit statuses."""
+    lines = _EXAMPLES.splitlines()
+    shown = [line for line in lines if line.startswith(f"  echosvc {command}")]
+    return "\n".join(["examples:", *shown, "", _STATUSES])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="echosvc",
         description="An echo server, and clients that use and check one.",
-        epilog=_EPILOG,
+        epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -134,7 +141,7 @@ def _command(
         name,
         help=summary,
         description=summary,
-        epilog=_EPILOG,
+        epilog=_epilog(name),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -218,7 +225,7 @@ def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:
     statuses: list[int] = []
 
     def interrupted() -> None:
-        statuses.append(EXIT_INTERRUPTED)  # behind another one, if the coroutines had ended
+        statuses.append(EXIT_INTERRUPTED)  # appended after an earlier status, which wins
 
     def ended(results: list[tuple[bool, int | None]]) -> None:
         if not statuses:

@@ -33,8 +33,8 @@ LISTEN = Setting(
     " `tcp:PORT:interface=HOST` (one address of this machine, IPv6 in [brackets]; 0.0.0.0 ="
     " IPv4 only), `tcp6:PORT` (IPv6 only), `ssl:PORT:privateKey=FILE:certKey=FILE`,"
     " `tls:DIRECTORY:PORT`, `unix:PATH:mode=660`, `systemd:name=NAME`, a URL such as"
-    " `tcp://HOST:PORT` or `unix:///PATH`, or another of Twisted's endpoint strings. A string"
-    " that begins with a kind and a colon is of that kind.",
+    " `tcp://HOST:PORT` or `unix:///PATH`, or another of Twisted's endpoint strings. `NAME:`"
+    " in front selects an endpoint type.",
     none=f"TCP port {PORT}, IPv4 and IPv6",
     short="l",
 )
@@ -49,7 +49,7 @@ TLS_CLIENT_CA = Setting(
     default=None,
     kind=Word("FILE"),
     text="File with the authorities of client certificates. TLS clients that show no certificate"
-    " of theirs are refused.",
+    " signed by one of them are refused.",
     none="certificates are not asked for",
 )
 #: The options whose values are settings.

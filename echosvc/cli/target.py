@@ -32,7 +32,7 @@ def add_target_arguments(command: argparse.ArgumentParser, positional: bool = Fa
         "help": "the server: HOST:PORT or tcp:HOST:PORT (an IPv6 address in [brackets]), PORT"
         " (of localhost), tls:HOST:PORT, unix:PATH, a URL such as tls://HOST:PORT, or another"
         " of Twisted's endpoint strings (default: %(default)s; a name is tried over IPv6 and"
-        " IPv4; a string that begins with a kind and a colon is of that kind)",
+        " IPv4; NAME: in front selects an endpoint type)",
     }
     if positional:
         command.add_argument("to", metavar="ENDPOINT", nargs="?", **where)
@@ -54,7 +54,7 @@ def _add_tls_arguments(group: Any) -> None:
     add("--ca", **file, help="trust these authorities (default: the system's)")
     add("--insecure", action="store_true", help="verify nothing: accept any server")
     add("--cert", **file, help="show this certificate; its key is in it or in --key's file")
-    add("--key", **file, help="its private key")
+    add("--key", **file, help="private key of --cert")
     add(
         "--server-name",
         metavar="NAME",

@@ -84,8 +84,8 @@ class Config:
         default=65536,
         metadata=row(
             Whole(1, MAX_MESSAGE, "bytes"),
-            "Longest line (its LF counted) or length-framed message (its header not counted),"
-            " bytes.",
+            "Longest message, its delimiter counted, a header not, bytes. A chunk is bounded by"
+            " one read.",
         ),
     )
     encoding: str = field(
@@ -149,7 +149,7 @@ class Config:
     allow: tuple[str, ...] = field(
         default=(),
         metadata=row(
-            NETWORKS, "Networks whose clients alone are served, e.g. `10.0.0.0/8`.", none="all"
+            NETWORKS, "Serve only clients from these networks, e.g. `10.0.0.0/8`.", none="all"
         ),
     )
     deny: tuple[str, ...] = field(

@@ -116,4 +116,4 @@ def test_help_says_how_a_server_is_written() -> None:
         said = " ".join(echosvc(command, "--help").stdout.decode().split())
         for form in ("HOST:PORT", "tcp:HOST:PORT", "tls:HOST:PORT", "unix:PATH", "tls://HOST:PORT"):
             assert form in said
-        assert "a string that begins with a kind and a colon is of that kind" in said
+        assert "NAME: in front selects an endpoint type" in said

@@ -233,7 +233,7 @@ class HelpTests(OptionsTestCase):
             "PORT or tcp:PORT (IPv4 and IPv6)", "HOST:PORT or tcp:PORT:interface=HOST",
             "0.0.0.0 = IPv4 only", "tcp6:PORT (IPv6 only)", "unix:PATH:mode=660",
             "ssl:PORT:privateKey=FILE:certKey=FILE", "tls:DIRECTORY:PORT", "tcp://HOST:PORT",
-            "A string that begins with a kind and a colon is of that kind.",
+            "NAME: in front selects an endpoint type.",
         ):  # fmt: skip
             self.assertIn(form, flat)
 
