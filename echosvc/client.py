@@ -191,7 +191,7 @@ class EchoClient(Connection):
             self._producer.resumeProducing()
 
     def writeConnectionLost(self) -> None:
-        """Our FIN is out, and so is everything before it."""
+        """Note that our FIN is sent, and fire what waits in :meth:`write`."""
         super().writeConnectionLost()
         for writer in _drain_waiters(self._writers):
             writer.callback(None)

@@ -1,1 +1,1 @@
-"""Every setting: its type, unit, default and check."""
+"""The settings of server and client: type, unit, default and check."""

@@ -3,7 +3,7 @@
 Its :class:`~echosvc.connection.phase.Phase` follows the table of :mod:`echosvc.connection.phase`;
 bits of ``blocks`` keep it from reading. Every phase but OPEN has a deadline, so that every
 connection ends: politely by :meth:`Connection.close_with`, at once by
-:meth:`Connection.abort_with`. Both take the outcome, which is recorded once.
+:meth:`Connection.abort_with`. Each takes the outcome, which is final once the phase is CLOSED.
 
 Several defaults of Twisted lose data or hang here; each is named where it is avoided.
 """
@@ -38,7 +38,7 @@ class Connection(Protocol):
 
     :ivar phase: where it is in its life.
     :ivar blocks: what keeps it from reading: bits of :mod:`echosvc.connection.blocks`.
-    :ivar outcome: how it ended; ``None`` while it does not end.
+    :ivar outcome: how it ends; ``None`` until an end has begun. Final in the phase CLOSED.
     :ivar fast_bytes: bytes read on the fast path, which reports no activity.
     """
 
@@ -64,7 +64,7 @@ class Connection(Protocol):
         """Bytes can be exchanged; nothing was read yet."""
 
     def _resumed(self) -> None:
-        """The transport or the application blocks no more; the other one may."""
+        """One of transport and application no longer blocks; the other may still."""
 
     def _peer_eof(self, just_now: bool = False) -> None:
         """The peer's FIN came, everything before it was read; ``just_now``: this very moment."""
@@ -149,7 +149,7 @@ class Connection(Protocol):
     # -- beginning ------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin."""
+        """Start the timers, and enter HANDSHAKE or OPEN."""
         # All that changes, from the start: CPython shares thirty names of attributes among the
         # instances. One more, or one that comes later, costs a connection 1,300 bytes.
         self.fast_bytes = self.fast_bytes_seen = self._bytes_in = self._bytes_sent = 0
@@ -176,7 +176,7 @@ class Connection(Protocol):
             self._schedule_check(now + (config.handshake_timeout or math.inf))
 
     def handshakeCompleted(self) -> None:
-        """TLS can be spoken from now on."""
+        """Enter OPEN: TLS can be spoken from now on."""
         if self.phase is not HANDSHAKE or self.closing:
             return
         self.phase = OPEN
@@ -214,7 +214,7 @@ class Connection(Protocol):
         """Do nothing: :meth:`connectionLost` follows."""
 
     def pause(self) -> None:
-        """Read nothing, not even the peer's FIN, until :meth:`resume`. Idleness counts on."""
+        """Read nothing, not even a FIN, until :meth:`resume`. The idle time-out keeps running."""
         if not self.closing:
             self._pause_for(APPLICATION)
 
@@ -308,8 +308,8 @@ class Connection(Protocol):
     def abort_with(self, outcome: Outcome) -> None:
         """End now: what is queued is dropped, the peer sees a reset.
 
-        Where a polite end was under way, its outcome holds if the peer had taken everything, our
-        FIN too; else it did not come about. A second abort changes nothing.
+        If a polite end was under way and the peer had acknowledged everything and our FIN, its
+        outcome is kept. Otherwise ``outcome`` replaces it. A second abort changes nothing.
         """
         if self.phase is CLOSED or (self.closing and self._close_timeout is None):
             return
@@ -321,7 +321,7 @@ class Connection(Protocol):
             self.connectionLost(Failure(ConnectionAborted()))
 
     def readConnectionLost(self) -> None:
-        """The peer's FIN came: Node's ``end`` event."""
+        """Handle the peer's FIN: Node's ``end`` event."""
         if self._sender.write_failed:
             self._sender.fail_connection()
             return
@@ -338,20 +338,20 @@ class Connection(Protocol):
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Our FIN is out, everything before it was taken by the kernel."""
+        """Note that our FIN is sent: the kernel has taken everything before it."""
         now = self._now()
         self._schedule_check(now + self.factory.timers.interval)
         if self._close_timeout is not None:
             self._close_timeout.note_fin(now)
 
     def connectionLost(self, reason: Failure | None = Failure(ConnectionDone())) -> None:  # noqa: B008
-        """Record how it ended."""
+        """Enter CLOSED, and decide the final outcome."""
         if self.phase is CLOSED:
             return
         opened = self.phase is not HANDSHAKE
         self.phase = CLOSED
         self.factory.timers.cancel(self)
-        # A peer that has closed both directions looks broken where we close after it.
+        # After the peer has closed both directions, our close fails although all data arrived.
         complete = self.eof_received and not self._sender.queued()
         if not opened:
             self.outcome = self.outcome or Outcome.HANDSHAKE

@@ -1,4 +1,4 @@
-"""Which outcome a connection has that is gone."""
+"""The final outcome of a lost connection."""
 
 from __future__ import annotations
 

@@ -132,12 +132,12 @@ class LayerTransport(Protocol, Sender):
     # -- called by the transport below -----------------------------------------------------------
 
     def readConnectionLost(self) -> None:
-        """The peer's FIN came."""
+        """Pass the peer's FIN on; close where the inner protocol is not half-closeable."""
         if not self.notify_half_close("readConnectionLost"):
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Everything that we sent is out, the FIN too."""
+        """Notify the inner protocol that everything was sent, our FIN too."""
         self.notify_half_close("writeConnectionLost")
 
     # -- as the transport of the inner protocol -----------------------------------
@@ -183,9 +183,9 @@ class LayerTransport(Protocol, Sender):
         self.below.abortConnection()
 
     def getHost(self) -> IAddress:
-        """Our address."""
+        """Return our address."""
         return cast(ITransport, self.transport).getHost()
 
     def getPeer(self) -> IAddress:
-        """The peer's address."""
+        """Return the peer's address."""
         return cast(ITransport, self.transport).getPeer()

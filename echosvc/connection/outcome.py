@@ -14,9 +14,10 @@ class Outcome(str, Enum):
     RESET = "reset"
     #: The idle time-out ended it (``idle_action`` close or reset).
     TIMED_OUT = "timed-out"
-    #: A line or length-framed message was longer than ``max_message``.
+    #: A message was longer than ``max_message``.
     TOO_LONG = "too-long"
-    #: The stream ended inside a length-framed message, or TLS without its close_notify.
+    #: The stream ended inside a message that its framing cannot return incomplete, such as one
+    #: behind its length, or TLS ended without its close_notify.
     TRUNCATED = "truncated"
     #: It has lived for ``max_lifetime``.
     EXPIRED = "expired"

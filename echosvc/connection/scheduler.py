@@ -210,7 +210,7 @@ class DeadlineScheduler(Generic[Item]):
                     scheduled[item] = False
         self._running = False
         if items[BATCH:] and scheduled:
-            self._call_at = -math.inf  # nothing is sooner, also where a set clock was early
+            self._call_at = -math.inf  # sooner than any time: _arm() must not replace this call
             self._call = self.call_later(0.0, lambda: self._check_batch(items[BATCH:]))
         else:
             self._rearm(now)

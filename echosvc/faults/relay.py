@@ -179,7 +179,7 @@ class _Pair:
             transport.loseConnection()
 
     def lost(self, side: _Side, reason: Failure) -> None:
-        """End the other side as the faults say when one side was reset."""
+        """When one side was reset, end the other as ``on_reset`` says."""
         peer = side.peer
         if self._idle_timer is not None and self._idle_timer.active():
             self._idle_timer.cancel()

@@ -26,8 +26,8 @@ class FaultSpec:
     :ivar idle_timeout: seconds without a byte until a connection is ended; 0 = never.
     :ivar on_idle: end it by ``fin``, by ``rst``, or by ``silence``: nothing is passed on any more.
     :ivar delay: seconds by which everything is delayed, in each direction.
-    :ivar chunk_size: pass on this number of bytes at a time; 0 = as they come. That is no fault of
-        a path.
+    :ivar chunk_size: pass on this number of bytes at a time; 0 = as they come. A correct client
+        tolerates this.
     :ivar on_reset: a reset is passed on as ``rst``, as ``fin``, or not at all (``drop``).
     :raises ValueError: a value of a wrong type or out of range, or a second change of the bytes.
     """

@@ -54,8 +54,8 @@ from echosvc.net.hosts import (
 #: Seconds until the next address is tried while one has not answered (RFC 8305, 5).
 ATTEMPT_DELAY = 0.25
 
-#: Which error to report of several from one name's addresses: the one that says most of the
-#: server has the highest number.
+#: Which error to report of several from one name's addresses: the most informative about the
+#: server, which has the highest number.
 _SPECIFICITY = {"ECONNREFUSED": 4, "ECONNRESET": 4, "ETIMEDOUT": 3}
 _SPECIFICITY |= dict.fromkeys(("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT"), 1)
 _DEFAULT_SPECIFICITY = 2

@@ -38,7 +38,7 @@ CallLater = Callable[[float, Callable[[], None]], Cancellable]
 class Throttle:
     """Allows the first lines of each kind in every period, and counts the others.
 
-    The count is reported when the period is over, so also when the burst has just ended.
+    The count is reported when the period is over.
     There is a timer only while a line was allowed or suppressed in this period.
 
     :param call_later: ``callLater``.

@@ -58,11 +58,14 @@ class EchoFactory(ServerState, Factory):
         return cast(tuple[EchoProtocol, ...], super().connections)
 
     def startFactory(self) -> None:
-        """The first listener has opened."""
+        """Note that the first listener has opened."""
         self.stopped = False
 
     def stopFactory(self) -> None:
-        """No listener is left. Connections may be: the last of them leaves no timer."""
+        """Note that no listener is left, and flush the log.
+
+        Connections may be left: the last of them leaves no timer.
+        """
         self.stopped = True
         self.events.flush()
 

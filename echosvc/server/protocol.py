@@ -2,8 +2,8 @@
 
 There are two paths. On the *fast path* each read is a message, and its reply is a constant
 prefix and the read: the stream answers by itself where it can, else :meth:`dataReceived` does in
-a few lines. Everything else goes through a framer, which cuts the stream into messages, and
-through a batch, which collects their replies until the transport has enough to send.
+a few lines. Everything else takes the *framed path*: through a framer, which cuts the stream into
+messages, and through a batch, which collects their replies until the transport has enough to send.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class EchoProtocol(Connection):
     """One client's connection: every message is answered with prefix + message.
 
     Everything read before our own FIN is answered, in order, before the connection
-    ends, however the client ends it. While replies wait, nothing more is read: never
-    more than 64 KiB, one message and one prefix are queued.
+    ends, however the client ends it. Reading stops above the high-water mark (60 KiB queued;
+    21 KiB with ``utf-8``). Never more than 64 KiB, one message and one prefix are queued.
 
     Override :meth:`reply` to answer something else, :meth:`opened`, :meth:`peer_ended`,
     :meth:`idle` or :meth:`ended` to hear of the rest. An exception in one of them, of
@@ -210,7 +210,7 @@ class EchoProtocol(Connection):
         self._sender.queue(data)
         self._watch_write_progress()
 
-    # -- the framer's path ----------------------------------------------------
+    # -- the framed path ------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
         """Answer what was read, through the framer."""
@@ -415,7 +415,7 @@ class EchoProtocol(Connection):
     def _application_error(self, answered: bool = False) -> None:
         """End this connection: a hook has raised. ``answered``: nothing that was read is left.
 
-        Each hook has its own ``try``: a function that calls them is 0.25 of a connection's 35 us.
+        Each hook has its own ``try``: a helper would add 0.25 µs to the 35 µs per connection.
         """
         log.failure("Server Error: the application failed")
         self.close_with(Outcome.FAILED, resets=not answered)

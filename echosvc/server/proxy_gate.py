@@ -82,8 +82,8 @@ class PendingProxyConnections:
 class ProxyHeaderProtocol(Protocol):
     """Reads the header; then the transport is another protocol's, with the client's address.
 
-    So it costs nothing afterwards, and hides nothing, half-close least of all. It must
-    stand right on the socket.
+    It is removed after the header, so half-close works, and the connection costs what it costs
+    without a header. Its transport must be the :class:`~echosvc.net.stream.Stream` of the socket.
 
     :param pending: all such connections.
     :param build: builds the protocol that comes next.
@@ -140,7 +140,10 @@ class ProxyHeaderProtocol(Protocol):
             self.connectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """It is gone before its header was there. Some health checks send nothing at all."""
+        """Free its slot: it is gone before its header was there.
+
+        Some health checks send nothing at all.
+        """
         if self._parser.held and not self._done:
             peer = address_of(self.transport, "getPeer")
             self._pending.refuse(peer, "its PROXY header was cut short")

@@ -22,11 +22,11 @@ class FramingError(Exception):
 
 
 class MessageTooLong(FramingError):
-    """A line or a length-framed message is longer than the limit."""
+    """A message is longer than the limit."""
 
 
 class MessageTruncated(FramingError):
-    """The stream ended inside a length-framed message."""
+    """The stream ended inside a message that its framing cannot return incomplete."""
 
 
 class Utf8Decoder:
@@ -292,6 +292,7 @@ def make_framer(framing: str, encoding: str, max_message: int) -> Framer:
 
     :param framing: a name in :data:`FRAMINGS`.
     :param encoding: ``raw`` or ``utf-8``.
-    :param max_message: longest line or length-framed message in bytes.
+    :param max_message: longest message in bytes, its delimiter counted, a header not. Chunks, which
+        one read bounds, are not limited by it.
     """
     return FRAMINGS[framing].build(max_message, encoding == "utf-8")

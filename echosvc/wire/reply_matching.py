@@ -267,7 +267,7 @@ class _Direction:
     def search(self, pattern: Pattern, count: bool = True) -> None:
         """Find prefixes; keep what may be the beginning of one.
 
-        :param count: otherwise find nothing, and keep only the end.
+        :param count: ``False``: find nothing, and keep only the end.
         """
         if self._searched:
             return

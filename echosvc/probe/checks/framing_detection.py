@@ -31,7 +31,10 @@ _MAX_ANSWER = 8192
 
 _LINE_CAUSE = "the server answers once a line feed is sent: its messages are lines (--framing line)"
 _LENGTH_CAUSE = "the server answers messages that have their length in front (--framing length)"
-_FIN_CAUSE = "the server answers only after FIN: it reads to the end first, and is no echo server"
+_FIN_CAUSE = (
+    "the server answers only after FIN: it reads to the end first, or its messages end in a way"
+    " that this check does not know"
+)
 _ONCE_CAUSE = "the server answers one message of each connection, in another framing (--framing)"
 _OTHER_CAUSE = (
     "another connection is answered: a limit of connections, or one of several servers is dead"
@@ -76,9 +79,8 @@ def _conclude(failed: Unanswered, tries: list[_Trial]) -> Failed:
 class _Trial:
     """Two messages in one framing, over its own connection.
 
-    The bytes that complete the first message, or the FIN, are sent only after nothing has come
-    without them. So an answer is due to them, and not to another server or to another state of
-    this one.
+    The bytes that complete the first message, or the FIN, are sent only after a wait without an
+    answer. So an answer was caused by them, not by another server or by another state of this one.
 
     :param before: what came without an answer: the greeting.
     :param limit: seconds within which an answer would have come.
@@ -86,7 +88,7 @@ class _Trial:
     :ivar came: what came.
     :ivar premature: an incomplete message was answered.
     :ivar first_answered: the first message was answered.
-    :ivar answered: both were; or the one before FIN.
+    :ivar answered: both messages were answered; with ``finish``, the one before FIN.
     """
 
     def __init__(
