@@ -200,7 +200,7 @@ class StreamPort(tcp.Port):
         for accepted in range(self._accept_budget()):
             try:
                 # socket.accept() determines family and kind again, and makes an object of the
-                # Python class. Without it, a connection saves 2 µs of 30 µs, and 40 bytes.
+                # Python class. To leave that out saves 2 µs of 30 µs per connection, and 40 bytes.
                 fd, name = listener._accept()
             except BlockingIOError:
                 if not accepted:  # another process accepted it, or the socket was shut down

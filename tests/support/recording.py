@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from twisted.logger import formatEvent, globalLogPublisher
 
 from echosvc import EchoFactory, EchoProtocol, Outcome
 from tests.support.payload import TOO_MUCH
@@ -120,3 +124,19 @@ async def all_gone(factory: Recording, limit: float = LIMIT) -> None:
     """Wait until every connection has ended and has said how."""
     await within(factory.when_idle(), limit)
     await until(lambda: len(factory.outcomes) == factory.accepted)
+
+
+@contextmanager
+def logged_lines() -> Iterator[list[str]]:
+    """What is logged meanwhile by the package."""
+    found: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        if event.get("log_namespace") == "echosvc":
+            found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield found
+    finally:
+        globalLogPublisher.removeObserver(observe)

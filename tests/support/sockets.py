@@ -153,3 +153,11 @@ ENDS = {
     "client reset": (lambda factory, client: reset(client), Outcome.RESET),
     "client loss": (lambda factory, client: client.close(), Outcome.RESET),
 }
+
+
+def is_reset_or_end(client: socket.socket) -> bool:
+    """Whether a read finds the connection reset or ended."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True

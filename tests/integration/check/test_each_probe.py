@@ -65,6 +65,13 @@ def test_percentiles_are_of_times_that_were_measured():
     }  # fmt: skip
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_sizes_and_a_digest_are_told():
+    probe = only(await checked(None, "sizes", max_size=5000))
+    assert (probe.facts["sizes"][0], probe.facts["sizes"][-1]) == (1, 4097)
+    assert len(bytes.fromhex(probe.facts["sha256"])) == 32
+
+
 async def tls_check(pem: Any, words: ClientTLS, *names: str) -> CheckResult:
     where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
     async with serving(EchoFactory(log="quiet"), where) as (_, port):

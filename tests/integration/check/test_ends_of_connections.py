@@ -1,4 +1,4 @@
-"""How ``check`` tells how connections end."""
+"""``check`` against paths that end, buffer or reset connections wrongly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server ends a connection, and half-open connections."""
+"""How the server itself ends a connection; and half-open connections."""
 
 from __future__ import annotations
 

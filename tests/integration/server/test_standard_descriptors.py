@@ -1,4 +1,4 @@
-"""Started with standard input, output or error closed; and a main loop that fails."""
+"""The service with standard input, output or error closed; and a main loop that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server ends a TLS connection, and half-open ones."""
+"""How the server itself ends a TLS connection; and half-open ones."""
 
 from __future__ import annotations
 

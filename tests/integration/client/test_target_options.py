@@ -1,4 +1,4 @@
-"""Whom the command line's client trusts, and what it shows."""
+"""The options and strings that name a server, its authorities and the client's certificate."""
 
 from __future__ import annotations
 
