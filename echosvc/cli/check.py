@@ -77,6 +77,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add(
         "--identity",
         metavar="REGEX",
+        type=values.pattern,
         help="what in the prefix names the server; its first group, if it has one"
         " (default: the prefix without the numbers that stand alone)",
     )

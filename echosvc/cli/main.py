@@ -28,6 +28,7 @@ from echosvc.cli.target import (
     INSECURE,
     TargetOptionsError,
     add_target_arguments,
+    faulty_argument,
     target_from_args,
 )
 from echosvc.cli.terminal import (
@@ -49,6 +50,8 @@ CommandCoroutine = Coroutine[Deferred[Any], Any, int | None]
 #: The three clients of the Node.js programs (docs/node.md), and what each says.
 DEMO = (("Dwarves", "More Axes"), ("Elves", "More Arrows"), ("Hobbits", "More Pipe Weed"))
 
+#: How argparse names an option before what is wrong with it.
+_NAMED = re.compile(r"\Aargument (?:-\w/(?=--))?")
 #: What argparse says of a value for an option that takes none.
 _UNWANTED_VALUE = re.compile(r"ignored explicit argument ('.*'|\".*\")", re.DOTALL)
 
@@ -61,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong, and exit with the status of a usage error."""
-        plain = _UNWANTED_VALUE.sub(r"takes no value, and \1 was given", message)
+        plain = _UNWANTED_VALUE.sub(r"takes no value, and \1 was given", _NAMED.sub("", message))
         print_error(f"echosvc: {plain}")
         raise SystemExit(EXIT_USAGE)
 
@@ -214,7 +217,7 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
     except TargetOptionsError as error:
         commands.error(str(error))
     except EndpointError as error:
-        commands.error(f"{args.target_name} {args.to!r}: {error}")
+        commands.error(f"{faulty_argument(args, error)}: {error}")
     if args.insecure:
         print_error(INSECURE)
     return _run(reactor, lambda: args.run(args, reactor, target))

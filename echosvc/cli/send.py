@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from echosvc._text import escaped, printable
+from echosvc._text import escaped, printable, quote
 from echosvc.cli import values
+from echosvc.cli.stall_timer import StallTimer
 from echosvc.cli.standard_input import InputError, InputReader
 from echosvc.cli.terminal import OutputError, Sink, StandardOutput
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config.schema import ENCODINGS, Config
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.connector import unresolved
-from echosvc.net.errors import describe_error
-from echosvc.tls.alerts import alert_advice
+from echosvc.net.errors import VerificationError, describe_error
+from echosvc.tls.alerts import alert_advice, handshake_advice
+from echosvc.tls.endpoints import TLSConnector
 from echosvc.wire.framing import Utf8Decoder
 from echosvc.wire.reply_matching import ReplyMatcher, StreamCounter
 from echosvc.wire.template import Template
@@ -41,6 +42,10 @@ STDIN = b"-"
 QUIET_TIME = 0.5
 #: Bytes that are searched for a reply in one turn of the reactor.
 _SLICE = 4096
+#: Bytes of the received data that are kept for an error message: more than it quotes.
+_KEPT = 64
+#: How a TLS alert begins (RFC 8446, 5.1 and 6).
+_TLS_ALERT = b"\x15\x03"
 _Matcher = ReplyMatcher | AnyPrefixReplyMatcher
 _Counter = StreamCounter | AnyPrefixStreamCounter
 
@@ -128,42 +133,6 @@ class _Client(EchoClient):
             self.abort()
 
 
-class _StallTimer:
-    """Calls back when there is no progress for a time.
-
-    :param deadline: that time, seconds; 0 = never.
-    :param progress: returns figures that change with progress; ``None``: none is due.
-    :param on_stall: what to call then, at each check.
-    """
-
-    def __init__(
-        self,
-        deadline: float,
-        progress: Callable[[], tuple[int, int] | None],
-        on_stall: Callable[[], None],
-    ) -> None:
-        self._deadline, self._progress, self._on_stall = deadline, progress, on_stall
-        self._last: tuple[int, int] | None = None
-        self._since = time.monotonic()
-        self._timer = LoopingCall(self._check)
-
-    def start(self, clock: Any) -> None:
-        """Start checking, at least five times in each deadline."""
-        self._timer.clock = clock
-        self._timer.start(min(0.25, self._deadline / 5 or 0.25))
-
-    def stop(self) -> None:
-        """Stop checking."""
-        self._timer.stop()
-
-    def _check(self) -> None:
-        now, before, self._last = time.monotonic(), self._last, self._progress()
-        if self._last is None or self._last != before:
-            self._since = now
-        elif now - self._since >= self._deadline > 0:
-            self._on_stall()
-
-
 class SendSession:
     """One connection: the messages, and the replies to them.
 
@@ -183,6 +152,7 @@ class SendSession:
         self._waiting_for = "an answer"
         self._stalled = False
         self._unmatched_data = False  # received, but no reply
+        self._received_first = b""  # since the last message was sent, cut
         self._counter: SubsequenceMatcher | _Counter = SubsequenceMatcher()
         self._streaming = False  # standard input is being sent
 
@@ -193,7 +163,7 @@ class SendSession:
         :raises OutputError: standard output takes no more.
         """
         client = await self._connected()
-        stall_timer = _StallTimer(
+        stall_timer = StallTimer(
             self._options.deadline,
             lambda: self._progress(client),
             lambda: self._fail_as_stalled(client),
@@ -219,7 +189,8 @@ class SendSession:
             if unresolved(error):
                 why = f"Socket Error: {where}: the name was not resolved in time"
                 raise SendError(why) from None
-            raise SendError(f"Socket Error: connect {_with_advice(error)} {where}") from None
+            why = _with_handshake_advice(error)
+            raise SendError(f"Socket Error: connect {why} {where}") from None
         finally:
             if limit.active():
                 limit.cancel()
@@ -244,11 +215,13 @@ class SendSession:
     def _received(self, piece: bytes) -> None:
         """Count and print received data."""
         self._counter.feed(piece)
+        self._received_first += piece[: _KEPT - len(self._received_first)]
         self._printer.reply(piece)
 
     async def _request(self, client: _Client, message: bytes) -> None:
         """Send one message, and print what comes until its reply is complete."""
         self._waiting_for = f"an answer to {escaped(message)}"
+        self._received_first = b""
         prefix = self._options.prefix
         answer = (
             AnyPrefixReplyMatcher(_default_prefix(), message)
@@ -263,7 +236,8 @@ class SendSession:
                 self._unmatched_data = False
                 return
             if not piece:
-                raise SendError(f"echosvc: the server sent EOF before {self._waiting_for}")
+                hint = self._tls_hint(client)
+                raise SendError(f"echosvc: the server sent EOF before {self._waiting_for}{hint}")
             self._received(piece)
             await self._search(answer, piece)
             self._unmatched_data = not answer.complete
@@ -336,14 +310,35 @@ class SendSession:
     def _describe_failure(self, error: Exception) -> Exception:
         if self._stalled:
             seconds = f"{self._options.deadline:g} s"
-            hint = ", though other data came" if self._unmatched_data else ""
-            hint += ": is the prefix right?" if hint and self._options.prefix else ""
-            return SendError(
-                f"echosvc: {self._waiting_for} did not come: no progress for {seconds}{hint}"
-            )
+            why = f"no progress for {seconds}{self._unmatched_hint()}"
+            return SendError(f"echosvc: {self._waiting_for} did not come: {why}")
         if isinstance(error, (SendError, OutputError, InputError)):
             return error
         return SendError(f"Socket Error: {_with_advice(error)} {self._target.name}")
+
+    def _unmatched_hint(self) -> str:
+        """Return what came in place of a reply, and the prefix of a reply if it was given."""
+        if not self._unmatched_data:
+            return ""
+        prefix, came = self._options.prefix, f"came {quote(self._received_first)}"
+        expected = f"expected prefix {quote(prefix.describe())}, " if prefix else ""
+        return f", though other data came: {expected}{came}"
+
+    def _tls_hint(self, client: _Client) -> str:
+        """Return what to do about a server that ends plain connections as a TLS server does."""
+        if self._target.tcp is None or isinstance(self._target.endpoint, TLSConnector):
+            return ""
+        if self._received_first.startswith(_TLS_ALERT):
+            return ": it expects TLS (tls:HOST:PORT)"
+        return "" if client.bytes_in else ": does it expect TLS (tls:HOST:PORT)?"
+
+
+def _with_handshake_advice(error: BaseException) -> str:
+    """Return the name of an error of connecting, and its likeliest cause if TLS failed."""
+    name = describe_error(error)
+    if isinstance(error, VerificationError) or not name.startswith("TLS"):
+        return name
+    return f"{name} ({handshake_advice(name)})"
 
 
 def _with_advice(error: BaseException) -> str:

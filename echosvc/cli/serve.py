@@ -1,7 +1,8 @@
 """``echosvc serve``: the service in a process of its own, without ``twistd``.
 
 It runs the same as ``twistd -n echosvc``, with the same options, messages and signals. It writes
-no pid file and no cache of plugins.
+no pid file and no cache of plugins. The exit status after a wrong option is 2, as that of the
+other commands; that of ``twistd`` is 1.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from echosvc.cli.serve_options import Options, usage_parameters
 from echosvc.cli.terminal import (
     EXIT_BY_SIGNAL,
     EXIT_OK,
+    EXIT_USAGE,
     OutputError,
     StandardOutput,
     exit_with_error,
@@ -71,7 +73,9 @@ PROCESS_OPTIONS = (REACTOR, LOGFILE)
 _HELP = """
 The log goes to standard output. SIGTERM and SIGINT stop the service once its clients have
 finished, at most after --drain seconds; a second signal ends all connections at once. SIGHUP
-reloads certificates. Exit status: 0 stopped by a signal, 1 it cannot start or run on.
+reloads certificates.
+
+Exit status: 0 stopped by a signal, 1 it cannot listen or run on, 2 usage error.
 """
 
 
@@ -79,6 +83,7 @@ class ServeOptions(Options):
     """The options of ``echosvc serve``."""
 
     program = "echosvc serve"
+    usage_error_status = EXIT_USAGE
 
     optParameters = usage_parameters(PROCESS_OPTIONS)
 
@@ -177,11 +182,11 @@ def _install_reactor(name: str) -> None:
     if name == "default":
         return
     if why := REACTOR.fault(name):
-        exit_with_error(f"--reactor: {why}")
+        exit_with_error(f"--reactor: {why}", EXIT_USAGE)
     try:
         import_module(REACTORS[name]).install()
     except (ImportError, AttributeError):
-        exit_with_error(f"--reactor: this system has no {name}")
+        exit_with_error(f"--reactor: this system has no {name}", EXIT_USAGE)
 
 
 def _start_log(name: str | None, reactor: Any) -> None:
@@ -192,7 +197,7 @@ def _start_log(name: str | None, reactor: Any) -> None:
         try:
             file = LogFile(name)
         except OSError as error:
-            exit_with_error(f"--logfile: {describe_file_error(error)}")
+            exit_with_error(f"--logfile: {describe_file_error(error)}", EXIT_USAGE)
         signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.reopen))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(file)])
     log.info(

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from echosvc._version import __version__
-from echosvc.cli.terminal import EXIT_OK, exit_with_error
+from echosvc.cli.terminal import EXIT_FAILURE, EXIT_OK, exit_with_error
 from echosvc.config.kinds import Choice, Word
 from echosvc.config.schema import Config, Settings
 from echosvc.config.settings import ConfigError, Setting, settings_of
@@ -105,8 +105,12 @@ _EXAMPLES = (
 
 
 class Options(usage.Options):
-    """The options of ``twistd echosvc``. An error exits with one line on standard error."""
+    """The options of ``twistd echosvc``. An error exits with one line on standard error.
 
+    :cvar usage_error_status: the exit status after a wrong option; that of twistd is 1.
+    """
+
+    usage_error_status = EXIT_FAILURE
     #: The program in the examples of the help.
     program = "twistd -n echosvc"
     synopsis = "[options]"
@@ -153,15 +157,18 @@ class Options(usage.Options):
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the options; an error is one line on standard error and exit status 1."""
+        """Parse the options; an error exits with :attr:`usage_error_status`."""
         try:
             usage.Options.parseOptions(self, options)
             self.config = Config(**self._settings())
             _remove_own_pid_file(self.parent)
         except usage.UsageError as error:
-            exit_with_error(str(error))
+            self._exit(str(error))
         except ConfigError as error:
-            exit_with_error(f"--{error.field.replace('_', '-')}: {error.why}")
+            self._exit(f"--{error.field.replace('_', '-')}: {error.why}")
+
+    def _exit(self, why: str) -> NoReturn:
+        exit_with_error(why, self.usage_error_status)
 
     def _settings(self) -> Settings:
         values = {each.name: self._value(each) for each in _SETTINGS}
@@ -186,7 +193,7 @@ class Options(usage.Options):
             try:
                 found.append(server_endpoint(reactor, description))
             except EndpointError as error:
-                exit_with_error(f"--listen {description!r}: {error}")
+                self._exit(f"--listen {description!r}: {error}")
         self._apply_tls_policy(found)
         return found
 
@@ -194,17 +201,17 @@ class Options(usage.Options):
         """Set what every TLS listener demands of its clients."""
         version, authorities = self["tls-min-version"], self["tls-client-ca"]
         if why := TLS_MIN_VERSION.fault(version):
-            exit_with_error(f"--tls-min-version: {why}")
+            self._exit(f"--tls-min-version: {why}")
         creators = [each.creator for each in listeners if isinstance(each, TLSListener)]
         if authorities and not creators:
-            exit_with_error("--tls-client-ca: no --listen speaks TLS")
+            self._exit("--tls-client-ca: no --listen speaks TLS")
         try:
             for creator in creators:
                 creator.set_client_auth(ClientAuthPolicy(version, authorities or ""))
         except OSError as error:
-            exit_with_error(f"--tls-client-ca: {describe_file_error(error)}")
+            self._exit(f"--tls-client-ca: {describe_file_error(error)}")
         except CertificateError as error:
-            exit_with_error(f"--tls-client-ca: {error}")
+            self._exit(f"--tls-client-ca: {error}")
 
 
 def _add_repeated(setting: Setting) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from echosvc.cli import values
 from echosvc.endpoints.client import ClientTarget, client_endpoint, parse_client_endpoint
+from echosvc.endpoints.strings import EndpointError
 from echosvc.net.listeners import PORT
 from echosvc.net.resolver import DaemonResolver
 from echosvc.tls.context import ClientTLS
@@ -15,6 +17,8 @@ from echosvc.tls.context import ClientTLS
 INSECURE = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, any server is accepted"
 #: The options for TLS alone.
 _FOR_TLS = ("ca", "insecure", "cert", "key", "server_name")
+#: The options that name a file.
+_FILES = ("ca", "cert", "key")
 _VERSIONS = {"v1": 1, "v2": 2}
 
 
@@ -77,6 +81,18 @@ def target_from_args(reactor: Any, args: argparse.Namespace) -> ClientTarget:
         args.cert or "", args.key or "", args.ca or "", args.server_name or "", args.insecure
     )
     return client_endpoint(reactor, args.to, tls, _VERSIONS.get(args.send_proxy, 0))
+
+
+def faulty_argument(args: argparse.Namespace, error: EndpointError) -> str:
+    """Return which argument an error of :func:`target_from_args` is about.
+
+    It is an option with a file if the error begins with that file, else the endpoint.
+    """
+    for name in _FILES:
+        file = getattr(args, name)
+        if file and str(error).startswith((f"{file}:", os.path.join(file, ""))):
+            return f"--{name}"
+    return f"{args.target_name} {args.to!r}"
 
 
 def _check_tls(args: argparse.Namespace) -> None:

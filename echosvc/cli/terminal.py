@@ -124,7 +124,7 @@ def print_error(text: str) -> None:
         write_all(2, line, STDERR_TIMEOUT)
 
 
-def exit_with_error(why: str) -> NoReturn:
-    """Print why on standard error, in one line, and exit with :data:`EXIT_FAILURE`."""
+def exit_with_error(why: str, status: int = EXIT_FAILURE) -> NoReturn:
+    """Print why on standard error, in one line, and exit with this status."""
     print_error(f"echosvc: {why}")
-    raise SystemExit(EXIT_FAILURE)
+    raise SystemExit(status)

@@ -8,6 +8,7 @@ from typing import Any
 
 from echosvc.config.kinds import Kind, Seconds, Whole
 from echosvc.net.hosts import is_host
+from echosvc.probe.settings import pattern_fault
 from echosvc.wire.template import Template, TemplateError
 
 #: Longest time that a check may be asked for, seconds.
@@ -36,9 +37,13 @@ connection_count = _reader(Whole(1, 10_000, "connections"))
 
 def positive_seconds(text: str) -> float:
     """Read a number of seconds from more than 0 to :data:`WEEK`."""
-    value: float = seconds(text)
+    try:
+        value = Seconds().read(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= WEEK:
-        raise argparse.ArgumentTypeError(f"must be more than 0, at most a week, not {text!r}")
+        expected = "a number of seconds, more than 0 and at most a week"
+        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
     return value
 
 
@@ -68,6 +73,13 @@ def template(text: str) -> Template:
         return Template.parse(text)
     except TemplateError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def pattern(text: str) -> str:
+    """Read a regular expression."""
+    if why := pattern_fault(text):
+        raise argparse.ArgumentTypeError(why)
+    return text
 
 
 def nonempty(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +24,7 @@ from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
-from echosvc.probe.settings import FRAMINGS, Settings
+from echosvc.probe.settings import FRAMINGS, Settings, pattern_fault
 from echosvc.tls.alerts import alert_advice
 from echosvc.wire.template import Template
 
@@ -55,14 +54,8 @@ def validate(settings: Settings) -> None:
     fault = next((why for wrong, why in rules if wrong), "")
     if fault:
         raise SettingsError(fault)
-    if settings.identity is not None:
-        try:
-            re.compile(settings.identity)
-        except (re.error, OverflowError, RecursionError) as error:
-            at = getattr(error, "pos", None)
-            where = "" if at is None else f" (at character {at + 1})"
-            why = f"is no regular expression{where}"
-            raise SettingsError(f"identity: {settings.identity!r} {why}") from None
+    if settings.identity is not None and (why := pattern_fault(settings.identity)):
+        raise SettingsError(f"identity: {why}")
 
 
 def _type_rules(settings: Settings) -> Iterator[tuple[object, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from echosvc.wire.template import Template
@@ -37,3 +38,14 @@ class Settings:
     timeout: float = 10.0
     max_size: int = 64 * MIB
     identity: str | None = None
+
+
+def pattern_fault(pattern: str) -> str | None:
+    """Return what is wrong with a regular expression; ``None`` = nothing."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        at = getattr(error, "pos", None)
+        where = "" if at is None else f" (at character {at + 1})"
+        return f"{pattern!r} is no regular expression{where}"
+    return None

@@ -29,5 +29,12 @@ def summary_line(result: CheckResult) -> str:
         for kind, word in _WORDS.items()
         if kind in ("pass", "fail") or kind in results
     ]
-    state = "interrupted" if result.interrupted else "ok" if result.ok else "NOT OK"
-    return f"{result.endpoint}: {state}: {', '.join(counts)}\n"
+    return f"{result.endpoint}: {_state(result)}: {', '.join(counts)}\n"
+
+
+def _state(result: CheckResult) -> str:
+    if result.interrupted:
+        return "interrupted"
+    if all(probe.result == "skip" for probe in result.probes):
+        return "nothing was tested"
+    return "ok" if result.ok else "NOT OK"

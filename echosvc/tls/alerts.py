@@ -23,6 +23,17 @@ _ALERTS = {
 }
 
 
+_NO_TLS = "no TLS there, or another version, or it wants a client's certificate (--cert)"
+
+
+def handshake_advice(words: str) -> str:
+    """Return the likeliest cause of a handshake that failed.
+
+    :param words: the text of a :class:`~echosvc.net.errors.TLSError`.
+    """
+    return alert_advice(words) or _NO_TLS
+
+
 def alert_advice(words: str) -> str:
     """Return what a client can do about an alert from the server; ``""`` = not known.
 

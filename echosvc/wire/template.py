@@ -80,6 +80,12 @@ class Template:
             return self
         return Template([_bind_part(part, values) for part in self.parts])
 
+    def describe(self) -> bytes:
+        """Return the text for people, with ``{name}`` in place of each field that is not bound."""
+        return b"".join(
+            part if isinstance(part, bytes) else b"{%s}" % part.name.encode() for part in self.parts
+        )
+
     def render(self, message: int) -> bytes:
         """Return the bytes for the reply number ``message``; every other field must be bound."""
         number = b"%d" % message
@@ -112,7 +118,8 @@ def _parse_token(token: re.Match[str], environ: Mapping[str, str]) -> Part:
     if kind == "escape":
         return _unescape(text)
     if kind == "stray":
-        raise TemplateError(f"a single {text!r} at position {token.start()}: write {text * 2!r}")
+        at = token.start() + 1
+        raise TemplateError(f"a single {text!r} at character {at}: write {text * 2!r}")
     return _encode(text[0] if kind == "brace" else text)
 
 

@@ -10,7 +10,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.errors import VerificationError, describe_error
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
-from echosvc.tls.alerts import alert_advice
+from echosvc.tls.alerts import handshake_advice
 from echosvc.tls.endpoints import TLSConnector
 
 _CAUSES = {
@@ -53,8 +53,7 @@ def describe_connect_error(
         return f"no connection to {where}: {error.why}", error.advice
     name = describe_error(error)
     if name.startswith("TLS"):
-        why = "no TLS there, or another version, or it wants a client's certificate (--cert)"
-        return f"no connection to {where}: {name}", alert_advice(name) or why
+        return f"no connection to {where}: {name}", handshake_advice(name)
     causes = _UNIX_CAUSES if _is_unix(target) else _CAUSES
     why = _timeout_cause(target) if name == "ETIMEDOUT" else causes.get(name, "")
     return f"no connection to {where}: {name}", why

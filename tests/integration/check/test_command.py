@@ -86,7 +86,6 @@ def test_every_option_is_understood() -> None:
         ("--skip order,", "there is no probe ''"),
         ("--only order --skip order", "no probe is left"),
         ("--only find-idle", "the probe find-idle needs --find-idle MAX"),
-        ("--identity (", "identity: "),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(words: str, why: str) -> None:
@@ -109,6 +108,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"connections": "3"}, "connections must be a whole number of connections, not '3'"),
     ({"framing": 1}, "framing must be text, not 1"),
     ({"identity": b"x"}, "identity must be text, not b'x'"),
+    ({"identity": "a("}, "identity: 'a(' is no regular expression (at character 2)"),
     ({"prefix": 1}, "prefix must be text or bytes, not 1"),
     ({"unknown": 1}, "there is no setting 'unknown'; there are framing, only,"),
 )
@@ -133,7 +133,7 @@ def test_wrong_settings_of_a_program_are_refused_in_plain_words(
         "--idle -1", "--find-idle 0",
         "--timeout 0", "--timeout nan", "--connections 0", "--connections x", "--connections 1e3",
         "--connections 10001", "--max-size 0", "--max-size x", "--max-size 5T", "--max-size -1",
-        "--framing x", "--prefix {x}", "--send-proxy v3", "a b",
+        "--framing x", "--prefix {x}", "--identity (", "--send-proxy v3", "a b",
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_one_line_and_status_2(
@@ -248,6 +248,12 @@ def test_a_failure_is_status_1_and_the_rest_is_skipped() -> None:
     assert "ECONNREFUSED" in done.stdout.splitlines()[0]
     assert "SKIP  order          no connection" in done.stdout
     assert done.stdout.splitlines()[-1] == f"{endpoint}: NOT OK: 0 passed, 1 failed, 1 skipped"
+
+
+def test_a_check_that_skips_all_says_that_nothing_was_tested(to: str) -> None:
+    done = check(to, "--only", "tls")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith(f"{to}: nothing was tested: 0 passed")
 
 
 @pytest.mark.parametrize("as_json", [False, True])

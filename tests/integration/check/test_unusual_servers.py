@@ -88,6 +88,28 @@ async def test_a_framing_is_not_named_where_nothing_shows_it(asked):
     assert "or another framing (--framing)" in probe.cause
 
 
+@pytest.mark.parametrize("asked", ["chunk", "line"])
+@pytest_twisted.ensureDeferred
+async def test_a_framing_that_check_does_not_know_is_not_said_to_be_no_echo(asked):
+    class EndedByNul(Server):
+        """Echoes messages that end with NUL; the end of the stream ends one too."""
+
+        buffer = b""
+
+        def answer(self, data: bytes) -> None:
+            *messages, self.buffer = (self.buffer + data).split(b"\0")
+            for message in messages:
+                self.transport.write(PREFIX + message + b"\0")
+
+        def readConnectionLost(self) -> None:
+            self.transport.write(PREFIX + self.buffer)
+            self.transport.loseConnection()
+
+    cause = (await echo_of(EndedByNul, framing=asked)).cause
+    assert "no echo server" not in cause
+    assert cause.endswith("or its messages end in a way that this check does not know")
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_line_server_with_a_banner_is_named_too():
     class Lines(Server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -271,11 +272,52 @@ def test_a_greeting_does_not_make_up_for_lost_bytes() -> None:
     assert "only 5 of 10 bytes came back" in one_line(done.stderr)
 
 
-def test_a_wrong_prefix_is_suggested_as_the_cause() -> None:
-    with running("--prefix", "other: ") as server:
-        to = f"tcp:127.0.0.1:{server.port}"
-        done = echosvc("send", "--to", to, "--prefix", "Sending: ", "--deadline", "0.3", "hi")
-    assert "is the prefix right?" in one_line(done.stderr)
+def test_a_reply_without_the_prefix_is_shown_with_the_prefix_that_was_expected() -> None:
+    with running("--prefix", "other\\x1b: ") as server:
+        words = "--to", f"tcp:127.0.0.1:{server.port}", "--deadline", "0.3"
+        done = echosvc("send", *words, "--prefix", "{pid}\\n", "h" * 100)
+    shown = f"'{{pid}}\\n', came 'other\\x1b: {'h' * 46}..."
+    line = f"no progress for 0.3 s, though other data came: expected prefix {shown}'"
+    assert one_line(done.stderr).endswith(line)
+
+
+def test_a_reply_that_is_not_complete_is_shown() -> None:
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"Sending: h")
+        ended.wait(LIMIT)
+
+    with plain_server(answer) as to:
+        done = echosvc("send", "--to", to, "--deadline", "0.3", "hi")
+        ended.set()
+    assert one_line(done.stderr).endswith(", though other data came: came 'Sending: h'")
+
+
+@pytest.mark.parametrize(
+    ("came", "words", "hint"),
+    [
+        (b"", [], ": does it expect TLS (tls:HOST:PORT)?"),
+        (b"\x15\x03\1\0\2\2\x46", ["--prefix", "> "], ": it expects TLS (tls:HOST:PORT)"),
+        (b"What?", ["--prefix", "> "], ""),
+    ],
+)
+def test_an_end_like_that_of_a_tls_server_is_explained(
+    came: bytes, words: list[str], hint: str
+) -> None:
+    with plain_server(lambda client: client.recv(9) and client.sendall(came)) as to:
+        done = echosvc("send", "--to", to, *words, "hi")
+    assert one_line(done.stderr) == f"echosvc: the server sent EOF before an answer to 'hi'{hint}"
+    assert done.returncode == 1
+
+
+def test_tls_to_a_plain_server_is_explained_as_check_does(to: tuple[str, str]) -> None:
+    endpoint = to[1].replace("tcp:127.0.0.1", "tls:localhost")
+    line = one_line(echosvc("send", "--to", endpoint, "hi").stderr)
+    checked = echosvc("check", endpoint, "--only", "connect").stdout.decode()
+    cause = "no TLS there, or another version, or it wants a client's certificate (--cert)"
+    assert re.fullmatch(rf"Socket Error: connect TLS: .* \({re.escape(cause)}\) 127.*", line), line
+    assert f"likely: {cause}\n" in checked
 
 
 @pytest.mark.parametrize("prefix", ["other: ", "", "{connection}/{message}: ", "Send", "o"])

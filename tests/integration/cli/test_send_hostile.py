@@ -153,13 +153,14 @@ def test_interrupted_is_130(number: int) -> None:
         (["send", *TLS, "--server-name", "a b", "x"], "--server-name: 'a b' is no host name"),
         (["send", *TLS, "--server-name", "", "x"], "--server-name: '' is no host name"),
         (["send", *TLS, "--key", "k", "x"], "--key: needs --cert"),
-        (["send", *TLS, "--ca", "/no/such", "x"], "/no/such: ENOENT"),
-        (["send", *TLS, "--cert", "/no/such", "x"], "/no/such: ENOENT"),
+        (["send", *TLS, "--ca", "/no/such", "x"], "echosvc: --ca: /no/such: ENOENT"),
+        (["send", *TLS, "--cert", "/no/such", "x"], "echosvc: --cert: /no/such: ENOENT"),
         (["send", *TLS, "--insecure", "--ca", "c", "x"], "--insecure: verifies nothing, but"),
         (
             ["send", *TLS[:1], f"{TLS[1]}:trustRoots=c", "--insecure", "x"],
             "--insecure: verifies nothing, but",
         ),
+        (["send", *TLS[:1], f"{TLS[1]}:trustRoots=/no", "x"], "echosvc: --to 'tls:localhost:1:"),
         (["send", *TLS[:1], f"{TLS[1]}:trustRoots=c", "--ca", "d", "x"], "trustRoots is given twi"),
         (
             ["send", *TLS[:1], f"{TLS[1]}:certificate=c", "--cert", "d", "x"],
@@ -209,7 +210,7 @@ def test_two_dashes_can_be_a_prefix() -> None:
 
 def test_a_value_for_a_flag_is_refused_in_plain_words() -> None:
     line = one_line(echosvc("send", "--quiet=2", "x").stderr)
-    assert line == "echosvc: argument --quiet: takes no value, and '2' was given"
+    assert line == "echosvc: --quiet: takes no value, and '2' was given"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,13 @@ def test_a_number_is_refused_as_it_was_written(text: str) -> None:
 
 def test_an_expression_is_refused_in_plain_words() -> None:
     line = one_line(echosvc("check", "--identity", "(", "1").stderr)
-    assert line == "echosvc: identity: '(' is no regular expression (at character 1)"
+    assert line == "echosvc: --identity: '(' is no regular expression (at character 1)"
+
+
+@pytest.mark.parametrize("command", ["send", "check", "serve"])
+def test_every_command_names_an_option_and_a_place_alike(command: str) -> None:
+    line = one_line(echosvc(command, "--prefix", "ab}", *["1"] * (command != "serve")).stderr)
+    assert line == "echosvc: --prefix: a single '}' at character 3: write '}}'"
 
 
 def test_bytes_that_are_no_text_are_shown_as_such() -> None:

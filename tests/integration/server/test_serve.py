@@ -16,12 +16,12 @@ from tests.support.sockets import exchange, receive_exactly
 from tests.support.waiting import LIMIT, wait_until
 
 
-def failed(*words: str, **popen: object) -> str:
+def failed(*words: str, status: int, **popen: object) -> str:
     """Start one that cannot; give its one line of complaint."""
     done = subprocess.run(
         [*SERVE, *words], capture_output=True, text=True, timeout=LIMIT, env=environment(), **popen
     )
-    assert done.returncode == 1
+    assert done.returncode == status
     assert done.stdout == ""
     assert done.stderr.startswith("echosvc: ")
     assert done.stderr.count("\n") == 1, done.stderr
@@ -96,13 +96,20 @@ def test_it_writes_nothing_and_needs_no_home(tmp_path: Path) -> None:
         (["--reactor", "no"], "--reactor: must be one of default, lean, asyncio,"),
         (["--reactor", "kqueue"], "--reactor: this system has no kqueue"),
         (["--logfile", "/no/such/file"], "--logfile: /no/such/file: ENOENT"),
-        (["--listen", "unix:/no/such/directory/socket"], "cannot listen on unix:/no/such/"),
+        (["--listen", "tcp:http"], "--listen 'tcp:http': "),
+        (["--tls-client-ca", "/no/such"], "--tls-client-ca: no --listen speaks TLS"),
         (["word"], "unexpected argument 'word'"),
         (["--pidfile", "x"], "option --pidfile not recognized"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_status_1(words: list[str], why: str) -> None:
-    assert failed(*words).startswith(f"echosvc: {why}")
+def test_a_usage_error_is_one_line_and_status_2(words: list[str], why: str) -> None:
+    """As that of the other commands."""
+    assert failed(*words, status=2).startswith(f"echosvc: {why}")
+
+
+def test_a_listener_that_cannot_open_is_one_line_and_status_1() -> None:
+    line = failed("--listen", "unix:/no/such/directory/socket", status=1)
+    assert line.startswith("echosvc: cannot listen on unix:/no/such/")
 
 
 def test_the_help_has_every_option_and_examples() -> None:
@@ -112,7 +119,8 @@ def test_the_help_has_every_option_and_examples() -> None:
     assert done.returncode == 0
     for words in (
         "Usage: echosvc serve [options]\n", "--listen=", "--prefix=", "--tls-client-ca=",
-        "--reactor=", "--logfile=", "\n  echosvc serve --prefix", "Exit status: 0",
+        "--reactor=", "--logfile=", "\n  echosvc serve --prefix",
+        "\nExit status: 0 stopped by a signal, 1 it cannot listen or run on, 2 usage error.\n",
     ):  # fmt: skip
         assert words in done.stdout
     assert "twistd" not in done.stdout

@@ -124,7 +124,7 @@ def test_a_reactor_that_is_not_available_is_one_line(
 ) -> None:
     with pytest.raises(SystemExit) as leaving:
         serving._install_reactor(name)
-    assert leaving.value.code == 1
+    assert leaving.value.code == 2
     assert capfd.readouterr().err.startswith("echosvc: --reactor: ")
     serving._install_reactor("default")
 

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import Config, __version__
 from echosvc._text import one_line
+from echosvc.cli.serve import ServeOptions
 from echosvc.cli.serve_options import SERVER_OPTIONS, Options
 from echosvc.net.listeners import PORT, TCPListener, UNIXListener
 
@@ -212,6 +213,15 @@ class ErrorTests(OptionsTestCase):
     def test_only_what_is_not_printable_is_changed(self) -> None:
         self.assertEqual(one_line("käse 'x' \\"), "käse 'x' \\")
         self.assertEqual(one_line("a\n\x1b"), r"a\n\x1b")
+
+
+class ServeTests(OptionsTestCase):
+    def test_the_status_of_a_usage_error_is_that_of_the_program(self) -> None:
+        for words in (["--framing=no"], ["--no-such"], ["--drain=x"]):
+            with self.assertRaises(SystemExit) as leaving:
+                ServeOptions().parseOptions(words)
+            self.assertEqual(leaving.exception.code, 2)
+            self.refused(*words)  # with twistd's status
 
 
 class HelpTests(OptionsTestCase):

@@ -8,7 +8,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.cli import values
-from echosvc.cli.target import TargetOptionsError, add_target_arguments, target_from_args
+from echosvc.cli.target import (
+    TargetOptionsError,
+    add_target_arguments,
+    faulty_argument,
+    target_from_args,
+)
+from echosvc.endpoints.strings import EndpointError
 
 
 class TargetTests(SynchronousTestCase):
@@ -32,6 +38,30 @@ class TargetTests(SynchronousTestCase):
         ):
             with self.assertRaisesRegex(TargetOptionsError, why):
                 self.target_name(*words)
+
+    def test_an_error_names_the_option_whose_file_it_is_about(self) -> None:
+        to = "tls:localhost:1"
+        for words, error, named in (
+            (("--ca", "/no"), "/no: ENOENT (No such file)", "--ca"),
+            (("--ca", "certs"), "certs/a.pem: no certificate in it", "--ca"),
+            (("--ca", "certs/"), "certs/a.pem: no certificate in it", "--ca"),
+            (("--cert", "c", "--key", "k"), "k: no private key in it", "--key"),
+            (("--cert", "c", "--key", "k"), "c: no certificate in it", "--cert"),
+            (("--ca", "port"), "port must be a number", f"--to {to!r}"),
+            ((), "/no: ENOENT (No such file)", f"--to {to!r}"),
+        ):
+            command = argparse.ArgumentParser()
+            add_target_arguments(command)
+            args = command.parse_args(["--to", to, *words])
+            self.assertEqual(faulty_argument(args, EndpointError(error)), named)
+
+    def test_a_time_has_one_range_in_every_message(self) -> None:
+        self.assertEqual(values.positive_seconds("604800"), values.WEEK)
+        for text in ("-3", "0", "x", "", "nan", "604801", "1e400"):
+            must = f"must be a number of seconds, more than 0 and at most a week, not {text!r}"
+            for read in (values.positive_seconds, values.list_of_seconds):
+                error = self.assertRaises(argparse.ArgumentTypeError, read, text)
+                self.assertEqual(str(error), must)
 
     def test_seconds_are_finite_and_not_negative(self) -> None:
         self.assertEqual(values.seconds("1.5"), 1.5)

@@ -19,9 +19,15 @@ def test_a_probe_is_one_line_and_a_likely_cause_stands_below_its_finding() -> No
 
 
 def test_the_summary_names_passes_and_failures_always_and_others_where_there_are_any() -> None:
-    assert summary_line(CheckResult("h:1", ())) == "h:1: ok: 0 passed, 0 failed\n"
+    known = ProbeResult("rtt", "info", "near", 0.0)
+    assert summary_line(CheckResult("h:1", (known,))).startswith("h:1: ok: 0 passed, 0 failed, 1 ")
     mixed = CheckResult("h:1", (PASSED, LOST, SKIPPED, SKIPPED))
     assert summary_line(mixed) == "h:1: NOT OK: 1 passed, 1 failed, 2 skipped\n"
+
+
+def test_where_all_was_skipped_it_says_that_nothing_was_tested() -> None:
+    result = CheckResult("h:1", (SKIPPED,))
+    assert summary_line(result) == "h:1: nothing was tested: 0 passed, 0 failed, 1 skipped\n"
 
 
 def test_an_interrupted_check_says_so() -> None:

@@ -85,6 +85,13 @@ class ParseTests(SynchronousTestCase):
         self.assertIs(template.bind(VALUES), template)
 
 
+class DescriptionTests(SynchronousTestCase):
+    def test_a_template_is_described_with_the_fields_that_are_not_bound(self) -> None:
+        template = Template.parse(r"{peer}\n{{{message}: ")
+        self.assertEqual(template.describe(), b"{peer}\n{{message}: ")
+        self.assertEqual(template.bind({"peer": "h:1"}).describe(), b"h:1\n{{message}: ")
+
+
 class ErrorTests(SynchronousTestCase):
     def refused(self, text: str, pattern: str, environ: dict[str, str] | None = None) -> None:
         error = self.assertRaises(TemplateError, Template.parse, text, environ or {})
@@ -106,14 +113,14 @@ class ErrorTests(SynchronousTestCase):
 
     def test_stray_braces_are_refused_with_their_place(self) -> None:
         for text, place in (
-            ("{", 0),
-            ("ab}", 2),
-            ("{pid", 0),
-            ("{{}", 2),
-            ("{a{b}", 0),
-            ("}}}", 2),
+            ("{", 1),
+            ("ab}", 3),
+            ("{pid", 1),
+            ("{{}", 3),
+            ("{a{b}", 1),
+            ("}}}", 3),
         ):
-            self.refused(text, f"position {place}: write '(\\{{\\{{|}}}})'")
+            self.refused(text, f"character {place}: write '(\\{{\\{{|}}}})'")
 
     def test_unknown_escapes_are_refused(self) -> None:
         for text in (r"\q", r"\x", r"\x4", r"\xg0", r"\0", "\\\n", "\\\x1b", r"\{pid}", "\\é"):
