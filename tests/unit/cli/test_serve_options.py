@@ -18,9 +18,43 @@ from echosvc import Config, __version__
 from echosvc._text import one_line
 from echosvc.cli.serve import ServeOptions
 from echosvc.cli.serve_options import SERVER_OPTIONS, Options
+from echosvc.config.settings import settings_of
 from echosvc.net.listeners import PORT, TCPListener, UNIXListener
 
 LONG = tuple(setting.option for setting in SERVER_OPTIONS)
+
+
+#: Words of a command line, the setting that they mean, and its value.
+OPTIONS: tuple[tuple[list[str], str, object], ...] = (
+    (["--prefix", "> "], "prefix", "> "),
+    (["-p", ""], "prefix", ""),
+    (["--prefix=-x"], "prefix", "-x"),
+    (["--greeting", "Hello"], "greeting", "Hello"),
+    (["--greeting", ""], "greeting", ""),
+    (["--discard"], "discard", True),
+    (["--framing", "line"], "framing", "line"),
+    (["--max-message", "1"], "max_message", 1),
+    (["--encoding", "utf-8"], "encoding", "utf-8"),
+    (["--idle-timeout", "0"], "idle_timeout", 0.0),
+    (["--idle-timeout", "1.25"], "idle_timeout", 1.25),
+    (["--idle-action", "reset"], "idle_action", "reset"),
+    (["--linger", "0.5"], "linger", 0.5),
+    (["--handshake-timeout", "0.5"], "handshake_timeout", 0.5),
+    (["--stall-timeout", "7"], "stall_timeout", 7.0),
+    (["--max-lifetime", "3600"], "max_lifetime", 3600.0),
+    (["--max-connections", "5"], "max_connections", 5),
+    (["--over-limit", "refuse"], "over_limit", "refuse"),
+    (["--max-per-peer", "3"], "max_per_peer", 3),
+    (["--allow", "10.0.0.0/8", "--allow", "::1"], "allow", ("10.0.0.0/8", "::1")),
+    (["--deny=::/0"], "deny", ("::/0",)),
+    (["--proxy-protocol", "require", "--proxy-from", "::1"], "proxy_protocol", "require"),
+    (["--proxy-protocol", "require", "--proxy-from", "::1"], "proxy_from", ("::1",)),
+    (["--allow-half-open"], "allow_half_open", True),
+    (["--keep-alive", "5"], "keep_alive", 5),
+    (["--nagle"], "nagle", True),
+    (["--drain", "0"], "drain", 0.0),
+    (["--log", "messages"], "log", "messages"),
+)
 
 
 def parsed(*words: str) -> Options:
@@ -64,28 +98,13 @@ class ParseTests(OptionsTestCase):
     def test_with_no_options_all_is_as_by_default(self) -> None:
         self.assertEqual(config(), Config(half_open_timeout=2.0))
 
-    def test_every_option_sets_its_setting(self) -> None:
-        for words, name, value in (
-            (["--prefix", "> "], "prefix", "> "),
-            (["-p", ""], "prefix", ""),
-            (["--prefix=-x"], "prefix", "-x"),
-            (["--greeting", "Hello"], "greeting", "Hello"),
-            (["--greeting", ""], "greeting", ""),
-            (["--discard"], "discard", True),
-            (["--framing", "line"], "framing", "line"),
-            (["--max-message", "1"], "max_message", 1),
-            (["--encoding", "utf-8"], "encoding", "utf-8"),
-            (["--idle-timeout", "0"], "idle_timeout", 0.0),
-            (["--idle-timeout", "1.25"], "idle_timeout", 1.25),
-            (["--idle-action", "reset"], "idle_action", "reset"),
-            (["--linger", "0.5"], "linger", 0.5),
-            (["--handshake-timeout", "0.5"], "handshake_timeout", 0.5),
-            (["--allow-half-open"], "allow_half_open", True),
-            (["--keep-alive", "5"], "keep_alive", 5),
-            (["--nagle"], "nagle", True),
-            (["--drain", "0"], "drain", 0.0),
-            (["--log", "messages"], "log", "messages"),
-        ):
+    def test_every_option_is_tried_here(self) -> None:
+        tried = {name for _, name, value in OPTIONS if value != getattr(Config(), name)}
+        missing = sorted({each.name for each in settings_of(Config) if each.option} - tried)
+        self.assertEqual(missing, [], "add to OPTIONS a row with a value that is no default")
+
+    def test_an_option_sets_its_setting(self) -> None:
+        for words, name, value in OPTIONS:
             self.assertEqual(getattr(config(*words), name), value, words)
 
     def test_all_options_together(self) -> None:

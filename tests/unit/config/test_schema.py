@@ -73,8 +73,10 @@ WRONG: dict[str, tuple[object, ...]] = {
 class ConfigTests(SynchronousTestCase):
     def test_every_setting_is_tried_here(self) -> None:
         names = {field.name for field in fields(Config)}
-        self.assertEqual(names, set(GOOD))
-        self.assertEqual(names, set(WRONG))
+        for table, given in (("GOOD", set(GOOD)), ("WRONG", set(WRONG))):
+            missing, unknown = sorted(names - given), sorted(given - names)
+            remedy = f"{table} in this file: add values of {missing}, remove {unknown}"
+            self.assertEqual(given, names, remedy)
 
     def test_good_values_are_taken_as_they_are(self) -> None:
         for name, values in GOOD.items():
@@ -154,5 +156,8 @@ class TypedDictTests(SynchronousTestCase):
             types = {field.name: field.type for field in fields(config)}
             arguments = settings.__annotations__.items()
             given = {name: getattr(kind, "__forward_arg__", kind) for name, kind in arguments}
-            self.assertEqual(given, types)
+            for name in sorted(given.keys() | types.keys()):
+                remedy = f"{settings.__name__} in config/schema.py: write {name!r} as in"
+                where = f"{remedy} {config.__name__}"
+                self.assertEqual(given.get(name), types.get(name), where)
             self.assertEqual(settings.__required_keys__, frozenset())
