@@ -128,6 +128,11 @@ class RawPeer:
             wire = layer.decrypt(wire)
         return wire
 
+    @property
+    def layers(self) -> int:
+        """The number of its TLS layers."""
+        return len(self._layers)
+
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
