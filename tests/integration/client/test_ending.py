@@ -31,18 +31,6 @@ async def test_after_a_half_close_the_rest_can_be_received(where):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_half_close_with_much_queued_loses_nothing(where):
-    data = payload(16 * MIB)
-    async with pair(where, receive_buffer=4096) as (client, server):
-        client.write(data).addErrback(lambda _: None)
-        client.finish()
-        assert client.queued
-        assert await in_thread(receive_all, server) == data
-        half_close(server)
-        assert await within(client.when_closed()) is Outcome.FINISHED
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_write_that_waits_at_the_half_close_fires_when_it_has_left(where):
     data = payload(16 * MIB)
     async with pair(where, receive_buffer=4096) as (client, server):
@@ -88,18 +76,6 @@ async def test_a_write_after_our_own_end_fails_with_a_broken_pipe():
         await within(client.when_closed())
         with pytest.raises(BrokenPipeError):
             await within(client.write(b"too late"))
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_half_open_client_goes_on_after_the_servers_fin(where):
-    async with pair(where, allow_half_open=True) as (client, server):
-        server.sendall(b"hello")
-        half_close(server)
-        assert await receive_to_end(client) == b"hello"
-        await within(client.write(b"still here"))
-        client.finish()
-        assert await in_thread(receive_all, server) == b"still here"
-        assert await within(client.when_closed()) is Outcome.FINISHED
 
 
 @pytest_twisted.ensureDeferred

@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 
 from echosvc import Outcome
-from tests.support.payload import HIGH_WATER, MARK, READ, unmarked
+from tests.support.payload import HIGH_WATER, MARK, READ
 from tests.support.reactor import in_thread, serving, until
 from tests.support.recording import Recorded, Recording, all_gone, stalled
 from tests.support.sockets import (
@@ -141,15 +141,3 @@ async def test_a_stalled_client_that_is_closed_politely_gets_all_that_is_due_and
         await all_gone(factory)
     assert factory.bytes_out == due
     assert factory.outcomes == [Outcome.DRAINED if end == "drain" else Outcome.TIMED_OUT]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_stalled_client_gets_everything_once_it_reads():
-    factory = Recording(prefix=MARK)
-    async with serving(factory) as address:
-        with reader(address) as client:
-            sent = await stalled(factory, client)
-            client.settimeout(LIMIT)
-            half_close(client)
-            received = await in_thread(receive_all, client)
-    assert len(unmarked(received)) == sent

@@ -6,19 +6,16 @@ import pytest
 import pytest_twisted
 
 from echosvc import Outcome
-from tests.support.payload import MARK, MIB, payload, unmarked
+from tests.support.payload import MARK
 from tests.support.reactor import in_thread, serving, turn, until
 from tests.support.recording import Recorded, Recording, all_gone
 from tests.support.sockets import (
     ENDS,
     connect,
-    exchange,
     half_close,
     last_word,
     receive_all,
-    receive_exactly,
     reset,
-    send_and_finish,
 )
 from tests.support.waiting import LIMIT
 
@@ -37,24 +34,6 @@ async def test_a_connection_paused_on_connect_reads_nothing_until_resumed(where)
         await all_gone(factory)
     assert factory.outcomes == [Outcome.FINISHED]
     assert len(factory.idles) == 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_pause_holds_up_the_sender_and_resume_loses_nothing(where):
-    factory = Recording(prefix=MARK)
-    async with serving(factory, where) as address:
-        with connect(address) as client:
-            client.sendall(b"one")
-            assert await in_thread(receive_exactly, client, 12) == MARK + b"one"
-            factory.only.pause()
-            data = payload(16 * MIB)
-            sending = in_thread(send_and_finish, client, data)
-            await in_thread(exchange, address, b"")
-            read = factory.only.bytes_in
-            assert read == 3
-            factory.only.resume()
-            assert unmarked(await in_thread(receive_all, client)) == data
-            await sending
 
 
 @pytest_twisted.ensureDeferred

@@ -24,21 +24,6 @@ from tests.support.waiting import LIMIT
 
 
 @pytest_twisted.ensureDeferred
-async def test_our_close_with_unread_client_data_lets_every_byte_arrive(where):
-    factory = Recording(pause_on_connect=True)
-    answer = payload(4_000_000)
-    async with serving(factory, where) as address:
-        with reader(address) as client:
-            client.sendall(b"x" * 20_000)
-            await until(lambda: factory.count)
-            factory.only.write(answer)
-            factory.only.finish()
-            assert await in_thread(receive_all, client) == answer
-        await all_gone(factory)
-    assert factory.outcomes == [Outcome.CLOSED]
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_close_while_the_client_is_sending_lets_every_byte_arrive():
     factory = Recording()
     answer = payload(4_000_000)
@@ -71,22 +56,6 @@ async def test_a_client_that_never_closes_is_aborted_after_linger_and_not_counte
             await all_gone(factory)
             assert 0.29 <= time.monotonic() - finished < 3
     assert factory.count == 0
-    assert factory.outcomes == [Outcome.CLOSED]
-
-
-@pytest_twisted.ensureDeferred
-async def test_what_comes_after_our_fin_is_read_and_discarded():
-    factory = Recording(linger=LIMIT)
-    async with serving(factory) as address:
-        with connect(address) as client:
-            await until(lambda: factory.count)
-            factory.only.finish()
-            assert await in_thread(receive_all, client) == b""
-            await in_thread(send_and_finish, client, payload(16 * MIB))
-            await all_gone(factory)
-            assert await in_thread(last_word, client) == "EOF"
-    assert factory.bytes_in == 16 * MIB
-    assert factory.bytes_out == 0
     assert factory.outcomes == [Outcome.CLOSED]
 
 
@@ -124,24 +93,6 @@ async def test_the_idle_action_close_is_polite():
             assert await in_thread(last_word, client) == "EOF"
     assert factory.bytes_in == MIB
     assert factory.outcomes == [Outcome.TIMED_OUT]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_half_open_connection_is_ended_by_the_application(where):
-    factory = Recording(prefix=MARK, allow_half_open=True, idle_timeout=0.1)
-    async with serving(factory, where) as address:
-        with connect(address) as client:
-            client.sendall(b"hi")
-            half_close(client)
-            assert await in_thread(receive_exactly, client, 11) == MARK + b"hi"
-            await until(lambda: factory.peers_ended and factory.idles)
-            assert factory.only.eof_received
-            assert not factory.only.closing
-            factory.only.write(b"bye")
-            factory.only.finish()
-            assert await in_thread(receive_all, client) == b"bye"
-        await all_gone(factory)
-    assert factory.outcomes == [Outcome.CLOSED]
 
 
 @pytest_twisted.ensureDeferred

@@ -64,7 +64,7 @@ def size_of(records: list[bytes], count: int) -> int:
     return sum(map(len, records[:count]))
 
 
-@pytest.mark.parametrize("how", [*POLITE, BARE_FIN])
+@pytest.mark.parametrize("how", [NOTIFY, BARE_FIN])
 @pytest_twisted.ensureDeferred
 async def test_pause_holds_up_the_sender_and_resume_loses_nothing(how, version, pem):
     factory = Recording(prefix=MARK)

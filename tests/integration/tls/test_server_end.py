@@ -118,7 +118,7 @@ async def test_finish_in_reply_sends_what_was_due_and_close_notify(version, pem)
     assert factory.outcomes == [Outcome.CLOSED]
 
 
-@pytest.mark.parametrize("how", [*POLITE, BARE_FIN])
+@pytest.mark.parametrize("how", [NOTIFY, BARE_FIN])
 @pytest_twisted.ensureDeferred
 async def test_half_open_the_application_writes_on_after_the_clients_end(how, version, pem):
     factory = Recording(prefix=MARK, allow_half_open=True)

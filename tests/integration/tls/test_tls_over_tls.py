@@ -198,42 +198,6 @@ async def test_our_client_sends_5_mib_ends_one_direction_and_gets_all_back(files
     assert factory.peak <= HIGH_WATER + len(MARK) + 2 * ENCRYPTION
 
 
-@pytest_twisted.ensureDeferred
-async def test_half_open_the_server_writes_on_after_the_clients_end(files):
-    factory = Recording(prefix=MARK, allow_half_open=True)
-    async with serving(factory, nested(files)) as address:
-        client = await within(connect(to_nested(address, files)))
-        client.write(b"hello")
-        client.finish()
-        await until(lambda: factory.peers_ended)
-        factory.only.write(payload(MIB))
-        await turn(0.05)
-        factory.only.finish()
-        assert unmarked(await receive_to_end(client)) == b"hello" + payload(MIB)
-        await all_gone(factory)
-    assert factory.outcomes == [Outcome.CLOSED]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_pause_holds_the_sender_up_and_resume_loses_nothing(files):
-    factory, data = Recording(prefix=MARK), payload(32 * MIB)
-    async with serving(factory, nested(files)) as address:
-        client = await within(connect(to_nested(address, files)))
-        await within(client.write(b"one"))
-        assert await within(client.receive()) == MARK + b"one"
-        factory.only.pause()
-        written = client.write(data)
-        client.finish()
-        await turn(0.3)
-        assert factory.bytes_in == 3
-        assert not written.called
-        assert client.queued > MIB  # the kernel holds the rest
-        factory.only.resume()
-        assert unmarked(await receive_to_end(client)) == data
-        await all_gone(factory)
-    assert factory.outcomes == [Outcome.FINISHED]
-
-
 @pytest.mark.parametrize("end", ["end_all", "finish"])
 @pytest_twisted.ensureDeferred
 async def test_our_own_end_answers_all_that_either_layer_has_read(end, files):

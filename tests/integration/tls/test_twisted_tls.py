@@ -171,24 +171,6 @@ def alternate(client: ssl.SSLSocket, data: bytes, size: int) -> bytes:
 
 @tls
 @pytest_twisted.ensureDeferred
-async def test_tls_has_back_pressure_and_loses_nothing(how, certificate):
-    factory = Recording(prefix=b"")
-    async with serving_tls(factory, certificate, how) as address:
-        with await in_thread(connect_tls, address, 4096) as client:
-            await stalled(factory, client, looks_in_a_row=300)
-            read = factory.bytes_in
-            with await in_thread(connect_tls, address) as other:
-                await in_thread(other.sendall, b"hello")
-                assert await in_thread(receive_exactly, other, 5) == b"hello"
-            assert factory.bytes_in == read + 5
-            client.settimeout(LIMIT)
-            received = await in_thread(receive_exactly, client, read)
-            assert received == (payload(READ) * (read // READ + 1))[:read]
-    assert factory.peak <= 4 * HIGH_WATER
-
-
-@tls
-@pytest_twisted.ensureDeferred
 async def test_tls_delivers_all_that_is_due_when_a_stalled_client_is_closed(how, certificate):
     factory = Recording(prefix=b"", linger=LIMIT)
     async with serving_tls(factory, certificate, how) as address:
