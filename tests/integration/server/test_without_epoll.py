@@ -214,7 +214,7 @@ def test_an_application_has_server_client_and_check(reactor: str, hidden: dict[s
 def test_the_lean_reactor_is_refused_in_words(hidden: dict[str, str]) -> None:
     done = run(hidden, "-m", "echosvc", "serve", "--reactor", "lean")
     assert (done.returncode, done.stderr) == (
-        1, "echosvc: --reactor: this system has no lean\n",
+        2, "echosvc: --reactor: this system has no lean\n",
     )  # fmt: skip
 
 
