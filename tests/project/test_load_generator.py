@@ -147,7 +147,8 @@ def test_a_reply_that_belongs_to_another_connection_is_found(built):
 
     with answering(answer) as address:
         status, report = load(built, "connect", address, "--connections=2")
-    assert (status, report["failures"]) == (1, 1)
+    assert status == 1
+    assert report["failures"] >= 1  # of all connections that were ready when it ended
     assert "a wrong byte" in report["fault"]
 
 
