@@ -10,19 +10,17 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from OpenSSL import SSL
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import ClientTarget, client_endpoint
-from echosvc.net.errors import TLSError, describe_error
-from echosvc.probe.checks.byte_mapping import explain_by_mapping
+from echosvc.net.errors import describe_error
+from echosvc.probe.causes.registry import Cause, find_cause, load_causes
 from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
-from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import FRAMINGS, Settings, pattern_fault
 from echosvc.tls.alerts import alert_advice
@@ -34,11 +32,12 @@ if TYPE_CHECKING:
 
 #: All of them, in their order.
 PROBES = load_probes()
+load_causes()
 NAMES = tuple(probe.name for probe in PROBES)
 #: A path that carries fewer bytes a second is broken, not slow.
 MIN_RATE = 100
-#: How the network, or TLS, ends a connection.
-CONNECTION_ERRORS = (OSError, ConnectionClosed, TLSError, SSL.Error)
+#: How often a probe is run at most where each time another cause makes it fail.
+MAX_RUNS = 3
 
 
 class SettingsError(ValueError):
@@ -141,6 +140,8 @@ class Check:
         self._endpoint = endpoint
         self._on_start, self._on_result = on_start, on_result
         self._results: list[ProbeResult] = []
+        self._reported: set[str] = set()
+        self._missing, self._failed = "", False  # why all else is skipped; how the last one ended
         self._complete = False
 
     def result(self) -> CheckResult:
@@ -150,45 +151,71 @@ class Check:
     async def run(self) -> CheckResult:
         """Run all selected probes, and before them those that the others require."""
         wanted = _selected(self._settings)
-        missing, failed = "", False
         for probe in [each for each in PROBES if each.requirement or each in wanted]:
-            self._on_start(probe.name)
-            await self._path.wait_for_backlog(failed)
-            result = self._skip(probe, missing) if missing else await self._run_probe(probe)
-            failed = result.result == "fail"
-            if failed and not missing:
-                missing = probe.requirement
-            if probe in wanted or failed:
-                self._results.append(result)
-                self._on_result(result)
+            if probe.name not in self._reported:
+                await self._judge(probe, probe in wanted)
         self._complete = True
         return self.result()
 
-    def _skip(self, probe: Probe, why: str) -> ProbeResult:
-        return ProbeResult(probe.name, "skip", why, 0.0)
+    async def _judge(self, probe: Probe, wanted: bool) -> None:
+        """Run a probe, or skip it, and report its result if it was asked for or has failed."""
+        self._on_start(probe.name)
+        await self._path.wait_for_backlog(self._failed)
+        missing = self._missing
+        result = _skip(probe, missing) if missing else await self._run_probe(probe)
+        self._failed = result.result == "fail"
+        if self._failed and not self._missing:
+            self._missing = probe.requirement
+        if wanted or self._failed:
+            self._report(result)
+
+    def _report(self, result: ProbeResult) -> None:
+        self._reported.add(result.name)
+        self._results.append(result)
+        self._on_result(result)
 
     async def _run_probe(self, probe: Probe) -> ProbeResult:
+        """Run a probe; report a cause that is not its subject, and run it again without that."""
         began = monotonic()
-        self._path.begin_probe()
-        try:
-            result = await self._ask(probe)
-        finally:
-            self._path.close()
+        for _ in range(MAX_RUNS):
+            self._path.begin_probe()
+            try:
+                outcome = await self._ask(probe)
+                cause = await self._find_cause(outcome)
+            finally:
+                self._path.close()
+            result, again = self._conclude(probe, outcome, cause, monotonic() - began)
+            if not again:
+                break
         return replace(result, seconds=monotonic() - began)
 
-    async def _ask(self, probe: Probe) -> ProbeResult:
+    def _conclude(
+        self, probe: Probe, outcome: ProbeResult | Failed, cause: Cause | None, seconds: float
+    ) -> tuple[ProbeResult, bool]:
+        """Return the result of a probe, and whether it is to be run again."""
+        if isinstance(outcome, ProbeResult):
+            return outcome, False
+        if cause is None:
+            return _failure(probe.name, outcome), False
+        if cause.final:
+            self._missing = f"see {cause.name}"
+        if cause.name == probe.name:
+            return _cause_result(cause, 0.0), False
+        if cause.name not in self._reported:
+            self._report(_cause_result(cause, seconds))
+        return _skip(probe, f"see {cause.name}: {outcome.finding}"), cause.avoidable
+
+    async def _ask(self, probe: Probe) -> ProbeResult | Failed:
         settings = self._settings
         limit = 6 * settings.timeout + probe.min_duration(settings)
         asking = Deferred.fromCoroutine(_run(probe, self._path))
         asking.addTimeout(limit, self._path.reactor)
         try:
             finding: Finding = await asking
-        except Failed as failure:
-            failed = await self._look_for_changed_byte(failure)
-            facts = {**_fault_facts(failed), **failed.facts}
-            return ProbeResult(probe.name, "fail", failed.finding, 0.0, failed.cause, facts)
+        except Failed as failed:
+            return failed
         except Skipped as skipped:
-            return ProbeResult(probe.name, "skip", str(skipped), 0.0)
+            return _skip(probe, str(skipped))
         except defer.TimeoutError:
             return self._timed_out(probe, limit)
         except CancelledError:
@@ -196,25 +223,14 @@ class Check:
         except CONNECTION_ERRORS as error:  # where a probe does not handle it
             name = describe_error(error)
             why = alert_advice(name) or "the server, or a middlebox, ended it"
-            return ProbeResult(probe.name, "fail", f"the connection broke: {name}", 0.0, why)
+            return Failed(f"the connection broke: {name}", why)
         except NotImplementedError:
-            return ProbeResult(probe.name, "skip", "this transport cannot do that", 0.0)
+            return _skip(probe, "this transport cannot do that")
         result: Result = "info" if finding.info else "pass"
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
 
-    async def _look_for_changed_byte(self, failed: Failed) -> Failed:
-        """Return the failure with its cause, if it is a byte that the path never carries.
-
-        The search has a time limit.
-        """
-        path = self._path
-        path.close()
-        asking = Deferred.fromCoroutine(explain_by_mapping(path, failed))
-        asking.addTimeout(path.settings.timeout + 2.0, path.reactor)  # the search ends by a pause
-        try:
-            return await asking
-        except (defer.TimeoutError, *CONNECTION_ERRORS):
-            return failed
+    async def _find_cause(self, outcome: ProbeResult | Failed) -> Cause | None:
+        return await find_cause(self._path, outcome) if isinstance(outcome, Failed) else None
 
     def _timed_out(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.context.verified_bytes()
@@ -231,6 +247,19 @@ class Check:
 
 async def _run(probe: Probe, path: Path) -> Finding:
     return await probe.run(path)
+
+
+def _skip(probe: Probe, why: str) -> ProbeResult:
+    return ProbeResult(probe.name, "skip", why, 0.0)
+
+
+def _failure(name: str, failed: Failed) -> ProbeResult:
+    facts = {**_fault_facts(failed), **failed.facts}
+    return ProbeResult(name, "fail", failed.finding, 0.0, failed.cause, facts)
+
+
+def _cause_result(cause: Cause, seconds: float) -> ProbeResult:
+    return ProbeResult(cause.name, "fail", cause.finding, seconds, cause.advice, cause.facts)
 
 
 def _fault_facts(failed: Failed) -> dict[str, Any]:

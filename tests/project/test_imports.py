@@ -34,6 +34,7 @@ PURE = (
     "probe.engine.diagnosis",
     "probe.engine.verifier",
     "probe.engine.findings",
+    "probe.engine.knowledge",
     "probe.engine.prefix_detection",
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echosvc.probe.checks.byte_mapping import describe_mapping
+from echosvc.probe.causes.byte_mapping import describe_mapping
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed, Finding

@@ -98,9 +98,7 @@ class _IdleSearch:
         except Failed as failed:
             if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
                 raise
-            reason = next(
-                (reason for reason in ("FIN", "RST") if failed.finding.endswith(reason)), "silence"
-            )
+            reason = failed.end if failed.end in ("FIN", "RST") else "silence"
             self._finish(self._range_finding(reason, seconds))
         else:
             self._alive = max(self._alive, seconds)

@@ -106,7 +106,7 @@ async def _compare_without_fin(path: Path, failed: Failed, size: int) -> Failed:
         await connection.exchange(path.payload(_SMALL_SIZE, connection))
     except Failed as other:
         finding = f"{failed.finding}; without FIN as well: {other.finding}"
-        return Failed(finding, other.cause, other.fault or failed.fault, failed.facts)
+        return Failed(finding, other.cause, other.fault or failed.fault, failed.facts, other.end)
     return failed
 
 
@@ -124,12 +124,14 @@ def _explain_cut(failed: Failed, size: int, came: int) -> Failed:
     if failed.fault is None or failed.fault.kind is not FaultKind.CUT:
         return failed
     text = f"after {format_bytes(size)} and FIN only {came} of {size} came back"
-    if failed.finding.endswith("FIN"):
-        why = "a middlebox closed both directions at the FIN"
-    elif failed.finding.endswith("RST"):
-        why = "a middlebox reset the connection at the FIN"
-    elif failed.finding.endswith("nothing more came"):
-        why = "a middlebox stopped passing bytes on at the FIN"
-    else:
-        why = failed.cause
-    return Failed(f"{text}, {failed.finding.rpartition(': ')[2]}", why, failed.fault)
+    why = _CUT_CAUSES.get(failed.end, failed.cause)
+    what = failed.finding.rpartition(": ")[2]
+    return Failed(f"{text}, {what}", why, failed.fault, end=failed.end)
+
+
+#: Why the replies end after our FIN, by how the connection ended.
+_CUT_CAUSES = {
+    "FIN": "a middlebox closed both directions at the FIN",
+    "RST": "a middlebox reset the connection at the FIN",
+    "silence": "a middlebox stopped passing bytes on at the FIN",
+}

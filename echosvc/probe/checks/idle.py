@@ -58,9 +58,7 @@ async def _stay_idle(path: Path, connection: ProbeConnection, seconds: float) ->
     except Failed as failed:
         if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
             raise  # it was answered, but wrongly
-        if failed.finding.endswith("RST"):
-            return "RST when it was used again"
-        if failed.finding.endswith("FIN"):
-            return "FIN when it was used again"
+        if failed.end in ("FIN", "RST"):
+            return f"{failed.end} when it was used again"
         return "silence: what was sent then was not answered"
     return ""

@@ -57,14 +57,13 @@ class ConnectionEnded(Exception):
 class Unanswered(Failed):
     """A message was not answered.
 
-    :ivar reason: how the connection ended, as in :class:`ConnectionEnded`.
     :ivar came: what came in place of an answer.
     :ivar rtt: seconds of a round trip to the address of the connection, at least.
     """
 
     def __init__(self, finding: str, cause: str, reason: str, came: bytes, rtt: float) -> None:
-        super().__init__(finding, cause)
-        self.reason, self.came, self.rtt = reason, came, rtt
+        super().__init__(finding, cause, end=reason)
+        self.came, self.rtt = came, rtt
 
 
 class ProbeConnection:
@@ -236,8 +235,8 @@ class ProbeConnection:
         except Unanswered as failed:
             whole = TOKEN + b"\n" * (self._framing == "line")
             timeout = self._context.settings.timeout
-            words = describe_one_answer(failed.reason, before + whole, failed.came, timeout)
-            raise Failed(*words) from None
+            words = describe_one_answer(failed.end, before + whole, failed.came, timeout)
+            raise Failed(*words, end=failed.end) from None
 
     def _detect(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
         """Return prefix and greeting, from what came before two tokens."""
@@ -311,7 +310,7 @@ class ProbeConnection:
         if verifier.fault is not None:
             totals = self.bytes_received, self.bytes_sent + verifier.offset
             words = describe_fault(verifier.fault, reason, self.prefix, totals)
-            raise Failed(*words, fault=verifier.fault)
+            raise Failed(*words, fault=verifier.fault, end=reason)
         self._all_returned = True
 
     async def expect_no_more(self, verifier: Verifier, seconds: float = 0.05) -> None:

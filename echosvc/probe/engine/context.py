@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.progress import Progress
 from echosvc.probe.engine.verifier import Verifier
@@ -28,6 +29,7 @@ class ProbeContext:
     :ivar greeting: what the server sends first.
     :ivar seed: of the last payload; another seed makes another payload.
     :ivar progress: of all connections.
+    :ivar knowledge: what was found out about the path so far.
     """
 
     def __init__(self, reactor: Any, settings: Settings, sends: Callable[[], bool] = bool) -> None:
@@ -38,15 +40,20 @@ class ProbeContext:
         self.greeting = b""
         self.seed = random.getrandbits(30)
         self.progress = Progress(reactor, settings.timeout, sends)
+        self.knowledge = Knowledge()
         self._verifiers: list[Verifier] = []
 
     def payload(self, size: int, excluded: bytes = b"", numbered: bool = False) -> Payload:
         """Return a payload that was not sent before, in lines where the framing has lines.
 
+        It contains no value that the path is known to change.
+
+
         :param excluded: bytes that must not occur in it.
         :param numbered: each 64 bytes begin with their number.
         """
         self.seed += 1
+        excluded += bytes(self.knowledge.changed_values)
         return Payload(size, self.seed, excluded, self.settings.framing == "line", numbered)
 
     def track(self, verifier: Verifier) -> Verifier:

@@ -17,6 +17,7 @@ class Failed(Exception):
     :ivar cause: the likeliest reason, or "".
     :ivar fault: what happened to a stream, if it is that.
     :ivar facts: more, for programs.
+    :ivar end: how the connection ended: ``FIN``, ``RST``, ``silence``, the error of TLS, or "".
     """
 
     def __init__(
@@ -25,9 +26,11 @@ class Failed(Exception):
         cause: str = "",
         fault: Fault | None = None,
         facts: dict[str, Any] | None = None,
+        end: str = "",
     ) -> None:
         super().__init__(finding)
         self.finding, self.cause, self.fault, self.facts = finding, cause, fault, facts or {}
+        self.end = end
 
 
 class Skipped(Exception):

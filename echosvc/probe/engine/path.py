@@ -6,12 +6,14 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from OpenSSL import SSL
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.error import ConnectionClosed
 
 from echosvc._text import escaped
 from echosvc.endpoints.client import ClientTarget
-from echosvc.net.errors import describe_error
+from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory
 from echosvc.probe.engine.connect_errors import describe_connect_error
 from echosvc.probe.engine.connection import SMALL_FRAME_SIZE, ProbeConnection
@@ -22,6 +24,8 @@ from echosvc.probe.settings import Settings
 
 _Result = TypeVar("_Result")
 
+#: How the network, or TLS, ends a connection.
+CONNECTION_ERRORS = (OSError, ConnectionClosed, TLSError, SSL.Error)
 #: Seconds that a client lingers: no time-out of its own may end a connection before the probe.
 _NO_TIMEOUT = 1e9
 #: A backlog that takes no longer to come back is not waited for between two probes, seconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.diagnosis import Fault, FaultKind
 from echosvc.probe.engine.findings import CAUSES, Failed
@@ -20,24 +21,32 @@ _MAX_LISTED = 3
 
 
 async def describe_mapping(path: Path, failed: Failed) -> Failed:
-    """Return which values are changed to what; if that cannot be found out, ``failed``."""
+    """Return which values are changed to what; if that cannot be found out, ``failed``.
+
+    Later payloads do not contain these values.
+    """
     changed = await _changed_values(path)
-    return _mapping_failure(changed, failed) if changed else failed
+    if not changed:
+        return failed
+    path.context.knowledge.changed_values |= changed
+    count = f"{len(changed)} of 256 values do not come back as they were sent"
+    finding, facts = f"{count}: {_list_changes(changed)}", {"changed": _facts(changed)}
+    return Failed(finding, _mapping_cause(changed), failed.fault, facts)
 
 
-async def explain_by_mapping(path: Path, failed: Failed) -> Failed:
-    """Return a failure with another cause, if the path never carries the byte that is wrong.
+@cause(order=10)
+async def explain_by_mapping(path: Path, failed: Failed) -> Cause | None:
+    """Return that the path never carries the value of the byte that is wrong.
 
     A stream with such a byte cannot come back right, whatever else a path does to it.
     """
     fault = failed.fault
     if fault is None or not _may_be_mapping(failed, fault):
-        return failed
-    changed = await _changed_values(path)
-    if changed and fault.expected[0] in changed:
-        failed.cause = f"{_list_changes(changed)}, wherever it stands: {_mapping_cause(changed)}"
-        failed.facts["changed"] = _facts(changed)
-    return failed
+        return None
+    found = await describe_mapping(path, failed)
+    if found is failed or fault.expected[0] not in path.context.knowledge.changed_values:
+        return None
+    return Cause("bytes", found.finding, found.cause, found.facts, avoidable=True)
 
 
 def _may_be_mapping(failed: Failed, fault: Fault) -> bool:
@@ -85,12 +94,6 @@ async def _exchange_values(connection: ProbeConnection, wanted: list[int]) -> li
 
 def _split_reply(connection: ProbeConnection, came: bytearray) -> list[bytes]:
     return _FOUND.findall(connection.prefix_matcher.strip(bytes(came)))
-
-
-def _mapping_failure(changed: dict[int, bytes], failed: Failed) -> Failed:
-    count = f"{len(changed)} of 256 values do not come back as they were sent"
-    finding, facts = f"{count}: {_list_changes(changed)}", {"changed": _facts(changed)}
-    return Failed(finding, _mapping_cause(changed), failed.fault, facts)
 
 
 def _facts(changed: dict[int, bytes]) -> dict[str, str]:

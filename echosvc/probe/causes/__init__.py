@@ -1,0 +1,1 @@
+"""Causes that make several probes fail, each found by an experiment."""

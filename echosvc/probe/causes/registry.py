@@ -1,0 +1,108 @@
+"""The table of causes: why a probe fails that has found nothing about its own subject.
+
+Theory of operation. A path that changes 0xff makes every probe fail whose bytes contain it. Such a
+cause is reported once, under its own name, and no probe accuses its subject of it. So each failure
+is shown to the functions that are registered here. Each one knows one cause; where the failure
+may be due to it, the function proves it by an experiment on new connections, and notes in
+:class:`~echosvc.probe.engine.knowledge.Knowledge` what the later connections of the check have to
+avoid. If they can avoid it, the probe runs again and is judged by its own subject. Otherwise it is
+skipped, and its line refers to the cause.
+
+Each module of this package registers its function with :func:`cause` when it is imported. So a
+new cause is a new module, and no list names it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, TypeVar
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+
+from echosvc.probe import causes
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What made a probe fail.
+
+    :ivar name: under which it is reported: a probe's name, or one of its own.
+    :ivar finding: what was found, one line.
+    :ivar advice: the likeliest reason of the finding, or "".
+    :ivar facts: the same for programs.
+    :ivar avoidable: the next connections avoid it: the probe that failed is run again.
+    :ivar final: nothing can be found out any more: all later probes are skipped.
+    """
+
+    name: str
+    finding: str
+    advice: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    avoidable: bool = False
+    final: bool = False
+
+
+Explain = Callable[[Path, Failed], Awaitable["Cause | None"]]
+_Explain = TypeVar("_Explain", bound=Explain)
+
+
+@dataclass(frozen=True)
+class _Registered:
+    order: int
+    seconds: float
+    explain: Explain
+
+
+_registered: list[_Registered] = []
+
+
+def cause(*, order: int, seconds: float = 2.0) -> Callable[[_Explain], _Explain]:
+    """Register the decorated function as one that knows a cause.
+
+    It is called with the path and the failure of a probe, and returns the cause, or ``None``: it
+    is another one. The path has no open connections then.
+
+    :param order: the functions are asked in ascending order; the first cause is taken.
+    :param seconds: that its experiment takes at most, in addition to the time-out.
+    :raises ValueError: another function has this order.
+    """
+
+    def register(explain: _Explain) -> _Explain:
+        if any(order == each.order for each in _registered):
+            raise ValueError(f"the order {order} is taken by another cause")
+        _registered.append(_Registered(order, seconds, explain))
+        return explain
+
+    return register
+
+
+def load_causes() -> None:
+    """Import all modules of this package."""
+    for module in pkgutil.iter_modules(causes.__path__):
+        import_module(f"{causes.__name__}.{module.name}")
+    _registered.sort(key=lambda each: each.order)
+
+
+async def find_cause(path: Path, failed: Failed) -> Cause | None:
+    """Return the cause of a failure; ``None``: none is known, and the probe's subject is it."""
+    for each in _registered:
+        path.close()
+        asking = Deferred.fromCoroutine(_explain(each.explain, path, failed))
+        asking.addTimeout(path.settings.timeout + each.seconds, path.reactor)
+        try:
+            found = await asking
+        except (defer.TimeoutError, Failed, *CONNECTION_ERRORS):
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+async def _explain(explain: Explain, path: Path, failed: Failed) -> Cause | None:
+    return await explain(path, failed)

@@ -1,0 +1,16 @@
+"""What a check has found out about its path, for the probes that run later. No I/O, no Twisted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Knowledge:
+    """What the probes, and the experiments after their failures, have found out.
+
+    :ivar changed_values: byte values that do not come back as they were sent, and what they come
+        back as. Payloads do not contain them.
+    """
+
+    changed_values: dict[int, bytes] = field(default_factory=dict)
