@@ -19,7 +19,9 @@ from tests.support.reactor import no_faults, serving, within
 from tests.support.waiting import LIMIT
 
 
-@pytest.mark.parametrize("run", range(5))
+@pytest.mark.parametrize(
+    "run", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))]
+)
 @pytest_twisted.ensureDeferred
 async def test_a_clean_path_is_never_accused(run):
     result = await checked(FaultSpec())
@@ -30,7 +32,11 @@ async def test_a_clean_path_is_never_accused(run):
 
 @pytest.mark.parametrize(
     "faults",
-    [FaultSpec(chunk_size=1), FaultSpec(chunk_size=7, upstream=True), FaultSpec(delay=0.2)],
+    [
+        FaultSpec(chunk_size=1),
+        FaultSpec(chunk_size=7, upstream=True),
+        pytest.param(FaultSpec(delay=0.2), marks=pytest.mark.slow),
+    ],
     ids=["1-byte", "7-byte", "200-ms"],
 )
 @pytest_twisted.ensureDeferred

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -32,7 +35,15 @@ def assert_judged(result: CheckResult) -> None:
     assert any(probe.result == "fail" for probe in result.probes)
 
 
-@pytest.mark.parametrize("name", SERVERS)
+def mark_slow(names: Iterable[str]) -> Iterator[Any]:
+    """Mark as slow all servers that end after another count than 1 or 3: they differ little."""
+    for name in names:
+        count = re.search(r"\d+", name)
+        differs_little = count is not None and count[0] not in ("1", "3")
+        yield pytest.param(name, marks=[pytest.mark.slow] * differs_little)
+
+
+@pytest.mark.parametrize("name", mark_slow(SERVERS))
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_does_wrong_fails_in_words(name):
     with no_faults():

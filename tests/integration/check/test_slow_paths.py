@@ -169,6 +169,7 @@ async def test_many_connections_that_wait_for_each_other_are_no_fault():
     assert result.probes[0].seconds > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", ["line", "length"])
 @pytest_twisted.ensureDeferred
 async def test_whole_messages_that_are_carried_by_turns_are_no_fault(framing):
@@ -222,6 +223,7 @@ async def test_a_long_message_on_its_way_is_no_silence():
     assert result.probes[0].seconds > 1
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_what_one_probe_leaves_in_the_queue_is_not_held_against_the_next():
     """It fills the queue for longer than the time-out and than the probe may take."""

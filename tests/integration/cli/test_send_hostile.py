@@ -349,12 +349,15 @@ def test_demo_runs_three_sessions(to: tuple[str, str]) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_demo_fails_if_one_is_not_answered() -> None:
     with running("--discard") as server:
         done = echosvc("demo", "--to", f"tcp:127.0.0.1:{server.port}")
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 3
 
+
+def test_demo_reports_once_that_no_server_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         done = echosvc("demo", "--to", f"tcp:127.0.0.1:{unused.getsockname()[1]}")
