@@ -6,13 +6,13 @@ import random
 import re
 import select
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from tests.support.process import NodeServer, Server
+from tests.support.sockets import wait_until_stalled
 from tests.support.waiting import LIMIT
 
 PREFIX = b"Sending: "
@@ -104,13 +104,14 @@ def converse(client: socket.socket, data: bytes, read: Callable[[socket.socket],
 
 
 def read_slowly(client: socket.socket) -> bytes:
-    """Nothing for a while, then in small pieces, everything until the FIN."""
-    time.sleep(0.5)
-    pieces = []
-    while piece := client.recv(65536):
-        pieces.append(piece)
-        time.sleep(0.001)
-    return b"".join(pieces)
+    """Everything until the FIN; each of the first pieces only once the server reads no more."""
+    pieces: list[bytes] = []
+    while True:
+        if len(pieces) < 4:
+            wait_until_stalled(client)
+        pieces.append(client.recv(65536))
+        if not pieces[-1]:
+            return b"".join(pieces)
 
 
 def send_until_stalled(client: socket.socket, data: bytes) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 import ssl
+import termios
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echosvc import Outcome
 from tests.support.payload import MIB, READ, payload
-from tests.support.waiting import LIMIT
+from tests.support.waiting import LIMIT, wait_until, wait_until_settled
 
 if TYPE_CHECKING:
     pass
@@ -66,6 +69,29 @@ def reset(client: socket.socket) -> None:
     """Close with a RST."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
+
+
+def unread_by_peer(client: socket.socket) -> int:
+    """Bytes that a TCP peer on this machine has not read: on their way, or in its buffer."""
+    unsent = int.from_bytes(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)), "little")
+    ends = client.getpeername()[1], client.getsockname()[1]
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for row in Path(table).read_text("ascii").splitlines()[1:]:
+            _, local, remote, _, queues, *_ = row.split()
+            if (int(local[-4:], 16), int(remote[-4:], 16)) == ends:
+                return unsent + int(queues.partition(":")[2], 16)
+    return unsent
+
+
+def send_as_one_read(client: socket.socket, data: bytes) -> None:
+    """Send ``data``; return once the peer has read it, so that what follows is another read."""
+    client.sendall(data)
+    wait_until(lambda: not unread_by_peer(client))
+
+
+def wait_until_stalled(client: socket.socket) -> None:
+    """Return once the peer reads no more of what another thread sends, or has read everything."""
+    wait_until_settled(lambda: unread_by_peer(client))
 
 
 def half_close(client: socket.socket) -> None:

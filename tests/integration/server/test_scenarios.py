@@ -33,7 +33,7 @@ from tests.support.scenarios import (
     send_until_stalled,
     unprefixed,
 )
-from tests.support.sockets import exchange, receive_all, receive_exactly, reset
+from tests.support.sockets import exchange, receive_all, receive_exactly, reset, send_as_one_read
 
 UTF8 = ("--encoding", "utf-8")
 
@@ -87,7 +87,6 @@ def test_03_three_messages(peer: Peer) -> None:
             client.sendall(message)
             expected = PREFIX + message
             assert receive_exactly(client, len(expected)) == expected
-            time.sleep(0.05)
         finish(client)
         assert receive_all(client) == b""
     with server.connect() as client:
@@ -120,9 +119,7 @@ def test_05_character_cut_by_reads(peer: Peer) -> None:
     with server.connect() as client:
         client.sendall(b"a" + first)
         assert receive_exactly(client, 10) == b"Sending: a"
-        time.sleep(0.15)
-        client.sendall(middle)
-        time.sleep(0.15)
+        send_as_one_read(client, middle)
         client.sendall(last + b"b")
         finish(client)
         assert receive_all(client) == "Sending: €b".encode()
@@ -204,8 +201,7 @@ def test_11_idle_close_is_polite() -> None:
         with server.connect() as client:
             assert client.recv(1) == b""
             assert time.monotonic() - begun >= 0.5
-            client.sendall(b"too")
-            time.sleep(0.1)
+            send_as_one_read(client, b"too")
             client.sendall(b"late")
             finish(client)
             assert gone(server) == Gone("timed-out", 7, 0, 0)

@@ -31,7 +31,14 @@ from tests.support.scenarios import (
     send_until_stalled,
     unprefixed,
 )
-from tests.support.sockets import connect, exchange, receive_all, receive_exactly, reset
+from tests.support.sockets import (
+    connect,
+    exchange,
+    receive_all,
+    receive_exactly,
+    reset,
+    send_as_one_read,
+)
 from tests.support.waiting import LIMIT, wait_until
 
 REFUSED = ConnectionRefusedError, ConnectionResetError
@@ -173,7 +180,6 @@ def test_20_stop_with_a_live_connection(peer: Peer) -> None:
         server.wait_line("Client connection")
         server.signal(signal.SIGTERM)
         wait_until(lambda: refused(port), 2)
-        time.sleep(0.3)
         client.sendall(b"hello")
         assert receive_exactly(client, 14) == b"Sending: hello"
         assert server.popen.poll() is None
@@ -374,8 +380,7 @@ def test_29_every_message_once() -> None:
     with running("--idle-timeout", "0") as server:
         with server.connect(receive_buffer=SMALL_BUFFER) as client:
             for line in small.splitlines(keepends=True):
-                client.sendall(line)
-                time.sleep(0.005)
+                send_as_one_read(client, line)
             stream = converse(client, data[len(small) :], read_slowly)
         assert unprefixed(stream) == data
         assert gone(server) == Gone("finished", len(data), len(stream), 0)
