@@ -30,13 +30,13 @@ def test_bytes_that_the_peer_has_not_read_are_counted(host: str) -> None:
 
 
 def test_what_is_sent_as_one_read_is_read_before_the_call_returns() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with connect(listener.getsockname()) as client, listener.accept()[0] as peer:
-            read: list[bytes] = []
-            later = Timer(0.05, lambda: read.append(peer.recv(10)))
-            later.start()
-            send_as_one_read(client, b"one")
-            later.join()
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, connect(listener.getsockname()) as client, listener.accept()[0] as peer:
+        read: list[bytes] = []
+        later = Timer(0.05, lambda: read.append(peer.recv(10)))
+        later.start()
+        send_as_one_read(client, b"one")
+        later.join()
     assert read == [b"one"]
 
 
