@@ -142,6 +142,7 @@ class Check:
         self._results: list[ProbeResult] = []
         self._reported: set[str] = set()
         self._missing, self._failed = "", False  # why all else is skipped; how the last one ended
+        self._see = ""  # the result that explains why all else is skipped
         self._complete = False
 
     def result(self) -> CheckResult:
@@ -162,10 +163,10 @@ class Check:
         self._on_start(probe.name)
         await self._path.wait_for_backlog(self._failed)
         missing = self._missing
-        result = _skip(probe, missing) if missing else await self._run_probe(probe)
+        result = _skip(probe, missing, self._see) if missing else await self._run_probe(probe)
         self._failed = result.result == "fail"
         if self._failed and not self._missing:
-            self._missing = probe.requirement
+            self._missing, self._see = probe.requirement, probe.name
         if wanted or self._failed:
             self._report(result)
 
@@ -198,12 +199,13 @@ class Check:
         if cause is None:
             return _failure(probe.name, outcome), False
         if cause.final:
-            self._missing = f"see {cause.name}"
+            self._missing, self._see = f"see {cause.name}", cause.name
         if cause.name == probe.name:
             return _cause_result(cause, 0.0), False
         if cause.name not in self._reported:
             self._report(_cause_result(cause, seconds))
-        return _skip(probe, f"see {cause.name}: {outcome.finding}"), cause.avoidable
+        why = f"see {cause.name}: {outcome.finding}"
+        return _skip(probe, why, cause.name), cause.avoidable
 
     async def _ask(self, probe: Probe) -> ProbeResult | Failed:
         settings = self._settings
@@ -249,8 +251,9 @@ async def _run(probe: Probe, path: Path) -> Finding:
     return await probe.run(path)
 
 
-def _skip(probe: Probe, why: str) -> ProbeResult:
-    return ProbeResult(probe.name, "skip", why, 0.0)
+def _skip(probe: Probe, why: str, see: str = "") -> ProbeResult:
+    """Return that a probe is skipped, why, and the name of the result that explains it."""
+    return ProbeResult(probe.name, "skip", why, 0.0, facts={"see": see} if see else {})
 
 
 def _failure(name: str, failed: Failed) -> ProbeResult:

@@ -233,6 +233,14 @@ async def test_a_process_that_cannot_be_started_is_no_connection():
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_probe_that_is_skipped_names_the_result_that_explains_it():
+    endpoint = ProcessEndpoint(reactor, "/bin/there/is/none", ("none",))
+    result = await within(Deferred.fromCoroutine(check(endpoint, only=("order", "sizes"))))
+    assert [probe.facts for probe in result.probes[1:]] == [{"see": "connect"}] * 2
+    assert result.probes[1].as_dict()["see"] == "connect"
+
+
+@pytest_twisted.ensureDeferred
 async def test_tls_is_described_and_carries_everything(tmp_path):
     pem = tmp_path / "server.pem"
     pem.write_bytes(issue("localhost", days=30).pem)
