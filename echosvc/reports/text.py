@@ -23,16 +23,21 @@ def probe_lines(probe: ProbeResult) -> str:
 
 def summary_line(result: CheckResult) -> str:
     """Return the last line: the endpoint, whether all is well, how many of each result."""
+    return f"{result.endpoint}: {state(result)}: {counts(result)}\n"
+
+
+def counts(result: CheckResult) -> str:
+    """Return how many probes have each result, in words."""
     results = [probe.result for probe in result.probes]
-    counts = [
+    return ", ".join(
         f"{results.count(kind)} {word}"
         for kind, word in _WORDS.items()
         if kind in ("pass", "fail") or kind in results
-    ]
-    return f"{result.endpoint}: {_state(result)}: {', '.join(counts)}\n"
+    )
 
 
-def _state(result: CheckResult) -> str:
+def state(result: CheckResult) -> str:
+    """Return in words whether all is well."""
     if result.interrupted:
         return "interrupted"
     if all(probe.result == "skip" for probe in result.probes):
