@@ -10,6 +10,12 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from echosvc.cli import values
+from echosvc.cli.check_reports import (
+    Reports,
+    add_report_arguments,
+    takes_standard_output,
+    validate_reports,
+)
 from echosvc.cli.terminal import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -82,6 +88,7 @@ def add_arguments(add: Callable[..., Any]) -> None:
         " (default: the prefix without the numbers that stand alone)",
     )
     add("--json", action="store_true", help="write one JSON object to standard output, no more")
+    add_report_arguments(add)
 
 
 #: Options with numbers: name, placeholder, what reads the value, help.
@@ -104,11 +111,12 @@ class CheckOutput:
 
     :param out: standard output.
     :param as_json: write JSON.
+    :param lines: write the lines, where it is not JSON.
     :raises OutputError: from every method, when standard output takes no more.
     """
 
-    def __init__(self, out: Sink, as_json: bool) -> None:
-        self._out, self._json = out, as_json
+    def __init__(self, out: Sink, as_json: bool, lines: bool = True) -> None:
+        self._out, self._json, self._lines = out, as_json, lines and not as_json
         self._progress = _Progress()
         self._finished = False
 
@@ -119,7 +127,7 @@ class CheckOutput:
     def probe_finished(self, probe: ProbeResult) -> None:
         """Print the result of one probe."""
         self._progress.hide()
-        if not self._json and not self._finished:  # Ctrl-C makes probes fail that were running
+        if self._lines and not self._finished:  # Ctrl-C makes probes fail that were running
             write_text(self._out, probe_lines(probe))
 
     def check_finished(self, result: CheckResult) -> None:
@@ -130,7 +138,7 @@ class CheckOutput:
         self._finished = True
         if self._json:
             write_text(self._out, json.dumps(result.as_dict(), indent=2) + "\n")
-        else:
+        elif self._lines:
             write_text(self._out, summary_line(result))
 
 
@@ -170,25 +178,41 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
     from echosvc.probe.check import Check
 
     use_monotonic_clock(reactor)
-    output = CheckOutput(StandardOutput(), args.json)
+    out, settings = StandardOutput(), check_options(args)
+    output = CheckOutput(out, args.json, not takes_standard_output(args))
+    reports = Reports(args, settings, out)
     check = Check(
         reactor,
         target,
-        check_options(args),
+        settings,
         args.to,
         on_start=output.probe_started,
         on_result=output.probe_finished,
     )
-    reactor.addSystemEventTrigger("before", "shutdown", _print_rest, output, check)
-    result = await check.run()
-    output.check_finished(result)
-    return EXIT_OK if result.ok else EXIT_FAILURE
+    reactor.addSystemEventTrigger("before", "shutdown", _finish_early, check, output, reports)
+    try:
+        result = await check.run()
+        output.check_finished(result)
+    finally:
+        written = reports.write(check.result())
+    return EXIT_OK if result.ok and written else EXIT_FAILURE
 
 
-def _print_rest(output: CheckOutput, check: Check) -> None:
-    """Print after Ctrl-C what was found until then."""
+def _finish_early(check: Check, output: CheckOutput, reports: Reports) -> None:
+    """Print and write after Ctrl-C what was found until then."""
     with suppress(OutputError):
         output.check_finished(check.result())
+    reports.write(check.result())
+
+
+def validate(args: argparse.Namespace) -> Settings:
+    """Check the options, and that the reports can be written.
+
+    :raises ValueError: an option makes no sense; says which and why in one line.
+    """
+    settings = check_options(args)
+    validate_reports(args)
+    return settings
 
 
 def check_options(args: argparse.Namespace) -> Settings:

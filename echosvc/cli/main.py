@@ -10,6 +10,7 @@ import atexit
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -162,7 +163,7 @@ def _add_send(commands: Any) -> None:
 def _add_check(commands: Any) -> None:
     check = _command(commands, "check", _check, check_command.SUMMARY, positional=True)
     check.epilog_builder = check_command.epilog
-    check.set_defaults(validate=check_command.check_options)
+    check.set_defaults(validate=check_command.validate)
     check_command.add_arguments(check.add_argument)
 
 
@@ -194,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser()
     try:
         args = commands.parse_args(arguments)
+        args.command_line = shlex.join(["echosvc", *arguments])
         if sys.stdout is None:
             raise OutputError(OSError(errno.EBADF, ""))
     except SystemExit as leaving:  # after --help, --version or a usage error
