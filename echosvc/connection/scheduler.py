@@ -14,6 +14,11 @@ Two kinds of checks share one timer:
 Most connections need the full scan alone, which costs no memory for each of them and reads
 little of it: to check one that is in no processor cache takes 2 us. One to which nothing can
 become due is not checked at all; its next activity schedules it again.
+
+A wheel alone, with each connection in the bucket of its next check, was measured with 10,000
+connections and an idle time-out of a minute: 0.42 in place of 0.33 us to schedule and cancel one,
+3.1 in place of 2.4 us a minute for its checks, and 15 bytes more. Reads do not report themselves,
+so the wheel, too, has to check each connection ten times in its time-out, and moves it each time.
 """
 
 from __future__ import annotations
