@@ -37,14 +37,18 @@ class CheckRun:
 
 def fact_texts(probe: ProbeResult) -> list[tuple[str, str]]:
     """Return the figures of a probe as text, by their names."""
-    return [(name, _fact_text(value)) for name, value in probe.facts.items() if name != _SEE]
+    figures = (item for item in probe.facts.items() if item[0] != _SEE and item[1] != "")
+    return [(name, _fact_text(value)) for name, value in figures]
 
 
 def _fact_text(value: Any) -> str:
-    """Return one fact as text: as it is, or as JSON has it."""
-    if isinstance(value, float):
-        value = round(value, 6)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Return one fact as text: as it is, a number without an exponent, or else as JSON has it."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, float):
+        text = f"{value:.6f}".rstrip("0").rstrip(".")
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

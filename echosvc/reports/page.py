@@ -47,7 +47,7 @@ table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; color: var(--muted); padding-bottom: .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .75rem .3rem 0;
   border-bottom: 1px solid var(--line); }
-th[scope=row] { white-space: nowrap; }
+th { white-space: nowrap; }
 td:last-child, th:last-child { text-align: right; white-space: nowrap; padding-right: 0;
   font-variant-numeric: tabular-nums; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .25rem 0; }

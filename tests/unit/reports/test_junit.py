@@ -68,6 +68,16 @@ def test_what_was_asked_and_the_figures_are_properties() -> None:
     }
 
 
+def test_a_figure_is_a_plain_number_and_one_without_a_value_is_left_out() -> None:
+    facts = {"seconds": 0.0000281, "rate": 3.0, "greeting": "", "sizes": [1, 2]}
+    found = properties(accepted(junit_xml(run(ProbeResult("echo", "pass", "", 0.0, facts=facts)))))
+    assert {name: value for name, value in found.items() if name.startswith("echo.")} == {
+        "echo.seconds": "0.000028",
+        "echo.rate": "3",
+        "echo.sizes": "[1, 2]",
+    }
+
+
 def test_the_suite_says_when_and_where_it_ran() -> None:
     """The time is in UTC, and has no thousands separators."""
     suite = accepted(junit_xml(run(CONNECTED)))
