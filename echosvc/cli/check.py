@@ -41,11 +41,12 @@ probes, in this order:
 Each is PASS, FAIL, INFO (a finding, neither good nor bad) or SKIP (it does not apply).
 
 examples:
-  echosvc check tcp:192.0.2.7:8107
-  echosvc check tcp:lb.example:9000 --only half-close,back-pressure
-  echosvc check tcp:lb.example:9000 --only find-idle --find-idle 600
-  echosvc check tcp:localhost:9000 --prefix '{hostname} {connection}/{message}: '
-  echosvc check tls:lb.example:9443 --ca ca.pem --json
+  echosvc check lb.example:9000
+  echosvc check lb.example:9000 --only half-close,back-pressure
+  echosvc check lb.example:9000 --only find-idle --find-idle 900
+  echosvc check lb.example:9000 --only proxy --prefix '{peer}: '
+  echosvc check tls:lb.example:9443 --ca ca.pem --report check.html
+  echosvc check lb.example:9000 --skip idle --junit check.xml
 
 exit status: 0 nothing failed, 1 something did, 2 usage error, 130 interrupted
 """
@@ -60,8 +61,21 @@ def epilog() -> str:
     )
 
 
-def add_arguments(add: Callable[..., Any]) -> None:
+def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own options."""
+    add = command.add_argument_group("what to ask").add_argument
+    add("--only", metavar="PROBE,...", type=values.names, default=(), help="only these probes")
+    add("--skip", metavar="PROBE,...", type=values.names, default=(), help="not these probes")
+    for name, metavar, read, text in _NUMBERS:
+        default = getattr(Settings, name[2:].replace("-", "_"))
+        add(name, metavar=metavar, type=read, default=default, help=text)
+    _add_server_arguments(command.add_argument_group("about the server").add_argument)
+    add = command.add_argument_group("what to write").add_argument
+    add("--json", action="store_true", help="write one JSON object to standard output, no more")
+    add_report_arguments(add)
+
+
+def _add_server_arguments(add: Callable[..., Any]) -> None:
     add(
         "-p",
         "--prefix",
@@ -75,11 +89,6 @@ def add_arguments(add: Callable[..., Any]) -> None:
         default=FRAMINGS[0],
         help="framing of the server (default: chunk)",
     )
-    add("--only", metavar="PROBE,...", type=values.names, default=(), help="only these probes")
-    add("--skip", metavar="PROBE,...", type=values.names, default=(), help="not these probes")
-    for name, metavar, read, text in _NUMBERS:
-        default = getattr(Settings, name[2:].replace("-", "_"))
-        add(name, metavar=metavar, type=read, default=default, help=text)
     add(
         "--identity",
         metavar="REGEX",
@@ -87,8 +96,6 @@ def add_arguments(add: Callable[..., Any]) -> None:
         help="what in the prefix names the server; its first group, if it has one"
         " (default: the prefix without the numbers that stand alone)",
     )
-    add("--json", action="store_true", help="write one JSON object to standard output, no more")
-    add_report_arguments(add)
 
 
 #: Options with numbers: name, placeholder, what reads the value, help.

@@ -139,8 +139,12 @@ def _command(
     run: object,
     summary: str,
     positional: bool = False,
+    add_own: Callable[[_Parser], None] = lambda _: None,
 ) -> _Parser:
-    """Add a command. The server is its option ``--to``, or its one argument."""
+    """Add a command. The server is its option ``--to``, or its one argument.
+
+    :param add_own: adds the command's own groups of options, which the help shows first.
+    """
     made: _Parser = commands.add_parser(
         name,
         help=summary,
@@ -150,6 +154,7 @@ def _command(
         allow_abbrev=False,
     )
     made.set_defaults(run=run, validate=lambda _: None)
+    add_own(made)
     add_target_arguments(made, positional)
     return made
 
@@ -161,10 +166,11 @@ def _add_send(commands: Any) -> None:
 
 
 def _add_check(commands: Any) -> None:
-    check = _command(commands, "check", _check, check_command.SUMMARY, positional=True)
+    add_own = check_command.add_arguments
+    check = _command(commands, "check", _check, check_command.SUMMARY, True, add_own)
     check.epilog_builder = check_command.epilog
+    check.usage = "echosvc check [ENDPOINT] [OPTION ...]"
     check.set_defaults(validate=check_command.validate)
-    check_command.add_arguments(check.add_argument)
 
 
 def _add_demo(commands: Any) -> None:
