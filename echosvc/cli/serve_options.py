@@ -20,9 +20,6 @@ from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
 from echosvc.net.files import describe_file_error
 from echosvc.net.listeners import PORT, TCPListener
-from echosvc.tls.context import TLS_VERSIONS, ClientAuthPolicy
-from echosvc.tls.endpoints import TLSListener
-from echosvc.tls.pem import CertificateError
 
 #: The options of a server that are no settings of its connections.
 LISTEN = Setting(
@@ -41,7 +38,7 @@ LISTEN = Setting(
 TLS_MIN_VERSION = Setting(
     name="tls_min_version",
     default="1.2",
-    kind=Choice(dict.fromkeys(TLS_VERSIONS, "")),
+    kind=Choice(dict.fromkeys(("1.2", "1.3"), "")),
     text="The lowest version that TLS listeners accept",
 )
 TLS_CLIENT_CA = Setting(
@@ -198,10 +195,19 @@ class Options(usage.Options):
         return found
 
     def _apply_tls_policy(self, listeners: Sequence[object]) -> None:
-        """Set what every TLS listener demands of its clients."""
+        """Set what every TLS listener demands of its clients.
+
+        Without these options nothing of TLS is imported here, which a TCP listener does not need.
+        """
         version, authorities = self["tls-min-version"], self["tls-client-ca"]
         if why := TLS_MIN_VERSION.fault(version):
             self._exit(f"--tls-min-version: {why}")
+        if not authorities and version == TLS_MIN_VERSION.default:
+            return
+        from echosvc.tls.context import ClientAuthPolicy
+        from echosvc.tls.endpoints import TLSListener
+        from echosvc.tls.pem import CertificateError
+
         creators = [each.creator for each in listeners if isinstance(each, TLSListener)]
         if authorities and not creators:
             self._exit("--tls-client-ca: no --listen speaks TLS")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet import endpoints
 from twisted.internet.interfaces import (
@@ -32,8 +32,9 @@ from echosvc.endpoints.strings import (
 from echosvc.net.hosts import ascii_host, is_address, is_ipv6
 from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
 from echosvc.net.systemd import InheritedListener, activation_fds
-from echosvc.tls.context import server_certificate, sni_contexts
-from echosvc.tls.endpoints import TLSListener
+
+if TYPE_CHECKING:  # a listener without TLS needs nothing of it
+    from echosvc.tls.endpoints import TLSListener
 
 _SYNTAX = EndpointSyntax(
     partial(is_kind, IStreamServerEndpointStringParser),
@@ -111,6 +112,9 @@ def _ssl(
     backlog: str = str(DEFAULT_BACKLOG),
     dhParameters: str = "",
 ) -> TLSListener:
+    from echosvc.tls.context import server_certificate
+    from echosvc.tls.endpoints import TLSListener
+
     below = _tcp(reactor, port, interface, backlog)
     creator = server_certificate(privateKey, certKey, extraCertChain, dhParameters)
     return TLSListener(below, creator)
@@ -123,6 +127,9 @@ def _tls(
     backlog: str = str(DEFAULT_BACKLOG),
     interface: str = "",
 ) -> TLSListener:
+    from echosvc.tls.context import sni_contexts
+    from echosvc.tls.endpoints import TLSListener
+
     below = _tcp(reactor, port, interface, backlog)
     return TLSListener(below, sni_contexts(path))
 

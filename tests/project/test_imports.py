@@ -152,8 +152,9 @@ class CostTests(SynchronousTestCase):
         absent = tuple(f"echosvc.{name}" for name in ("client", "probe", "cli", "endpoints"))
         self.assertEqual(fresh("import echosvc; echosvc.EchoFactory", absent), (0, ""))
 
-    def test_a_command_that_serves_loads_no_client(self) -> None:
-        absent = tuple(f"echosvc.{name}" for name in ("client", "probe", "endpoints.client"))
+    def test_a_command_that_serves_loads_neither_client_nor_tls(self) -> None:
+        unused = ("client", "probe", "endpoints.client", "tls.endpoints")
+        absent = tuple(f"echosvc.{name}" for name in unused)
         self.assertEqual(fresh("import echosvc.cli.twistd, echosvc.cli.serve", absent), (0, ""))
 
     def test_a_check_loads_no_server(self) -> None:

@@ -17,9 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from echosvc import Config, __version__
 from echosvc._text import one_line
 from echosvc.cli.serve import ServeOptions
-from echosvc.cli.serve_options import SERVER_OPTIONS, Options
+from echosvc.cli.serve_options import SERVER_OPTIONS, TLS_MIN_VERSION, Options
 from echosvc.config.settings import settings_of
 from echosvc.net.listeners import PORT, TCPListener, UNIXListener
+from echosvc.tls.context import TLS_VERSIONS, ClientAuthPolicy
 
 LONG = tuple(setting.option for setting in SERVER_OPTIONS)
 
@@ -132,6 +133,17 @@ class ParseTests(OptionsTestCase):
     def test_a_prefix_that_is_no_utf8_keeps_its_bytes(self) -> None:
         template = config("--prefix", os.fsdecode(b"\xff> ")).prefix_template()
         self.assertEqual(template.constant, b"\xff> ")
+
+
+class TLSTests(SynchronousTestCase):
+    """Without options nothing of TLS is imported, so its versions are written twice."""
+
+    def test_every_version_that_tls_knows_can_be_asked_for_and_no_other(self) -> None:
+        faults = {version: TLS_MIN_VERSION.fault(version) for version in (*TLS_VERSIONS, "1.1")}
+        self.assertEqual({name for name, why in faults.items() if not why}, set(TLS_VERSIONS))
+
+    def test_the_default_is_the_one_of_tls_itself(self) -> None:
+        self.assertEqual(TLS_MIN_VERSION.default, ClientAuthPolicy().min_version)
 
 
 class ListenTests(OptionsTestCase):
