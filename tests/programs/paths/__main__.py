@@ -12,7 +12,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.programs.paths.document import HEAD, HELP, PARTS, Part
+from echosvc.probe.check import PROBES
+from tests.programs.paths.document import (
+    EXAMPLES,
+    HELP,
+    OUTPUTS,
+    PARTS,
+    Part,
+    head,
+    questions,
+)
 from tests.programs.paths.programs import (
     HAPROXY,
     TIME_OUT,
@@ -23,6 +32,7 @@ from tests.programs.paths.programs import (
     through_relay,
     through_socat,
 )
+from tests.programs.paths.remedies import written_remedies
 from tests.support.process import running
 
 _DOCUMENT = Path(__file__).resolve().parents[3] / "docs/check.md"
@@ -63,12 +73,16 @@ def _quoted(word: str) -> str:
 
 
 def _written() -> Iterator[str]:
-    yield HEAD
+    yield head()
+    yield questions((probe.name, probe.summary) for probe in PROBES)
+    yield EXAMPLES
     yield f"With this configuration of HAProxy:\n\n{_indented(HAPROXY, TIME_OUT)}\n"
     for part in PARTS:
         print(part.title, file=sys.stderr, flush=True)
         text = textwrap.fill(part.text, 100, break_on_hyphens=False)
         yield f"{part.heading}{text}\n\n{_run(part)}\n"
+    yield from written_remedies()
+    yield OUTPUTS
     yield HELP
 
 

@@ -2,60 +2,85 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.programs.paths.remedies import TITLE
 
 HEAD = """\
 # `echosvc check`: what does this path do to my bytes?
 
-This file is written by
+## In an incident
 
-    python -m tests.programs.paths --write-docs
+Start an echo server behind the path, and run the check from where the clients are:
 
-with what the command printed through real programs, and through relays that break one thing
-each. Do not edit it.
+    $ echosvc serve                         # behind the path: port 8107
+    $ echosvc check lb.example:9000         # from the clients' side
 
-    echosvc check ENDPOINT
-
-runs the probes of a path, one after the other. The server at its end must be an echo
-server: `echosvc serve` with any prefix, or any other one. The result of each probe is
+`check` asks one question after the other, and takes less than a minute. It works with any echo
+server, whatever its prefix. Each line is
 
 - **PASS**: the path does what it should;
 - **FAIL**: it does not; the line below has the likeliest cause;
 - **INFO**: a finding that is neither good nor bad;
-- **SKIP**: it does not apply here, and why.
+- **SKIP**: it does not apply here, or something else explains it, and the line says what.
 
-The exit status is 0 if nothing failed, 1 if something did, 2 for a usage error, 130 after Ctrl-C,
-which still prints what was found. `--json` writes one object and nothing else:
+Then:
 
-    {"endpoint": ..., "ok": true, "probes": [{"name": ..., "result": "pass"|"fail"|"info"|"skip",
-     "finding": ..., "cause": ..., "seconds": ..., ...}]}
+1. Begin with a failure to which skipped lines refer (`see bytes`), then take the others from the
+   top. `--report check.html` writes a page that has them in this order.
+2. Run the same check beside the server (`echosvc check SERVER:8107`). What fails there as well is
+   not the path's doing.
+3. Halve the path: check each device from its other side, until the failure is gone.
+4. Look up what to change [below](#{anchor}), change one thing, and ask this question again:
+   `--only NAME`.
 
-with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal)
-of a damaged stream, `idle_seconds`, `servers`, round-trip times in µs.
+| what the users see | what to ask |
+| --- | --- |
+{symptoms}
+"""
+
+#: What users see, and the options that ask for it.
+SYMPTOMS = (
+    ("connections die after a pause", "--only find-idle --find-idle 900"),
+    ("short messages pass, long ones hang", "--only sizes,order"),
+    ("the last answers are missing", "--only half-close"),
+    ("bytes are missing, doubled or changed", "--only bytes,text,sizes,order"),
+    ("some connections fail, others work", "--only identity,connections --connections 50"),
+    ("the first answer is slow", "--only connect"),
+    ("all answers are slow", "--only rtt"),
+    ("memory grows at a proxy, or a slow client stops others", "--only back-pressure"),
+    ("the log has the wrong client address", "--only proxy --prefix '{peer}: '"),
+    ("a cut-off answer looks complete", "--only reset"),
+)
+#: What each probe asks is in its table; this is around it.
+QUESTIONS = """\
+## The questions
+
+In this order; `--only` and `--skip` take their names:
+
+{probes}
+A failure that has nothing to do with the question of its probe is reported once, under a name of
+its own, and the probes that it keeps from a verdict refer to it. So a path that changes one byte is
+one FAIL of `bytes`, not five.
+
+Every probe is bounded in time: it fails once nothing has come on any of its connections for
+`--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
+nature. A slow path that carried everything right so far gets INFO then, and what it carried a
+second. What such a probe leaves in queues is waited for before the next one, at most thirty
+time-outs.
 
 The **prefix** is detected by a first exchange on every connection, so that each backend may have
 its own. One that changes from reply to reply is given with `--prefix`, in the server's template
 syntax. What is sent never contains it. With `--framing line` or `length`, for servers that are set
-so, messages are lines, or have their length in front.
-
-`connect` reports the time of TCP's handshake as Linux has measured it, elsewhere that of a plain
-socket's `connect`; the look-up of the name and the handshake of TLS are reported beside it
-(`connect_seconds`, `lookup_seconds`, `tls_seconds`), and how many SYNs were lost.
-
-Every probe is bounded in time: it fails once nothing has come on any of its connections for
-`--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
-nature; a slow path that carried everything right so far gets INFO then, and what it carried a
-second. What such a probe leaves in queues is waited for before the next one, at most thirty
-time-outs.
-
-Where the first message is not answered, other framings are tried, and one is named only if the
-server has answered in it.
-
-`pip install rich`, or the extra `probe`, adds, on a terminal, a line with the probe that runs;
-everything else works without it.
+so, messages are lines, or have their length in front. Where the first message is not answered,
+other framings are tried, and one is named only if the server has answered in it.
 
 """
+#: Headings of other parts of the page.
+EXAMPLES = "## What it prints\n\n"
 
 
 @dataclass(frozen=True)
@@ -82,7 +107,7 @@ class Part:
     @property
     def heading(self) -> str:
         """The heading, in Markdown."""
-        return f"## {self.title}\n\n" if self.title else ""
+        return f"### {self.title}\n\n" if self.title else ""
 
 
 PARTS = (
@@ -178,6 +203,42 @@ PARTS = (
     ),
 )
 
+OUTPUTS = """\
+## For programs, CI and people
+
+The exit status is 0 if nothing failed, 1 if something did, 2 for a usage error, 130 after Ctrl-C,
+which still prints and writes what was found.
+
+`--json` writes one object to standard output and nothing else:
+
+    {"endpoint": ..., "ok": true, "probes": [{"name": ..., "result": "pass"|"fail"|"info"|"skip",
+     "finding": ..., "cause": ..., "seconds": ..., ...}]}
+
+with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal)
+of a damaged stream, `idle_seconds`, `servers`, round-trip times in µs. `see` names the result that
+explains why a probe was skipped.
+
+`--junit check.xml` writes JUnit XML: each result is a test case, what was asked and the figures are
+properties of the suite. An interrupted check has a test case `interrupted` that failed. CI systems
+read it by
+
+| CI system | setting |
+| --- | --- |
+| GitLab | `artifacts: reports: junit: check.xml` |
+| Jenkins | `junit 'check.xml'` |
+| Azure Pipelines | the task PublishTestResults@2, with the format JUnit |
+
+`--report check.html` writes a page for people: what was asked, what was found, in which order to
+look. It loads nothing and runs no script, so it can be mailed and printed.
+
+Either is written whole at the end, also after Ctrl-C; `-` is standard output, in place of the
+lines. A path that cannot be written is refused before anything is asked.
+
+`pip install rich`, or the extra `probe`, adds, on a terminal, a line with the probe that runs;
+everything else works without it.
+
+"""
+
 HELP = """\
 ## From Python
 
@@ -215,4 +276,29 @@ connections, delays.
 - A reply that lost its whole prefix is two reads that were answered as one: no fault.
 - Whether the path or the server caused a fault. Check the server without the path to know.
 - `reset`: whether the server sent one, unless it has `--idle-action reset`.
+
+## How this page is made
+
+    python -m tests.programs.paths --write-docs
+
+writes it, with what the command printed through real programs, and through relays that break one
+thing each. Do not edit it.
 """
+
+
+def head() -> str:
+    """The beginning of the page."""
+    rows = "".join(f"| {what} | `{options}` |\n" for what, options in SYMPTOMS)
+    anchor = re.sub(r"[^a-z0-9-]", "", TITLE.lower().replace(" ", "-"))
+    return HEAD.replace("{anchor}", anchor).replace("{symptoms}", rows)
+
+
+def questions(probes: Iterable[tuple[str, str]]) -> str:
+    """The table of the probes, and what holds for all.
+
+    :param probes: their names and their summaries.
+    """
+    rows = "".join(f"| `{name}` | {summary} |\n" for name, summary in probes)
+    return QUESTIONS.replace(
+        "{probes}", f"| probe | what holds if it passes |\n| --- | --- |\n{rows}"
+    )

@@ -1,0 +1,216 @@
+"""The section of ``docs/check.md`` that says what to change in widely used programs and clouds.
+
+Each row is from the documentation of its program. A setting that is not documented has no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+TITLE = "What to change in HAProxy, nginx, Envoy, AWS, GCP, Azure, iptables"
+INTRODUCTION = """\
+Find the failure, then each device of your path. Each row is from the documentation of the device,
+with the default in parentheses. Clouds change their defaults: measure again after a change, with
+`--only` and the name of the probe."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to change where some probes or causes have failed.
+
+    :ivar findings: their names.
+    :ivar means: what the failure means for the device.
+    :ivar rows: a device, its setting and its default, what to do.
+    """
+
+    findings: tuple[str, ...]
+    means: str
+    rows: tuple[tuple[str, str, str], ...]
+
+
+REMEDIES = (
+    Remedy(
+        ("idle", "find-idle"),
+        "A device ends, or forgets, connections that carry nothing. Either its time-out is made"
+        " longer than the longest pause, or an end sends something more often: TCP keep-alive at"
+        " either end refreshes firewalls, NAT and load balancers that pass packets on. A proxy"
+        " (HAProxy, nginx, Envoy) counts bytes, and does not pass keep-alive on.",
+        (
+            ("both ends", "`net.ipv4.tcp_keepalive_time` (7200 s)",
+             "is longer than most time-outs below: set `SO_KEEPALIVE` and `TCP_KEEPIDLE`"),
+            ("HAProxy", "`timeout client`, `timeout server` (none)",
+             "raise both, to the same value; in TCP mode `timeout tunnel` replaces both"),
+            ("HAProxy", "`option clitcpka`, `option srvtcpka` (off)",
+             "keep the devices on either side from forgetting; `clitcpka-idle` sets when"),
+            ("nginx `stream`", "`proxy_timeout` (10m)", "raise it"),
+            ("nginx `stream`", "`listen ... so_keepalive=on`, `proxy_socket_keepalive on` (off)",
+             "keep the devices on either side from forgetting"),
+            ("Envoy `tcp_proxy`", "`idle_timeout` (1 hour; 0s: none)", "raise it"),
+            ("AWS Network Load Balancer", "`tcp.idle_timeout.seconds` (350; 60 to 6000)",
+             "raise it at the TCP listener; that of a TLS listener is fixed at 350 s. Data after it"
+             " is answered by a reset"),
+            ("AWS NAT gateway", "fixed at 350 s", "keep-alive of less than 350 s"),
+            ("AWS security groups", "TCP established time-out of the network interface (432000 s;"
+             " 350 s on instances of Nitro v6)", "raise it, 60 to 432000 s"),
+            ("GCP proxy load balancers", "`timeoutSec` of the backend service (30 s)",
+             "raise it"),
+            ("GCP internal passthrough load balancer", "`connectionTrackingPolicy.idleTimeoutSec`"
+             " (10 min; at most 16 h)", "keep-alive; it can be raised only with tracking by session"
+             " and affinity by client address. External: 60 s, fixed"),
+            ("GCP Cloud NAT", "`--tcp-established-idle-timeout` (1200 s)", "raise it"),
+            ("Azure Load Balancer", "`--idle-timeout` of the rule (4 min; 4 to 100)",
+             "raise it. The end is silence; with `--enable-tcp-reset true` it is a reset"),
+            ("Azure NAT gateway", "TCP idle time-out (4 min; 4 to 120)",
+             "keep-alive, or raise it. The next packet is answered by a reset"),
+            ("iptables, nftables (conntrack)",
+             "`net.netfilter.nf_conntrack_tcp_timeout_established` (432000 s)",
+             "raise it where it was lowered"),
+            ("IPVS", "`ipvsadm --set TCP TCPFIN UDP` (900 120 300)", "raise the first"),
+            ("kube-proxy", "`--conntrack-tcp-timeout-established` (24h), `--ipvs-tcp-timeout`"
+             " (0: that of IPVS)", "raise it"),
+        ),
+    ),
+    Remedy(
+        ("half-close",),
+        "A client that has sent FIN still waits for answers. A device ends both directions, does"
+        " not pass the FIN on, or does not wait long enough for what comes afterwards.",
+        (
+            ("nginx `stream`", "`proxy_half_close` (off)", "`proxy_half_close on`"),
+            ("HAProxy", "`timeout server-fin`, `timeout client-fin` (none: the other time-outs)",
+             "raise them: while one direction has ended they replace `timeout server`,"
+             " `timeout client` and `timeout tunnel`"),
+            ("Envoy `tcp_proxy`", "`idle_timeout` (1 hour)", "it passes the FIN on; raise this"),
+            ("socat", "`-t` (0.5 s)",
+             "raise it: so long it waits for the other direction. Do not use `shut-none`"),
+            ("iptables, nftables (conntrack)",
+             "`nf_conntrack_tcp_timeout_fin_wait` (120 s), `nf_conntrack_tcp_timeout_close_wait`"
+             " (60 s)", "raise them: after the first FIN they replace the one of established"
+             " connections"),
+            ("IPVS", "`ipvsadm --set TCP TCPFIN UDP` (900 120 300)", "raise the second"),
+            ("kube-proxy", "`--conntrack-tcp-timeout-close-wait` (1h), `--ipvs-tcpfin-timeout`"
+             " (0: that of IPVS)", "raise it"),
+            ("TLS before version 1.3", "no setting",
+             "a close_notify may end both directions there (RFC 5246, 7.2.1): use version 1.3"),
+        ),
+    ),
+    Remedy(
+        ("connections",),
+        "So many connections at once, or a second, are let through; others wait, or are closed.",
+        (
+            ("HAProxy", "`maxconn` of the process, of a frontend and of a server",
+             "raise it; over that of a server connections wait for `timeout queue`, which is"
+             " `timeout connect` where it is not set"),
+            ("HAProxy", "`rate-limit sessions` (none)", "raise it; what is over it waits"),
+            ("nginx `stream`", "`limit_conn ZONE N` (none)", "raise it; what is over it is closed"),
+            ("nginx", "`worker_connections` (512)",
+             "raise it: a proxied connection takes two"),
+            ("Envoy", "`envoy.filters.network.connection_limit`: `max_connections`, `delay`",
+             "raise it; what is over it is closed, after the delay"),
+            ("Envoy", "`max_connections` of the cluster's `circuit_breakers` (1024)", "raise it"),
+            ("iptables", "`-m connlimit --connlimit-above N`, `-m hashlimit`", "raise N"),
+            ("conntrack", "`net.netfilter.nf_conntrack_max`",
+             "raise it; over it packets of new connections are dropped"),
+            ("xinetd", "`cps` (50 10)",
+             "raise it; over 50 a second it closes the service for 10 s, for every client"),
+            ("echosvc", "`--max-connections`, `--max-per-peer`", "are limits of the server"),
+        ),
+    ),
+    Remedy(
+        ("identity",),
+        "Some connections reach a server that does not answer, or another than the one expected.",
+        (
+            ("HAProxy", "`server ... check` (off), `option redispatch` (off)",
+             "both on: a dead server is left out, and a failed attempt tries another one"),
+            ("nginx `stream`", "`max_fails=1 fail_timeout=10s`, `proxy_connect_timeout` (60s)",
+             "lower the time-out: so long a client waits for a dead server"),
+            ("Envoy", "`health_checks`, `max_connect_attempts` (1), `connect_timeout` (5 s)",
+             "add a check; more attempts try other servers"),
+            ("IPVS", "`net.ipv4.vs.expire_nodest_conn` (0)",
+             "1: connections to a server that was removed end; with 0 their packets are dropped"),
+        ),
+    ),
+    Remedy(
+        ("connect",),
+        "An accepted connection waits before it reaches the server: the device wants to see the"
+        " first bytes, or a header.",
+        (
+            ("HAProxy", "`tcp-request inspect-delay` (none)",
+             "it waits so long for content that a rule can decide on: lower it, or let a rule"
+             " accept at once"),
+            ("nginx `stream`", "`ssl_preread on` with `preread_timeout` (30s)",
+             "switch it off where the client does not begin with TLS"),
+            ("nginx `stream`", "`listen ... proxy_protocol` with `proxy_protocol_timeout` (30s)",
+             "send the header (`--send-proxy` here), or remove the word"),
+            ("HAProxy", "`bind ... accept-proxy` (off)", "send the header, or remove the word"),
+            ("Envoy", "listener filters with `listener_filters_timeout` (15 s)",
+             "remove the filter for TLS or for the PROXY protocol where the client sends neither"),
+        ),
+    ),
+    Remedy(
+        ("proxy",),
+        "The server sees the address of a device. It passes the client's on in a PROXY header, if"
+        " both ends have it: `echosvc serve --proxy-protocol require --proxy-from NETWORK`.",
+        (
+            ("HAProxy", "`server ... send-proxy`, `send-proxy-v2` (off)", "add one"),
+            ("nginx `stream`", "`proxy_protocol` (off)", "`proxy_protocol on`"),
+            ("Envoy", "`envoy.transport_sockets.upstream_proxy_protocol` (none)", "add it"),
+            ("AWS Network Load Balancer", "`proxy_protocol_v2.enabled` (false),"
+             " `preserve_client_ip.enabled` (true for instances, false for TCP by address)",
+             "switch one on"),
+            ("Kubernetes", "`externalTrafficPolicy` (Cluster)",
+             "Local: no address is translated"),
+        ),
+    ),
+    Remedy(
+        ("bytes", "text", "echo"),
+        "The path is not made for bytes: it decodes text, translates line ends, or speaks HTTP.",
+        (
+            ("HAProxy", "`mode` (tcp; `defaults` often have http)", "`mode tcp`"),
+            ("nginx", "`http { }`", "use `stream { }`"),
+            ("AWS", "Application Load Balancer", "it speaks HTTP: use a Network Load Balancer"),
+            ("a terminal in the path", "`stty` modes", "`stty raw -echo`, socat's `rawer`"),
+        ),
+    ),
+    Remedy(
+        ("order", "sizes"),
+        "No setting of these programs loses, repeats or reorders bytes of a TCP stream. Look for"
+        " relays of your own, and for limits of volume, at whose offset the stream ends each time.",
+        (),
+    ),
+    Remedy(
+        ("back-pressure",),
+        "A device takes everything though nobody reads. These have bounds:",
+        (
+            ("HAProxy", "`tune.bufsize` (16384)", "a buffer for each direction"),
+            ("nginx `stream`", "`proxy_buffer_size` (16k)", "a buffer for each direction"),
+            ("Envoy", "`per_connection_buffer_limit_bytes` (1 MiB)", "a soft limit"),
+            ("kernels", "`net.ipv4.tcp_rmem`, `net.ipv4.tcp_wmem`", "the largest of three values"),
+        ),
+    ),
+    Remedy(
+        ("reset",),
+        "What was aborted looks as if it had ended, or the other way round.",
+        (
+            ("HAProxy", "`option nolinger` (off)",
+             "leave it off: it makes each end a reset, and cuts what is still on its way"),
+            ("Azure Load Balancer", "`--enable-tcp-reset` (false)",
+             "true: an idle connection ends by a reset, not by silence"),
+        ),
+    ),
+)  # fmt: skip
+
+
+def written_remedies() -> Iterator[str]:
+    """The section, in Markdown."""
+    yield f"## {TITLE}\n\n{INTRODUCTION}\n\n"
+    for remedy in REMEDIES:
+        names = ", ".join(f"`{name}`" for name in remedy.findings)
+        yield f"### {names}\n\n{remedy.means}\n\n"
+        if remedy.rows:
+            yield _table(("in", "setting (default)", "what to change"), *remedy.rows) + "\n"
+
+
+def _table(*rows: tuple[str, ...]) -> str:
+    head, *body = rows
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ("---",) * len(head), *body))
