@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
-from echosvc.probe.engine.diagnosis import Fault, FaultKind
+from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import CAUSES, Failed
 from echosvc.probe.engine.path import Path
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from echosvc._text import format_bytes
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
-from echosvc.probe.engine.diagnosis import Fault
+from echosvc.probe.engine.fault import Fault
 from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.payload import AnyPayload

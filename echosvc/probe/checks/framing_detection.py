@@ -17,7 +17,7 @@ from echosvc.probe.engine.connection import (
     Unanswered,
     frame_message,
 )
-from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import FixedPayload

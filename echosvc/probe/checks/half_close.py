@@ -8,7 +8,7 @@ from twisted.internet.task import deferLater
 from echosvc._text import format_bytes
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import WRITE_SIZE, ConnectionEnded, ProbeConnection
-from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped, tls_cause
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.verifier import Verifier

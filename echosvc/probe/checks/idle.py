@@ -7,7 +7,7 @@ from time import monotonic
 from echosvc._text import format_duration
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
-from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path, gather
 

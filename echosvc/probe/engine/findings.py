@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echosvc._text import format_bytes, plural, quote
-from echosvc.probe.engine.diagnosis import Fault, FaultKind
+from echosvc.probe.engine.fault import SAMPLE_SIZE, Fault, FaultKind
 from echosvc.tls.alerts import alert_advice
 
 
@@ -59,7 +59,7 @@ def describe_fault(
     :param reason: how the connection ended: FIN, RST, silence, or "" if it has not ended.
     :param totals: bytes that the connection had carried in one direction and in the other.
     """
-    what = _DESCRIPTIONS[fault.kind](fault)
+    what = _DESCRIPTIONS[fault.kind](fault) + _describe_others(fault)
     if rewritten := _rewritten(fault.expected, fault.seen):
         what = f"bytes are rewritten from offset {fault.offset} on"
     if fault.kind is FaultKind.CUT:
@@ -75,6 +75,17 @@ def describe_fault(
     return what, rewritten or _likely_cause(fault, reason, prefix, totals)
 
 
+def _describe_others(fault: Fault) -> str:
+    """Return what is known of the faults behind this one."""
+    if fault.kind in _WITHOUT_END:
+        return ""
+    if not fault.explained:
+        return ", and more is wrong behind it"
+    return f", the first of at least {fault.count} such faults" if fault.count > 1 else ""
+
+
+#: These faults say themselves that nothing is right from their offset on.
+_WITHOUT_END = (FaultKind.CUT, FaultKind.GARBLED, FaultKind.UNMARKED)
 _DESCRIPTIONS = {
     FaultKind.LOST: lambda f: f"{plural(f.length, 'byte')} lost at offset {f.offset}",
     FaultKind.REPEATED: lambda f: (
@@ -83,6 +94,8 @@ _DESCRIPTIONS = {
     FaultKind.REORDERED: lambda f: (
         f"{plural(f.early, 'byte')} of offset {f.origin} came before the"
         f" {plural(f.length, 'byte')} of offset {f.offset}"
+        if f.early
+        else f"{plural(f.length, 'byte')} from offset {f.offset} on came in another order"
     ),
     FaultKind.CHANGED: lambda f: f"{plural(f.length, 'byte')} changed at offset {f.offset}",
     FaultKind.INSERTED: lambda f: (
@@ -98,8 +111,6 @@ _DESCRIPTIONS = {
 
 def _likely_cause(fault: Fault, reason: str, prefix: bytes, totals: tuple[int, ...]) -> str:
     seen = fault.seen
-    if fault.expected[:1] == b"\n" and seen[:2] == b"\r\n":
-        return "line ends are translated on the path"
     if seen.startswith(b"HTTP/"):
         return "a middlebox speaks HTTP"
     if fault.kind is FaultKind.INSERTED and _are_similar(seen[: fault.length], prefix):
@@ -111,6 +122,8 @@ def _likely_cause(fault: Fault, reason: str, prefix: bytes, totals: tuple[int, .
     if fault.kind is FaultKind.CUT:
         limit = _byte_limit(*totals, fault.offset)
         return limit or "a middlebox, or the server, ended the connection"
+    if fault.kind is FaultKind.GARBLED and len(seen) < SAMPLE_SIZE:
+        return "too few bytes came to tell what happened to them"
     return CAUSES.get(fault.kind, "")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from echosvc.probe.engine.diagnosis import SAMPLE_SIZE, Fault, FaultKind, diagnose
+from echosvc.probe.engine.diagnosis import diagnose
+from echosvc.probe.engine.fault import SAMPLE_SIZE, Fault, FaultKind
 from echosvc.probe.engine.payload import AnyPayload
 from echosvc.wire.compare import common_prefix_length
 from echosvc.wire.prefix_matching import PrefixMatcher
@@ -237,9 +238,15 @@ class Verifier:
 
     @staticmethod
     def _best(faults: Iterator[Fault]) -> Fault:
-        """Return the first that explains everything, otherwise the first."""
-        first = next(faults)
-        return first if first.explained else next((f for f in faults if f.explained), first)
+        """Return the first that alone explains everything, otherwise the one that explains most."""
+        best = next(faults)
+        while not (best.explained and best.count == 1):
+            other = next(faults, None)
+            if other is None:
+                break
+            if other.explained and (other.count == 1 or not best.explained):
+                best = other
+        return best
 
     def _variants(self, seen: bytes) -> list[bytes]:
         """Return what came, and the same without a part of a prefix at its beginning."""

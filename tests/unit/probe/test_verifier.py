@@ -9,7 +9,8 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echosvc.probe.engine.diagnosis import Fault, FaultKind, diagnose
+from echosvc.probe.engine.diagnosis import diagnose
+from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.payload import LINE_SIZE, AnyPayload, FixedPayload, Payload
 from echosvc.probe.engine.verifier import WINDOW, Verifier
 from echosvc.wire.compare import common_prefix_length
