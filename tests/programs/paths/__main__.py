@@ -1,18 +1,16 @@
-"""Write ``docs/check.md``, or try clean paths: ``python -m tests.programs.paths --help``."""
+"""Write ``docs/check.md``, or run the catalogue: ``python -m tests.programs.paths --help``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from echosvc.probe.check import PROBES
+from tests.programs.paths.catalogue import commands
 from tests.programs.paths.document import (
     EXAMPLES,
     HELP,
@@ -26,7 +24,6 @@ from tests.programs.paths.programs import (
     HAPROXY,
     TIME_OUT,
     check,
-    found,
     through_haproxy,
     through_nginx,
     through_relay,
@@ -91,34 +88,15 @@ def _indented(config: str, seconds: int) -> str:
     return "".join(f"    {line}\n" for line in lines)
 
 
-def _clean(times: int) -> int:
-    """Check a relay that does nothing wrong; give the exit status."""
-    began = time.monotonic()
-    options = ("--skip", "idle", "--max-size", "1M")
-    with running("--log", "quiet") as server, through_relay(server.port) as port:
-
-        def once(number: int) -> list[Any]:
-            probes = found(port, *options).values()
-            print(f"\r{number + 1} of {times}", end="", file=sys.stderr, flush=True)
-            return [probe for probe in probes if probe["result"] == "fail"]
-
-        with ThreadPoolExecutor(2) as pool:
-            accused = [failure for failures in pool.map(once, range(times)) for failure in failures]
-    for failure in accused:
-        print(failure)
-    print(f"\n{times} runs in {time.monotonic() - began:.0f} s: {len(accused)} accusations")
-    return 1 if accused else 0
-
-
 def main() -> int:
-    """The exit status: 0 if no clean path was accused."""
+    """The exit status: 0 if each run said what is true."""
     parser = argparse.ArgumentParser("python -m tests.programs.paths", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write-docs", action="store_true", help="write docs/check.md")
-    what.add_argument("--clean", type=int, metavar="N", help="check a clean path N times")
+    commands.add_arguments(what, parser)
     options = parser.parse_args()
-    if options.clean:
-        return _clean(options.clean)
+    if not options.write_docs:
+        return commands.run(parser, options)
     _DOCUMENT.write_text("".join(_written()), "utf-8")
     return 0
 

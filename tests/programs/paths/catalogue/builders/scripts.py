@@ -1,0 +1,116 @@
+"""Relays as people write them, right and wrong; and small servers."""
+
+from __future__ import annotations
+
+_NODE = """
+const net = require('net');
+const [port, host, toPort, toHost] = process.argv.slice(1);
+net.createServer({allowHalfOpen: %(half_open)s}, (left) => {
+  const right = net.connect({port: +toPort, host: toHost, allowHalfOpen: %(half_open)s});
+  left.on('error', () => right.destroy());
+  right.on('error', () => left.destroy());
+  left.pipe(right);
+  right.pipe(left);
+}).listen({port: +port, host, backlog: 511});
+"""
+#: Each direction ends by itself.
+NODE_HALF_OPEN = _NODE % {"half_open": "true"}
+#: Node's default: at the client's FIN its own socket ends, whatever is still due.
+NODE_DEFAULT = _NODE % {"half_open": "false"}
+
+_PYTHON = """
+import asyncio, sys
+host, port, to_host, to_port = sys.argv[1:]
+
+async def copy(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        %(at_end)s
+    except OSError:
+        writer.close()
+
+async def serve(reader, writer):
+    to_reader, to_writer = await asyncio.open_connection(to_host, int(to_port))
+    await asyncio.gather(copy(reader, to_writer), copy(to_reader, writer))
+    writer.close(); to_writer.close()
+
+async def main():
+    server = await asyncio.start_server(serve, host, int(port), backlog=128)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+#: Each direction ends by itself.
+PYTHON_HALF_OPEN = _PYTHON % {"at_end": "writer.write_eof()"}
+#: The end of one direction closes the other.
+PYTHON_NAIVE = _PYTHON % {"at_end": "writer.close()"}
+
+_MAPPING = """
+import socket, sys, threading
+host, port, to_host, to_port = sys.argv[1:]
+
+def change(data):
+    %(change)s
+
+def copy(source, target, changed):
+    try:
+        while data := source.recv(65536):
+            target.sendall(change(data) if changed else data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+def serve(left):
+    right = socket.create_connection((to_host, int(to_port)))
+    back = threading.Thread(target=copy, args=(right, left, %(back)s))
+    back.start()
+    copy(left, right, %(there)s)
+    back.join()
+    left.close()
+    right.close()
+
+with socket.create_server((host, int(port)), backlog=128) as listener:
+    while True:
+        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+def changing(change: str, there: bool = True, back: bool = False) -> str:
+    """A relay that changes bytes.
+
+    :param change: statements that return the bytes for ``data``.
+    :param there: whether it changes what goes to the server.
+    :param back: whether it changes what comes from it.
+    """
+    return _MAPPING % {"change": change, "there": there, "back": back}
+
+
+#: A server that answers each line, without the blanks at its end.
+TRIMMING_SERVER = """
+import socketserver, sys
+
+class Lines(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.strip() + b"\\n")
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
+
+Server((sys.argv[1], int(sys.argv[2])), Lines).serve_forever()
+"""
+#: A server that reads to the end first.
+READS_TO_THE_END = """
+import socketserver, sys
+
+class Whole(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.read())
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
+
+Server((sys.argv[1], int(sys.argv[2])), Whole).serve_forever()
+"""

@@ -1,0 +1,144 @@
+"""Paths that do nothing wrong: nobody is accused."""
+
+from __future__ import annotations
+
+from tests.programs.paths.catalogue.builders.balancers import envoy, haproxy, nginx
+from tests.programs.paths.catalogue.builders.network import network
+from tests.programs.paths.catalogue.builders.relays import (
+    hitch,
+    ncat,
+    node,
+    pen,
+    rinetd,
+    stunnel,
+    stunnel_client,
+    xinetd,
+)
+from tests.programs.paths.catalogue.builders.relays import python as python_relay
+from tests.programs.paths.catalogue.builders.scripts import NODE_HALF_OPEN, PYTHON_HALF_OPEN
+from tests.programs.paths.catalogue.builders.servers import command, echosvc
+from tests.programs.paths.catalogue.builders.servers import xinetd as internal
+from tests.programs.paths.catalogue.builders.ssh import ssh_forwarding
+from tests.programs.paths.catalogue.entry import BASIC, CLEAN, FAST, Entry, passes
+
+TLS = "tls:{host}:{port}"
+BY_TLS = ("--ca", "{ca}", *FAST)
+
+_DIRECT = Entry("direct", "no program in between", echosvc(), expected=CLEAN)
+_HAPROXY = _DIRECT.also("haproxy", "HAProxy in TCP mode", via=(haproxy(),))
+_ENVOY = _DIRECT.also("envoy", "Envoy's TCP proxy", via=(envoy(),))
+_NGINX = _DIRECT.also("nginx", "nginx stream with half-close", via=(nginx("proxy_half_close on;"),))
+_SECURE = _DIRECT.also(
+    "direct-tls",
+    "TLS, no program in between",
+    server=echosvc(tls=True),
+    endpoint=TLS,
+    options=BY_TLS,
+    expected=(*CLEAN, *passes("tls")),
+)
+_ENDED = {"endpoint": TLS, "options": BY_TLS, "expected": (*passes(*BASIC, "tls"),)}
+#: What a check without options finds on a path that does nothing wrong.
+_WHOLE = {"options": (), "expected": (*CLEAN, *passes("idle")), "limit": 180.0}
+
+ENTRIES = (
+    _DIRECT,
+    _SECURE,
+    _HAPROXY,
+    _NGINX,
+    _ENVOY,
+    _DIRECT.also("direct-whole", "all probes, no program in between", **_WHOLE),
+    _HAPROXY.also("haproxy-whole", "all probes through HAProxy", **_WHOLE),
+    _DIRECT.also(
+        "haproxy-proxy-v2",
+        "HAProxy, which sends a PROXY header of version 2",
+        via=(haproxy(server="send-proxy-v2"),),
+        server=echosvc(
+            "-p", "{peer}: ", "--proxy-protocol", "require", "--proxy-from", "127.0.0.0/8"
+        ),
+        options=(*FAST, "--prefix", "{{peer}}: "),
+        expected=(*CLEAN, *passes("proxy")),
+    ),
+    _DIRECT.also(
+        "haproxy-two-layers", "HAProxy before nginx", via=(haproxy(), nginx("proxy_half_close on;"))
+    ),
+    _DIRECT.also("no-prefix", "a server without a prefix", server=echosvc("-p", "")),
+    _DIRECT.also(
+        "line-framing",
+        "a server of lines",
+        server=echosvc("--framing", "line"),
+        options=(*FAST, "--framing", "line"),
+    ),
+    _DIRECT.also(
+        "length-framing",
+        "a server of messages with their length in front",
+        server=echosvc("--framing", "length"),
+        options=(*FAST, "--framing", "length"),
+    ),
+    _DIRECT.also(
+        "two-backends",
+        "HAProxy with a PROXY header before a server that reads it or not",
+        via=(haproxy(server="send-proxy"),),
+        server=echosvc("--proxy-protocol", "optional", "--proxy-from", "127.0.0.0/8"),
+    ),
+    _DIRECT.also("rinetd", "rinetd", via=(rinetd(),)),
+    _DIRECT.also("xinetd-redirect", "xinetd's redirection", via=(xinetd(),)),
+    _DIRECT.also("ssh-forwarding", "ssh -L", via=(ssh_forwarding,)),
+    _DIRECT.also("node-half-open", "a relay in Node", via=(node(NODE_HALF_OPEN),)),
+    _DIRECT.also("python-half-open", "a relay in asyncio", via=(python_relay(PYTHON_HALF_OPEN),)),
+    _DIRECT.also("ncat-relay", "ncat, which starts another ncat", via=(ncat(),)),
+    _DIRECT.also("pen", "pen", via=(pen(),), expected=passes(*BASIC)),
+    _DIRECT.also(
+        "stunnel-both", "TLS inside: stunnel at both ends", via=(stunnel_client(), stunnel())
+    ),
+    _DIRECT.also("xinetd-echo", "the echo service of xinetd", server=internal("echo")),
+    _DIRECT.also(
+        "socat-cat",
+        "socat, which echoes by itself",
+        server=command(
+            "socat", "-t", "60", "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=128", "PIPE"
+        ),
+    ),
+    _DIRECT.also("haproxy-tls", "HAProxy ends TLS", via=(haproxy(tls=True),), **_ENDED),
+    _DIRECT.also(
+        "nginx-tls", "nginx ends TLS", via=(nginx("proxy_half_close on;", tls=True),), **_ENDED
+    ),
+    _DIRECT.also("envoy-tls", "Envoy ends TLS", via=(envoy(tls=True),), **_ENDED),
+    _DIRECT.also("stunnel-tls", "stunnel ends TLS", via=(stunnel(),), **_ENDED),
+    _DIRECT.also("hitch-tls", "hitch ends TLS", via=(hitch(),), **_ENDED),
+    _DIRECT.also("router", "a router", network=network()),
+    _DIRECT.also(
+        "masquerade",
+        "a router that translates addresses",
+        network=network("iptables -w -t nat -A POSTROUTING -o south -j MASQUERADE"),
+    ),
+    _DIRECT.also(
+        "mss-clamp",
+        "a narrow tunnel whose router clamps the MSS",
+        network=network(
+            "iptables -w -A FORWARD -p tcp --syn -j TCPMSS --set-mss 1000",
+            "iptables -w -A FORWARD -p tcp -m length --length 1101: -j DROP",
+        ),
+    ),
+    _DIRECT.also(
+        "narrow-link",
+        "a narrow link whose router sends ICMP",
+        network=network("ip link set south mtu 1300", "server:ip link set eth0 mtu 1300"),
+    ),
+    _DIRECT.also(
+        "no-options",
+        "a firewall that strips window scale, SACK and timestamps",
+        network=network(
+            "iptables -w -t mangle -A FORWARD -p tcp --syn -j TCPOPTSTRIP"
+            " --strip-options wscale,sack-permitted,timestamp"
+        ),
+    ),
+    _DIRECT.also(
+        "stateful",
+        "a firewall that follows connections",
+        network=network(
+            "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0",
+            "iptables -w -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+            "iptables -w -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED,RELATED -j ACCEPT",
+        ),
+    ),
+)

@@ -1,0 +1,122 @@
+"""What looks at the first bytes, or waits for others; and servers that are no echo servers."""
+
+from __future__ import annotations
+
+from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx, nginx_http
+from tests.programs.paths.catalogue.builders.relays import sslh
+from tests.programs.paths.catalogue.builders.scripts import READS_TO_THE_END
+from tests.programs.paths.catalogue.builders.servers import (
+    command,
+    echosvc,
+    python,
+    xinetd,
+)
+from tests.programs.paths.catalogue.builders.ssh import sshd
+from tests.programs.paths.catalogue.entry import BASIC, CLEAN, Entry, fails, passes
+
+_REST = passes(*(name for name in BASIC if name != "echo"))
+
+_PLAIN = Entry(
+    "ssl-preread",
+    "nginx with ssl_preread, which holds back a first message of 1 to 4 bytes",
+    echosvc(),
+    via=(nginx("proxy_half_close on; ssl_preread on; preread_timeout 30s;"),),
+    expected=(*_REST, *passes("half-close")),
+    somewhere="first (\\d+ )?bytes|first message",
+)
+
+
+def _no_echo(name: str, title: str, server: object, *says: str, **more: object) -> Entry:
+    """A server that does not echo; the one failure names what it is."""
+    return _PLAIN.also(
+        name,
+        title,
+        server=server,
+        expected=(*passes("connect"), fails("echo", *says)),
+        somewhere="",
+        limit=20.0,
+        **{"via": (), **more},
+    )
+
+
+ENTRIES = (
+    _PLAIN,
+    _PLAIN.also(
+        "ssl-preread-rtt",
+        "the same, one probe alone",
+        options=("--only", "rtt"),
+        expected=(),
+    ),
+    _PLAIN.also(
+        "inspect-delay",
+        "HAProxy, which waits 1 s for the first bytes in any case",
+        via=(
+            haproxy(
+                listen="    tcp-request inspect-delay 1s\n"
+                "    tcp-request content accept if WAIT_END"
+            ),
+        ),
+        expected=CLEAN,
+        somewhere="first",
+        limit=120.0,
+    ),
+    _PLAIN.also(
+        "sslh", "sslh, which looks at the first bytes", via=(sslh(),), expected=_REST, somewhere=""
+    ),
+    _no_echo("http", "a web server", nginx_http, "HTTP"),
+    _no_echo(
+        "http-python",
+        "Python's web server",
+        command("python3", "-m", "http.server", "--bind", "{host}", "{port}"),
+        "HTTP",
+    ),
+    _no_echo("tls-expected", "a server that expects TLS", echosvc(tls=True), "TLS", "tls:"),
+    _no_echo(
+        "tls-expected-haproxy",
+        "HAProxy, which expects TLS",
+        echosvc(),
+        "TLS",
+        "tls:",
+        via=(haproxy(tls=True),),
+    ),
+    _no_echo(
+        "proxy-expected",
+        "HAProxy, which expects a PROXY header",
+        echosvc(),
+        "PROXY",
+        via=(haproxy(bind="accept-proxy"),),
+    ),
+    _no_echo(
+        "proxy-expected-echosvc",
+        "a server that expects a PROXY header",
+        echosvc("--proxy-protocol", "require", "--proxy-from", "127.0.0.0/8"),
+        "PROXY",
+    ),
+    _no_echo("chargen", "chargen", xinetd("chargen"), "chargen|without being asked|unasked|asks?"),
+    _no_echo("daytime", "daytime", xinetd("daytime"), "daytime|greeting|without being asked|date"),
+    _no_echo("discard", "discard", xinetd("discard"), "discard|no answer|not answered|nothing"),
+    _no_echo("ssh", "a server of SSH", sshd, "SSH"),
+    _no_echo(
+        "reads-to-the-end", "a server that answers after FIN", python(READS_TO_THE_END), "FIN"
+    ),
+    _no_echo(
+        "wrong-framing-line",
+        "a server of lines, asked without",
+        echosvc("--framing", "line"),
+        "--framing line",
+    ),
+    _no_echo(
+        "wrong-framing-length",
+        "a server of messages with their length in front, asked without",
+        echosvc("--framing", "length"),
+        "--framing length",
+    ),
+    _no_echo(
+        "tty",
+        "a terminal in the path",
+        command(
+            "socat", "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=128", "EXEC:cat,pty"
+        ),
+        "terminal|tty",
+    ),
+)

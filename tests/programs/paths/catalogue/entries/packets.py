@@ -1,0 +1,157 @@
+"""What a firewall, a narrow link or a lossy one does to packets."""
+
+from __future__ import annotations
+
+from tests.programs.paths.catalogue.builders.network import network
+from tests.programs.paths.catalogue.builders.servers import echosvc
+from tests.programs.paths.catalogue.entry import CLEAN, FAST, Entry, fails, passes
+
+_MTU = "path-mtu|mtu"
+_LARGE = "iptables -w -A FORWARD {} -p tcp -m length --length {}: -j DROP"
+#: What no other probe may be accused of.
+_ELSEWHERE = "at the FIN|without bound|mixes connections|buffer is full"
+
+
+def _black_hole(
+    name: str, title: str, *rules: str, says: tuple[str, ...] = (), **more: object
+) -> Entry:
+    """Large packets vanish: one failure names it, with the sizes and the remedy."""
+    return Entry(
+        name,
+        title,
+        echosvc(),
+        network=network(*rules),
+        expected=(
+            *passes("connect", "echo"),
+            fails(_MTU, "MTU|packets", "MSS|ICMP", *says),
+        ),
+        nowhere=_ELSEWHERE,
+        limit=60.0,
+    ).also(name, title, **more)
+
+
+_SIZES = r"1[34]\d\d"
+
+
+def _rejected(kind: str, says: str) -> tuple[Entry, Entry]:
+    """A firewall that answers with ICMP, asked by check and by send."""
+    rule = network(f"iptables -w -A FORWARD -o south -p tcp -j REJECT --reject-with {kind}")
+    checked = Entry(
+        f"reject-{kind}",
+        f"a firewall that rejects with {kind}",
+        echosvc(),
+        network=rule,
+        expected=(fails("connect", says, "firewall"),),
+        nowhere="unknown",
+        limit=20.0,
+    )
+    sent = checked.also(
+        f"send-reject-{kind}",
+        f"the same, for send with {kind}",
+        command=("send", "--quiet", "--to"),
+        options=("hello",),
+        expected=(fails("send", says),),
+    )
+    return checked, sent
+
+
+ENTRIES = (
+    _black_hole(
+        "mtu-there",
+        "packets above 1400 bytes to the server vanish",
+        _LARGE.format("-o south", 1401),
+        says=(_SIZES,),
+    ),
+    _black_hole(
+        "mtu-back",
+        "packets above 1400 bytes to the client vanish",
+        _LARGE.format("-o north", 1401),
+        says=(_SIZES,),
+    ),
+    _black_hole(
+        "mtu-both", "packets above 1400 bytes vanish", _LARGE.format("", 1401), says=(_SIZES,)
+    ),
+    _black_hole(
+        "mtu-576", "packets above 576 bytes vanish", _LARGE.format("", 577), says=(r"5\d\d",)
+    ),
+    _black_hole(
+        "mtu-link",
+        "a link of 1400 bytes whose router sends no ICMP",
+        "ip link set south mtu 1400",
+        "iptables -w -A OUTPUT -p icmp -j DROP",
+        says=(_SIZES,),
+    ),
+    _black_hole(
+        "mtu-half-close-alone",
+        "packets above 1400 bytes vanish, half-close alone",
+        _LARGE.format("", 1401),
+        options=("--only", "half-close"),
+        expected=(fails(_MTU, "MTU|packets"),),
+    ),
+    _black_hole(
+        "mtu-back-pressure-alone",
+        "packets above 1400 bytes vanish, back-pressure alone",
+        _LARGE.format("", 1401),
+        options=("--only", "back-pressure"),
+        expected=(fails(_MTU, "MTU|packets"),),
+    ),
+    *_rejected("icmp-net-unreachable", "unreach|no route"),
+    *_rejected("icmp-host-unreachable", "unreach|no route"),
+    *_rejected("icmp-port-unreachable", "refuse"),
+    *_rejected("icmp-proto-unreachable", "protocol"),
+    *_rejected("icmp-net-prohibited", "unreach|prohibit|no route"),
+    *_rejected("icmp-host-prohibited", "unreach|prohibit|no route"),
+    *_rejected("icmp-admin-prohibited", "unreach|prohibit|no route"),
+    *_rejected("tcp-reset", "refuse"),
+    Entry(
+        "dropped",
+        "a firewall that drops everything",
+        echosvc(),
+        network=network("iptables -w -A FORWARD -o south -p tcp -j DROP"),
+        options=(*FAST, "--timeout", "3"),
+        expected=(fails("connect", "within 3 s", "drop|does not answer|firewall"),),
+        limit=20.0,
+    ),
+    Entry(
+        "nobody",
+        "nobody listens",
+        echosvc("--listen", "tcp:0:interface=127.0.0.1"),
+        endpoint="tcp:{host}:1",
+        expected=(fails("connect", "refuse", "listens"),),
+        limit=20.0,
+    ),
+    Entry(
+        "lossy",
+        "1 packet of 100 is lost",
+        echosvc(),
+        network=network(
+            "iptables -w -A FORWARD -p tcp -m statistic --mode random --probability 0.01 -j DROP"
+        ),
+        expected=CLEAN,
+        limit=120.0,
+    ),
+    Entry(
+        "syn-lost",
+        "each tenth SYN is lost",
+        echosvc(),
+        network=network(
+            "iptables -w -A FORWARD -o south -p tcp --syn -m statistic --mode nth"
+            " --every 10 --packet 9 -j DROP"
+        ),
+        expected=CLEAN,
+        somewhere="SYN",
+        limit=120.0,
+    ),
+    Entry(
+        "slow-link",
+        "a link of 4 Mbit a second",
+        echosvc(),
+        network=network(
+            "tc qdisc add dev south root tbf rate 4mbit burst 16k latency 200ms",
+            "tc qdisc add dev north root tbf rate 4mbit burst 16k latency 200ms",
+        ),
+        options=("--skip", "idle,reset,back-pressure", "--max-size", "1M"),
+        expected=passes("connect", "echo", "bytes", "sizes", "order", "text", "half-close"),
+        limit=180.0,
+    ),
+)
