@@ -101,9 +101,11 @@ def _add_server_arguments(add: Callable[..., Any]) -> None:
 #: Options with numbers: name, placeholder, what reads the value, help.
 _NUMBERS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--idle", "SECONDS,...", values.list_of_seconds,
-     "idle times that a connection must survive (default: 1,5,30)"),
+     "idle times that a connection must survive (default: 1,5)"),
     ("--find-idle", "SECONDS", values.positive_seconds,
      "find after how long an idle connection is closed; search up to this time"),
+    ("--lifetime", "SECONDS", values.positive_seconds,
+     "find after how long a busy connection is closed; watch it for up to this time"),
     ("--connections", "N", values.connection_count,
      "number of connections at once (default: %(default)s)"),
     ("--timeout", "SECONDS", values.positive_seconds,
@@ -236,6 +238,7 @@ def check_options(args: argparse.Namespace) -> Settings:
         skip=args.skip,
         idle=args.idle,
         find_idle=args.find_idle,
+        lifetime=args.lifetime,
         connections=args.connections,
         timeout=args.timeout,
         max_size=args.max_size,

@@ -65,7 +65,7 @@ def _type_rules(settings: Settings) -> Iterator[tuple[object, str]]:
         yield not several, f"{name} must be a tuple of {what}, not {value!r}"
         right = all(map(_is_number if name == "idle" else _is_text, value))
         yield not right, f"{name} must be a tuple of {what}, not {value!r}"
-    for name in ("timeout", "find_idle"):
+    for name in ("timeout", "find_idle", "lifetime"):
         value = getattr(settings, name)
         yield not _is_number(value), f"{name} must be a number of seconds, not {value!r}"
     for name in ("connections", "max_size"):
@@ -92,8 +92,8 @@ def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
     """Yield for each rule whether it is broken, and the message."""
     for name in (*settings.only, *settings.skip):
         yield name not in NAMES, f"there is no probe {name!r}; there are {', '.join(NAMES)}"
-    needed = "find-idle" in settings.only and not settings.find_idle
-    yield needed, "the probe find-idle needs --find-idle MAX"
+    for name, most in (("find-idle", settings.find_idle), ("lifetime", settings.lifetime)):
+        yield name in settings.only and not most, f"the probe {name} needs --{name} MAX"
     yield not _selected(settings), "no probe is left"
     known = settings.framing in FRAMINGS
     yield not known, f"framing must be one of {', '.join(FRAMINGS)}"
@@ -102,6 +102,7 @@ def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
     yield not 0 < settings.timeout < math.inf, "timeout must be more than 0 seconds"
     times = (*settings.idle, settings.find_idle or 1.0)
     yield not all(0 < each < math.inf for each in times), "idle times must be more than 0 seconds"
+    yield not 0 <= settings.lifetime < math.inf, "lifetime must be more than 0 seconds"
 
 
 def _selected(settings: Settings) -> list[Probe]:
@@ -215,6 +216,8 @@ class Check:
         try:
             finding: Finding = await asking
         except Failed as failed:
+            if failed.age is None:
+                failed.age = self._path.longest_ended(failed.end == "silence")
             return failed
         except Skipped as skipped:
             return _skip(probe, str(skipped))
@@ -262,7 +265,8 @@ def _failure(name: str, failed: Failed) -> ProbeResult:
 
 
 def _cause_result(cause: Cause, seconds: float) -> ProbeResult:
-    return ProbeResult(cause.name, "fail", cause.finding, seconds, cause.advice, cause.facts)
+    result: Result = "info" if cause.info else "fail"
+    return ProbeResult(cause.name, result, cause.finding, seconds, cause.advice, cause.facts)
 
 
 def _fault_facts(failed: Failed) -> dict[str, Any]:
@@ -287,6 +291,7 @@ class CheckOptions(TypedDict, total=False):
     skip: tuple[str, ...]
     idle: tuple[float, ...]
     find_idle: float
+    lifetime: float
     connections: int
     timeout: float
     max_size: int

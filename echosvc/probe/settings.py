@@ -22,6 +22,7 @@ class Settings:
     :ivar skip: names of probes not to run.
     :ivar idle: idle times that a connection must survive, seconds.
     :ivar find_idle: longest idle time-out that is searched for, seconds; 0: no search.
+    :ivar lifetime: highest age that a busy connection is watched for, seconds; 0: it is not.
     :ivar connections: how many are opened at once.
     :ivar timeout: seconds without any progress after which a probe has failed.
     :ivar max_size: size of the longest stream, bytes.
@@ -32,8 +33,9 @@ class Settings:
     framing: str = FRAMINGS[0]
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
-    idle: tuple[float, ...] = (1.0, 5.0, 30.0)
+    idle: tuple[float, ...] = (1.0, 5.0)
     find_idle: float = 0.0
+    lifetime: float = 0.0
     connections: int = 10
     timeout: float = 10.0
     max_size: int = 64 * MIB

@@ -2,63 +2,165 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from collections.abc import Sequence
+from time import perf_counter
 
 from echosvc._text import format_duration
+from echosvc.probe.causes.lifetime import EndedTogether
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
-from echosvc.probe.engine.fault import FaultKind
-from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.connection import ProbeConnection
+from echosvc.probe.engine.endings import Ending, tolerance
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path, gather
+from echosvc.probe.engine.watch import BusyConnection, open_beside, rest, use_again
+from echosvc.probe.settings import Settings
 
-#: Bytes of the message that shows that a connection lives.
-_SMALL_SIZE = 100
+#: Only this part of a known limit of life is asked for.
+_PART_OF_LIFETIME = 0.9
+#: A busy connection must live so much longer than those that rested: seconds at least; a part of
+#: their age, as limits of life may vary at random; seconds at most.
+_AFTERWARDS, _MORE_PART, _MORE_SECONDS = 0.3, 0.5, 5.0
 
 
 @probe(
     "idle",
     order=150,
     summary="idle connections survive --idle seconds",
-    min_duration=lambda settings: max(settings.idle, default=0.0),
+    min_duration=lambda settings: 2 * sum(settings.idle),
 )
 async def idle(path: Path) -> Finding:
     """Check that connections survive the idle times that were asked for."""
+    times = _possible_times(path)
+    trial = _Trial()
+    if not await _try_at_once(path, times, trial):
+        path.close()  # a limit of connections may be the reason: with one it can be asked, too
+        await _try_one_by_one(path, times, trial)
+    if trial.died:
+        raise trial.failure()
+    return Finding(_praise(path.settings, trial.survived), facts={"survived": trial.survived})
+
+
+def _possible_times(path: Path) -> tuple[float, ...]:
+    """Return the idle times that were asked for, without those that no connection reaches.
+
+    :raises Skipped: none is left.
+    """
+    lifetime = path.context.knowledge.lifetime
     times = path.settings.idle
-    connections = await path.open_many(len(times))
-    rests = [
-        _stay_idle(path, connection, seconds)
-        for connection, seconds in zip(connections, times, strict=True)
-    ]
-    ends = list(zip(times, await gather(rests), strict=True))
-    survived = [seconds for seconds, end in ends if not end]
-    died = "; ".join(f"{seconds:g} s: {end}" for seconds, end in ends if end)
-    alive = "survived " + (", ".join(f"{seconds:g} s" for seconds in survived) or "none")
-    facts = {"survived": survived}
-    if died:
-        raise Failed(
-            f"{alive}; not {died}",
-            "an idle time-out of a middlebox, or of the server; --find-idle finds it",
-            facts=facts,
-        )
-    return Finding(alive, facts=facts)
+    if lifetime:
+        times = tuple(each for each in times if each < _PART_OF_LIFETIME * lifetime)
+        if not times:
+            raise Skipped(f"see lifetime: connections live {format_duration(lifetime)} at most")
+    return times
 
 
-async def _stay_idle(path: Path, connection: ProbeConnection, seconds: float) -> str:
-    """Be idle, then exchange bytes; return how the connection ended; "": it did not."""
-    began = monotonic()
+def _praise(settings: Settings, survived: Sequence[float]) -> str:
+    words = f"survived {_list_times(survived)}"
+    left = [each for each in settings.idle if each not in survived]
+    if left:
+        return f"{words}; not {_list_times(left)}: see lifetime"
+    if settings.idle == Settings.idle:
+        return f"{words}; longer times: --idle 30,300, or --find-idle 600"
+    return words
+
+
+def _list_times(times: Sequence[float]) -> str:
+    return ", ".join(f"{seconds:g} s" for seconds in times) or "none"
+
+
+class _Trial:
+    """What became of the connections that rested.
+
+    :ivar survived: the idle times that were survived.
+    :ivar died: the others, and how the connection ended.
+    :ivar endings: of the connections whose end was seen when it came, the busy one among them.
+    """
+
+    def __init__(self) -> None:
+        self.survived: list[float] = []
+        self.died: dict[float, str] = {}
+        self.endings: list[Ending] = []
+
+    async def run(self, path: Path, connection: ProbeConnection, seconds: float) -> None:
+        """Let one connection rest, then use it; note what happens."""
+        ending = await rest(connection, seconds)
+        if ending is not None:
+            self.endings.append(ending)
+            self.died[seconds] = f"{ending.reason} after {format_duration(ending.idle)}"
+            return
+        reason = await use_again(path, connection)
+        if not reason:
+            self.survived.append(seconds)
+        elif reason == "silence":
+            self.died[seconds] = "silence: what was sent then was not answered"
+        else:
+            self.died[seconds] = f"{reason} when it was used again"
+
+    async def compare(self, busy: BusyConnection) -> None:
+        """Note how the busy connection ended, if it did not outlive the others."""
+        if not self.died:
+            return
+        moment = max((each.ended for each in self.endings), default=perf_counter())
+        age = max((each.age for each in self.endings), default=0.0)
+        longer = max(_AFTERWARDS, min(_MORE_PART * age, _MORE_SECONDS))
+        if not await busy.outlives(moment + longer) and busy.ending is not None:
+            self.endings.append(busy.ending)
+
+    def failure(self) -> Failed:
+        """Return what is wrong."""
+        died = "; ".join(f"{seconds:g} s: {self.died[seconds]}" for seconds in sorted(self.died))
+        finding = f"survived {_list_times(self.survived)}; not {died}"
+        facts = {"survived": self.survived}
+        busy = next((each for each in self.endings if each.busy), None)
+        if busy is not None:
+            age = format_duration(busy.age)
+            finding += f"; a busy connection ended, too: {busy.reason} after {age}"
+            return EndedTogether(finding, self.endings, facts)
+        cause = "an idle time-out of a middlebox, or of the server; --find-idle finds it"
+        failed = Failed(finding, cause, facts=facts)
+        failed.age = 0.0  # a busy one has outlived it
+        return failed
+
+
+async def _try_at_once(path: Path, times: Sequence[float], trial: _Trial) -> bool:
+    """Let one connection rest for each time, beside a busy one that was opened before.
+
+    :return: whether so many connections could be opened.
+    """
+    busy = BusyConnection(path, await path.open())
     try:
-        data = await connection.receive(seconds)
-    except ConnectionEnded as end:
-        if end.reason != "silence":
-            return f"{end.reason} after {format_duration(monotonic() - began)}"
-    else:
-        raise Failed(f"{len(data)} bytes came that were not requested, while idle")
+        try:
+            connections = await gather([open_beside(path) for _ in times])
+        except Failed:
+            return False
+        pairs = zip(connections, times, strict=True)
+        await gather([trial.run(path, connection, seconds) for connection, seconds in pairs])
+        await trial.compare(busy)
+    finally:
+        busy.close()
+    trial.survived.sort()
+    return True
+
+
+async def _try_one_by_one(path: Path, times: Sequence[float], trial: _Trial) -> None:
+    """Do the same with one connection at a time, the longest time first."""
+    for seconds in sorted(times, reverse=True):
+        await trial.run(path, await path.open(), seconds)
+        path.close()
+        if trial.survived:
+            break
+    trial.survived = sorted(each for each in times if each not in trial.died)
+    if trial.died:
+        await _compare_alone(path, trial)
+
+
+async def _compare_alone(path: Path, trial: _Trial) -> None:
+    """Note how a busy connection ends that is opened now."""
+    age = max((each.age for each in trial.endings), default=max(trial.died))
+    busy = BusyConnection(path, await path.open())
     try:
-        await connection.exchange(path.payload(_SMALL_SIZE, connection))
-    except Failed as failed:
-        if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
-            raise  # it was answered, but wrongly
-        if failed.end in ("FIN", "RST"):
-            return f"{failed.end} when it was used again"
-        return "silence: what was sent then was not answered"
-    return ""
+        ending = await busy.watch(age + tolerance(age))
+    finally:
+        busy.close()
+    if ending is not None:
+        trial.endings.append(ending)

@@ -8,9 +8,13 @@ from time import perf_counter
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 
 from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.probe.engine.connect_time import Handshake, handshake
+
+_DONE = Failure(ConnectionDone())
 
 
 class ProbeClient(EchoClient):
@@ -20,6 +24,8 @@ class ProbeClient(EchoClient):
     :ivar handshake: TCP's, if the kernel measures it.
     :ivar had_socket: whether there is a socket below it, TCP or UNIX.
     :ivar fault: the exception of this side when it was made.
+    :ivar last_byte: when the last byte came, by ``time.perf_counter``; none yet: ``made``.
+    :ivar ended: when the peer ended it, by ``time.perf_counter``; 0: it has not.
     """
 
     factory: ProbeClientFactory
@@ -27,6 +33,8 @@ class ProbeClient(EchoClient):
     handshake: Handshake | None = None
     had_socket = False
     fault: Exception | None = None
+    last_byte = 0.0
+    ended = 0.0
 
     def makeConnection(self, transport: Any) -> None:
         """Keep an exception in ``fault``: the endpoint would wait for this protocol without end."""
@@ -37,15 +45,30 @@ class ProbeClient(EchoClient):
 
     def connectionMade(self) -> None:
         """Read the kernel's figures before anything is sent."""
-        self.made = perf_counter()
+        self.made = self.last_byte = perf_counter()
         super().connectionMade()
         self.had_socket = self.socket is not None
         self.handshake = handshake(self.socket)
 
     def dataReceived(self, data: bytes) -> None:
         """Report how many bytes came."""
+        self.last_byte = perf_counter()
         self.factory.received(len(data))
         super().dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """Note when the peer's FIN came."""
+        self._note_end()
+        super().readConnectionLost()
+
+    def connectionLost(self, reason: Failure | None = _DONE) -> None:
+        """Note when the connection broke."""
+        self._note_end()
+        super().connectionLost(reason)
+
+    def _note_end(self) -> None:
+        if not self.ended and not self.closing:
+            self.ended = perf_counter()
 
     @property
     def socket(self) -> socket.SocketType | None:

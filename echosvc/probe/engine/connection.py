@@ -182,9 +182,11 @@ class ProbeConnection:
 
     # -- the prefix -----------------------------------------------------------
 
-    async def request(self, token: bytes = TOKEN) -> bytes:
+    async def request(self, token: bytes = TOKEN, seconds: float | None = None) -> bytes:
         """Send a token; return what comes before it.
 
+        :param seconds: how long to wait for each part of the answer; ``None``: as
+            :meth:`receive` does.
         :raises Failed: it does not come back.
         """
         self._all_returned = False
@@ -194,7 +196,7 @@ class ProbeConnection:
         came, began = b"", monotonic()
         try:
             while not came.endswith(token):
-                came += await self.receive()
+                came += await self.receive(seconds)
                 if len(came) > _MAX_BEFORE_TOKEN:
                     raise Failed(f"{len(came)} bytes came, and no answer to {quote(token)} in them")
         except ConnectionEnded as end:
@@ -257,15 +259,16 @@ class ProbeConnection:
 
     # -- streams --------------------------------------------------------------
 
-    async def exchange(self, payload: AnyPayload) -> Verifier:
+    async def exchange(self, payload: AnyPayload, seconds: float | None = None) -> Verifier:
         """Send a payload, and verify it as it comes back.
 
+        :param seconds: how long to wait for each part, as in :meth:`receive`.
         :raises Failed: what came is wrong, or not all of it came.
         """
         verifier = self.verifier(payload)
         sending = self.send(payload)
         try:
-            await self.verify(verifier)
+            await self.verify(verifier, seconds)
         finally:
             sending.addErrback(_ignore)
             sending.cancel()
@@ -291,15 +294,16 @@ class ProbeConnection:
         if finish:
             self.client.finish()
 
-    async def verify(self, verifier: Verifier) -> None:
+    async def verify(self, verifier: Verifier, seconds: float | None = None) -> None:
         """Receive until everything came.
 
+        :param seconds: how long to wait for each part, as in :meth:`receive`.
         :raises Failed: something is wrong with it.
         """
         reason, wrong_since = "", 0.0
         while not (verifier.complete or verifier.fault):
             try:
-                verifier.feed(await self.receive(1.0 if verifier.wrong else None))
+                verifier.feed(await self.receive(1.0 if verifier.wrong else seconds))
             except ConnectionEnded as end:
                 reason = end.reason
                 verifier.end()

@@ -18,7 +18,11 @@ class Failed(Exception):
     :ivar fault: what happened to a stream, if it is that.
     :ivar facts: more, for programs.
     :ivar end: how the connection ended: ``FIN``, ``RST``, ``silence``, the error of TLS, or "".
+    :ivar age: seconds that the connection had lived when it ended; 0: none ended, or its age is
+        not the cause; ``None``: not known yet.
     """
+
+    age: float | None = None
 
     def __init__(
         self,

@@ -11,6 +11,8 @@ class Knowledge:
 
     :ivar changed_values: byte values that do not come back as they were sent, and what they come
         back as. Payloads do not contain them.
+    :ivar lifetime: seconds after which a connection is ended though it is busy; 0: none is known.
     """
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
+    lifetime: float = 0.0

@@ -122,6 +122,18 @@ class Path:
         """Return a new payload in which the prefix of a connection does not occur."""
         return self.context.payload(size, connection.prefix_matcher.boundary_bytes, numbered)
 
+    def longest_ended(self, silent: bool) -> float:
+        """Return how long the oldest connection had lived that the peer has ended, seconds; or 0.
+
+        :param silent: count those, too, that still owe an answer, up to their last byte.
+        """
+        clients = [each.client for each in self._live]
+        ages = [client.ended - client.made for client in clients if client.ended]
+        if silent:
+            owing = [each.client for each in self._live if each.bytes_due]
+            ages += [client.last_byte - client.made for client in owing]
+        return max(ages, default=0.0)
+
     def close(self) -> None:
         """End all connections."""
         self.context.forget_verifiers()

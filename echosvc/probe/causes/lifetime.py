@@ -1,0 +1,113 @@
+"""After which age connections end though they are busy, and whether all ended by a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from echosvc._text import plural
+from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.engine.endings import (
+    Ending,
+    Lifetime,
+    busy_age,
+    ended_at_once,
+    find_lifetime,
+    is_repeated,
+    tolerance,
+)
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.watch import watch_lives
+
+#: A connection that ended sooner did not end because of its age, seconds.
+_MIN_AGE = 0.5
+#: After the end of a connection that did not rest, nothing older is watched, seconds.
+_MAX_AGE = 120.0
+#: What was on its way at the end may come for a while: by this part of the age, or these seconds.
+_LATE_PART, _LATE_SECONDS = 0.25, 1.0
+#: An experiment takes as long as the connection has lived: at most a week, seconds.
+_LONGEST = 7 * 86400.0
+
+ADVICE = (
+    "a limit of life of a middlebox (Envoy: max_downstream_connection_duration), or of the server"
+    " (--max-lifetime)"
+)
+
+
+class EndedTogether(Failed):
+    """Connections that rested ended, and so did the busy one beside them.
+
+    :param searched: the probe searched for the age at which connections are ended.
+    :ivar endings: of all of them.
+    """
+
+    def __init__(
+        self,
+        finding: str,
+        endings: Sequence[Ending],
+        facts: dict[str, Any] | None = None,
+        searched: bool = False,
+    ) -> None:
+        why = "connections end on this path, whether they rest or not"
+        super().__init__(finding, why, facts=facts)
+        self.searched = searched
+        self.endings = endings
+        self.age = busy_age(endings)
+
+
+@cause(order=40, seconds=_LONGEST)
+async def explain_by_lifetime(path: Path, failed: Failed) -> Cause | None:
+    """Return that connections reach a certain age only, or that all ended by a restart."""
+    age = failed.age or 0.0
+    if isinstance(failed, EndedTogether):
+        return await _explain_common_end(path, failed)
+    known = path.context.knowledge.lifetime
+    if known and _may_be_age(age, known):
+        return _lifetime_cause(path, Lifetime(known, known, failed.end, False), avoidable=False)
+    if not _MIN_AGE <= age <= _MAX_AGE:
+        return None
+    lifetime = find_lifetime(await watch_lives(path, _enough(age)), busy=2)
+    if lifetime is None or not _may_be_age(age, lifetime.longest):
+        return None
+    return _lifetime_cause(path, lifetime, avoidable=False)
+
+
+def _enough(age: float) -> float:
+    """Return after which age a connection is not watched any more."""
+    return age + 0.2 + 2 * tolerance(age)
+
+
+def _may_be_age(age: float, lifetime: float) -> bool:
+    """Return whether a connection that ended at this age may have ended because of the limit."""
+    late = max(_LATE_SECONDS, _LATE_PART * lifetime)
+    return lifetime - 2 * tolerance(lifetime) <= age <= lifetime + late
+
+
+async def _explain_common_end(path: Path, failed: EndedTogether) -> Cause | None:
+    """Return whether the age of connections that ended together comes again."""
+    age = busy_age(failed.endings)
+    try:
+        lifetime = find_lifetime(await watch_lives(path, _enough(age)), busy=2)
+    except Failed as again:
+        return _restart_cause(failed.endings, f"; since then: {again.finding}")
+    if lifetime is not None and is_repeated(age, lifetime):
+        return _lifetime_cause(path, lifetime, avoidable=True, info=failed.searched)
+    return _restart_cause(failed.endings) if lifetime is None else None
+
+
+def _lifetime_cause(path: Path, lifetime: Lifetime, avoidable: bool, info: bool = False) -> Cause:
+    path.context.knowledge.lifetime = lifetime.shortest
+    words, facts = lifetime.describe(), lifetime.facts
+    return Cause("lifetime", words, ADVICE, facts, avoidable=avoidable, info=info)
+
+
+def _restart_cause(endings: Sequence[Ending], since: str = "") -> Cause | None:
+    if not ended_at_once(endings):
+        return None
+    count = plural(len(endings), "connection")
+    how = " or ".join(sorted({each.reason for each in endings}))
+    finding = f"all {count}, busy or not, ended at the same moment, by {how}{since}"
+    advice = "a restart, a reload or a failover of a middlebox or of the server"
+    facts = {"how": how, "connections": len(endings)}
+    return Cause("restart", finding, advice, facts, avoidable=not since)

@@ -1,0 +1,161 @@
+"""Connections that are watched until they end: busy ones, and some that rest."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.endings import Ending
+from echosvc.probe.engine.fault import FaultKind
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path, gather
+
+#: Seconds between two messages of a busy connection, and of a second one.
+BUSY_INTERVAL, SLOWER_INTERVAL = 0.1, 0.25
+#: Bytes of the message that shows that a connection lives.
+_SMALL_SIZE = 100
+#: After a failed attempt to connect, seconds until the next one.
+_RETRY_INTERVAL = 0.2
+
+
+class BusyConnection:
+    """A connection on which one byte goes to and fro, again and again, until it ends.
+
+    :param path: over which it was opened.
+    :param interval: seconds between an answer and the next message.
+    :ivar ending: how it ended; ``None`` while it lives.
+    """
+
+    def __init__(
+        self, path: Path, connection: ProbeConnection, interval: float = BUSY_INTERVAL
+    ) -> None:
+        self._path, self._connection, self._interval = path, connection, interval
+        self.ending: Ending | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def _run(self) -> None:
+        while self.ending is None:
+            try:
+                await self._connection.request(seconds=self._path.settings.timeout)
+            except Failed as failed:
+                self.ending = ending_of(self._connection, failed.end or "a wrong answer", busy=True)
+            self._wake()
+            await deferLater(self._path.reactor, self._interval)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    async def outlives(self, moment: float) -> bool:
+        """Wait until it is answered after ``moment``, or has ended; return whether it lives."""
+        while self.ending is None and self._connection.client.last_byte <= moment:
+            waiting: Deferred[None] = Deferred(self._waiting.remove)
+            self._waiting.append(waiting)
+            await waiting
+        return self.ending is None
+
+    async def watch(self, seconds: float) -> Ending | None:
+        """Return how it ended; ``None``: it is older than ``seconds`` and lives."""
+        await self.outlives(self._connection.client.made + seconds)
+        return self.ending
+
+    def close(self) -> None:
+        """Send nothing more, and end the connection."""
+        self._running.cancel()
+        self._connection.close()
+
+
+def ending_of(connection: ProbeConnection, reason: str, busy: bool = False) -> Ending:
+    """Return how a connection ended that has just been found to have ended."""
+    client = connection.client
+    ended = client.ended or client.last_byte
+    return Ending(busy, client.made, client.last_byte, ended, reason)
+
+
+async def rest(connection: ProbeConnection, seconds: float) -> Ending | None:
+    """Let a connection rest until its last byte is ``seconds`` old; return how it ended.
+
+    :return: ``None``: it has not ended, or that cannot be seen without sending something.
+    :raises Failed: something came, though nothing was sent.
+    """
+    left = connection.client.last_byte + seconds - perf_counter()
+    try:
+        data = await connection.receive(max(0.0, left))
+    except ConnectionEnded as end:
+        return None if end.reason == "silence" else ending_of(connection, end.reason)
+    raise Failed(f"{len(data)} bytes came that were not requested, while idle")
+
+
+async def use_again(path: Path, connection: ProbeConnection) -> str:
+    """Exchange bytes on a connection that has rested.
+
+    :return: "", or how the connection ended: ``FIN``, ``RST``, ``silence``.
+    :raises Failed: it was answered, but wrongly.
+    """
+    payload = path.payload(_SMALL_SIZE, connection)
+    try:
+        await connection.exchange(payload, path.settings.timeout)
+    except Failed as failed:
+        if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
+            raise
+        return failed.end if failed.end in ("FIN", "RST") else "silence"
+    return ""
+
+
+async def open_beside(path: Path) -> ProbeConnection:
+    """Open a connection while others are busy: what comes on them does not prolong the time-out.
+
+    :raises Failed: there was no answer within the time-out.
+    """
+    timeout = path.settings.timeout
+    opening = Deferred.fromCoroutine(path.open())
+    try:
+        return await opening.addTimeout(timeout, path.reactor)
+    except defer.TimeoutError:
+        raise Failed(
+            f"a connection beside others that are open got no answer within {timeout:g} s",
+            "a limit of connections, of a middlebox or of the server",
+            end="silence",
+        ) from None
+
+
+async def open_patiently(path: Path) -> ProbeConnection:
+    """Open a connection; while what carries it restarts, try again until the time-out.
+
+    :raises Failed: there was none within the time-out.
+    """
+    give_up = path.reactor.seconds() + path.settings.timeout
+    while True:
+        try:
+            return await open_beside(path)
+        except Failed:
+            if path.reactor.seconds() > give_up:
+                raise
+        await deferLater(path.reactor, _RETRY_INTERVAL)
+
+
+async def watch_lives(path: Path, seconds: float) -> list[Ending]:
+    """Watch two busy connections and one that rests; return how they ended.
+
+    The second busy one is opened later, and sends at another rate.
+
+    :param seconds: the age after which a connection is not watched any more.
+    :raises Failed: no connection can be opened.
+    """
+    first = BusyConnection(path, await open_patiently(path))
+    resting = await open_patiently(path)
+    await deferLater(path.reactor, min(0.5, max(0.1, seconds / 10)))
+    second = BusyConnection(path, await open_patiently(path), SLOWER_INTERVAL)
+    try:
+        ends = await gather([first.watch(seconds), rest(resting, seconds), second.watch(seconds)])
+    finally:
+        first.close()
+        second.close()
+    return [end for end in ends if end is not None]
