@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
+import sys
 import termios
 from typing import cast
 
@@ -12,6 +14,9 @@ from typing import cast
 _MAX_USER_TIMEOUT = 2**31 - 1
 #: macOS calls the option TCP_KEEPALIVE.
 _KEEP_IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
+
+#: Bytes that are asked for of ``struct tcp_info``: more than any Linux knows so far, 280.
+_TCP_INFO_SIZE = 512
 
 
 def tune(handle: socket.SocketType, nagle: bool, keep_alive: int, stall: float) -> None:
@@ -58,6 +63,18 @@ def has_error(handle: socket.SocketType) -> bool:
     return handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
+def take_error(handle: socket.SocketType) -> str:
+    """Return the name of the error that waits on a socket, and take it from there; "": none.
+
+    It may be a soft one, such as an ICMP message that Linux noted while it went on trying.
+    """
+    try:
+        number = handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except OSError:
+        return ""
+    return errno.errorcode.get(number, "") if number else ""
+
+
 def unacknowledged(fd: int) -> int:
     """Return the bytes in a socket's send queue that the peer's kernel has not confirmed.
 
@@ -68,6 +85,20 @@ def unacknowledged(fd: int) -> int:
     except (OSError, ValueError, AttributeError):  # no such call, or closed already
         return 0
     return cast(int, struct.unpack("i", size)[0])
+
+
+def read_tcp_info(handle: socket.SocketType) -> bytes:
+    """Return Linux's ``struct tcp_info`` of a TCP connection, as long as this kernel has it.
+
+    ``b""``: it is no TCP connection, it is gone, or the kernel is not Linux: others have another
+    structure of that name.
+    """
+    if sys.platform != "linux" or not is_tcp(handle):
+        return b""
+    try:
+        return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    except OSError:
+        return b""
 
 
 def set_tcp(handle: socket.SocketType, name: str, value: int) -> None:

@@ -40,6 +40,9 @@ PURE = (
     "probe.engine.findings",
     "probe.engine.knowledge",
     "probe.engine.prefix_detection",
+    "probe.engine.size_limit",
+    "probe.engine.silence",
+    "probe.engine.tcp_info",
 )
 
 

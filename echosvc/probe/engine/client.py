@@ -12,7 +12,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from echosvc.client import EchoClient, EchoClientFactory
+from echosvc.net.socket_options import read_tcp_info, take_error
 from echosvc.probe.engine.connect_time import Handshake, handshake
+from echosvc.probe.engine.tcp_info import TCPInfo, parse_tcp_info
 
 _DONE = Failure(ConnectionDone())
 
@@ -74,6 +76,27 @@ class ProbeClient(EchoClient):
     def socket(self) -> socket.SocketType | None:
         """The socket below everything; ``None``: there is none, or it is closed."""
         return cast("socket.SocketType | None", self._sender.socket)
+
+    @property
+    def tcp_info(self) -> TCPInfo | None:
+        """What the kernel knows now; ``None``: no TCP, no Linux, or the connection is gone.
+
+        Below TLS it is TCP's, too.
+        """
+        handle = self.socket
+        return None if handle is None else parse_tcp_info(read_tcp_info(handle))
+
+    def kernel_view(self) -> tuple[TCPInfo | None, str]:
+        """Return what the kernel knows at a failure: of the connection, and of errors on its way.
+
+        Linux goes on trying after most ICMP messages. It keeps their error beside the connection,
+        and SO_ERROR returns it once (tcp(7), "soft error"). So this may be called once.
+        """
+        handle = self.socket
+        if handle is None:
+            return None, ""
+        info = parse_tcp_info(read_tcp_info(handle))
+        return info, take_error(handle)
 
     @property
     def is_tcp(self) -> bool:

@@ -8,8 +8,6 @@ read, or a plain socket's ``connect`` is timed.
 from __future__ import annotations
 
 import socket
-import struct
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,14 +19,10 @@ from twisted.python.failure import Failure
 
 from echosvc.net.errors import describe_error
 from echosvc.net.hosts import HostError, ascii_host, is_address, with_zone_index
+from echosvc.net.socket_options import read_tcp_info
+from echosvc.probe.engine.tcp_info import parse_tcp_info
 
 _Result = TypeVar("_Result")
-
-#: ``struct tcp_info`` of <linux/tcp.h>, up to and with ``tcpi_total_retrans``: 8 bytes, then
-#: numbers of 4. It only ever grew at its end.
-_TCP_INFO = struct.Struct("=8x24I")
-_RTT, _TOTAL_RETRANS = 15, 23
-_INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 @dataclass(frozen=True)
@@ -48,22 +42,8 @@ def handshake(handle: socket.SocketType | None) -> Handshake | None:
 
     :return: ``None``: it is no TCP connection, or the kernel is not Linux.
     """
-    asks = sys.platform == "linux" and hasattr(socket, "TCP_INFO")
-    if not asks or handle is None or handle.family not in _INTERNET:
-        return None
-    try:
-        info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    except OSError:  # reset already
-        return None
-    return parse_tcp_info(info)
-
-
-def parse_tcp_info(info: bytes) -> Handshake | None:
-    """Parse a ``struct tcp_info``; ``None``: it is too short to be one."""
-    if len(info) < _TCP_INFO.size:
-        return None
-    numbers = _TCP_INFO.unpack_from(info)
-    return Handshake(numbers[_RTT] / 1e6, numbers[_TOTAL_RETRANS])
+    known = None if handle is None else parse_tcp_info(read_tcp_info(handle))
+    return None if known is None else Handshake(known.rtt, known.retransmits)
 
 
 # -- blocking calls -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from echosvc.probe.engine.prefix_detection import (
     recognize_prefix,
     strip_header,
 )
+from echosvc.probe.engine.silence import explain_by_kernel
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
@@ -209,7 +210,9 @@ class ProbeConnection:
         context, handshake = self._context, self.client.handshake
         known = context.template is not None
         words = describe_no_answer(reason, came, token, context.settings, known, context.encrypted)
-        return Unanswered(*words, reason, came, handshake.seconds if handshake else 0.0)
+        rtt = handshake.seconds if handshake else 0.0
+        failed = Unanswered(*words, reason, came, rtt)
+        return explain_by_kernel(failed, *self.client.kernel_view())
 
     async def detect_prefix(self) -> None:
         """Send one token, on the first connection two, and detect the prefix.
@@ -314,7 +317,8 @@ class ProbeConnection:
         if verifier.fault is not None:
             totals = self.bytes_received, self.bytes_sent + verifier.offset
             words = describe_fault(verifier.fault, reason, self.prefix, totals)
-            raise Failed(*words, fault=verifier.fault, end=reason)
+            failed = Failed(*words, fault=verifier.fault, end=reason)
+            raise explain_by_kernel(failed, *self.client.kernel_view())
         self._all_returned = True
 
     async def expect_no_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
