@@ -17,9 +17,22 @@ from twisted.internet.error import ConnectError, getConnectError
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
 
+from echosvc.net.socket_options import set_tcp
+
 
 class TCPAttempt(tcp.Client):
     """A client's connection that asks its socket for the error of a failed attempt."""
+
+    def createInternetSocket(self) -> socket.SocketType:
+        """Create a socket, and limit its segments where the connector says so.
+
+        The limit holds in both directions, because the SYN announces it to the peer.
+        """
+        upstream: Any = super()
+        handle: socket.SocketType = upstream.createInternetSocket()
+        if most := getattr(self.connector, "max_segment", 0):
+            set_tcp(handle, "TCP_MAXSEG", most)
+        return handle
 
     def connectionLost(self, reason: Failure) -> None:
         """Fail the attempt with the socket's error, or close the connection."""
@@ -48,6 +61,8 @@ class UNIXAttempt(unix.Client):
 
 
 class _TCPConnector(tcp.Connector):
+    max_segment = 0
+
     def _makeTransport(self) -> TCPAttempt:
         make: Any = TCPAttempt
         made: TCPAttempt = make(self.host, self.port, self.bindAddress, self, self.reactor)
@@ -69,10 +84,14 @@ class AttemptReactor:
     """A reactor for client endpoints that connects by the classes of this module.
 
     Calls of a reactor that is no ``PosixReactorBase`` are passed to that reactor unchanged.
+
+    :param max_segment: the longest segment of TCP connections, in both directions, bytes; 0 = the
+        system's.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, max_segment: int = 0) -> None:
         self._reactor = reactor
+        self._max_segment = max_segment
 
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: Any = 30.0, bindAddress: Any = None
@@ -82,6 +101,7 @@ class AttemptReactor:
         if not isinstance(reactor, PosixReactorBase):
             return reactor.connectTCP(host, port, factory, timeout=timeout, bindAddress=bindAddress)
         connector = _TCPConnector(host, port, factory, timeout, bindAddress, reactor)
+        connector.max_segment = self._max_segment
         connector.connect()
         return connector
 

@@ -95,6 +95,8 @@ class TCPConnector:
         an ASCII name is passed to it unchanged.
     :param timeout: seconds for name resolution and all attempts together.
     :param bind_address: the local address to connect from; ``""`` = any.
+    :ivar max_segment: the longest segment of the next connections, in both directions, bytes; 0 =
+        the system's. It is announced to the peer as the MSS, which counts TCP's options.
     :ivar latest: the address and port of the newest connection; ``""`` = there was none.
     :raises HostError: ``host`` is neither a name nor an address.
     """
@@ -107,6 +109,7 @@ class TCPConnector:
         self.port = port
         self.timeout = timeout
         self.bind_address = bind_address
+        self.max_segment = 0
         self.latest = ""
 
     def __str__(self) -> str:
@@ -201,9 +204,8 @@ class _Race:
             return fail(AddressError("EINVAL", why))
         try:
             # The race has the time-out, an attempt has none.
-            endpoint = kind(
-                AttemptReactor(to.reactor), with_zone_index(address), to.port, None, own
-            )
+            reactor = AttemptReactor(to.reactor, to.max_segment)
+            endpoint = kind(reactor, with_zone_index(address), to.port, None, own)
         except ZoneError as error:
             return fail(AddressError("ENODEV", str(error.strerror)))
         connecting: Deferred[IProtocol] = endpoint.connect(self._factory)

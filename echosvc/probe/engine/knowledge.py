@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from echosvc.probe.engine.size_limit import SizeLimit
+
 
 @dataclass
 class Knowledge:
@@ -12,7 +14,12 @@ class Knowledge:
     :ivar changed_values: byte values that do not come back as they were sent, and what they come
         back as. Payloads do not contain them.
     :ivar lifetime: seconds after which a connection is ended though it is busy; 0: none is known.
+    :ivar max_segment: the longest segment that the path carries, bytes, without TCP's options;
+        0: the system's. Connections use none that are longer.
+    :ivar message_limit: up to which size messages are answered; ``None``: no limit is known.
     """
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
     lifetime: float = 0.0
+    max_segment: int = 0
+    message_limit: SizeLimit | None = None

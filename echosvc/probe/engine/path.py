@@ -73,7 +73,8 @@ class Path:
                 if late and self._progress.silent_for < self.settings.timeout:
                     continue  # its SYN waits in a queue behind the bytes of the other connections
                 seconds = self.settings.timeout + self.context.lookup_seconds
-                raise Failed(*describe_connect_error(error, self.target, seconds)) from None
+                words = describe_connect_error(error, self.target, seconds)
+                raise Failed(*words, end="silence" if late else "") from None
 
     def _check_client(self, client: ProbeClient) -> ProbeClient:
         if client.fault is None:
@@ -91,6 +92,8 @@ class Path:
             self._progress.note_received,
             clock=self.reactor, linger=_NO_TIMEOUT, nagle=nagle, allow_half_open=True,
         )  # fmt: skip
+        if self.target.tcp is not None:
+            self.target.tcp.max_segment = self.context.knowledge.max_segment
         attempt = cast("Deferred[ProbeClient]", self.target.endpoint.connect(factory))
         return self._progress.limit(attempt, more=self.context.lookup_seconds)
 

@@ -1,0 +1,281 @@
+"""Packets above some size are dropped, and nobody reports it: a path MTU black hole.
+
+Theory of operation. A router whose next link is too narrow for a packet drops it and reports the
+link's MTU by ICMP. Where a firewall drops the report, short messages pass and long ones vanish,
+whatever they contain (RFC 2923). Only the size of the segments makes the difference, so only that
+is changed: the same bytes are sent again over connections that announce a small MSS, which limits
+the segments of both directions. If they are answered, the limit is the path's, not that of a
+server, a proxy's buffer or a volume, and the largest MSS that passes is found by bisection.
+
+Where the MSS cannot be chosen, or does not help, the sizes of messages are bisected. If the peer's
+kernel does not acknowledge the long ones, packets are dropped: a kernel acknowledges what its
+program does not read, too. If it does, the place is behind that kernel, and no experiment from
+here can tell a narrow path behind a proxy from a server that does not answer long messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet import defer
+from twisted.internet.address import IPv6Address
+from twisted.internet.defer import Deferred
+
+from echosvc._text import plural
+from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.engine.connection import ProbeConnection
+from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.size_limit import Answer, SizeLimit
+from echosvc.probe.engine.trial import QUIET_TIME, ROUND_TRIPS, Trial, open_within, try_message
+
+#: Under which name the cause is reported.
+NAME = "path-mtu"
+#: An MSS that every path carries: no link of the Internet is so narrow.
+SAFE_SEGMENT = 256
+#: The first one that is tried between that and the system's: most tunnels carry it.
+_LIKELY_SEGMENT = 1200
+#: The MSS of Ethernet, where the kernel does not tell another.
+_USUAL_SEGMENT = 1460
+#: How long an answer is waited for before it is called missing for good, seconds: a server may be
+#: slow at times.
+_LONG_QUIET = 3.0
+#: A stream of this size must pass in small segments before the other probes rely on them, bytes,
+#: in this time, seconds.
+_BULK_SIZE, _BULK_TIME = 65536, 3.0
+#: The same for a connection, besides the quiet time.
+_OPEN_TIME = 1.0
+#: Bytes of the headers of IP and TCP, without options, which count for the MSS.
+_HEADERS, _HEADERS_IPV6 = 40, 60
+
+
+class LongMessageLost(Failed):
+    """A long message does not come back, and the limit is known.
+
+    :ivar limit: where it lies.
+    """
+
+    def __init__(self, finding: str, limit: SizeLimit) -> None:
+        super().__init__(finding, end="silence")
+        self.limit = limit
+
+
+@cause(order=20, seconds=20.0)
+async def explain_by_path_mtu(path: Path, failed: Failed) -> Cause | None:
+    """Return that packets above some size are dropped."""
+    knowledge = path.context.knowledge
+    if isinstance(failed, LongMessageLost):
+        return _describe(failed.limit)
+    if knowledge.message_limit is not None and _may_be_size(path, failed):
+        return _describe(knowledge.message_limit)
+    if knowledge.max_segment or not _may_be_size(path, failed):
+        return None
+    limit = await find_limit(path)
+    return None if limit is None else _describe(limit)
+
+
+def _may_be_size(path: Path, failed: Failed) -> bool:
+    """Return whether a stream stopped without an end, or a handshake of TLS did."""
+    if failed.end != "silence":
+        return False
+    if failed.fault is not None:
+        return failed.fault.kind is FaultKind.CUT
+    return path.target.tcp is not None and path.target.endpoint is not path.target.tcp
+
+
+async def find_limit(path: Path) -> SizeLimit | None:
+    """Return from which size on packets are dropped; ``None``: that is not what happens.
+
+    Where small segments avoid it, all later connections of the path use them.
+    """
+    knowledge, limit = path.context.knowledge, None
+    try:
+        limit = await _Search(path).run()
+    finally:
+        knowledge.max_segment = limit.good if limit and limit.avoidable else 0
+    knowledge.message_limit = limit if limit and not limit.avoidable else None
+    return limit
+
+
+class _Search:
+    """The search for the size from which on packets are dropped.
+
+    Each trial has a connection of its own: one that has lost a packet carries nothing any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._knowledge = path, path.context.knowledge
+        self._rtt = 0.0
+        self._segment = 0  # the system's MSS, once it is known
+        self._headers = 0
+        self._size = 0  # of the message that is longer than a packet
+
+    async def run(self) -> SizeLimit | None:
+        """Return the limit; ``None``: a long message is answered, or another cause is likelier."""
+        first = await self._try(0)
+        if first.answer is Answer.WHOLE:
+            return None
+        if self._path.target.tcp is not None:
+            limit = await self._by_segments(first)
+            if limit is not None:
+                return limit
+        return None if first.answer is Answer.UNCONNECTED else await self._by_messages()
+
+    async def _try(self, segment: int, size: int = 0, quiet: float = QUIET_TIME) -> Trial:
+        """Exchange a message over a new connection.
+
+        :param segment: its MSS; 0: the system's.
+        :param size: of the message; 0: longer than a packet.
+        """
+        self._path.close()
+        self._knowledge.max_segment = segment
+        limit = _OPEN_TIME + quiet + 2 * ROUND_TRIPS * self._rtt
+        connection = await open_within(self._path, limit)
+        if connection is None:
+            return Trial(Answer.UNCONNECTED)
+        self._rtt = max(self._rtt, connection.rtt)
+        self._note_sizes(connection, segment)
+        return await try_message(self._path, connection, size or self._size, quiet)
+
+    def _note_sizes(self, connection: ProbeConnection, segment: int) -> None:
+        info = connection.client.tcp_info
+        is_ipv6 = isinstance(connection.client.remote_address, IPv6Address)
+        self._headers = _HEADERS_IPV6 if is_ipv6 else _HEADERS
+        if info is not None and not segment:
+            self._segment = max(info.announced_mss, info.send_mss)
+        elif info is not None and not self._segment:
+            self._segment = info.path_mtu - self._headers
+        self._segment = self._segment or _USUAL_SEGMENT
+        self._size = 2 * self._segment + SAFE_SEGMENT
+
+    async def _by_segments(self, first: Trial) -> SizeLimit | None:
+        """Return the largest MSS that passes; ``None``: the MSS does not matter."""
+        if (await self._try(SAFE_SEGMENT)).answer is not Answer.WHOLE:
+            return None
+
+        async def passes(segment: int) -> bool:
+            return (await self._try(segment)).answer is Answer.WHOLE
+
+        good = await _bisect(SAFE_SEGMENT, self._segment, _LIKELY_SEGMENT, passes)
+        if (await self._try(good + 1, quiet=_LONG_QUIET)).answer is Answer.WHOLE:
+            return None
+        return SizeLimit(good, self._size, first.answer, self._headers, await self._carries(good))
+
+    async def _carries(self, segment: int) -> bool:
+        """Return whether a stream passes in segments of this size at once."""
+        trying = Deferred.fromCoroutine(self._try(segment, _BULK_SIZE))
+        try:
+            trial = await trying.addTimeout(
+                _BULK_TIME + ROUND_TRIPS * self._rtt, self._path.reactor
+            )
+        except defer.TimeoutError:
+            return False
+        return trial.answer is Answer.WHOLE
+
+    async def _by_messages(self) -> SizeLimit | None:
+        """Return the longest message that passes; ``None``: its length does not matter."""
+
+        async def passes(size: int) -> bool:
+            trial = await self._try(0, size)
+            if trial.answer is Answer.UNCONNECTED:
+                raise Failed("there is no connection any more")
+            return trial.answer is Answer.WHOLE
+
+        good = await _bisect(1, self._size, _LIKELY_SEGMENT, passes)
+        if not await self._carries_in_pieces(good):
+            return None
+        # The system's time-out: a slow answer must not be called none.
+        last = await self._try(0, good + 1, self._path.settings.timeout)
+        if last.answer is Answer.WHOLE:
+            return None
+        return SizeLimit(good, 0, last.answer)
+
+    async def _carries_in_pieces(self, size: int) -> bool:
+        """Return whether as many bytes come back in messages of this size, one by one."""
+        self._path.close()
+        connection = await open_within(self._path, _OPEN_TIME + ROUND_TRIPS * self._rtt)
+        sent = 0
+        while connection is not None and sent < self._size:
+            if (await try_message(self._path, connection, size)).answer is not Answer.WHOLE:
+                return False
+            sent += size
+        return connection is not None
+
+
+async def _bisect(
+    good: int, bad: int, likely: int, passes: Callable[[int], Awaitable[bool]]
+) -> int:
+    """Return the largest value that passes.
+
+    :param good: one that does.
+    :param bad: one that does not.
+    :param likely: the first one that is tried.
+    """
+    middle = likely if good < likely < bad else (good + bad) // 2
+    while bad - good > 1:
+        if await passes(middle):
+            good = middle
+        else:
+            bad = middle
+        middle = (good + bad) // 2
+    return good
+
+
+# -- in words -------------------------------------------------------------------------------------
+
+
+def _describe(limit: SizeLimit) -> Cause:
+    if not limit.size:
+        return _describe_messages(limit)
+    packet = limit.good + limit.headers
+    facts = {
+        "max_packet": packet,
+        "max_segment": limit.good,
+        "direction": _DIRECTIONS.get(limit.answer, ("", "unknown"))[1],
+    }
+    finding = (
+        f"packets of more than {packet} bytes are dropped, and no report of it arrives:"
+        f" {plural(limit.size, 'byte')} come back with an MSS of {limit.good}, not with"
+        f" {limit.good + 1} or more{_DIRECTIONS[limit.answer][0]}"
+    )
+    return Cause(NAME, finding, _advice(limit), facts, limit.avoidable, not limit.avoidable)
+
+
+def _advice(limit: SizeLimit) -> str:
+    rest = f"; the rest of this check uses an MSS of {limit.good}" if limit.avoidable else ""
+    return (
+        f"a link on the path has an MTU of {limit.good + limit.headers}, and the ICMP message that"
+        " reports it is lost (a path MTU black hole, RFC 2923): let ICMP type 3 code 4 pass, and"
+        " ICMPv6 type 2; or"
+        f" clamp the MSS to {limit.good} (iptables -j TCPMSS --clamp-mss-to-pmtu), or have the ends"
+        f" probe (RFC 4821, net.ipv4.tcp_mtu_probing=1){rest}"
+    )
+
+
+def _describe_messages(limit: SizeLimit) -> Cause:
+    finding = (
+        f"messages of up to {plural(limit.good, 'byte')} are answered, longer ones are not, though"
+        " as many bytes come back in short ones"
+    )
+    facts = {"max_message": limit.good, "direction": _DIRECTIONS[limit.answer][1]}
+    if limit.answer is Answer.DROPPED:
+        finding += ": the packets of longer ones are dropped on the way to the next hop"
+        advice = (
+            "a path MTU that no ICMP message reports (a black hole, RFC 2923), or a filter by"
+            " length: let ICMP pass, or clamp the MSS"
+        )
+        return Cause(NAME, finding, advice, facts, final=True)
+    advice = (
+        "the next hop has acknowledged them, and smaller segments change nothing: behind it a path"
+        " MTU is not reported (RFC 2923), or a proxy or the server does not answer long messages"
+    )
+    return Cause("message-size", finding, advice, facts)
+
+
+#: What is known of the direction, in words and for programs.
+_DIRECTIONS = {
+    Answer.DROPPED: ("; ours are dropped: none is acknowledged", "to the server"),
+    Answer.SILENCE: ("; ours arrive, the replies are dropped", "from the server"),
+    Answer.UNCONNECTED: ("; even the handshake of TLS is dropped", "unknown"),
+}

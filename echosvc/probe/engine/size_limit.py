@@ -1,0 +1,38 @@
+"""Up to which size a path carries packets, or messages. No I/O, no Twisted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Answer(Enum):
+    """What became of a message."""
+
+    #: It came back.
+    WHOLE = "whole"
+    #: Our kernel sent it again and again, and the peer's does not acknowledge it.
+    DROPPED = "dropped"
+    #: It is acknowledged, as far as is known, and does not come back.
+    SILENCE = "silence"
+    #: There is no connection: it, or the handshake of TLS, is not done in time.
+    UNCONNECTED = "unconnected"
+
+
+@dataclass(frozen=True)
+class SizeLimit:
+    """Where the limit of the path lies.
+
+    :ivar good: the largest MSS, or message, that passes; one byte more does not.
+    :ivar size: bytes of the message that is answered in segments of ``good`` and not otherwise;
+        0: ``good`` is the size of a message.
+    :ivar answer: what becomes of a larger one.
+    :ivar headers: bytes of a packet that are not counted in ``good``; 0: not known.
+    :ivar avoidable: streams of any size pass in such segments.
+    """
+
+    good: int
+    size: int
+    answer: Answer
+    headers: int = 0
+    avoidable: bool = False

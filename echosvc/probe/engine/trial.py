@@ -1,0 +1,104 @@
+"""One message over a connection of its own, judged soon: by what the own kernel knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.size_limit import Answer
+from echosvc.probe.engine.tcp_info import Stall, TCPInfo
+from echosvc.probe.engine.verifier import Verifier
+
+#: How long an answer is waited for after the last byte came: seconds, and round trips in addition.
+QUIET_TIME, ROUND_TRIPS = 1.0, 8
+#: Seconds between two looks at what the kernel knows.
+_STEP = 0.05
+#: Looks at bytes that are on their way, in quiet times, before they count as silence.
+_PATIENCE = 4
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one message.
+
+    :ivar info: what the kernel knew in the end; ``None``: nothing.
+    """
+
+    answer: Answer
+    info: TCPInfo | None = None
+
+
+async def open_within(path: Path, seconds: float) -> ProbeConnection | None:
+    """Open a connection and detect its prefix; ``None``: that takes longer.
+
+    :raises Failed: it fails.
+    """
+    opening = Deferred.fromCoroutine(path.open())
+    try:
+        return await opening.addTimeout(seconds, path.reactor)
+    except defer.TimeoutError:
+        return None
+
+
+async def try_message(
+    path: Path, connection: ProbeConnection, size: int, quiet: float = QUIET_TIME
+) -> Trial:
+    """Send a message over a connection, and return soon what becomes of it.
+
+    :param quiet: seconds of silence, besides round trips, after which it is lost.
+    :raises Failed: it comes back wrong, or the connection ends.
+    """
+    payload = path.payload(size, connection)
+    verifier = connection.verifier(payload)
+    sending = connection.send(payload)
+    sending.addErrback(lambda _: None)
+    try:
+        trial = await receive_or_give_up(path, connection, verifier, quiet)
+    finally:
+        sending.cancel()
+    if trial.answer is Answer.WHOLE:
+        await connection.verify(verifier)
+    return trial
+
+
+async def receive_or_give_up(
+    path: Path, connection: ProbeConnection, verifier: Verifier, quiet: float
+) -> Trial:
+    """Receive until everything came, or nothing comes any more.
+
+    :raises Failed: what came is wrong, or the connection ends.
+    """
+    quiet += ROUND_TRIPS * connection.rtt
+    last = path.reactor.seconds()
+    while not verifier.complete and not verifier.wrong:
+        try:
+            verifier.feed(await connection.receive(_STEP))
+            last = path.reactor.seconds()
+        except ConnectionEnded as end:
+            if end.reason != "silence":
+                break
+            given_up = _given_up(connection.client.tcp_info, path.reactor.seconds() - last, quiet)
+            if given_up is not None:
+                return given_up
+    if not verifier.complete:
+        raise Failed("the stream is wrong, or it ended")
+    return Trial(Answer.WHOLE, connection.client.tcp_info)
+
+
+def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Trial | None:
+    """Return what became of a message that is not there yet; ``None``: it may still come.
+
+    :param silent: seconds without a byte.
+    :param quiet: how many an answer may take once its message has arrived.
+    """
+    stall = info.stall if info else Stall.TAKEN
+    if stall in (Stall.DROPPED, Stall.FIN_DROPPED, Stall.UNSENT):
+        return Trial(Answer.DROPPED, info)
+    if silent < quiet or (stall is Stall.SENDING and silent < _PATIENCE * quiet):
+        return None
+    return Trial(Answer.SILENCE, info)
