@@ -235,9 +235,9 @@ def test_a_clean_server_passes(to: str) -> None:
         kind: sum(line.startswith(kind) for line in lines) for kind in ("PASS", "INFO", "SKIP")
     }
     assert sum(counts.values()) == len(lines) - 1
-    assert counts["INFO"] == counts["SKIP"] == 2
-    passed = f"{counts['PASS']} passed, 0 failed, 2 for information, 2 skipped"
-    assert lines[-1] == f"{to}: ok: {passed}"
+    assert min(counts.values()) >= 2
+    rest = f"{counts['INFO']} for information, {counts['SKIP']} skipped"
+    assert lines[-1] == f"{to}: ok: {counts['PASS']} passed, 0 failed, {rest}"
 
 
 def test_a_failure_is_status_1_and_the_rest_is_skipped() -> None:

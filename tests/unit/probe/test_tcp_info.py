@@ -142,6 +142,12 @@ def test_bytes_on_their_way_and_unknown_kernels_change_no_cause() -> None:
     assert explain_by_kernel(ended, parsed(**OPEN, unacked=2, timeouts=3)).cause == "its cause"
 
 
+def test_bytes_that_came_wrong_keep_their_cause() -> None:
+    """Though nothing came after them."""
+    wrong = silence(fault=Fault(FaultKind.CHANGED, 0, 5))
+    assert explain_by_kernel(wrong, parsed(**OPEN)).cause == "it does not answer"
+
+
 def test_a_message_of_a_router_comes_first() -> None:
     failed = explain_by_kernel(silence(), parsed(**OPEN, unacked=2, timeouts=3), "EHOSTUNREACH")
     assert "ICMP" in failed.cause
