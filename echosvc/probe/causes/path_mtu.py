@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred
 from echosvc._text import plural
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connection import ProbeConnection
-from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.size_limit import Answer, SizeLimit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from echosvc.probe.engine.diagnosis import FaultKind
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.tcp_info import Stall, TCPInfo, describe_stall
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echosvc.net.socket_options import read_tcp_info
-from echosvc.probe.engine.diagnosis import Fault, FaultKind
+from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.silence import explain_by_kernel
 from echosvc.probe.engine.tcp_info import Stall, TCPInfo, describe_stall, parse_tcp_info
