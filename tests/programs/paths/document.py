@@ -34,13 +34,12 @@ Then:
 2. Run the same check beside the server (`echosvc check SERVER:8107`). What fails there as well is
    not the path's doing.
 3. Halve the path: check each device from its other side, until the failure is gone.
-4. Look up what to change [below](#{anchor}), change one thing, and ask this question again:
-   `--only NAME`.
+4. Look up [what to change](#{anchor}),
+   change one thing, and ask this question again: `--only NAME`.
 
 | what the users see | what to ask |
 | --- | --- |
-{symptoms}
-"""
+{symptoms}"""
 
 #: What users see, and the options that ask for it.
 SYMPTOMS = (
@@ -290,7 +289,7 @@ def head() -> str:
     """The beginning of the page."""
     rows = "".join(f"| {what} | `{options}` |\n" for what, options in SYMPTOMS)
     anchor = re.sub(r"[^a-z0-9-]", "", TITLE.lower().replace(" ", "-"))
-    return HEAD.replace("{anchor}", anchor).replace("{symptoms}", rows)
+    return HEAD.replace("{anchor}", anchor).replace("{symptoms}", f"{rows}\n")
 
 
 def questions(probes: Iterable[tuple[str, str]]) -> str:
@@ -299,6 +298,4 @@ def questions(probes: Iterable[tuple[str, str]]) -> str:
     :param probes: their names and their summaries.
     """
     rows = "".join(f"| `{name}` | {summary} |\n" for name, summary in probes)
-    return QUESTIONS.replace(
-        "{probes}", f"| probe | what holds if it passes |\n| --- | --- |\n{rows}"
-    )
+    return QUESTIONS.replace("{probes}", f"| probe | what it asks |\n| --- | --- |\n{rows}")

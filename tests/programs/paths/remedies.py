@@ -5,6 +5,7 @@ Each row is from the documentation of its program. A setting that is not documen
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -206,7 +207,8 @@ def written_remedies() -> Iterator[str]:
     yield f"## {TITLE}\n\n{INTRODUCTION}\n\n"
     for remedy in REMEDIES:
         names = ", ".join(f"`{name}`" for name in remedy.findings)
-        yield f"### {names}\n\n{remedy.means}\n\n"
+        text = textwrap.fill(remedy.means, 100, break_on_hyphens=False)
+        yield f"### {names}\n\n{text}\n\n"
         if remedy.rows:
             yield _table(("in", "setting (default)", "what to change"), *remedy.rows) + "\n"
 

@@ -52,6 +52,6 @@ def test_each_row_of_a_table_has_as_many_cells_as_its_head() -> None:
 
 
 def test_the_head_leads_to_the_remedies() -> None:
-    (anchor,) = re.findall(r"\[below\]\(#([\w-]+)\)", head())
+    (anchor,) = re.findall(r"\[what to change\]\(#([\w-]+)\)", head())
     heading = next(written_remedies()).splitlines()[0].removeprefix("## ")
     assert anchor == re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
