@@ -27,6 +27,21 @@ from tests.support.reactor import serving, within
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_late_first_answer_does_not_slow_the_text_down():
+    """As where a proxy connects to the server only then. The pieces wait for later round trips."""
+    late = 0.4
+    served: set[Any] = set()
+
+    def heard(transport: Any, data: bytes) -> None:
+        reactor.callLater(0.0 if transport in served else late, transport.write, data)
+        served.add(transport)
+
+    probe = only(await against(heard=heard, only=("text",), skip=()))
+    assert probe.result == "pass"
+    assert probe.seconds < 5 * late
+
+
+@pytest_twisted.ensureDeferred
 async def test_text_that_is_decoded_segment_by_segment():
     def heard(transport: Any, data: bytes) -> None:
         transport.write(data.decode("utf-8", "replace").encode())
