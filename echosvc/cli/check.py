@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from echosvc._text import format_duration
 from echosvc.cli import values
 from echosvc.cli.check_reports import (
     Reports,
@@ -23,6 +24,7 @@ from echosvc.cli.terminal import (
     OutputError,
     Sink,
     StandardOutput,
+    print_error,
     write_text,
 )
 from echosvc.endpoints.client import ClientTarget
@@ -129,6 +131,12 @@ class CheckOutput:
         self._progress = _Progress()
         self._finished = False
 
+    def announce(self, long_probes: Sequence[tuple[str, float]]) -> None:
+        """Say on standard error which probes take long, and how long at most."""
+        if long_probes and not self._json:
+            times = ", ".join(f"{name} {format_duration(each)}" for name, each in long_probes)
+            print_error(f"echosvc: takes long (at most): {times}")
+
     def probe_started(self, name: str) -> None:
         """Show that a probe begins."""
         self._progress.show(name)
@@ -184,12 +192,13 @@ class _Progress:
 async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:
     """Make the probes; return the exit status."""
     from echosvc.net.clock import use_monotonic_clock
-    from echosvc.probe.check import Check
+    from echosvc.probe.check import Check, long_probes
 
     use_monotonic_clock(reactor)
     out, settings = StandardOutput(), check_options(args)
     output = CheckOutput(out, args.json, not takes_standard_output(args))
     reports = Reports(args, settings, out)
+    output.announce(long_probes(settings))
     check = Check(
         reactor,
         target,

@@ -36,6 +36,8 @@ load_causes()
 NAMES = tuple(probe.name for probe in PROBES)
 #: A path that carries fewer bytes a second is broken, not slow.
 MIN_RATE = 100
+#: A probe that may take longer than so many seconds is named beforehand.
+LONG = 5.0
 #: How often a probe is run at most where each time another cause makes it fail.
 MAX_RUNS = 3
 
@@ -114,6 +116,12 @@ def _selected(settings: Settings) -> list[Probe]:
         and probe.name not in settings.skip
         and probe.enabled(settings)
     ]
+
+
+def long_probes(settings: Settings) -> list[tuple[str, float]]:
+    """Return the probes that take long by their nature: their names, and seconds at most."""
+    times = [(probe.name, probe.duration(settings)) for probe in _selected(settings)]
+    return [(name, seconds) for name, seconds in times if seconds > LONG]
 
 
 class Check:

@@ -39,6 +39,7 @@ _AFTERWARDS = 0.3
     order=160,
     summary="after how long idle connections are cut (with --find-idle)",
     min_duration=lambda settings: MAX_ROUNDS * (settings.find_idle + settings.timeout),
+    duration=lambda settings: settings.find_idle,
     enabled=lambda settings: settings.find_idle,
 )
 async def find_idle(path: Path) -> Finding:

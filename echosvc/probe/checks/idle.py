@@ -27,6 +27,7 @@ _AFTERWARDS, _MORE_PART, _MORE_SECONDS = 0.3, 0.5, 5.0
     order=150,
     summary="idle connections survive --idle seconds",
     min_duration=lambda settings: 2 * sum(settings.idle),
+    duration=lambda settings: max(settings.idle, default=0.0),
 )
 async def idle(path: Path) -> Finding:
     """Check that connections survive the idle times that were asked for."""

@@ -16,6 +16,7 @@ from echosvc.probe.engine.watch import watch_lives
     order=170,
     summary="after how long busy connections are cut (with --lifetime)",
     min_duration=lambda settings: 2.1 * settings.lifetime + 2.0,
+    duration=lambda settings: settings.lifetime,
     enabled=lambda settings: settings.lifetime,
 )
 async def lifetime(path: Path) -> Finding:

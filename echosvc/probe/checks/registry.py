@@ -30,6 +30,7 @@ class Probe:
     :ivar summary: what it checks, one line of the help.
     :ivar run: asks the question. It raises ``Failed`` or ``Skipped``, or returns a ``Finding``.
     :ivar min_duration: seconds that it needs in any case; its time limit is longer by these.
+    :ivar duration: seconds that it takes at most on a fast path where nothing is wrong.
     :ivar enabled: whether the settings ask for it, where they do not name it.
     :ivar requirement: why all later probes are skipped if this one fails; "": they are not.
     """
@@ -39,6 +40,7 @@ class Probe:
     summary: str
     run: Run
     min_duration: Callable[[Settings], float]
+    duration: Callable[[Settings], float]
     enabled: Callable[[Settings], object]
     requirement: str
 
@@ -52,6 +54,7 @@ def probe(
     order: int,
     summary: str,
     min_duration: Callable[[Settings], float] = lambda _: 0.0,
+    duration: Callable[[Settings], float] = lambda _: 0.0,
     enabled: Callable[[Settings], object] = lambda _: True,
     requirement: str = "",
 ) -> Callable[[_Run], _Run]:
@@ -63,7 +66,8 @@ def probe(
     def register(run: _Run) -> _Run:
         if any(name == each.name or order == each.order for each in _registered.values()):
             raise ValueError(f"the name {name!r} or the order {order} is taken by another probe")
-        _registered[name] = Probe(name, order, summary, run, min_duration, enabled, requirement)
+        times = min_duration, duration
+        _registered[name] = Probe(name, order, summary, run, *times, enabled, requirement)
         return run
 
     return register

@@ -24,6 +24,7 @@ _PARALLEL = 8
     order=50,
     summary="streams from 1 byte to --max-size come back whole",
     min_duration=lambda settings: settings.max_size / 1e6,
+    duration=lambda settings: settings.max_size / 20e6,
 )
 async def sizes(path: Path) -> Finding:
     """Check that streams of all sizes come back whole."""

@@ -26,7 +26,7 @@ from echosvc.cli import check as command
 from echosvc.cli import main as cli
 from echosvc.cli.terminal import OutputError, StandardOutput
 from echosvc.net.listeners import PORT
-from echosvc.probe.check import NAMES, PROBES, SettingsError
+from echosvc.probe.check import NAMES, PROBES, SettingsError, long_probes
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
 from tests.support.process import ROOT, Process, Server, environment, running
@@ -75,6 +75,7 @@ def test_every_option_is_understood() -> None:
     assert (asked.connections, asked.timeout, asked.framing) == (3, 2.0, "line")
     assert (asked.max_size, asked.identity) == (2 * MIB, "a")
     assert parsed("--find-idle", "600").find_idle == 600.0
+    assert parsed("--lifetime", "3600").lifetime == 3600.0
     for text, size in (("7", 7), ("3k", 3072), ("1G", 1 << 30)):
         assert parsed("--max-size", text).max_size == size
 
@@ -86,6 +87,7 @@ def test_every_option_is_understood() -> None:
         ("--skip order,", "there is no probe ''"),
         ("--only order --skip order", "no probe is left"),
         ("--only find-idle", "the probe find-idle needs --find-idle MAX"),
+        ("--only lifetime", "the probe lifetime needs --lifetime MAX"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(words: str, why: str) -> None:
@@ -103,6 +105,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"timeout": None}, "timeout must be a number of seconds, not None"),
     ({"timeout": True}, "timeout must be a number of seconds, not True"),
     ({"find_idle": "1"}, "find_idle must be a number of seconds, not '1'"),
+    ({"lifetime": "1"}, "lifetime must be a number of seconds, not '1'"),
+    ({"lifetime": -1.0}, "lifetime must be more than 0 seconds"),
     ({"max_size": "1M"}, "max_size must be a whole number of bytes, not '1M'"),
     ({"max_size": 1e6}, "max_size must be a whole number of bytes, not 1000000.0"),
     ({"connections": "3"}, "connections must be a whole number of connections, not '3'"),
@@ -130,7 +134,7 @@ def test_wrong_settings_of_a_program_are_refused_in_plain_words(
     "words",
     [
         "--idle x", "--idle 0", "--idle 1e9", "--find-idle 1e300", "--idle 1,,2", "--idle inf",
-        "--idle -1", "--find-idle 0",
+        "--idle -1", "--find-idle 0", "--lifetime 0", "--lifetime x",
         "--timeout 0", "--timeout nan", "--connections 0", "--connections x", "--connections 1e3",
         "--connections 10001", "--max-size 0", "--max-size x", "--max-size 5T", "--max-size -1",
         "--framing x", "--prefix {x}", "--identity (", "--send-proxy v3", "a b",
@@ -320,6 +324,23 @@ def test_on_a_terminal_the_running_probe_is_shown(to: str) -> None:
     assert process.returncode == 0
     assert b"idle" in shown
     assert out.splitlines()[0].startswith("PASS  idle           survived 0.3 s")
+
+
+def test_what_takes_long_is_named_beforehand_on_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Not with --json, where a program reads; and nothing where nothing takes long."""
+    words = ["--idle", "30,2", "--find-idle", "600", "--lifetime", "3600", "--max-size", "1G"]
+    named = long_probes(parsed(*words))
+    assert [name for name, _ in named] == ["sizes", "idle", "find-idle", "lifetime"]
+    command.CheckOutput(io.BytesIO(), as_json=False).announce(named)
+    command.CheckOutput(io.BytesIO(), as_json=False).announce(long_probes(parsed()))
+    command.CheckOutput(io.BytesIO(), as_json=True).announce(named)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == (
+        "echosvc: takes long (at most): sizes 53.7 s, idle 30 s, find-idle 600 s, lifetime 3600 s\n"
+    )
 
 
 _SERVER_IMPORTS = """
