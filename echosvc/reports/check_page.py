@@ -74,11 +74,18 @@ def _failure(probe: ProbeResult, explained: list[str]) -> Iterator[Element]:
 
 def _what_was_found(run: CheckRun) -> Element:
     rows = (
-        (verdict(probe.result), _name(probe), probe.finding, f"{probe.seconds:.2f} s")
+        (verdict(probe.result), _name(probe), _finding(probe), f"{probe.seconds:.2f} s")
         for probe in run.result.probes
     )
     columns = "result", "probe", "finding", "time"
     return section("found", "What was found", table("In the order of the run", columns, rows))
+
+
+def _finding(probe: ProbeResult) -> Content:
+    """Return what was found, with the likely cause where no other section has it."""
+    if not probe.cause or probe.result == "fail":
+        return probe.finding
+    return element("div", probe.finding, element("p", f"Likely: {probe.cause}.", class_="muted"))
 
 
 def _name(probe: ProbeResult) -> Content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from echosvc.probe.check import PROBES
 from tests.programs.paths.catalogue import commands
+from tests.programs.paths.catalogue.registry import load
+from tests.programs.paths.catalogue.runner import reached
 from tests.programs.paths.document import (
     EXAMPLES,
     HELP,
@@ -30,7 +33,8 @@ from tests.programs.paths.programs import (
     through_socat,
 )
 from tests.programs.paths.remedies import written_remedies
-from tests.support.process import running
+from tests.support.process import environment, running
+from tests.support.waiting import LIMIT
 
 _DOCUMENT = Path(__file__).resolve().parents[3] / "docs/check.md"
 #: The same names whatever ports were free.
@@ -53,15 +57,40 @@ def _path(part: Part, port: int, others: tuple[int, ...]) -> AbstractContextMana
 
 def _run(part: Part) -> str:
     """Make one part's check; give the command and what it printed, as a user has it."""
+    if part.entry:
+        return _run_entry(part)
     with running("--log", "quiet", *part.server) as one, running("-p", "blue: ") as two:
         others = (two.port,) if part.two else ()
         with _path(part, one.port, others) as port:
             done = check(port, *part.options)
     name = _NAMES.get(part.path, "relay.example:9000")
-    printed = done.stdout.replace(f"127.0.0.1:{port}", name).replace(f"tcp:{name}", f"tcp:{name}")
+    return _shown(part, done.stdout, f"127.0.0.1:{port}", name)
+
+
+def _run_entry(part: Part) -> str:
+    """The same through a path of the catalogue.
+
+    :raises Absent: a program that it needs is not there.
+    """
+    with reached(load()[part.entry]) as (sides, place):
+        endpoint = f"tcp:{place}"
+        command = [*sides.client, sys.executable, "-m", "echosvc", "check", endpoint]
+        done = subprocess.run(
+            [*command, *part.options],
+            capture_output=True,
+            text=True,
+            timeout=4 * LIMIT,
+            env=environment(),
+            check=False,
+        )
+    return _shown(part, done.stdout, str(place), f"{part.path}.example:9000")
+
+
+def _shown(part: Part, printed: str, address: str, name: str) -> str:
+    """The command and what it printed, with a name in place of the address."""
     options = " ".join(_quoted(word) for word in part.options)
     command = f"$ echosvc check tcp:{name} {options}".rstrip()
-    text = f"{command}\n{printed}".rstrip().replace("\n", "\n    ")
+    text = f"{command}\n{printed.replace(address, name)}".rstrip().replace("\n", "\n    ")
     return f"    {text}\n"
 
 

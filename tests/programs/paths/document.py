@@ -29,7 +29,7 @@ server, whatever its prefix. Each line is
 
 Then:
 
-1. Begin with a failure to which skipped lines refer (`see bytes`), then take the others from the
+1. Begin with a failure to which skipped lines refer (`see path-mtu`), then take the others from the
    top. `--report check.html` writes a page that has them in this order.
 2. Run the same check beside the server (`echosvc check SERVER:8107`). What fails there as well is
    not the path's doing.
@@ -44,6 +44,7 @@ Then:
 #: What users see, and the options that ask for it.
 SYMPTOMS = (
     ("connections die after a pause", "--only find-idle --find-idle 900"),
+    ("connections die at some age, or now and then", "--only lifetime --lifetime 3600"),
     ("short messages pass, long ones hang", "--only sizes,order"),
     ("the last answers are missing", "--only half-close"),
     ("bytes are missing, doubled or changed", "--only bytes,text,sizes,order"),
@@ -89,10 +90,11 @@ class Part:
     :ivar title: its heading, or "" to go on under the one before.
     :ivar text: what it shows.
     :ivar options: of the command.
-    :ivar path: haproxy, nginx, socat or relay.
+    :ivar path: haproxy, nginx, socat or relay; of an entry, the name that is shown.
     :ivar server: options of the server.
     :ivar faults: of a relay.
     :ivar two: there is another server, which calls itself blue.
+    :ivar entry: of the catalogue, which makes the path instead.
     """
 
     title: str
@@ -102,6 +104,7 @@ class Part:
     server: tuple[str, ...] = ()
     faults: dict[str, Any] = field(default_factory=dict)
     two: bool = False
+    entry: str = ""
 
     @property
     def heading(self) -> str:
@@ -130,6 +133,31 @@ PARTS = (
         "Through a path that drops connections silently after 2 seconds:",
         ("--only", "find-idle", "--find-idle", "60", "--timeout", "2"),
         faults={"idle_timeout": 2.0, "on_idle": "silence"},
+    ),
+    Part(
+        "",
+        "Connections that end at a certain age look the same to somebody who only waits. A busy "
+        "connection beside the idle ones tells them apart. This is Envoy with "
+        "`max_downstream_connection_duration: 3s`:",
+        ("--only", "find-idle", "--find-idle", "8"),
+        "envoy",
+        entry="envoy-lifetime",
+    ),
+    Part(
+        "",
+        "`--lifetime MAX` asks for that age alone:",
+        ("--only", "lifetime", "--lifetime", "10"),
+        "envoy",
+        entry="envoy-lifetime",
+    ),
+    Part(
+        "Do large packets arrive?",
+        "A router whose next link is narrower must say so by ICMP. Where a firewall drops that "
+        "message, short messages pass and long ones hang. The sizes between which the limit lies "
+        "are found, and the rest of the check keeps below it:",
+        ("--only", "sizes,order", "--max-size", "1M"),
+        "vpn",
+        entry="mtu-link",
     ),
     Part(
         "Does half-close survive?",

@@ -73,6 +73,21 @@ REMEDIES = (
         ),
     ),
     Remedy(
+        ("lifetime", "restart"),
+        "Connections end at a certain age, whether they are busy or not, or all at the same moment:"
+        " that is a restart or a reload.",
+        (
+            ("Envoy `tcp_proxy`", "`max_downstream_connection_duration` (none)", "raise it"),
+            ("HAProxy", "`hard-stop-after` (none)",
+             "raise it: after a reload the old process ends by then"),
+            ("HAProxy", "`on-marked-down shutdown-sessions` (off)",
+             "a failed health check ends all connections of a server: leave it out"),
+            ("nginx", "`worker_shutdown_timeout` (none)",
+             "raise it: after a reload the old processes end by then"),
+            ("echosvc", "`--max-lifetime` (off)", "is a limit of the server"),
+        ),
+    ),
+    Remedy(
         ("half-close",),
         "A client that has sent FIN still waits for answers. A device ends both directions, does"
         " not pass the FIN on, or does not wait long enough for what comes afterwards.",
@@ -93,6 +108,24 @@ REMEDIES = (
              " (0: that of IPVS)", "raise it"),
             ("TLS before version 1.3", "no setting",
              "a close_notify may end both directions there (RFC 5246, 7.2.1): use version 1.3"),
+        ),
+    ),
+    Remedy(
+        ("path-mtu", "message-size"),
+        "Large packets are lost and no message says so (a black hole, RFC 2923). Either the message"
+        " is let through, or segments are made to fit.",
+        (
+            ("every firewall", "ICMP type 3 code 4, ICMPv6 type 2", "let them pass"),
+            ("iptables", "no rule",
+             "`iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
+             " --clamp-mss-to-pmtu` at the router before the tunnel"),
+            ("nftables", "no rule", "`tcp flags syn tcp option maxseg size set rt mtu`"),
+            ("both ends", "`net.ipv4.tcp_mtu_probing` (0)",
+             "1: the kernel tries smaller segments after a black hole (RFC 4821)"),
+            ("AWS", "MTU 9001 in a VPC, 1500 through an internet gateway, VPN or another region",
+             "let ICMP type 3 code 4 pass in security groups and network ACLs"),
+            ("Azure NAT gateway", "no ICMP, no fragments", "clamp the MSS at the ends"),
+            ("IPVS", "`net.ipv4.vs.pmtu_disc` (1)", "1 sends the message"),
         ),
     ),
     Remedy(

@@ -11,18 +11,21 @@ import pytest
 from echosvc.cli.main import parser
 from echosvc.probe import causes
 from echosvc.probe.check import NAMES, PROBES
+from tests.programs.paths.catalogue.registry import load
 from tests.programs.paths.document import PARTS, SYMPTOMS, head, questions
 from tests.programs.paths.remedies import REMEDIES, written_remedies
 
 #: Findings that are always there.
 ALWAYS = {"connect", "half-close", "idle", "bytes", "order", "back-pressure", "identity", "proxy"}
 
+_NAME = re.compile(r'(?:\bCause\(\s*|^NAME = )"([\w-]+)"', re.MULTILINE)
+
 
 def names_of_causes() -> set[str]:
-    """The names under which causes are reported: the first argument of each ``Cause``."""
+    """The names under which causes are reported: of a constant, or in each ``Cause``."""
     modules = Path(causes.__path__[0]).glob("*.py")
     texts = (module.read_text("utf-8") for module in modules)
-    return {name for text in texts for name in re.findall(r'\bCause\(\s*"([\w-]+)"', text)}
+    return {name for text in texts for name in _NAME.findall(text)}
 
 
 @pytest.mark.parametrize("options", [options for _, options in SYMPTOMS])
@@ -35,6 +38,11 @@ def test_what_to_ask_can_be_asked(options: str) -> None:
 def test_each_example_can_be_asked(part) -> None:
     args = parser().parse_args(["check", "lb.example:9000", *part.options])
     args.validate(args)
+
+
+@pytest.mark.parametrize("name", [part.entry for part in PARTS if part.entry])
+def test_each_path_of_the_catalogue_is_there(name: str) -> None:
+    assert name in load()
 
 
 def test_each_remedy_is_for_something_that_can_be_found() -> None:

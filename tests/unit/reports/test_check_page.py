@@ -29,6 +29,12 @@ def test_the_page_has_every_finding_with_its_cause_and_its_figures() -> None:
         assert part in text
 
 
+def test_what_is_likely_is_said_once_for_information_too() -> None:
+    known = ProbeResult("lifetime", "info", "connections live 3 s", 1.0, "a limit")
+    assert read(check_page(run(known))).text.count("Likely: a limit.") == 1
+    assert read(check_page(run(LOST))).text.count("Likely: a full queue.") == 1
+
+
 def test_the_page_says_what_was_asked() -> None:
     text = read(check_page(run(CONNECTED))).text
     asked = "endpoint tcp:lb.example:9000 command echosvc check lb.example:9000 timeout 10"
