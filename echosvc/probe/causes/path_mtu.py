@@ -46,6 +46,9 @@ _LONG_QUIET = 3.0
 _BULK_SIZE, _BULK_TIME = 65536, 3.0
 #: The same for a connection, besides the quiet time.
 _OPEN_TIME = 1.0
+#: Bytes of the short messages that as many bytes are sent in as a long one has: where a round trip
+#: takes less than this time, seconds, and where it takes more.
+_PIECE_SIZE, _NEAR, _FAR_PIECE_SIZE = 128, 0.005, 512
 #: Bytes of the headers of IP and TCP, without options, which count for the MSS.
 _HEADERS, _HEADERS_IPV6 = 40, 60
 
@@ -69,7 +72,7 @@ async def explain_by_path_mtu(path: Path, failed: Failed) -> Cause | None:
         return _describe(failed.limit)
     if knowledge.message_limit is not None and _may_be_size(path, failed):
         return _describe(knowledge.message_limit)
-    if knowledge.max_segment or not _may_be_size(path, failed):
+    if knowledge.max_segment or knowledge.size_is_no_cause or not _may_be_size(path, failed):
         return None
     limit = await find_limit(path)
     return None if limit is None else _describe(limit)
@@ -116,11 +119,13 @@ class _Search:
         first = await self._try(0)
         if first.answer is Answer.WHOLE:
             return None
+        limit = None
         if self._path.target.tcp is not None:
             limit = await self._by_segments(first)
-            if limit is not None:
-                return limit
-        return None if first.answer is Answer.UNCONNECTED else await self._by_messages()
+        if limit is None and first.answer is not Answer.UNCONNECTED:
+            limit = await self._by_messages()
+        self._knowledge.size_is_no_cause = limit is None
+        return limit
 
     async def _try(self, segment: int, size: int = 0, quiet: float = QUIET_TIME) -> Trial:
         """Exchange a message over a new connection.
@@ -175,6 +180,8 @@ class _Search:
 
     async def _by_messages(self) -> SizeLimit | None:
         """Return the longest message that passes; ``None``: its length does not matter."""
+        if not await self._carries_in_pieces():
+            return None
 
         async def passes(size: int) -> bool:
             trial = await self._try(0, size)
@@ -183,24 +190,24 @@ class _Search:
             return trial.answer is Answer.WHOLE
 
         good = await _bisect(1, self._size, _LIKELY_SEGMENT, passes)
-        if not await self._carries_in_pieces(good):
-            return None
         # The system's time-out: a slow answer must not be called none.
         last = await self._try(0, good + 1, self._path.settings.timeout)
-        if last.answer is Answer.WHOLE:
+        if last.answer not in (Answer.DROPPED, Answer.SILENCE):
             return None
         return SizeLimit(good, 0, last.answer)
 
-    async def _carries_in_pieces(self, size: int) -> bool:
-        """Return whether as many bytes come back in messages of this size, one by one."""
+    async def _carries_in_pieces(self) -> bool:
+        """Return whether as many bytes come back in short messages, one by one."""
         self._path.close()
         connection = await open_within(self._path, _OPEN_TIME + ROUND_TRIPS * self._rtt)
-        sent = 0
-        while connection is not None and sent < self._size:
-            if (await try_message(self._path, connection, size)).answer is not Answer.WHOLE:
+        if connection is None:
+            return False
+        piece, sent = _PIECE_SIZE if self._rtt < _NEAR else _FAR_PIECE_SIZE, 0
+        while sent < self._size:
+            if (await try_message(self._path, connection, piece)).answer is not Answer.WHOLE:
                 return False
-            sent += size
-        return connection is not None
+            sent += piece
+        return True
 
 
 async def _bisect(

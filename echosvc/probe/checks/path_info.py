@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 from echosvc._text import format_bytes, format_duration, plural
 from echosvc.probe.causes.path_mtu import LongMessageLost, find_limit
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.size_limit import Answer
 from echosvc.probe.engine.tcp_info import TCPInfo
-from echosvc.probe.engine.trial import try_message
+from echosvc.probe.engine.trial import Trial, try_message
 from echosvc.probe.settings import MIB
 
 #: Sizes of the streams whose rate is measured, bytes. The next one is tried if the last one took
@@ -23,7 +23,7 @@ _STREAMS = (16384, 65536, 262_144, MIB)
 _SHORT = 0.1
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Rate:
     """How fast a stream came back.
 
@@ -51,33 +51,32 @@ async def path_info(path: Path) -> Finding:
     before = connection.client.tcp_info
     if before is None:
         raise Skipped("no TCP, or no Linux: the system does not tell what it knows (TCP_INFO)")
-    rate = _Rate()
-    try:
-        for size in (2 * before.send_mss + 1, *_STREAMS):
-            if not await _measure(path, connection, size, rate):
-                break
-    except LongMessageLost:
-        raise
-    except Failed:
-        pass  # other probes find out what is wrong with a stream
-    return _describe(before, connection.client.tcp_info or before, rate)
+    after, rate = before, _Rate()
+    for size in (2 * before.send_mss + 1, *_STREAMS):
+        began = perf_counter()
+        trial = await try_message(path, connection, size)
+        after = trial.info or after
+        if trial.answer is not Answer.WHOLE:
+            await _search_limit(path, size, trial)
+            break
+        rate = _Rate(size, perf_counter() - began)
+        if rate.seconds > _SHORT:
+            break
+    return _describe(before, after, rate)
 
 
-async def _measure(path: Path, connection: ProbeConnection, size: int, rate: _Rate) -> bool:
-    """Measure the rate of a stream; return whether a longer one may be tried.
+async def _search_limit(path: Path, size: int, trial: Trial) -> None:
+    """Find out whether packets above some size are dropped; other probes find all else.
 
-    :raises LongMessageLost: it does not come back, and packets above some size are dropped.
-    :raises Failed: it does not come back right.
+    :raises LongMessageLost: they are.
     """
-    began = perf_counter()
-    trial = await try_message(path, connection, size)
-    if trial.answer is Answer.WHOLE:
-        rate.size, rate.seconds = size, perf_counter() - began
-        return rate.seconds < _SHORT
-    limit = await find_limit(path)
+    if trial.answer is Answer.DAMAGED:
+        return
+    limit = None
+    with suppress(Failed):  # there is no connection any more
+        limit = await find_limit(path)
     if limit is not None:
         raise LongMessageLost(f"{plural(size, 'byte')} do not come back", limit)
-    return False
 
 
 def _describe(before: TCPInfo, after: TCPInfo, rate: _Rate) -> Finding:

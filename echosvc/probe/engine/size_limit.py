@@ -15,6 +15,8 @@ class Answer(Enum):
     DROPPED = "dropped"
     #: It is acknowledged, as far as is known, and does not come back.
     SILENCE = "silence"
+    #: What came is wrong, or the connection ended.
+    DAMAGED = "damaged"
     #: There is no connection: it, or the handshake of TLS, is not done in time.
     UNCONNECTED = "unconnected"
 

@@ -8,7 +8,6 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
-from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.size_limit import Answer
 from echosvc.probe.engine.tcp_info import Stall, TCPInfo
@@ -51,7 +50,6 @@ async def try_message(
     """Send a message over a connection, and return soon what becomes of it.
 
     :param quiet: seconds of silence, besides round trips, after which it is lost.
-    :raises Failed: it comes back wrong, or the connection ends.
     """
     payload = path.payload(size, connection)
     verifier = connection.verifier(payload)
@@ -69,10 +67,7 @@ async def try_message(
 async def receive_or_give_up(
     path: Path, connection: ProbeConnection, verifier: Verifier, quiet: float
 ) -> Trial:
-    """Receive until everything came, or nothing comes any more.
-
-    :raises Failed: what came is wrong, or the connection ends.
-    """
+    """Receive until everything came, or nothing comes any more."""
     quiet += ROUND_TRIPS * connection.rtt
     last = path.reactor.seconds()
     while not verifier.complete and not verifier.wrong:
@@ -85,9 +80,8 @@ async def receive_or_give_up(
             given_up = _given_up(connection.client.tcp_info, path.reactor.seconds() - last, quiet)
             if given_up is not None:
                 return given_up
-    if not verifier.complete:
-        raise Failed("the stream is wrong, or it ended")
-    return Trial(Answer.WHOLE, connection.client.tcp_info)
+    answer = Answer.WHOLE if verifier.complete else Answer.DAMAGED
+    return Trial(answer, connection.client.tcp_info)
 
 
 def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Trial | None:
