@@ -15,7 +15,7 @@ here can tell a narrow path behind a proxy from a server that does not answer lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from twisted.internet import defer
 from twisted.internet.address import IPv6Address
@@ -34,8 +34,9 @@ from echosvc.probe.engine.trial import QUIET_TIME, ROUND_TRIPS, Trial, open_with
 NAME = "path-mtu"
 #: An MSS that every path carries: no link of the Internet is so narrow.
 SAFE_SEGMENT = 256
-#: The first one that is tried between that and the system's: most tunnels carry it.
-_LIKELY_SEGMENT = 1200
+#: What is tried first between that and the system's: most tunnels carry the first one, and only
+#: links with jumbo frames the second one.
+_LIKELY_SEGMENTS = (1200, 1500)
 #: The MSS of Ethernet, where the kernel does not tell another.
 _USUAL_SEGMENT = 1460
 #: How long an answer is waited for before it is called missing for good, seconds: a server may be
@@ -162,7 +163,7 @@ class _Search:
         async def passes(segment: int) -> bool:
             return (await self._try(segment)).answer is Answer.WHOLE
 
-        good = await _bisect(SAFE_SEGMENT, self._segment, _LIKELY_SEGMENT, passes)
+        good = await _bisect(SAFE_SEGMENT, self._segment, _LIKELY_SEGMENTS, passes)
         if (await self._try(good + 1, quiet=_LONG_QUIET)).answer is Answer.WHOLE:
             return None
         return SizeLimit(good, self._size, first.answer, self._headers, await self._carries(good))
@@ -189,10 +190,9 @@ class _Search:
                 raise Failed("there is no connection any more")
             return trial.answer is Answer.WHOLE
 
-        good = await _bisect(1, self._size, _LIKELY_SEGMENT, passes)
-        # The system's time-out: a slow answer must not be called none.
-        last = await self._try(0, good + 1, self._path.settings.timeout)
-        if last.answer not in (Answer.DROPPED, Answer.SILENCE):
+        good = await _bisect(1, self._size, _LIKELY_SEGMENTS, passes)
+        last = await self._try(0, good + 1, _LONG_QUIET)
+        if last.answer not in (Answer.DROPPED, Answer.SILENCE) or not await passes(good):
             return None
         return SizeLimit(good, 0, last.answer)
 
@@ -211,21 +211,21 @@ class _Search:
 
 
 async def _bisect(
-    good: int, bad: int, likely: int, passes: Callable[[int], Awaitable[bool]]
+    good: int, bad: int, likely: Iterable[int], passes: Callable[[int], Awaitable[bool]]
 ) -> int:
     """Return the largest value that passes.
 
     :param good: one that does.
     :param bad: one that does not.
-    :param likely: the first one that is tried.
+    :param likely: what is tried first.
     """
-    middle = likely if good < likely < bad else (good + bad) // 2
+    first = iter(likely)
     while bad - good > 1:
+        middle = next((each for each in first if good < each < bad), (good + bad) // 2)
         if await passes(middle):
             good = middle
         else:
             bad = middle
-        middle = (good + bad) // 2
     return good
 
 
@@ -277,7 +277,7 @@ def _describe_messages(limit: SizeLimit) -> Cause:
         "the next hop has acknowledged them, and smaller segments change nothing: behind it a path"
         " MTU is not reported (RFC 2923), or a proxy or the server does not answer long messages"
     )
-    return Cause("message-size", finding, advice, facts)
+    return Cause("message-size", finding, advice, facts, final=True)
 
 
 #: What is known of the direction, in words and for programs.
