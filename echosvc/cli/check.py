@@ -107,7 +107,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--find-idle", "SECONDS", values.positive_seconds,
      "find after how long an idle connection is closed; search up to this time"),
     ("--lifetime", "SECONDS", values.positive_seconds,
-     "find after how long a busy connection is closed; watch it for up to this time"),
+     "check that a busy connection lives so long, or find after how long it is closed"),
     ("--connections", "N", values.connection_count,
      "number of connections at once (default: %(default)s)"),
     ("--timeout", "SECONDS", values.positive_seconds,

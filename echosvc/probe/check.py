@@ -273,8 +273,7 @@ def _failure(name: str, failed: Failed) -> ProbeResult:
 
 
 def _cause_result(cause: Cause, seconds: float) -> ProbeResult:
-    result: Result = "info" if cause.info else "fail"
-    return ProbeResult(cause.name, result, cause.finding, seconds, cause.advice, cause.facts)
+    return ProbeResult(cause.name, "fail", cause.finding, seconds, cause.advice, cause.facts)
 
 
 def _fault_facts(failed: Failed) -> dict[str, Any]:

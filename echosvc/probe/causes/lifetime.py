@@ -38,7 +38,6 @@ ADVICE = (
 class EndedTogether(Failed):
     """Connections that rested ended, and so did the busy one beside them.
 
-    :param searched: the probe searched for the age at which connections are ended.
     :ivar endings: of all of them.
     """
 
@@ -47,11 +46,9 @@ class EndedTogether(Failed):
         finding: str,
         endings: Sequence[Ending],
         facts: dict[str, Any] | None = None,
-        searched: bool = False,
     ) -> None:
         why = "connections end on this path, whether they rest or not"
         super().__init__(finding, why, facts=facts)
-        self.searched = searched
         self.endings = endings
         self.age = busy_age(endings)
 
@@ -92,14 +89,13 @@ async def _explain_common_end(path: Path, failed: EndedTogether) -> Cause | None
     except Failed as again:
         return _restart_cause(failed.endings, f"; since then: {again.finding}")
     if lifetime is not None and is_repeated(age, lifetime):
-        return _lifetime_cause(path, lifetime, avoidable=True, info=failed.searched)
+        return _lifetime_cause(path, lifetime, avoidable=True)
     return _restart_cause(failed.endings) if lifetime is None else None
 
 
-def _lifetime_cause(path: Path, lifetime: Lifetime, avoidable: bool, info: bool = False) -> Cause:
+def _lifetime_cause(path: Path, lifetime: Lifetime, avoidable: bool) -> Cause:
     path.context.knowledge.lifetime = lifetime.shortest
-    words, facts = lifetime.describe(), lifetime.facts
-    return Cause("lifetime", words, ADVICE, facts, avoidable=avoidable, info=info)
+    return Cause("lifetime", lifetime.describe(), ADVICE, lifetime.facts, avoidable=avoidable)
 
 
 def _restart_cause(endings: Sequence[Ending], since: str = "") -> Cause | None:

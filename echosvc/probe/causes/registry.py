@@ -38,7 +38,6 @@ class Cause:
     :ivar facts: the same for programs.
     :ivar avoidable: the next connections avoid it: the probe that failed is run again.
     :ivar final: nothing can be found out any more: all later probes are skipped.
-    :ivar info: it was searched for: it is neither good nor bad.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Cause:
     facts: dict[str, Any] = field(default_factory=dict)
     avoidable: bool = False
     final: bool = False
-    info: bool = False
 
 
 Explain = Callable[[Path, Failed], Awaitable["Cause | None"]]

@@ -236,5 +236,4 @@ class _Round:
             raise EndedTogether(
                 f"a busy connection ended beside the idle ones: {busy.ending.reason} after {age}",
                 [*self.endings, busy.ending],
-                searched=True,
             )
