@@ -16,13 +16,15 @@ Probe = dict[str, Any]
 
 def faults(entry: Entry, probes: Sequence[Probe], seconds: float) -> list[str]:
     """What is wrong with the results of one run; nothing, if all is as it should be."""
-    found = [*_unexpected(entry, probes), *_inside(probes)]
+    untrue = _unexpected(entry, probes)
+    found = [f"not true: {words(probe)}" for probe in untrue]
+    found += [f"shows its inside: {words(probe)}" for probe in probes if _inside(probe)]
     for line in entry.expected:
         found.extend(_missed(line, probes))
     if entry.somewhere and not any(_says(probe, entry.somewhere) for probe in probes):
         found.append(f"no line says {entry.somewhere!r}")
     if entry.nowhere:
-        wrong = [probe for probe in probes if _says(probe, entry.nowhere)]
+        wrong = [probe for probe in probes if _says(probe, entry.nowhere) and probe not in untrue]
         found.extend(f"wrong words: {words(probe)}" for probe in wrong)
     if seconds > entry.limit:
         found.append(f"it took more than {entry.limit:g} s")
@@ -40,18 +42,15 @@ def _says(probe: Probe, expression: str) -> bool:
     return re.search(expression, said, re.IGNORECASE) is not None
 
 
-def _unexpected(entry: Entry, probes: Sequence[Probe]) -> Iterator[str]:
-    """What is accused though nothing is wrong with it, or for a second time."""
+def _unexpected(entry: Entry, probes: Sequence[Probe]) -> list[Probe]:
+    """What is accused though nothing is wrong with it."""
     due = [line for line in entry.expected if "fail" in line.result]
-    for probe in probes:
-        if probe["result"] == "fail" and not any(_names(line, probe) for line in due):
-            yield f"not true: {words(probe)}"
+    failed = [probe for probe in probes if probe["result"] == "fail"]
+    return [probe for probe in failed if not any(_names(line, probe) for line in due)]
 
 
-def _inside(probes: Sequence[Probe]) -> Iterator[str]:
-    for probe in probes:
-        if _INSIDE.search(words(probe)):
-            yield f"shows its inside: {words(probe)}"
+def _inside(probe: Probe) -> bool:
+    return _INSIDE.search(words(probe)) is not None
 
 
 def _names(line: Line, probe: Probe) -> bool:

@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 
 #: Below the ports that the kernel gives to outgoing connections.
 _PORTS = range(20_000, 32_000)
+_ports = iter(random.sample(_PORTS, len(_PORTS)))
 _LISTENING = "0A"
 
 
@@ -55,15 +56,12 @@ def loopback() -> Iterator[Sides]:
     yield Sides()
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on; no outgoing connection takes it."""
-    for port in random.sample(_PORTS, 100):
-        with socket.socket() as one:
-            try:
-                one.bind((host if host.startswith("127.") else "127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+def free_port() -> int:
+    """A port that nobody listens on; no outgoing connection takes it, and it is given once."""
+    for port in _ports:
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
     raise AssertionError("no port is free")
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,32 +147,36 @@ def _done(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def run_all(entries: Sequence[Entry], times: int, jobs: int, show: bool) -> list[Outcome]:
-    """Run all entries in turn, ``times`` each, and print an outcome when it is known."""
+    """Run all entries, ``times`` each, and print the outcomes in turn.
+
+    :param jobs: how many runs are made at once.
+    """
     outcomes = []
-    for entry in entries:
-        outcome = _repeat(entry, times, jobs)
-        outcomes.append(outcome)
-        print(outcome, flush=True)
-        if show:
-            _print_wrong(outcome)
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [[pool.submit(_attempt, entry) for _ in range(times)] for entry in entries]
+        try:
+            for entry, runs in zip(entries, waiting, strict=True):
+                outcomes.append(_collect(entry, runs))
+                print(outcomes[-1], flush=True)
+                if show:
+                    _print_wrong(outcomes[-1])
+        finally:  # after a signal, too, each path is taken down
+            pool.shutdown(cancel_futures=True)
     return outcomes
 
 
 def _print_wrong(outcome: Outcome) -> None:
-    """What the first run that was wrong has said."""
+    """Print what the first run that was wrong has said."""
     for each in [each for each in outcome.runs if each.faults][:1]:
         print("".join(f"         | {line}\n" for line in each.lines), flush=True)
 
 
-def _repeat(entry: Entry, times: int, jobs: int) -> Outcome:
+def _collect(entry: Entry, runs: Sequence[Future[Run]]) -> Outcome:
     outcome = Outcome(entry)
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            outcome.runs.extend(pool.map(lambda _: _attempt(entry), range(times)))
-        except Absent as absent:
-            outcome.absent = str(absent)
-        finally:  # after a signal, too, each path is taken down
-            pool.shutdown(cancel_futures=True)
+    try:
+        outcome.runs.extend(each.result() for each in runs)
+    except Absent as absent:
+        outcome.absent = str(absent)
     return outcome
 
 
