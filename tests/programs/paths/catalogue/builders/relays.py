@@ -150,9 +150,7 @@ def stunnel_client() -> Hop:
 def hitch() -> Hop:
     """hitch, which ends TLS."""
     where = ("--frontend=[{host}]:{port}", "--backend=[{to_host}]:{to_port}")
-    return configured_relay(
-        "hitch.conf", "", "hitch", "--config={file}", *where, "--user=nobody", "{pem}"
-    )
+    return relay("hitch", *where, "--user=nobody", "{pem}")
 
 
 def node(text: str) -> Hop:

@@ -47,6 +47,33 @@ PYTHON_HALF_OPEN = _PYTHON % {"at_end": "writer.write_eof()"}
 #: The end of one direction closes the other.
 PYTHON_NAIVE = _PYTHON % {"at_end": "writer.close()"}
 
+#: What comes from the server, its FIN included, is passed on 2 s later.
+DELAYING = """
+import asyncio, sys
+host, port, to_host, to_port = sys.argv[1:]
+
+async def copy(reader, writer, seconds):
+    loop = asyncio.get_running_loop()
+    while True:
+        data = await reader.read(65536)
+        loop.call_later(seconds, *((writer.write, data) if data else (writer.write_eof,)))
+        if not data:
+            return await asyncio.sleep(seconds)
+
+async def serve(reader, writer):
+    to_reader, to_writer = await asyncio.open_connection(to_host, int(to_port))
+    await asyncio.gather(
+        copy(reader, to_writer, 0), copy(to_reader, writer, 2), return_exceptions=True
+    )
+    writer.close(); to_writer.close()
+
+async def main():
+    server = await asyncio.start_server(serve, host, int(port), backlog=128)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
 _MAPPING = """
 import socket, sys, threading
 host, port, to_host, to_port = sys.argv[1:]

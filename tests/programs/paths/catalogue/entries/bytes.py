@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.programs.paths.catalogue.builders.balancers import haproxy
+from tests.programs.paths.catalogue.builders.relays import ncat, socat, through_pipe
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
-from tests.programs.paths.catalogue.builders.relays import socat, through_pipe
 from tests.programs.paths.catalogue.builders.scripts import TRIMMING_SERVER, changing
 from tests.programs.paths.catalogue.builders.servers import command, echosvc, python
 from tests.programs.paths.catalogue.entry import BASIC, FAST, Entry, Line, fails, passes
@@ -113,6 +113,18 @@ ENTRIES = (
         expected=(
             *passes("connect", "echo", "bytes", "sizes", "order", "text"),
             fails("back-pressure", "both directions|neither"),
+        ),
+        limit=120.0,
+    ),
+    Entry(
+        "ncat-relay",
+        "ncat --sh-exec ncat, which hangs likewise, and closes both directions at FIN",
+        echosvc(),
+        via=(ncat(),),
+        expected=(
+            *passes("connect", "echo", "bytes", "text"),
+            fails("deadlock|sizes|back-pressure", "both directions|neither"),
+            fails("half-close", "FIN"),
         ),
         limit=120.0,
     ),

@@ -6,20 +6,16 @@ from tests.programs.paths.catalogue.builders.balancers import envoy, haproxy, ng
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import (
     hitch,
-    ncat,
     node,
-    pen,
-    rinetd,
     stunnel,
     stunnel_client,
-    xinetd,
 )
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
 from tests.programs.paths.catalogue.builders.scripts import NODE_HALF_OPEN, PYTHON_HALF_OPEN
 from tests.programs.paths.catalogue.builders.servers import command, echosvc
 from tests.programs.paths.catalogue.builders.servers import xinetd as internal
 from tests.programs.paths.catalogue.builders.ssh import ssh_forwarding
-from tests.programs.paths.catalogue.entry import BASIC, CLEAN, FAST, Entry, passes
+from tests.programs.paths.catalogue.entry import BASIC, CLEAN, FAST, Entry, fails, passes
 
 TLS = "tls:{host}:{port}"
 BY_TLS = ("--ca", "{ca}", *FAST)
@@ -37,6 +33,7 @@ _SECURE = _DIRECT.also(
     expected=(*CLEAN, *passes("tls")),
 )
 _ENDED = {"endpoint": TLS, "options": BY_TLS, "expected": (*passes(*BASIC, "tls"),)}
+_HITCH = {**_ENDED, "expected": (*passes(*BASIC, "tls"), fails("half-close", "FIN"))}
 #: What a check without options finds on a path that does nothing wrong.
 _WHOLE = {"options": (), "expected": (*CLEAN, *passes("idle")), "limit": 180.0}
 
@@ -74,19 +71,9 @@ ENTRIES = (
         server=echosvc("--framing", "length"),
         options=(*FAST, "--framing", "length"),
     ),
-    _DIRECT.also(
-        "two-backends",
-        "HAProxy with a PROXY header before a server that reads it or not",
-        via=(haproxy(server="send-proxy"),),
-        server=echosvc("--proxy-protocol", "optional", "--proxy-from", "127.0.0.0/8"),
-    ),
-    _DIRECT.also("rinetd", "rinetd", via=(rinetd(),)),
-    _DIRECT.also("xinetd-redirect", "xinetd's redirection", via=(xinetd(),)),
     _DIRECT.also("ssh-forwarding", "ssh -L", via=(ssh_forwarding,)),
     _DIRECT.also("node-half-open", "a relay in Node", via=(node(NODE_HALF_OPEN),)),
     _DIRECT.also("python-half-open", "a relay in asyncio", via=(python_relay(PYTHON_HALF_OPEN),)),
-    _DIRECT.also("ncat-relay", "ncat, which starts another ncat", via=(ncat(),)),
-    _DIRECT.also("pen", "pen", via=(pen(),), expected=passes(*BASIC)),
     _DIRECT.also(
         "stunnel-both", "TLS inside: stunnel at both ends", via=(stunnel_client(), stunnel())
     ),
@@ -104,7 +91,7 @@ ENTRIES = (
     ),
     _DIRECT.also("envoy-tls", "Envoy ends TLS", via=(envoy(tls=True),), **_ENDED),
     _DIRECT.also("stunnel-tls", "stunnel ends TLS", via=(stunnel(),), **_ENDED),
-    _DIRECT.also("hitch-tls", "hitch ends TLS", via=(hitch(),), **_ENDED),
+    _DIRECT.also("hitch-tls", "hitch ends TLS", via=(hitch(),), **_HITCH),
     _DIRECT.also("router", "a router", network=network()),
     _DIRECT.also(
         "masquerade",
@@ -115,7 +102,7 @@ ENTRIES = (
         "mss-clamp",
         "a narrow tunnel whose router clamps the MSS",
         network=network(
-            "iptables -w -A FORWARD -p tcp --syn -j TCPMSS --set-mss 1000",
+            "iptables -w -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1000",
             "iptables -w -A FORWARD -p tcp -m length --length 1101: -j DROP",
         ),
     ),
@@ -128,7 +115,7 @@ ENTRIES = (
         "no-options",
         "a firewall that strips window scale, SACK and timestamps",
         network=network(
-            "iptables -w -t mangle -A FORWARD -p tcp --syn -j TCPOPTSTRIP"
+            "iptables -w -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPOPTSTRIP"
             " --strip-options wscale,sack-permitted,timestamp"
         ),
     ),

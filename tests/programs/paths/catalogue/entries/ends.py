@@ -6,14 +6,18 @@ from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import (
     node,
+    pen,
     redir,
+    rinetd,
     simpleproxy,
     socat,
+    sslh,
     through_connect,
     tinyproxy,
+    xinetd,
 )
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
-from tests.programs.paths.catalogue.builders.scripts import NODE_DEFAULT, PYTHON_NAIVE
+from tests.programs.paths.catalogue.builders.scripts import DELAYING, NODE_DEFAULT, PYTHON_NAIVE
 from tests.programs.paths.catalogue.builders.servers import echosvc
 from tests.programs.paths.catalogue.entry import BASIC, Entry, fails, passes
 
@@ -25,6 +29,7 @@ _ALONE = ("--only", "half-close")
 _CLOSED = (*_REST, fails("half-close", "FIN|both directions", lacks="lost bytes"))
 _LATE = (*_REST, fails(_ENDS, "FIN"))
 
+_FIN_TIMEOUTS = "    timeout client-fin 1s\n    timeout server-fin 1s"
 _PLAIN = Entry("nginx-closes", "nginx without proxy_half_close", echosvc(), via=(nginx(),))
 _STATEFUL = (
     "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0",
@@ -71,10 +76,17 @@ ENTRIES = (
         expected=(fails("half-close", "FIN"),),
     ),
     _PLAIN.also(
-        "haproxy-server-fin",
-        "HAProxy, which waits 1 s after FIN on either side",
-        via=(haproxy(defaults="    timeout client-fin 1s\n    timeout server-fin 1s"),),
-        expected=_LATE,
+        "haproxy-fin",
+        "HAProxy, which waits 1 s after FIN, before a server that is never silent for so long",
+        via=(haproxy(defaults=_FIN_TIMEOUTS),),
+        expected=(*_REST, *passes("half-close")),
+    ),
+    _PLAIN.also(
+        "haproxy-fin-late",
+        "the same before a server that answers after 2 s",
+        via=(haproxy(defaults=_FIN_TIMEOUTS), python_relay(DELAYING)),
+        options=_ALONE,
+        expected=(fails(_ENDS, "FIN"),),
     ),
     _PLAIN.also(
         "conntrack-half-closed",
@@ -95,13 +107,17 @@ ENTRIES = (
         via=(python_relay(PYTHON_NAIVE),),
         expected=_LATE,
     ),
-    _PLAIN.also("redir", "redir", via=(redir(),), expected=_LATE),
-    _PLAIN.also("simpleproxy", "simpleproxy", via=(simpleproxy(),), expected=_LATE),
-    _PLAIN.also(
-        "tinyproxy",
-        "CONNECT through tinyproxy",
-        via=(through_connect(tinyproxy()),),
-        expected=_LATE,
+    *(
+        _PLAIN.also(name, name, via=(hop,), expected=(*_REST, fails("half-close", "FIN")))
+        for name, hop in {
+            "redir": redir(),
+            "simpleproxy": simpleproxy(),
+            "rinetd": rinetd(),
+            "pen": pen(),
+            "sslh": sslh(),
+            "xinetd-redirect": xinetd(),
+            "tinyproxy": through_connect(tinyproxy()),
+        }.items()
     ),
     _PLAIN.also(
         "fin-dropped",

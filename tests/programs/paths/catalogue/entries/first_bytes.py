@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx, nginx_http
-from tests.programs.paths.catalogue.builders.relays import sslh
 from tests.programs.paths.catalogue.builders.scripts import READS_TO_THE_END
 from tests.programs.paths.catalogue.builders.servers import (
     command,
@@ -60,9 +59,6 @@ ENTRIES = (
         somewhere="first",
         limit=120.0,
     ),
-    _PLAIN.also(
-        "sslh", "sslh, which looks at the first bytes", via=(sslh(),), expected=_REST, somewhere=""
-    ),
     _no_echo("http", "a web server", nginx_http, "HTTP"),
     _no_echo(
         "http-python",
@@ -111,12 +107,14 @@ ENTRIES = (
         echosvc("--framing", "length"),
         "--framing length",
     ),
-    _no_echo(
+    _PLAIN.also(
         "tty",
         "a terminal in the path",
-        command(
+        server=command(
             "socat", "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=128", "EXEC:cat,pty"
         ),
-        "terminal|tty",
+        via=(),
+        expected=(*passes("connect"), fails("echo|bytes|tty|terminal", "terminal|tty")),
+        somewhere="",
     ),
 )
