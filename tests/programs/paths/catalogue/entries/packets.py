@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.servers import echosvc
-from tests.programs.paths.catalogue.entry import CLEAN, FAST, Entry, fails, passes
+from tests.programs.paths.catalogue.entry import CLEAN, FAST, Entry, Line, fails, passes
 
 _MTU = "path-mtu|mtu"
 _LARGE = "iptables -w -A FORWARD {} -p tcp -m length --length {}: -j DROP"
