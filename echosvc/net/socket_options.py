@@ -93,7 +93,8 @@ def read_tcp_info(handle: socket.SocketType) -> bytes:
     ``b""``: it is no TCP connection, it is gone, or the kernel is not Linux: others have another
     structure of that name.
     """
-    if sys.platform != "linux" or not is_tcp(handle):
+    known = sys.platform == "linux" and hasattr(socket, "TCP_INFO")
+    if not known or not is_tcp(handle):
         return b""
     try:
         return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)

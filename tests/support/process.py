@@ -58,35 +58,38 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
-_HEEDING = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
-    " os.execvp(sys.argv[1], sys.argv[1:])"
+_AT_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]));"
+    " os.execvp(sys.argv[2], sys.argv[2:])"
 )
 
 
-def heeding(command: list[str]) -> list[str]:
-    """The command, so that SIGINT ends it as from a terminal.
+def with_interrupt(command: list[str], ignored: bool = False) -> list[str]:
+    """The command, so that SIGINT ends it as from a terminal, or is ignored.
 
     A shell without job control starts what is in its background with SIGINT ignored, and
     whatever that starts inherits it. The interpreter in between keeps the process's number.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) is ignored:
         return command
-    return [sys.executable, "-S", "-c", _HEEDING, *command]
+    return [sys.executable, "-S", "-c", _AT_SIGINT, "SIG_IGN" if ignored else "SIG_DFL", *command]
 
 
 class Process:
     """A program whose output lines can be waited for. Ended at the latest by :meth:`close`.
 
-    It heeds SIGINT, whether this process does or not.
+    :param ignores_interrupt: it begins with SIGINT ignored; otherwise it heeds SIGINT, whether this
+        process does or not.
     """
 
-    def __init__(self, command: list[str], **options: object) -> None:
+    def __init__(
+        self, command: list[str], *, ignores_interrupt: bool = False, **options: object
+    ) -> None:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
         self.popen = subprocess.Popen(
-            heeding(command),
+            with_interrupt(command, ignores_interrupt),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from tests.support.commands import COMMAND, echosvc, one_line, plain_server
-from tests.support.process import Server, environment, heeding, running
+from tests.support.process import Server, environment, running, with_interrupt
 from tests.support.sockets import receive_all
 from tests.support.waiting import LIMIT
 
@@ -213,7 +213,7 @@ def test_it_can_be_interrupted_while_its_output_blocks(number: int, to: tuple[st
     with (
         open("/dev/zero", "rb") as zeros,
         subprocess.Popen(
-            heeding([*COMMAND, "send", *to, "--raw", "-"]),
+            with_interrupt([*COMMAND, "send", *to, "--raw", "-"]),
             stdin=zeros, stdout=subprocess.PIPE, env=environment(),
         ) as client,
     ):  # fmt: skip

@@ -54,11 +54,7 @@ def test_a_signal_lets_clients_finish_and_a_second_one_ends_them(number: int) ->
 
 def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
     """As in ``command &`` of a shell without job control."""
-
-    def ignore() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    with serving_alone(preexec_fn=ignore) as server:
+    with serving_alone(ignores_interrupt=True) as server:
         server.signal(signal.SIGINT)
         assert exchange(("127.0.0.1", server.port), b"x") == b"Sending: x"
         assert server.stop() == 0

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from echosvc.cli.terminal import LossyStderr, OutputError, StandardOutput, write_all
-from tests.support.process import environment, heeding, running
+from tests.support.process import environment, running, with_interrupt
 from tests.support.waiting import LIMIT
 
 COMMAND = [sys.executable, "-m", "echosvc"]
@@ -246,7 +246,9 @@ def test_it_can_be_interrupted_while_its_output_is_full(blocking: bool) -> None:
     ):
         os.set_blocking(into, blocking)
         client = subprocess.Popen(
-            heeding([*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]),
+            with_interrupt(
+                [*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]
+            ),
             stdin=zeros, stdout=into, stderr=subprocess.PIPE, env=environment(),
         )  # fmt: skip
         os.close(into)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.process import Process, environment, heeding
+from tests.support.process import Process, environment, with_interrupt
 from tests.support.waiting import LIMIT
 
 _READY = "import signal; print('ready', flush=True); signal.pause()"
@@ -34,8 +34,20 @@ def test_a_program_heeds_sigint_though_this_process_ignores_it(deaf):
         process.close()
 
 
+@pytest.mark.parametrize("ignored_here", [False, True])
+def test_a_program_can_begin_with_sigint_ignored(ignored_here, request):
+    if ignored_here:
+        request.getfixturevalue("deaf")
+    code = "import signal; print(signal.getsignal(signal.SIGINT).name, flush=True)"
+    process = Process([sys.executable, "-c", code], ignores_interrupt=True)
+    try:
+        process.wait_line("SIG_IGN")
+    finally:
+        process.close()
+
+
 def test_what_heeds_sigint_has_its_own_words_and_status(deaf):
-    command = heeding([sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", "a b"])
+    command = with_interrupt([sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", "a b"])
     done = subprocess.run(
         command, stderr=subprocess.PIPE, text=True, timeout=LIMIT, env=environment()
     )
