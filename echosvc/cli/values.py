@@ -47,6 +47,18 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+def connections_a_second(text: str) -> float:
+    """Read a number of connections a second, more than 0 and at most 10,000."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 10_000:
+        expected = "a number of connections a second, more than 0 and at most 10000"
+        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
+    return value
+
+
 def list_of_seconds(text: str) -> tuple[float, ...]:
     """Read :func:`positive_seconds`, separated by commas."""
     return tuple(positive_seconds(part) for part in text.split(","))

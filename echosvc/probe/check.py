@@ -67,9 +67,9 @@ def _type_rules(settings: Settings) -> Iterator[tuple[object, str]]:
         yield not several, f"{name} must be a tuple of {what}, not {value!r}"
         right = all(map(_is_number if name == "idle" else _is_text, value))
         yield not right, f"{name} must be a tuple of {what}, not {value!r}"
-    for name in ("timeout", "find_idle", "lifetime"):
-        value = getattr(settings, name)
-        yield not _is_number(value), f"{name} must be a number of seconds, not {value!r}"
+    for name in ("timeout", "find_idle", "lifetime", "pace"):
+        value, what = getattr(settings, name), "connections" if name == "pace" else "seconds"
+        yield not _is_number(value), f"{name} must be a number of {what}, not {value!r}"
     for name in ("connections", "max_size"):
         value, what = getattr(settings, name), "bytes" if name == "max_size" else name
         whole = _is_number(value) and isinstance(value, int)
@@ -100,6 +100,7 @@ def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
     known = settings.framing in FRAMINGS
     yield not known, f"framing must be one of {', '.join(FRAMINGS)}"
     yield settings.connections < 1, "connections must be 1 or more"
+    yield not 0 <= settings.pace < math.inf, "pace must be 0 or more connections a second"
     yield settings.max_size < 1, "max_size must be 1 byte or more"
     yield not 0 < settings.timeout < math.inf, "timeout must be more than 0 seconds"
     times = (*settings.idle, settings.find_idle or 1.0)
@@ -300,6 +301,7 @@ class CheckOptions(TypedDict, total=False):
     find_idle: float
     lifetime: float
     connections: int
+    pace: float
     timeout: float
     max_size: int
     identity: str | None

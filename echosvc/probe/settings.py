@@ -24,6 +24,7 @@ class Settings:
     :ivar find_idle: longest idle time-out that is searched for, seconds; 0: no search.
     :ivar lifetime: highest age that a busy connection is watched for, seconds; 0: it is not.
     :ivar connections: how many are opened at once.
+    :ivar pace: how many are opened a second at most; 0: as many as the probes need.
     :ivar timeout: seconds without any progress after which a probe has failed.
     :ivar max_size: size of the longest stream, bytes.
     :ivar identity: a regular expression that finds the server's name in its prefix.
@@ -37,6 +38,7 @@ class Settings:
     find_idle: float = 0.0
     lifetime: float = 0.0
     connections: int = 10
+    pace: float = 0.0
     timeout: float = 10.0
     max_size: int = 64 * MIB
     identity: str | None = None

@@ -8,8 +8,6 @@ from time import perf_counter
 from typing import Any
 
 from twisted.internet import defer
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, gatherResults
 
 from echosvc._text import format_duration, plural
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
@@ -23,7 +21,7 @@ from echosvc.probe.engine.connect_time import (
     try_connect,
 )
 from echosvc.probe.engine.findings import Failed, Finding
-from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.path import Path, gather
 
 #: What an address does, by the error of the connection.
 _VERBS = {"ETIMEDOUT": "does not answer", "ECONNREFUSED": "refuses", "ECONNRESET": "resets"}
@@ -43,8 +41,8 @@ async def connect(path: Path) -> Finding:
     client = (await path.connect()).client
     ready = perf_counter()
     path.context.encrypted = hasattr(client.transport, "tls_version")
-    tried = await _try_addresses(path, names)
-    took = await _connect_time(path, client, client.made - began)
+    took = _connect_time(client, client.made - began)
+    tried = await _try_addresses(path, names, client, took)
     tls_seconds = ready - client.made if path.context.encrypted else None
     words, facts = _describe_times(took, names.seconds, tls_seconds)
     text = f"{_describe_remote(client)} in {', '.join(words)}"
@@ -106,33 +104,15 @@ async def _resolve(path: Path) -> Resolution:
         ) from None
 
 
-async def _connect_time(path: Path, client: ProbeClient, waited: float) -> Attempt:
-    """Return how long the connection took, as the kernel or a plain socket measures it.
+def _connect_time(client: ProbeClient, waited: float) -> Attempt:
+    """Return how long the connection took, as the kernel measures it.
 
     :param waited: seconds until the reactor reported the connection.
     """
     known = client.handshake
     if known is not None and known.syn_retransmits:
         return Attempt(waited, syn_retransmits=known.syn_retransmits)
-    if known is not None and known.seconds:
-        return Attempt(known.seconds)
-    where = _socket_address(client)
-    if where is None or _has_layers(path):
-        return Attempt(waited)
-    once = await call_in_thread(path.reactor, partial(try_connect, *where, path.settings.timeout))
-    return Attempt(waited) if once.error else once
-
-
-def _socket_address(client: ProbeClient) -> tuple[int, Any] | None:
-    """Return family and address for a plain socket; ``None``: the endpoint has none."""
-    address = client.remote_address if client.had_socket else None
-    if isinstance(address, UNIXAddress) and address.name:
-        return socket.AF_UNIX, address.name
-    if isinstance(address, IPv6Address):
-        return socket.AF_INET6, (address.host, address.port)
-    if isinstance(address, IPv4Address):
-        return socket.AF_INET, (address.host, address.port)
-    return None
+    return Attempt(known.seconds if known is not None and known.seconds else waited)
 
 
 def _has_layers(path: Path) -> bool:
@@ -140,16 +120,31 @@ def _has_layers(path: Path) -> bool:
     return path.context.encrypted or isinstance(path.target.endpoint, ProxyingEndpoint)
 
 
-async def _try_addresses(path: Path, names: Resolution) -> list[dict[str, Any]]:
-    """Connect to all addresses of the name at once."""
+async def _try_addresses(
+    path: Path, names: Resolution, client: ProbeClient, took: Attempt
+) -> list[dict[str, Any]]:
+    """Return what came of each address of the name.
+
+    To the one that is in use no other connection is made: the server may take one alone.
+
+    :param took: the time of the connection that is in use.
+    """
     if _has_layers(path):
         return []
-    tries: list[Deferred[Attempt]] = [
-        call_in_thread(path.reactor, partial(try_connect, family, address, path.settings.timeout))
-        for family, address in names.found
-    ]
-    results = await gatherResults(tries, consumeErrors=True)
+    tries = [_try_address(path, found, client, took) for found in names.found]
+    results = await gather(tries)
     return [_address_facts(*found, once) for found, once in zip(names.found, results, strict=True)]
+
+
+async def _try_address(
+    path: Path, found: tuple[int, Any], client: ProbeClient, took: Attempt
+) -> Attempt:
+    family, address = found
+    if getattr(client.remote_address, "host", None) == address[0]:
+        return took
+    return await call_in_thread(
+        path.reactor, partial(try_connect, family, address, path.settings.timeout)
+    )
 
 
 def _address_facts(family: int, address: Any, once: Attempt) -> dict[str, Any]:

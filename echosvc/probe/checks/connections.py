@@ -21,7 +21,7 @@ _MIN_DISTINCT = 8
 @probe("connections", order=100, summary="many at once do not disturb each other")
 async def concurrent_connections(path: Path) -> Finding:
     """Check that each of many connections gets its own stream back."""
-    count = path.settings.connections
+    count = path.allowed(path.settings.connections)
     connections = await path.open_many(count)
     payloads = [path.payload(EACH_SIZE, connection) for connection in connections]
     pairs = zip(connections, payloads, strict=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from echosvc._text import quote
-from echosvc.probe.checks.framing_detection import check_line_framing, explain_no_answer
+from echosvc.probe.checks.first_exchange import first_exchange
+from echosvc.probe.checks.framing_detection import check_line_framing
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.findings import Finding
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import FixedPayload
 
@@ -23,10 +24,7 @@ _REPEATS = 12
 )
 async def echo(path: Path) -> Finding:
     """Check that the server answers, and with which prefix."""
-    try:
-        connection = await path.open()
-    except Failed as failed:
-        raise await explain_no_answer(path, failed) from None
+    connection = await (path.open() if path.context.history.answered else first_exchange(path))
     prefix = f"prefix {quote(connection.prefix)}" if connection.prefix else "no prefix"
     greeting = f", greeting {quote(path.context.greeting)}" if path.context.greeting else ""
     letters = bytes(

@@ -8,24 +8,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred, DeferredList
-
-from echosvc._text import quote
-from echosvc.probe.engine.connection import (
-    ConnectionEnded,
-    ProbeConnection,
-    Unanswered,
-    frame_message,
-)
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection, frame_message
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import FixedPayload
-from echosvc.probe.engine.prefix_detection import TOKEN, has_length_header, other_protocol
+from echosvc.probe.engine.prefix_detection import TOKEN, has_length_header
 
-#: How long an answer in another framing is waited for: seconds, and round trips in addition.
-_ANSWER_TIME = 1.0
-_ROUND_TRIPS = 4
 #: The most bytes of an answer.
 _MAX_ANSWER = 8192
 
@@ -35,48 +24,23 @@ _FIN_CAUSE = (
     "the server answers only after FIN: it reads to the end first, or its messages end in a way"
     " that this check does not know"
 )
-_ONCE_CAUSE = "the server answers one message of each connection, in another framing (--framing)"
-_OTHER_CAUSE = (
-    "another connection is answered: a limit of connections, or one of several servers is dead"
-)
 #: The framings that are tried, in order, by the one that was given. A server that answers bytes
 #: as they come is found in the first exchange, or by :func:`check_line_framing`.
 _ALTERNATIVES = {"chunk": ("line", "length"), "line": ("length",), "length": ("line",)}
 
 
-async def explain_no_answer(path: Path, failed: Failed) -> Failed:
-    """Find out why the first message was not answered; return the failure with its cause."""
-    if not isinstance(failed, Unanswered) or path.context.template is not None:
-        return failed
+def framing_trials(path: Path, before: bytes, limit: float) -> list[FramingTrial]:
+    """Return trials of the framings that a server may have; the first one that fits is it.
+
+    :param before: what came without an answer: the greeting.
+    :param limit: seconds within which an answer would have come.
+    """
     asked = path.settings.framing
-    limit = min(path.settings.timeout, _ANSWER_TIME + _ROUND_TRIPS * failed.rtt)
-    tries = [_Trial(path, framing, failed.came, limit) for framing in _ALTERNATIVES[asked]]
-    tries.append(_Trial(path, asked, failed.came, limit, finish=True))
-    trials = [Deferred.fromCoroutine(each.run()) for each in tries]
-    for trial in trials:
-        trial.addTimeout(2 * limit, path.reactor)
-    await DeferredList(trials, consumeErrors=True)
-    return _conclude(failed, tries)
+    tries = [FramingTrial(path, framing, before, limit) for framing in _ALTERNATIVES[asked]]
+    return [*tries, FramingTrial(path, asked, before, limit, finish=True)]
 
 
-def _conclude(failed: Unanswered, tries: list[_Trial]) -> Failed:
-    """Return what the trials showed."""
-    if any(each.premature for each in tries):
-        return Failed(failed.finding, _OTHER_CAUSE)
-    for each in tries:
-        if each.answered:
-            return Failed(failed.finding, each.cause, facts={**failed.facts, **each.facts})
-    others = [each for each in tries if each.came and each.came != failed.came]
-    for each in others:
-        finding = f"{failed.finding}; {quote(each.sent)} was answered by {quote(each.came)}"
-        if each.first_answered:
-            return Failed(finding, _ONCE_CAUSE)
-        if not failed.came:
-            return Failed(finding, other_protocol(each.came) or "no echo server")
-    return failed
-
-
-class _Trial:
+class FramingTrial:
     """Two messages in one framing, over its own connection.
 
     The bytes that complete the first message, or the FIN, are sent only after a wait without an

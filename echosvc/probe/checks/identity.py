@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 from echosvc._text import plural, quote
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.checks.server_names import find_names
+from echosvc.probe.engine.answers import ask_together, count_answered
 from echosvc.probe.engine.findings import Finding, Skipped
 from echosvc.probe.engine.path import Path
 
@@ -18,16 +20,39 @@ _WORD = re.compile(r"[\w.-]+")
 @probe("identity", order=30, summary="which servers answer, over several connections")
 async def identity(path: Path) -> Finding:
     """Count the servers that answer over several connections."""
-    connections = await path.open_many(path.settings.connections)
-    if not any(connection.prefix for connection in connections):
+    prefixes = await _ask(path, path.allowed(path.settings.connections))
+    if not any(prefixes):
         raise Skipped("the server has no prefix that would identify it")
-    names = Counter(await _server_names(path, [connection.prefix for connection in connections]))
+    text, facts = await describe_servers(path, prefixes)
+    return Finding(text, info=True, facts=facts)
+
+
+async def _ask(path: Path, count: int) -> list[bytes]:
+    """Return the prefixes of ``count`` connections that are open at once.
+
+    :raises Failed: one of them is not answered.
+    """
+    answers = await ask_together(path, count)
+    failures = [answer.failed for answer in answers if answer.failed is not None]
+    if failures:
+        failed, dead = failures[0], count - count_answered(answers)
+        of = f"{dead} of {plural(count, 'connection')}"
+        failed.finding = f"{of} got no answer; the first of these: {failed.finding}"
+        raise failed
+    return [each.connection.prefix for each in answers if each.connection is not None]
+
+
+async def describe_servers(path: Path, prefixes: list[bytes]) -> tuple[str, dict[str, Any]]:
+    """Return how many servers answered on how many connections, in words and as facts.
+
+    :raises Failed: a prefix does not match the regular expression of the settings.
+    """
+    names = Counter(await _server_names(path, prefixes))
     counts = {quote(name.encode("utf-8", "surrogateescape")): names[name] for name in sorted(names)}
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-    on = plural(len(connections), "connection")
+    on = plural(len(prefixes), "connection")
     text = f"{plural(len(names), 'server')} on {on}: {listed}"
-    facts = {"servers": {name[1:-1]: count for name, count in counts.items()}}
-    return Finding(text, info=True, facts=facts)
+    return text, {"servers": {name[1:-1]: count for name, count in counts.items()}}
 
 
 async def _server_names(path: Path, prefixes: list[bytes]) -> list[str]:

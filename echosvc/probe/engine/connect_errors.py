@@ -10,6 +10,8 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.errors import VerificationError, describe_error
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.prefix_detection import describe_refusal
 from echosvc.tls.alerts import handshake_advice
 from echosvc.tls.endpoints import TLSConnector
 
@@ -39,13 +41,28 @@ _UNIX_CAUSES = {
 }
 
 
+#: Errors of a server that is not there, or refuses; what they mean depends on what was before.
+_REFUSALS = ("ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAGAIN")
+
+
+class NotConnected(Failed):
+    """There is no connection."""
+
+
 def describe_connect_error(
-    error: Exception, target: ClientTarget, seconds: float
+    error: Exception, target: ClientTarget, seconds: float, before: int = 0
 ) -> tuple[str, str]:
     """Return that there is no connection, in words, and the likeliest cause.
 
     :param seconds: how long was waited.
+    :param before: how many connections had been answered before.
     """
+    words, why = _describe_error(error, target, seconds)
+    refused = describe_error(error) in _REFUSALS
+    return words, describe_refusal(before) if before and refused else why
+
+
+def _describe_error(error: Exception, target: ClientTarget, seconds: float) -> tuple[str, str]:
     where = target.name
     if isinstance(error, defer.TimeoutError):
         return f"no connection to {where} within {seconds:.3g} s", _timeout_cause(target)

@@ -17,7 +17,6 @@ from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed, describe_fault
 from echosvc.probe.engine.payload import AnyPayload
 from echosvc.probe.engine.prefix_detection import (
-    TOKEN,
     describe_no_answer,
     describe_one_answer,
     detect_prefix,
@@ -38,6 +37,10 @@ FRAME_SIZE = 16384
 SMALL_FRAME_SIZE = 4096
 #: How long the peer's end of a connection is waited for, seconds.
 CLOSE_TIMEOUT = 1.0
+#: Bytes of a first message that no middlebox waits to be longer.
+LONG_MESSAGE = 64
+#: The same once a peer has not ended within that time, seconds.
+_SHORT_CLOSE_TIMEOUT = 0.1
 #: After a wrong byte, seconds in which more must come to explain it.
 DIAGNOSIS_TIME = 2.0
 #: Longest greeting and prefix that are waited for, bytes.
@@ -67,6 +70,10 @@ class Unanswered(Failed):
         self.came, self.rtt = came, rtt
 
 
+class HeldBack(Failed):
+    """A first message is answered only if it is long."""
+
+
 class ProbeConnection:
     """One connection over a path.
 
@@ -77,9 +84,13 @@ class ProbeConnection:
     :ivar bytes_sent: bytes that were sent before the stream that is verified.
     :ivar rtt: seconds that the last request and its answer took.
     :ivar frame_size: bytes of a message, with ``length`` framing.
+    :ivar unread: what came before the first message.
+    :ivar closing: :meth:`close` was called.
     """
 
     frame_size = FRAME_SIZE
+    closing = False
+    unread = b""
 
     def __init__(self, context: ProbeContext, client: ProbeClient) -> None:
         self._context = context
@@ -101,13 +112,27 @@ class ProbeConnection:
 
         Otherwise, and if the peer does not end within :data:`CLOSE_TIMEOUT` seconds, abort it.
         """
-        client = self.client
+        if self.closing:
+            return
+        self.closing, client = True, self.client
         if not self._all_returned:
             client.abort()
             return
         client.finish()
-        limit = self._context.reactor.callLater(CLOSE_TIMEOUT, client.abort)
+        few = max(_SHORT_CLOSE_TIMEOUT, 3 * self.rtt)
+        seconds = few if self._context.knowledge.fin_unanswered else CLOSE_TIMEOUT
+        limit = self._context.reactor.callLater(seconds, self._abort_unanswered)
         client.when_closed().addCallback(lambda _: limit.active() and limit.cancel())
+
+    def _abort_unanswered(self) -> None:
+        """Abort, since no end came after the FIN; the later connections wait for a shorter time."""
+        self._context.knowledge.fin_unanswered = True
+        self.client.abort()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended in both directions."""
+        return self.client.reason is not None
 
     # -- bytes ----------------------------------------------------------------
 
@@ -183,44 +208,67 @@ class ProbeConnection:
 
     # -- the prefix -----------------------------------------------------------
 
-    async def request(self, token: bytes = TOKEN, seconds: float | None = None) -> bytes:
+    async def listen(self, seconds: float) -> bytes:
+        """Return what comes within ``seconds`` though nothing was sent; it stays to be read.
+
+        :raises ConnectionEnded: the connection ended.
+        """
+        until = monotonic() + seconds
+        try:
+            while (left := until - monotonic()) > 0 and len(self.unread) <= _MAX_BEFORE_TOKEN:
+                self.unread += await self.receive(left)
+        except ConnectionEnded as end:
+            if end.reason != "silence":
+                raise
+        return self.unread
+
+    async def request(self, seconds: float | None = None) -> bytes:
         """Send a token; return what comes before it.
 
-        :param seconds: how long to wait for each part of the answer; ``None``: as
-            :meth:`receive` does.
+        :param seconds: how long to wait for each part of the answer, as in :meth:`receive`.
         :raises Failed: it does not come back.
         """
         self._all_returned = False
-        token += b"\n" * (self._framing == "line")
+        token = self._context.token + b"\n" * (self._framing == "line")
         self.write(token).addErrback(_ignore)
         self.bytes_sent += len(frame_message(self._framing, token))
-        came, began = b"", monotonic()
+        came, self.unread, began = self.unread, b"", monotonic()
         try:
             while not came.endswith(token):
                 came += await self.receive(seconds)
                 if len(came) > _MAX_BEFORE_TOKEN:
                     raise Failed(f"{len(came)} bytes came, and no answer to {quote(token)} in them")
         except ConnectionEnded as end:
-            raise self._unanswered(end.reason, came, token) from None
+            raise self._unanswered(end.reason, came, token, seconds) from None
         self.rtt = monotonic() - began
         self._all_returned = True
         return came[: -len(token)]
 
-    def _unanswered(self, reason: str, came: bytes, token: bytes) -> Unanswered:
+    def _unanswered(
+        self, reason: str, came: bytes, token: bytes, seconds: float | None
+    ) -> Unanswered:
         context, handshake = self._context, self.client.handshake
-        known = context.template is not None
-        words = describe_no_answer(reason, came, token, context.settings, known, context.encrypted)
+        words = describe_no_answer(
+            reason,
+            came,
+            token,
+            context.progress.timeout if seconds is None else seconds,
+            context.history.answered,
+            context.encrypted,
+        )
         rtt = handshake.seconds if handshake else 0.0
         failed = Unanswered(*words, reason, came, rtt)
         return explain_by_kernel(failed, *self.client.kernel_view())
 
-    async def detect_prefix(self) -> None:
+    async def detect_prefix(self, seconds: float | None = None) -> None:
         """Send one token, on the first connection two, and detect the prefix.
 
+        :param seconds: how long the first answer is waited for; ``None``: the time-out.
         :raises Failed: there is no answer, or it does not match the prefix that was given.
         """
-        before = await self.request()
+        before = await self.request(seconds)
         context = self._context
+        context.history.note_answered(self.rtt)
         if context.template is None:
             second = await self._request_again(before)
             context.template, context.greeting = self._detect(before, second)
@@ -238,17 +286,18 @@ class ProbeConnection:
         try:
             return await self.request()
         except Unanswered as failed:
-            whole = TOKEN + b"\n" * (self._framing == "line")
+            whole = self._context.token + b"\n" * (self._framing == "line")
             timeout = self._context.settings.timeout
             words = describe_one_answer(failed.end, before + whole, failed.came, timeout)
             raise Failed(*words, end=failed.end) from None
 
     def _detect(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
         """Return prefix and greeting, from what came before two tokens."""
-        headless = missing_header(self._framing, second)
+        token = self._context.token
+        headless = missing_header(self._framing, second, token)
         try:
             stripped = strip_header(second, self._framing)
-            detected = detect_prefix(self._context.settings, first, stripped)
+            detected = detect_prefix(self._context.settings, first, stripped, token)
         except Failed as failed:
             raise (headless if headless and headless.facts else failed) from None
         if headless is not None:

@@ -6,8 +6,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from echosvc.probe.engine.history import ConnectionHistory
 from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.prefix_detection import TOKEN
 from echosvc.probe.engine.progress import Progress
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import Settings
@@ -30,6 +32,7 @@ class ProbeContext:
     :ivar seed: of the last payload; another seed makes another payload.
     :ivar progress: of all connections.
     :ivar knowledge: what was found out about the path so far.
+    :ivar history: of the connections so far.
     """
 
     def __init__(self, reactor: Any, settings: Settings, sends: Callable[[], bool] = bool) -> None:
@@ -41,13 +44,18 @@ class ProbeContext:
         self.seed = random.getrandbits(30)
         self.progress = Progress(reactor, settings.timeout, sends)
         self.knowledge = Knowledge()
+        self.history = ConnectionHistory(reactor.seconds)
         self._verifiers: list[Verifier] = []
+
+    @property
+    def token(self) -> bytes:
+        """The message that the prefix is detected with."""
+        return TOKEN * self.knowledge.first_message
 
     def payload(self, size: int, excluded: bytes = b"", numbered: bool = False) -> Payload:
         """Return a payload that was not sent before, in lines where the framing has lines.
 
         It contains no value that the path is known to change.
-
 
         :param excluded: bytes that must not occur in it.
         :param numbered: each 64 bytes begin with their number.

@@ -18,6 +18,14 @@ class Knowledge:
         0: the system's. Connections use none that are longer.
     :ivar size_is_no_cause: a long message is not answered, and not because of its size.
     :ivar message_limit: up to which size messages are answered; ``None``: no limit is known.
+    :ivar first_message: bytes of the first message of a connection: shorter ones are held back.
+    :ivar retries: how often a connection that is not answered is replaced by another one: one of
+        several servers does not answer.
+    :ivar connection_limit: so many are open at once at most; ``None``: no limit is known.
+    :ivar pace: so many are opened a second at most; 0: no limit is known.
+    :ivar volume: bytes after which a connection ends; ``None``: no limit is known.
+    :ivar no_terminal: there is no terminal in the path.
+    :ivar fin_unanswered: the peer's end is not waited for: none has come after a FIN.
     """
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
@@ -25,3 +33,10 @@ class Knowledge:
     max_segment: int = 0
     size_is_no_cause: bool = False
     message_limit: SizeLimit | None = None
+    first_message: int = 1
+    retries: int = 0
+    connection_limit: int | None = None
+    pace: float = 0.0
+    volume: int | None = None
+    no_terminal: bool = False
+    fin_unanswered: bool = False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from OpenSSL import SSL
@@ -15,11 +16,12 @@ from echosvc._text import escaped
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory
-from echosvc.probe.engine.connect_errors import describe_connect_error
-from echosvc.probe.engine.connection import SMALL_FRAME_SIZE, ProbeConnection
+from echosvc.probe.engine.connect_errors import NotConnected, describe_connect_error
+from echosvc.probe.engine.connection import SMALL_FRAME_SIZE, ProbeConnection, Unanswered
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.turns import LimitReached, Turns
 from echosvc.probe.settings import Settings
 
 _Result = TypeVar("_Result")
@@ -33,6 +35,10 @@ _SHORT_BACKLOG = 1.0
 #: The longest wait between two probes, in time-outs: after one that failed, and after one whose
 #: bytes were right as far as they came.
 _MAX_WAIT_AFTER_FAILURE, _MAX_WAIT = 6, 30
+#: How long an answer is waited for to find out whether it comes, seconds.
+_ANSWER_TIME = 3.0
+#: The same where another connection may be answered: seconds, or as many times the slowest answer.
+_RETRY_TIME, _RETRY_FACTOR = 0.25, 8
 
 
 class Path:
@@ -45,6 +51,7 @@ class Path:
         self.reactor, self.target, self.settings = reactor, target, settings
         self.context = ProbeContext(reactor, settings, self._is_sending)
         self._progress = self.context.progress
+        self._turns = Turns(self.context)
         self._live: list[ProbeConnection] = []
         self._began, self._received = reactor.seconds(), 0
         self._backlog_seconds = 0.0
@@ -54,11 +61,13 @@ class Path:
         return sum(each.is_sending() for each in self._live) > 0  # each notes how far it is
 
     async def connect(self, nagle: bool = False) -> ProbeConnection:
-        """Open a connection.
+        """Open a connection, once those that were closed are gone.
 
         :raises Failed: there is none.
         """
-        connection = ProbeConnection(self.context, await self._connect_client(nagle))
+        async with self._turns.turn() as opened:
+            connection = ProbeConnection(self.context, await self._connect_client(nagle))
+            opened(connection)
         self._live.append(connection)
         return connection
 
@@ -73,8 +82,14 @@ class Path:
                 if late and self._progress.silent_for < self.settings.timeout:
                     continue  # its SYN waits in a queue behind the bytes of the other connections
                 seconds = self.settings.timeout + self.context.lookup_seconds
-                words = describe_connect_error(error, self.target, seconds)
-                raise Failed(*words, end="silence" if late else "") from None
+                raise self._not_connected(error, seconds) from None
+
+    def _not_connected(self, error: Exception, seconds: float) -> NotConnected:
+        late = describe_error(error) == "ETIMEDOUT"
+        history = self.context.history
+        history.note_refused(self._turns.count_open())
+        words = describe_connect_error(error, self.target, seconds, history.answered)
+        return NotConnected(*words, end="silence" if late else describe_error(error))
 
     def _check_client(self, client: ProbeClient) -> ProbeClient:
         if client.fault is None:
@@ -97,10 +112,49 @@ class Path:
         attempt = cast("Deferred[ProbeClient]", self.target.endpoint.connect(factory))
         return self._progress.limit(attempt, more=self.context.lookup_seconds)
 
+    @property
+    def answer_time(self) -> float:
+        """How long an answer is waited for to find out whether it comes, seconds."""
+        return min(max(_ANSWER_TIME, self.retry_time), self.settings.timeout)
+
+    @property
+    def retry_time(self) -> float:
+        """How long an answer is waited for where another connection may be answered, seconds."""
+        least = max(_RETRY_TIME, _RETRY_FACTOR * self.context.history.slowest)
+        return min(least, self.settings.timeout)
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Let the path be silent once nothing has come for ``seconds``, not for the time-out."""
+        timeout, self._progress.timeout = self._progress.timeout, seconds
+        try:
+            yield
+        finally:
+            self._progress.timeout = timeout
+
     async def open(self, nagle: bool = False) -> ProbeConnection:
-        """Open a connection, and detect its prefix by a first exchange."""
+        """Open a connection, and detect its prefix by a first exchange.
+
+        Where one of several servers is known to be dead, another connection is tried.
+        """
+        for _ in range(self.context.knowledge.retries):
+            with suppress(NotConnected, Unanswered):
+                return await self.open_once(nagle, self.retry_time)
+        return await self.open_once(nagle)
+
+    async def open_once(self, nagle: bool = False, seconds: float | None = None) -> ProbeConnection:
+        """Open a connection, and detect its prefix.
+
+        :param seconds: how long the first answer is waited for; ``None``: the time-out.
+        :raises Failed: there is no answer; the connection is closed.
+        """
         connection = await self.connect(nagle)
-        await connection.detect_prefix()
+        try:
+            await connection.detect_prefix(seconds)
+        except Unanswered:
+            connection.close()
+            self.context.history.note_refused(self._turns.count_open())
+            raise
         return connection
 
     async def open_small(self) -> ProbeConnection:
@@ -110,7 +164,12 @@ class Path:
         return connection
 
     async def open_many(self, count: int) -> list[ProbeConnection]:
-        """Open ``count`` connections at once."""
+        """Open ``count`` connections at once.
+
+        :raises Failed: one of them is not answered, or there are more than the path allows.
+        """
+        if (allowed := self.allowed(count)) < count:
+            raise LimitReached(allowed)
         return await gather([self.open_one_of(number, count) for number in range(1, count + 1)])
 
     async def open_one_of(self, number: int, count: int) -> ProbeConnection:
@@ -120,6 +179,15 @@ class Path:
         except Failed as failed:
             failed.finding = f"connection {number} of {count}: {failed.finding}"
             raise
+
+    def limit_sizes(self, size: int) -> None:
+        """Let no probe send more than ``size`` bytes in one stream from now on, where it can."""
+        self.settings = replace(self.settings, max_size=min(size, self.settings.max_size))
+        self.context.settings = self.settings
+
+    def allowed(self, count: int) -> int:
+        """Return how many connections may be open at once: ``count``, or a limit that is known."""
+        return min(count, self.context.knowledge.connection_limit or count)
 
     def payload(self, size: int, connection: ProbeConnection, numbered: bool = False) -> Payload:
         """Return a new payload in which the prefix of a connection does not occur."""
@@ -151,6 +219,12 @@ class Path:
         """Note that a probe begins: the path's rate is measured from now on."""
         self._began, self._received = self.reactor.seconds(), self._progress.received
         self._backlog_seconds = 0.0
+        self._turns.most_open = 0
+
+    @property
+    def most_open(self) -> int:
+        """How many connections were open at once, at most, since the probe began."""
+        return self._turns.most_open
 
     def _seconds_for(self, size: int) -> float:
         """Return how long ``size`` bytes take at the rate of this probe."""
@@ -171,12 +245,10 @@ class Path:
         most = (_MAX_WAIT_AFTER_FAILURE if failed else _MAX_WAIT) * self.settings.timeout
         limit = min(2 * backlog + self.settings.timeout, most)
         waiting = Deferred.fromCoroutine(self._wait_for_answer())
-        timeout, self._progress.timeout = self._progress.timeout, limit
         try:
-            with suppress(defer.TimeoutError):
+            with self.patience(limit), suppress(defer.TimeoutError):
                 await waiting.addTimeout(limit, self.reactor)
         finally:
-            self._progress.timeout = timeout
             self.close()
             self._backlog_seconds = 0.0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from echosvc._text import quote
+from echosvc._text import plural, quote
 from echosvc.probe.engine.findings import Failed, tls_cause
+from echosvc.probe.engine.protocols import name_protocol
 from echosvc.probe.settings import Settings
 from echosvc.wire.prefix_matching import match_template, match_template_suffix
 from echosvc.wire.template import Template
@@ -26,29 +27,33 @@ def has_length_header(message: bytes) -> bool:
     return len(message) >= 4 and int.from_bytes(message[:4], "big") == len(message) - 4
 
 
-def missing_header(framing: str, second: bytes) -> Failed | None:
+def missing_header(framing: str, second: bytes, token: bytes = TOKEN) -> Failed | None:
     """Return the failure of a server whose reply has no length header; ``None``: it has one.
 
     A server that echoes bytes as they come returns the length of a message with it. Then the
     facts of the failure have the framing.
 
     :param second: what came before the token of a second message.
+    :param token: that message.
     """
-    reply = second + TOKEN
+    reply = second + token
     if framing != "length" or has_length_header(reply):
         return None
     finding = f"the answer {quote(reply)} has no length in front"
-    if not reply.endswith(len(TOKEN).to_bytes(4, "big") + TOKEN):
+    if not reply.endswith(len(token).to_bytes(4, "big") + token):
         return Failed(finding, "another framing (--framing), or no echo server")
     cause = "the server answers bytes as they come, the length too (--framing chunk)"
     return Failed(finding, cause, facts={"framing": "chunk"})
 
 
-def detect_prefix(settings: Settings, first: bytes, second: bytes) -> tuple[Template, bytes]:
+def detect_prefix(
+    settings: Settings, first: bytes, second: bytes, token: bytes = TOKEN
+) -> tuple[Template, bytes]:
     """Return prefix and greeting.
 
     :param first: what came before the first reply: greeting and prefix.
     :param second: what came before the second reply: the prefix.
+    :param token: the message that was answered.
     :raises Failed: the prefix changes, or does not match the one that was given.
     """
     if any(header in first for header in _PROXY_HEADERS):
@@ -59,10 +64,10 @@ def detect_prefix(settings: Settings, first: bytes, second: bytes) -> tuple[Temp
     header = 4 * (settings.framing == "length")
     if len(second) > MAX_PREFIX:
         raise Failed(f"a prefix of {len(second)} bytes; no more than {MAX_PREFIX} are looked for")
-    parts = first.split(TOKEN)
+    parts = first.split(token)
     if len(parts) > 1 and parts[0] and len(set(parts)) == 1:
         raise Failed(
-            f"{quote(TOKEN)} was answered {len(parts)} times",
+            f"{quote(token)} was answered {len(parts)} times",
             "several servers get the same bytes, or a middlebox repeats them",
         )
     if settings.prefix is not None:
@@ -125,24 +130,37 @@ def recognize_prefix(
 
 
 def describe_no_answer(
-    reason: str, came: bytes, token: bytes, settings: Settings, before: bool, secure: bool = False
+    reason: str, came: bytes, token: bytes, seconds: float, before: int, secure: bool = False
 ) -> tuple[str, str]:
     """Return that a token did not come back, in words, and the likeliest cause.
 
     :param reason: how the connection ended.
-    :param before: on another connection one did.
+    :param seconds: how long it was waited for.
+    :param before: on how many connections one did.
     :param secure: TLS is spoken already.
     """
     what = f"what came is {quote(came)}" if came else "nothing came back"
     if reason == "silence":
-        why = f"no answer to {quote(token)} within {settings.timeout:g} s: {what}"
+        why = f"no answer to {quote(token)} within {round(seconds, 2):g} s: {what}"
     else:
         why = f"the connection ended by {reason} before an answer to {quote(token)}: {what}"
     if reason.startswith("TLS"):
         return why, tls_cause(reason)
     if before and not came:
-        return why, "a limit of connections, or one of several servers is dead"
+        return why, describe_refusal(before)
     return why, _likely_cause(reason, came, secure)
+
+
+def describe_refusal(before: int) -> str:
+    """Return why a connection is refused, or not answered, after others were answered.
+
+    :param before: how many others.
+    """
+    others = plural(before, "connection")
+    return (
+        f"{others} had been answered before: a limit of connections, a restart, or one of several"
+        " servers is dead"
+    )
 
 
 def describe_one_answer(reason: str, first: bytes, came: bytes, seconds: float) -> tuple[str, str]:
@@ -163,27 +181,9 @@ def describe_one_answer(reason: str, first: bytes, came: bytes, seconds: float) 
     return finding, "the server, or a middlebox, ends each connection after one message"
 
 
-_HTTP = "a middlebox speaks HTTP, or this is no echo server"
-#: How the bytes of other servers begin, in lower case.
-_OTHER_SERVERS = (
-    (b"http/", _HTTP),
-    (b"<!doctype html", _HTTP),  # HTTP/0.9 has no status line
-    (b"<html", _HTTP),
-    (b"ssh-", "an SSH server answers"),
-    (b"220", "a server of mail or files (SMTP, FTP) answers"),
-    (b"\x15\x03", "the peer expects TLS: a TLS alert came"),
-)
-
-
-def other_protocol(came: bytes) -> str:
-    """Return which server answers in place of an echo server; "": none that is known."""
-    begin = came[:32].lower()
-    return next((words for begins, words in _OTHER_SERVERS if begin.startswith(begins)), "")
-
-
 def _likely_cause(reason: str, came: bytes, secure: bool) -> str:
     if came:
-        return other_protocol(came) or "another framing (--framing), or no echo server"
+        return name_protocol(came) or "another framing (--framing), or no echo server"
     if reason == "silence":
         why = "the server does not answer; or another framing (--framing)"
         return why if secure else f"{why}; or TLS is expected"

@@ -135,9 +135,12 @@ async def test_foreign_bytes(upstream):
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_cuts_at_64_kib(upstream):
-    probe = await failure(FaultSpec(upstream, cut=65536), "sizes")
-    assert probe.facts["fault"] == "cut"
-    assert "then came" in probe.finding
+    volume, probe = (await checked(FaultSpec(upstream, cut=65536), "sizes")).probes
+    assert (volume.name, volume.result) == ("volume", "fail")
+    assert 0.75 * 65536 <= volume.facts["volume_bytes"] <= 65536
+    assert volume.finding.startswith("connections end by FIN after about 6")
+    assert (probe.name, probe.result) == ("sizes", "pass")
+    assert probe.facts["sizes"][-1] <= 65536 // 4
 
 
 @pytest_twisted.ensureDeferred

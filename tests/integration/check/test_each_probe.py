@@ -53,9 +53,11 @@ async def test_text_that_is_decoded_segment_by_segment():
 
 @pytest_twisted.ensureDeferred
 async def test_a_limit_of_connections():
-    probe = only(await checked(None, "connections", servers=[{"max_per_peer": 5}], connections=8))
-    assert probe.result == "fail"
-    assert "of 8: the connection ended by" in probe.finding
+    result = await checked(None, "connections", servers=[{"max_per_peer": 5}], connections=8)
+    limit, probe = result.probes
+    assert (limit.name, limit.result, limit.facts["limit"]) == ("limit", "fail", 5)
+    assert limit.finding.startswith("5 of 8 connections at once were answered; the others ended by")
+    assert (probe.result, probe.facts["connections"]) == ("pass", 5)
 
 
 @pytest_twisted.ensureDeferred

@@ -180,9 +180,13 @@ async def test_a_dead_server_of_several_is_no_framing(prefix):
         def answer(self, data: bytes) -> None:
             self.transport.write(prefix + data)
 
-    probe = await echo_of(every_other(Plain))
-    assert "framing" not in probe.facts
-    assert "one of several servers is dead" in probe.cause
+    async with listening(every_other(Plain)) as port:
+        run = check(f"tcp:127.0.0.1:{port}", **{**BRIEF, "only": ("echo",), "skip": ()})
+        identity, probe = (await within(Deferred.fromCoroutine(run), LIMIT)).probes
+    assert (identity.name, identity.result) == ("identity", "fail")
+    assert identity.finding.startswith("5 of 10 connections got no answer: they were not answered")
+    assert "one of several servers is dead" in identity.cause
+    assert (probe.name, probe.result) == ("echo", "pass")
 
 
 @pytest_twisted.ensureDeferred
@@ -200,10 +204,16 @@ async def test_a_server_that_answers_one_line_is_not_said_to_speak_lines():
     assert probe.cause.startswith("the server answers one message of each connection")
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_waits_for_a_request_is_asked_by_one():
+    probe = await echo_of(SERVERS["is a server of HTTP"])
+    assert "a request of HTTP was answered by 'HTTP/1.1 400 Bad Request" in probe.finding
+    assert probe.cause == "a server, or a middlebox, speaks HTTP and waits for a request"
+
+
 @pytest.mark.parametrize(
     ("page", "cause"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a middlebox speaks HTTP"),
         (b'<!DOCTYPE HTML>\n<html lang="en">', "a middlebox speaks HTTP"),
         (b"<html>\r\n<head><title>400 Bad Request", "a middlebox speaks HTTP"),
         (b"-ERR unknown command\r\n", "no echo server"),

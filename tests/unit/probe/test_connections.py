@@ -45,6 +45,9 @@ class Memory:
         self.carry, self.seed, self.payloads = carry, seed, []
         self.settings = SimpleNamespace(connections=COUNT)
 
+    def allowed(self, count: int) -> int:
+        return count
+
     async def open_many(self, count: int) -> list[ProbeConnection]:
         return [ProbeConnection(self) for _ in range(count)]
 

@@ -103,17 +103,23 @@ class RecognizedTests(SynchronousTestCase):
 
 
 class NoAnswerTests(SynchronousTestCase):
-    def assert_said(self, how: str, came: bytes, before: bool, words: str, cause: str) -> None:
-        finding, likely = describe_no_answer(how, came, b"~", PLAIN, before)
+    def assert_said(self, how: str, came: bytes, before: int, words: str, cause: str) -> None:
+        finding, likely = describe_no_answer(how, came, b"~", 10.0, before)
         self.assertIn(words, finding)
         self.assertIn(cause, likely)
 
     def test_the_cause_depends_on_what_came_and_how_it_ended(self) -> None:
-        self.assert_said("silence", b"", False, "within 10 s: nothing came", "does not answer")
-        self.assert_said("RST", b"", False, "ended by RST before", "no server to pass it to")
-        self.assert_said("FIN", b"HTTP/1.1 400", False, "what came is 'HTTP", "speaks HTTP")
-        self.assert_said("silence", b"??", False, "what came is '??'", "another framing")
-        self.assert_said("FIN", b"", True, "ended by FIN", "a limit of connections")
+        self.assert_said("silence", b"", 0, "within 10 s: nothing came", "does not answer")
+        self.assert_said("RST", b"", 0, "ended by RST before", "no server to pass it to")
+        self.assert_said("FIN", b"HTTP/1.1 400", 0, "what came is 'HTTP", "speaks HTTP")
+        self.assert_said("silence", b"??", 0, "what came is '??'", "another framing")
+        self.assert_said(
+            "FIN",
+            b"",
+            3,
+            "ended by FIN",
+            "3 connections had been answered",
+        )
 
 
 class WordsTests(SynchronousTestCase):
@@ -130,14 +136,14 @@ class WordsTests(SynchronousTestCase):
 class SecureTests(SynchronousTestCase):
     def test_where_tls_is_spoken_it_is_not_expected(self) -> None:
         for how in ("FIN", "RST", "silence"):
-            cause = describe_no_answer(how, b"", b"~", PLAIN, False, True)[1]
+            cause = describe_no_answer(how, b"", b"~", 10.0, 0, True)[1]
             self.assertNotIn("TLS", cause)
-            self.assertIn("TLS is expected", describe_no_answer(how, b"", b"~", PLAIN, False)[1])
+            self.assertIn("TLS is expected", describe_no_answer(how, b"", b"~", 10.0, 0)[1])
 
     def test_an_alert_that_comes_after_the_handshake_is_the_cause(self) -> None:
-        for before in (False, True):
+        for before in (0, 3):
             how = "TLS: tlsv13 alert certificate required"
-            finding, cause = describe_no_answer(how, b"", b"~", PLAIN, before, True)
+            finding, cause = describe_no_answer(how, b"", b"~", 10.0, before, True)
             self.assertIn(how, finding)
             self.assertIn("(--cert, --key)", cause)
             self.assertIn("(--cert, --key)", describe_one_answer(how, b"~", b"", 1.0)[1])

@@ -1,0 +1,96 @@
+"""A limit of connections: of those that are open at once, or of those that are opened a second.
+
+Theory of operation. What is open at once, and what is opened in a short time, are told apart by
+two experiments. Connections that are opened one after the other, each once the last one is gone,
+fail only at a limit of connections a second. Connections that are opened at once, and fail though
+those one after the other do not, fail at a limit of open connections.
+"""
+
+from __future__ import annotations
+
+from echosvc._text import format_duration, plural
+from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.engine.answers import (
+    Answer,
+    ask,
+    ask_in_turn,
+    ask_together,
+    count_answered,
+    describe_ends,
+    is_unanswered,
+)
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.turns import LimitReached
+
+_OPEN_ADVICE = (
+    "a limit of open connections at a middlebox, or at the server (nginx limit_conn, HAProxy"
+    " maxconn, Envoy connection_limit, xinetd per_source, ulimit -n); not more are opened from now"
+    " on"
+)
+_RATE_ADVICE = (
+    "a limit of connections a second at a middlebox, or at the server (HAProxy conn_rate, Envoy"
+    " local_ratelimit, xinetd cps); fewer are opened from now on, or by --pace N"
+)
+#: How much of the rate that a path has allowed is used from then on.
+_SHARE = 0.5
+
+
+@cause(order=14, seconds=20.0)
+async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
+    """Return how many connections are answered at once, or a second, where it is not all."""
+    if isinstance(failed, LimitReached):  # it is reported already
+        return Cause("limit", failed.finding)
+    if not is_unanswered(failed) or not path.context.history.answered:
+        return None
+    count = max(path.settings.connections, path.most_open)
+    knowledge = path.context.knowledge
+    known, knowledge.connection_limit = knowledge.connection_limit, None
+    try:
+        if (await ask(path, path.answer_time)).connection is None:
+            return None  # nothing is answered at all
+        path.close()
+        return await _explain_by_rate(path, count) or await _explain_by_open(path, count)
+    finally:
+        knowledge.connection_limit = knowledge.connection_limit or known
+
+
+async def _explain_by_rate(path: Path, count: int) -> Cause | None:
+    began = path.reactor.seconds()
+    answers = await ask_in_turn(path, count, path.answer_time)
+    seconds, answered = path.reactor.seconds() - began, count_answered(answers)
+    if not 0 < answered < len(answers):
+        return None
+    path.context.knowledge.pace = _SHARE * answered / max(1.0, seconds)
+    finding = (
+        f"{answered} of {plural(len(answers), 'connection')} one after the other, within"
+        f" {format_duration(seconds)}, were answered; the others"
+        f" {describe_ends(answers, path.answer_time)}"
+    )
+    facts = {"answered": answered, "asked": len(answers), "seconds": round(seconds, 3)}
+    return Cause("limit", finding, _RATE_ADVICE, facts, avoidable=True)
+
+
+async def _explain_by_open(path: Path, count: int) -> Cause | None:
+    first = await _count_at_once(path, count)
+    if not 0 < count_answered(first) < count:
+        return None
+    second = await _count_at_once(path, count)
+    counts = sorted({count_answered(first), count_answered(second)})
+    if not 0 < counts[0] <= counts[-1] < count:
+        return None
+    path.context.knowledge.connection_limit = counts[0]
+    number = " to ".join(map(str, counts))
+    finding = (
+        f"{number} of {plural(count, 'connection')} at once were answered; the others"
+        f" {describe_ends(first, path.answer_time)}"
+    )
+    return Cause(
+        "limit", finding, _OPEN_ADVICE, {"limit": counts[0], "asked": count}, avoidable=True
+    )
+
+
+async def _count_at_once(path: Path, count: int) -> list[Answer]:
+    answers = await ask_together(path, count, path.answer_time)
+    path.close()
+    return answers

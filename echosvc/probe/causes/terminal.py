@@ -1,0 +1,42 @@
+"""A terminal (tty) in the path: it edits lines, and shows control characters as letters."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from echosvc._text import quote
+from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.engine.connection import ConnectionEnded
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+
+#: What is sent: a control character, and one that is removed again by DEL. What a terminal makes of
+#: that: it echoes the first as two letters, and passes on the line without the other.
+_SENT, _ECHOED, _EDITED = b"\x01ab\x7fc\n", b"^A", b"ac\r\n"
+#: Seconds without anything more after which everything has come.
+_QUIET = 0.3
+_MAX_ANSWER = 4096
+
+
+@cause(order=6)
+async def explain_by_terminal(path: Path, failed: Failed) -> Cause | None:
+    """Return that a terminal echoes what is sent, or edits it."""
+    knowledge = path.context.knowledge
+    if failed.fault is None or path.settings.framing == "length" or knowledge.no_terminal:
+        return None
+    connection = await path.open()
+    connection.client.write(_SENT).addErrback(lambda _: None)
+    came = b""
+    with suppress(ConnectionEnded):
+        while len(came) < _MAX_ANSWER:
+            came += await connection.receive(_QUIET + 3 * connection.rtt)
+    if _ECHOED not in came and _EDITED not in came:
+        knowledge.no_terminal = True
+        return None
+    return Cause(
+        "terminal",
+        f"a terminal (tty) is in the path: {quote(_SENT)} came back as {quote(came)}",
+        "the server runs behind a pseudo-terminal that edits lines and echoes them (socat: pty"
+        " without raw,echo=0)",
+        final=True,
+    )

@@ -1,0 +1,121 @@
+"""Connections end after so many bytes.
+
+Theory of operation. A stream that is cut may have been cut for its size, for its age, or by chance.
+So streams are sent in parts, each once the last one has come back: over one connection large ones
+without a pause, over another one smaller or larger ones with pauses. A limit of bytes cuts both
+within the same part. A limit of age cuts the slower one after fewer bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from twisted.internet.task import deferLater
+
+from echosvc._text import format_bytes
+from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.engine.fault import FaultKind
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+
+_ENDS = ("FIN", "RST")
+#: Below the smallest limit a path carries nothing; a larger one is not looked for, bytes.
+_LEAST, _MOST = 64, 512 << 20
+#: Into how many parts the bytes are cut that a connection has carried, by the first and by the
+#: second stream; each stream is longer by this factor.
+_FIRST, _SECOND, _MORE = 16, 11, 1.3
+#: How often a smaller limit is looked for where the first part is cut already.
+_TRIES = 8
+#: By how much the second stream may be cut earlier or later, besides a part.
+_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where a connection was cut.
+
+    :ivar carried: bytes that had come back.
+    :ivar part: bytes of each part.
+    :ivar end: how it was cut.
+    :ivar seconds: its age.
+    """
+
+    carried: int
+    part: int
+    end: str
+    seconds: float
+
+
+@cause(order=68, seconds=40.0)
+async def explain_by_volume(path: Path, failed: Failed) -> Cause | None:
+    """Return that connections end after so many bytes, however they are sent."""
+    if failed.end not in _ENDS:
+        return None
+    if (known := path.context.knowledge.volume) is not None:
+        return Cause("volume", f"connections end after {format_bytes(known)}")
+    fault = failed.fault
+    if fault is None or fault.kind is not FaultKind.CUT:
+        return None
+    first = await _find_cut(path, min(_MOST, fault.offset + fault.length))
+    if first is None:
+        return None
+    path.close()
+    pause = max(0.05, first.seconds * 2 / _SECOND)
+    second = await _send(path, max(first.carried, first.part), _SECOND, pause)
+    if second is None:
+        return None
+    allowed = max(first.part, second.part) + _TOLERANCE * first.carried
+    if abs(first.carried - second.carried) > allowed:
+        return None
+    return _conclude(path, first, second)
+
+
+async def _find_cut(path: Path, size: int) -> _Cut | None:
+    """Return where a stream is cut that is a little longer than ``size``.
+
+    Where the first part is cut already, the limit is smaller: then parts of that one are sent.
+    """
+    for _ in range(_TRIES):
+        if size < _LEAST:
+            return None
+        cut = await _send(path, size, _FIRST, 0.0)
+        if cut is None or cut.carried > cut.part:
+            return cut
+        size = cut.part
+        path.close()
+    return None
+
+
+async def _send(path: Path, size: int, parts: int, pause: float) -> _Cut | None:
+    """Exchange parts of ``size`` bytes, and some more, over one connection.
+
+    :param pause: seconds after each.
+    :return: where the connection was cut; ``None``: it was not.
+    """
+    clock, part, carried = path.reactor, math.ceil(size / parts), 0
+    connection, began = await path.open(), clock.seconds()
+    for _ in range(math.ceil(_MORE * parts)):
+        payload = path.payload(part, connection)
+        try:
+            await connection.exchange(payload)
+        except Failed as failed:
+            if failed.end not in _ENDS:
+                return None
+            came = failed.fault.offset if failed.fault is not None else 0
+            return _Cut(carried + came, part, failed.end, clock.seconds() - began)
+        carried += part
+        await deferLater(clock, pause)
+    return None
+
+
+def _conclude(path: Path, first: _Cut, second: _Cut) -> Cause:
+    limit = max(first.carried, second.carried)
+    path.context.knowledge.volume = limit
+    path.limit_sizes(max(1, min(first.carried, second.carried) // 4))
+    finding = (
+        f"connections end by {first.end} after about {format_bytes(limit)}, sent fast or slowly"
+        f" ({first.carried} and {second.carried} bytes came back)"
+    )
+    advice = "a middlebox, or the server, ends connections that have carried so much"
+    return Cause("volume", finding, advice, {"volume_bytes": limit}, avoidable=True)

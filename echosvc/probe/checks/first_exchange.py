@@ -1,0 +1,176 @@
+"""The first exchange of a check: with a server of which nothing is known.
+
+If the first message is not answered soon, other connections are asked in other ways, all at once:
+in other framings, in other protocols, with a longer message. What is answered is the cause. If
+nothing is, the first message is sent once more and its answer waited for with the whole time-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+
+from echosvc._text import quote
+from echosvc.probe.checks.framing_detection import FramingTrial, framing_trials
+from echosvc.probe.checks.longer_message import LongerMessageTrial
+from echosvc.probe.checks.protocol_detection import ProtocolTrial, protocols
+from echosvc.probe.engine.connection import (
+    LONG_MESSAGE,
+    ConnectionEnded,
+    HeldBack,
+    ProbeConnection,
+    Unanswered,
+)
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.protocols import name_protocol, name_talker
+
+#: How long the server may speak first, seconds.
+LISTEN_TIME = 0.2
+#: How long an answer is waited for before other questions are asked: seconds, and round trips in
+#: addition.
+_ANSWER_TIME = 1.0
+_ROUND_TRIPS = 4
+#: How long other protocols may still answer once one has, seconds, and round trips.
+_GRACE, _GRACE_TRIPS = 0.1, 2
+
+_OTHER_CAUSE = (
+    "another connection is answered: a limit of connections, or one of several servers is dead"
+)
+_ONCE_CAUSE = "the server answers one message of each connection, in another framing (--framing)"
+_HELD_CAUSE = (
+    "something looks at the first bytes of a connection and waits for more of them (nginx"
+    " ssl_preread, HAProxy inspect-delay, Envoy tls_inspector)"
+)
+
+
+async def first_exchange(path: Path) -> ProbeConnection:
+    """Open a connection to an unknown server, and detect its prefix.
+
+    :raises Failed: it does not answer; the failure has the cause, if it was found.
+    """
+    connection = await path.connect()
+    known = connection.client.handshake
+    rtt = known.seconds if known else 0.0
+    limit = min(path.settings.timeout, _ANSWER_TIME + _ROUND_TRIPS * rtt)
+    try:
+        await _listen(connection)
+        await connection.detect_prefix(limit)
+    except Unanswered as failed:
+        unanswered = failed
+    else:
+        return connection
+    path.close()
+    explained = await _explain(path, unanswered, limit, rtt)
+    if explained is not unanswered or unanswered.end != "silence" or unanswered.came:
+        raise explained
+    if unanswered.cause != _OTHER_CAUSE and limit < path.settings.timeout:
+        return await path.open_once()
+    raise unanswered
+
+
+async def _listen(connection: ProbeConnection) -> None:
+    """Wait whether the server speaks first.
+
+    :raises Failed: it does, and is known; or it ends the connection.
+    """
+    ended = ""
+    try:
+        came = await connection.listen(LISTEN_TIME)
+    except ConnectionEnded as end:
+        came, ended = connection.unread, end.reason
+    talker = name_talker(came, ended == "FIN")
+    what = f"{quote(came)} came before anything was sent"
+    if talker:
+        raise Failed(f"{what}, then {ended}" if ended else what, talker, end=ended)
+
+
+async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> Failed:
+    """Find out why a message is not answered; return the failure with its cause, or as it is."""
+    framings = framing_trials(path, failed.came, limit)
+    spoken = [ProtocolTrial(path, each) for each in protocols(path)]
+    longer = LongerMessageTrial(path, limit / 2)
+    settling = [Deferred.fromCoroutine(each.run()) for each in spoken]
+    settling.append(Deferred.fromCoroutine(longer.run()))
+    others = [Deferred.fromCoroutine(each.run()) for each in framings]
+    await _run_all(path, settling, others, limit, _GRACE + _GRACE_TRIPS * rtt)
+    path.close()
+    if longer.premature or any(each.premature for each in framings):
+        path.context.history.note_answered()
+        failed.cause = _OTHER_CAUSE
+        return failed
+    return _judge(failed, spoken, longer, framings)
+
+
+def _judge(
+    failed: Unanswered,
+    spoken: Sequence[ProtocolTrial],
+    longer: LongerMessageTrial,
+    framings: Sequence[FramingTrial],
+) -> Failed:
+    """Return what the trials showed."""
+    for trial in spoken:
+        if trial.answered:
+            return trial.explain(failed)
+    if longer.answered:
+        return _held_back(failed)
+    return _conclude(failed, framings)
+
+
+async def _run_all(
+    path: Path,
+    settling: Sequence[Deferred[bool]],
+    others: Sequence[Deferred[None]],
+    limit: float,
+    grace: float,
+) -> None:
+    """Wait until all trials are over, or for ``grace`` seconds after one has found the cause.
+
+    :param settling: those that return whether they have found it.
+    :param limit: seconds that one half of a trial takes.
+    """
+    over: Deferred[None] = Deferred()
+    trials: list[Deferred[Any]] = [*settling, *others]
+
+    def note(answered: object) -> None:
+        if answered and not over.called:
+            over.callback(None)
+
+    for each in trials:
+        each.addErrback(lambda _: False)
+    for each in settling:
+        each.addCallback(note)
+    DeferredList(trials).addCallback(note)
+    try:
+        await over.addTimeout(2 * limit, path.reactor)
+        await deferLater(path.reactor, grace)
+    except defer.TimeoutError:
+        pass
+    finally:
+        for each in trials:
+            each.cancel()
+
+
+def _held_back(failed: Unanswered) -> Failed:
+    """Return the failure of a path that waits for more than the first message."""
+    finding = f"{failed.finding}; a message of {LONG_MESSAGE} bytes was answered"
+    return HeldBack(finding, _HELD_CAUSE)
+
+
+def _conclude(failed: Unanswered, tries: Sequence[FramingTrial]) -> Failed:
+    """Return what the trials of framings showed."""
+    for each in tries:
+        if each.answered:
+            return Failed(failed.finding, each.cause, facts={**failed.facts, **each.facts})
+    others = [each for each in tries if each.came and each.came != failed.came]
+    for each in others:
+        finding = f"{failed.finding}; {quote(each.sent)} was answered by {quote(each.came)}"
+        if each.first_answered:
+            return Failed(finding, _ONCE_CAUSE)
+        if not failed.came:
+            return Failed(finding, name_protocol(each.came) or "no echo server")
+    return failed

@@ -1,0 +1,51 @@
+"""Whether a first message is held back until more bytes come.
+
+A middlebox that looks at the first bytes of a connection (for the name in a ClientHello, for
+example) passes nothing on until it has seen enough of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from echosvc.probe.engine.connection import LONG_MESSAGE, ConnectionEnded
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.prefix_detection import TOKEN
+
+#: The most bytes of an answer.
+_MAX_ANSWER = 8192
+
+
+class LongerMessageTrial:
+    """A short message, and a long one behind it where that is not answered.
+
+    The long one is sent only after a wait without an answer. So an answer was caused by it, not by
+    another server or by another state of this one.
+
+    :param wait: seconds within which an answer would have come.
+    :ivar premature: the short message was answered.
+    :ivar answered: the long one was.
+    """
+
+    def __init__(self, path: Path, wait: float) -> None:
+        self._path, self._wait = path, wait
+        self.premature = self.answered = False
+
+    async def run(self) -> bool:
+        """Send, until there is an answer, or the connection ends; return whether there is one."""
+        path = self._path
+        end = b"\n" * (path.settings.framing == "line")
+        short, long = TOKEN + end, TOKEN * LONG_MESSAGE + end
+        with suppress(Failed, ConnectionEnded):
+            connection = await path.connect()
+            connection.write(short).addErrback(lambda _: None)
+            if await connection.listen(self._wait):
+                self.premature = connection.unread.endswith(short)
+                return False
+            connection.write(long).addErrback(lambda _: None)
+            came = b""
+            while not came.endswith(long) and len(came) < _MAX_ANSWER:
+                came += await connection.receive()
+            self.answered = came.endswith(long)
+        return self.answered
