@@ -32,6 +32,8 @@ _RATE_ADVICE = (
     "a limit of connections a second at a middlebox, or at the server (HAProxy conn_rate, Envoy"
     " local_ratelimit, xinetd cps); fewer are opened from now on, or by --pace N"
 )
+#: How long it is waited for bytes that nobody has asked for, seconds.
+_SURPLUS_TIME = 0.2
 #: How much of the rate that a path has allowed is used from then on.
 _SHARE = 0.5
 
@@ -73,7 +75,7 @@ async def _explain_by_rate(path: Path, count: int) -> Cause | None:
 
 async def _explain_by_open(path: Path, count: int) -> Cause | None:
     first = await _count_at_once(path, count)
-    if not 0 < count_answered(first) < count:
+    if not 0 < count_answered(first) < count or any(each.came for each in first):
         return None
     second = await _count_at_once(path, count)
     counts = sorted({count_answered(first), count_answered(second)})
@@ -91,6 +93,10 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
 
 
 async def _count_at_once(path: Path, count: int) -> list[Answer]:
+    """Ask ``count`` connections at once; return none if what is another's answer came on one."""
     answers = await ask_together(path, count, path.answer_time)
+    for each in answers:
+        if each.connection is not None and await each.connection.listen(_SURPLUS_TIME / count):
+            return []
     path.close()
     return answers

@@ -39,6 +39,11 @@ class Answer:
     connection: ProbeConnection | None = None
     failed: Failed | None = None
 
+    @property
+    def came(self) -> bytes:
+        """What came in place of an answer."""
+        return self.failed.came if isinstance(self.failed, Unanswered) else b""
+
 
 def is_unanswered(failed: Failed) -> bool:
     """Return whether a failure is that a connection was refused, or not answered."""
