@@ -95,8 +95,10 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
 async def _count_at_once(path: Path, count: int) -> list[Answer]:
     """Ask ``count`` connections at once; return none if what is another's answer came on one."""
     answers = await ask_together(path, count, path.answer_time)
-    for each in answers:
-        if each.connection is not None and await each.connection.listen(_SURPLUS_TIME / count):
+    answered = [each.connection for each in answers if each.connection is not None]
+    for connection in answered:
+        several = path.context.token in connection.prefix
+        if several or await connection.listen(_SURPLUS_TIME / count):
             return []
     path.close()
     return answers
