@@ -180,6 +180,9 @@ class Check:
         if wanted or self._failed:
             self._report(result)
 
+    def _results_of(self, name: str) -> set[Result]:
+        return {each.result for each in self._results if each.name == name}
+
     def _report(self, result: ProbeResult) -> None:
         self._reported.add(result.name)
         self._results.append(result)
@@ -212,8 +215,8 @@ class Check:
             self._missing, self._see = f"see {cause.name}", cause.name
         if cause.name == probe.name:
             return _cause_result(cause, 0.0), False
-        if cause.name not in self._reported:
-            self._report(_cause_result(cause, seconds))
+        if "fail" not in (known := self._results_of(cause.name)):
+            self._report(_cause_result(cause, seconds, passed="pass" in known))
         why = f"see {cause.name}: {outcome.finding}"
         return _skip(probe, why, cause.name), cause.avoidable
 
@@ -273,8 +276,14 @@ def _failure(name: str, failed: Failed) -> ProbeResult:
     return ProbeResult(name, "fail", failed.finding, 0.0, failed.cause, facts)
 
 
-def _cause_result(cause: Cause, seconds: float) -> ProbeResult:
-    return ProbeResult(cause.name, "fail", cause.finding, seconds, cause.advice, cause.facts)
+def _cause_result(cause: Cause, seconds: float, passed: bool = False) -> ProbeResult:
+    """Return a cause as a result.
+
+    :param passed: the probe of that name has passed.
+    """
+    but = "; not on every connection: the probe had passed" if passed else ""
+    finding = f"{cause.finding}{but}"
+    return ProbeResult(cause.name, "fail", finding, seconds, cause.advice, cause.facts)
 
 
 def _fault_facts(failed: Failed) -> dict[str, Any]:
@@ -285,6 +294,8 @@ def _fault_facts(failed: Failed) -> dict[str, Any]:
         "fault": fault.kind.value,
         "offset": fault.offset,
         "length": fault.length,
+        "faults": fault.count,
+        "explained": fault.explained,
         "before": fault.before.hex(),
         "expected": fault.expected.hex(),
         "seen": fault.seen.hex(),

@@ -31,7 +31,7 @@ MAX_FILL_TIME = 60.0
 async def back_pressure(path: Path) -> Finding:
     """Check that a sender that reads no replies is stopped, and loses nothing."""
     connection = await path.open()
-    payload = path.payload(MAX_UNREAD, connection)
+    payload = path.payload(MAX_UNREAD, connection, limited=False)
     sent = await _UnreadSender(path, connection, payload).run()
     taken = sent - connection.client.queued
     if sent >= MAX_UNREAD:

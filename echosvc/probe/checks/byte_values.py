@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
-from echosvc.probe.causes.byte_mapping import describe_mapping
+from echosvc.probe.causes.byte_mapping import change_facts, find_changes, note_changes
+from echosvc.probe.causes.known_mappings import explain_changes, list_changes
+from echosvc.probe.causes.message_ends import describe_trimming, find_trimming, trimming_facts
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
-from echosvc.probe.engine.findings import Failed, Finding
-from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
+from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
 from echosvc.probe.engine.payload import FixedPayload
 
+#: How often each value is sent.
+_TIMES = 16
+#: Some translate line ends, and leave CR and LF alone where they are no pair.
+_PAIR = b"\r\n"
 
-@probe("bytes", order=40, summary="all 256 values of a byte come back")
+
+@probe("bytes", order=40, summary="all 256 values of a byte come back, wherever they stand")
 async def values(path: Path) -> Finding:
-    """Check that all 256 values of a byte come back as they were sent."""
+    """Check that all 256 values come back as they were sent, also at the ends of messages."""
     connection = await path.open()
-    table, skipped = _table(connection, path.settings.framing)
+    table, skipped = _table(connection, path.settings.framing, path.settings.max_size)
     try:
         await connection.expect_no_more(await connection.exchange(FixedPayload(table)))
     except Failed as failed:
-        path.close()
-        raise await describe_mapping(path, failed) from None
+        raise await _describe_changes(path, failed) from None
+    if trimmed := await _describe_trimming(path, connection):
+        raise trimmed
     count = len(set(table))
     but = f" but {skipped}" if skipped else ""
     return Finding(f"all {count} values{but} come back as they were sent", facts={"values": count})
 
 
-def _table(connection: ProbeConnection, framing: str) -> tuple[bytes, str]:
-    """Return all values in an order in which the prefix does not occur; and what is left out."""
+def _table(connection: ProbeConnection, framing: str, longest: int) -> tuple[bytes, str]:
+    """Return all values in an order in which the prefix does not occur; and what is left out.
+
+    :raises Skipped: they are more than the longest stream.
+    """
+    if longest < 256:
+        raise Skipped(f"there are 256 values, and the longest stream is {longest} (--max-size)")
+    times = min(_TIMES, longest // 256)
     literal = connection.prefix_matcher.literal or b""
     for step in range(1, 256, 2):
-        data = bytes((step * place) % 256 for place in range(256)) * 16
+        data = bytes((step * place) % 256 for place in range(256)) * times + _PAIR
         if len(literal) < 2 or literal not in data:
             break
+    data = data[:longest]
     if framing == "line":  # LF ends a message
         return data.replace(b"\n", b"") + b"\n", ""
+    if connection.prefix_matcher.literal is not None:
+        return data, ""
     numbers = set(connection.prefix_matcher.boundary_bytes) & set(b"0123456789")
     if numbers:
         return data.translate(None, bytes(numbers)), "the digits, which the prefix counts with"
     return data, ""
+
+
+async def _describe_changes(path: Path, failed: Failed) -> Failed:
+    """Return which values are changed, and to what, or which are removed at the ends of messages.
+
+    If neither can be found out, it is the failure that was found.
+    """
+    path.close()
+    try:
+        changes = await find_changes(path)
+        if not changes:
+            return await _describe_trimming(path) or failed
+    except (Failed, *CONNECTION_ERRORS):
+        return failed
+    note_changes(path, changes)
+    facts = change_facts(changes)
+    return Failed(list_changes(changes), explain_changes(changes), failed.fault, facts)
+
+
+async def _describe_trimming(
+    path: Path, connection: ProbeConnection | None = None
+) -> Failed | None:
+    """Return which values are removed at the ends of messages; ``None``: none."""
+    trimming = await find_trimming(path, connection)
+    if not trimming:
+        return None
+    path.context.knowledge.trimmed = trimming.values
+    finding, cause = describe_trimming(path, trimming)
+    return Failed(finding, cause, facts=trimming_facts(trimming))

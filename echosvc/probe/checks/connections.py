@@ -26,8 +26,9 @@ async def concurrent_connections(path: Path) -> Finding:
     payloads = [path.payload(EACH_SIZE, connection) for connection in connections]
     pairs = zip(connections, payloads, strict=True)
     await gather([_exchange_own(connection, payload, payloads) for connection, payload in pairs])
+    size = format_bytes(payloads[0].size)
     return Finding(
-        f"{count} at once, each with {format_bytes(EACH_SIZE)} of its own, which came back to it",
+        f"{count} at once, each with {size} of its own, which came back to it",
         facts={"connections": count},
     )
 

@@ -11,9 +11,9 @@ from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import FixedPayload
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
-#: How often they are sent. Message and reply fit a packet of 576 bytes, which every path carries,
+#: Bytes that are echoed. Message and reply fit a packet of 576 bytes, which every path carries,
 #: so a path that drops longer ones has an echo, and the probe of the path finds its limit.
-_REPEATS = 12
+_SIZE = 432
 
 
 @probe(
@@ -30,7 +30,9 @@ async def echo(path: Path) -> Finding:
     letters = bytes(
         byte for byte in _LETTERS if byte not in connection.prefix_matcher.boundary_bytes
     )
-    payload = FixedPayload(letters * _REPEATS + b"\n" * (path.settings.framing == "line"))
+    line_end = b"\n" * (path.settings.framing == "line")
+    size = min(_SIZE, path.settings.max_size - len(line_end))
+    payload = FixedPayload((letters * _SIZE)[:size] + line_end)
     await connection.expect_no_more(await connection.exchange(payload))
     await check_line_framing(path, connection)
     facts = {

@@ -15,12 +15,13 @@ ORDER_SIZE = 4 * MIB
 @probe("order", order=60, summary="nothing is lost, repeated or out of order")
 async def order(path: Path) -> Finding:
     """Check that a numbered stream comes back whole, once and in order."""
-    size = min(ORDER_SIZE, max(64, path.settings.max_size))
     connection = await path.open()
-    verifier = await connection.exchange(path.payload(size, connection, numbered=True))
+    payload = path.payload(ORDER_SIZE, connection, numbered=True)
+    verifier = await connection.exchange(payload)
     await connection.expect_no_more(verifier)
     replies = f" in {verifier.replies} replies" if connection.prefix_matcher else ""
+    size = format_bytes(payload.size)
     return Finding(
-        f"{format_bytes(size)} of numbered pieces: none lost, repeated or out of order{replies}",
-        facts={"bytes": size, "replies": verifier.replies},
+        f"{size} of numbered pieces: none lost, repeated or out of order{replies}",
+        facts={"bytes": payload.size, "replies": verifier.replies},
     )

@@ -52,7 +52,8 @@ async def path_info(path: Path) -> Finding:
     if before is None:
         raise Skipped("no TCP, or no Linux: the system does not tell what it knows (TCP_INFO)")
     after, rate = before, _Rate()
-    for size in (2 * before.send_mss + 1, *_STREAMS):
+    longest = path.settings.max_size
+    for size in sorted({min(size, longest) for size in (2 * before.send_mss + 1, *_STREAMS)}):
         began = perf_counter()
         trial = await try_message(path, connection, size)
         after = trial.info or after

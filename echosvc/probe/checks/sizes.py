@@ -14,7 +14,7 @@ from echosvc.probe.settings import MIB
 #: Sizes at which streams are cut: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
 #: 1460, MTU 1500, jumbo frames), pages, TLS records (16 KiB), reads (64 KiB).
 EDGES = (1, 128, 256, 512, 536, 1024, 1220, 1440, 1448, 1460, 1500, 4096, 8192, 9000, 16384, 65536)
-LARGE = (MIB, 16 * MIB, 64 * MIB)
+LARGE = (MIB, 16 * MIB, 64 * MIB, 256 * MIB, 1024 * MIB)
 #: Connections at a time for the smaller streams: each takes two round trips.
 _PARALLEL = 8
 
@@ -28,9 +28,7 @@ _PARALLEL = 8
 )
 async def sizes(path: Path) -> Finding:
     """Check that streams of all sizes come back whole."""
-    wanted = [size for edge in EDGES for size in (edge - 1, edge, edge + 1) if size > 0]
-    wanted += [size for size in LARGE if size <= path.settings.max_size]
-    wanted = sorted({size for size in wanted if size <= path.settings.max_size})
+    wanted = wanted_sizes(path.settings.max_size)
     small = [size for size in wanted if size < MIB]
     await gather(
         [_exchange_sizes(path, small[n::_PARALLEL]) for n in range(min(_PARALLEL, len(small)))]
@@ -38,12 +36,18 @@ async def sizes(path: Path) -> Finding:
     for size in wanted[len(small) :]:
         await _exchange_sizes(path, [size])
     connection = await path.open()
-    digest = _digest(path.payload(wanted[-1], connection)) if wanted else ""
+    digest = _digest(path.payload(wanted[-1], connection))
     count, least, most = plural(len(wanted), "stream"), wanted[0], wanted[-1]
     return Finding(
         f"{count}, {format_bytes(least)} to {format_bytes(most)}: all whole",
         facts={"sizes": wanted, "sha256": digest},
     )
+
+
+def wanted_sizes(longest: int) -> list[int]:
+    """Return the sizes of the streams, in ascending order; the last one is ``longest``."""
+    edges = [size for edge in EDGES for size in (edge - 1, edge, edge + 1)]
+    return sorted({longest, *(size for size in (*edges, *LARGE) if 0 < size < longest)})
 
 
 async def _exchange_sizes(path: Path, wanted: list[int]) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from echosvc.probe.engine.findings import Skipped
 from echosvc.probe.engine.history import ConnectionHistory
 from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.payload import Payload
@@ -59,10 +60,14 @@ class ProbeContext:
 
         :param excluded: bytes that must not occur in it.
         :param numbered: each 64 bytes begin with their number.
+        :raises Skipped: the path changes all values.
         """
         self.seed += 1
-        excluded += bytes(self.knowledge.changed_values)
-        return Payload(size, self.seed, excluded, self.settings.framing == "line", numbered)
+        excluded += self.knowledge.avoided
+        try:
+            return Payload(size, self.seed, excluded, self.settings.framing == "line", numbered)
+        except ValueError:
+            raise Skipped("see bytes: no value is left that comes back as it was sent") from None
 
     def track(self, verifier: Verifier) -> Verifier:
         """Count what ``verifier`` verifies, until :meth:`forget_verifiers`."""

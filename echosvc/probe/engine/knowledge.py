@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 
 from echosvc.probe.engine.size_limit import SizeLimit
 
+_LINE_ENDS = b"\r\n"
+
 
 @dataclass
 class Knowledge:
     """What the probes, and the experiments after their failures, have found out.
 
     :ivar changed_values: byte values that do not come back as they were sent, and what they come
-        back as. Payloads do not contain them.
+        back as.
+    :ivar changed_pairs: the same for two bytes of which each alone comes back.
+    :ivar trimmed: byte values that are removed at the ends of messages.
     :ivar lifetime: seconds after which a connection is ended though it is busy; 0: none is known.
     :ivar max_segment: the longest segment that the path carries, bytes, without TCP's options;
         0: the system's. Connections use none that are longer.
@@ -29,6 +33,8 @@ class Knowledge:
     """
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
+    changed_pairs: dict[bytes, bytes] = field(default_factory=dict)
+    trimmed: bytes = b""
     lifetime: float = 0.0
     max_segment: int = 0
     size_is_no_cause: bool = False
@@ -40,3 +46,12 @@ class Knowledge:
     volume: int | None = None
     no_terminal: bool = False
     fin_unanswered: bool = False
+
+    @property
+    def avoided(self) -> bytes:
+        """The values that payloads do not contain, so that the path changes nothing in them."""
+        avoided = {*self.changed_values, *self.trimmed}
+        avoided |= {value for pair in self.changed_pairs for value in pair}
+        if avoided & set(_LINE_ENDS):  # one may depend on the other
+            avoided |= set(_LINE_ENDS)
+        return bytes(sorted(avoided))

@@ -189,8 +189,15 @@ class Path:
         """Return how many connections may be open at once: ``count``, or a limit that is known."""
         return min(count, self.context.knowledge.connection_limit or count)
 
-    def payload(self, size: int, connection: ProbeConnection, numbered: bool = False) -> Payload:
-        """Return a new payload in which the prefix of a connection does not occur."""
+    def payload(
+        self, size: int, connection: ProbeConnection, numbered: bool = False, limited: bool = True
+    ) -> Payload:
+        """Return a new payload in which the prefix of a connection does not occur.
+
+        :param limited: it is not longer than the longest stream that the settings allow.
+        """
+        if limited:
+            size = min(size, self.settings.max_size)
         return self.context.payload(size, connection.prefix_matcher.boundary_bytes, numbered)
 
     def longest_ended(self, silent: bool) -> float:
