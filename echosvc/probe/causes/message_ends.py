@@ -38,7 +38,7 @@ class Trimming:
         return bool(self.values)
 
 
-@cause(order=12, seconds=6.0)
+@cause(order=11, seconds=6.0)
 async def explain_by_trimming(path: Path, failed: Failed) -> Cause | None:
     """Return that the byte that is wrong is one that is removed at the ends of messages."""
     fault, known = failed.fault, path.context.knowledge.trimmed
