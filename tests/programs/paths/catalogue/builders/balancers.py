@@ -7,17 +7,18 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.programs.faults.registry import Absent, program
 from tests.programs.paths.catalogue.builders.certificates import (
+    authority,
     chain,
     key,
     key_and_certificate,
 )
-from tests.programs.paths.catalogue.entry import Hop
+from tests.programs.paths.catalogue.entry import Hop, Start
 from tests.programs.paths.catalogue.places import (
     Place,
     Sides,
@@ -50,7 +51,9 @@ def haproxy(
     server: str = "",
     seconds: float = 60,
     tls: bool = False,
+    wants_certificate: bool = False,
     dead: int = 0,
+    others: tuple[Start, ...] = (),
 ) -> Hop:
     """HAProxy.
 
@@ -60,15 +63,21 @@ def haproxy(
     :param server: more of the line ``server``.
     :param seconds: its time-out for both sides.
     :param tls: whether it ends TLS.
+    :param wants_certificate: whether it wants one of the client, too.
     :param dead: how many more servers there are, which do not run.
+    :param others: more servers, which run.
     """
 
     @contextmanager
     def start(sides: Sides, target: Place) -> Iterator[Place]:
         place = Place(sides.host, free_port())
-        rows = [f"server live {target} {server}"]
+        stack = ExitStack()
+        more = [stack.enter_context(other(sides)) for other in others]
+        rows = [f"server live{at} {each} {server}" for at, each in enumerate([target, *more])]
         rows += [f"server dead{number} {sides.host}:{free_port()}" for number in range(dead)]
         words = f"{bind} ssl crt {key_and_certificate()}" if tls else bind
+        if wants_certificate:
+            words += f" verify required ca-file {authority()}"
         text = _HAPROXY.format(
             place=place,
             bind=words,
@@ -77,7 +86,7 @@ def haproxy(
             servers="\n    ".join(rows),
             seconds=seconds,
         )
-        with configured("haproxy.cfg", text) as path:
+        with stack, configured("haproxy.cfg", text) as path:
             command = [*sides.server, program("haproxy"), "-db", "-f", str(path)]
             with listening(command, place):
                 yield place
@@ -107,16 +116,18 @@ def nginx(inside: str = "", outside: str = "", *, tls: bool = False) -> Hop:
     """nginx's stream module.
 
     :param inside: more directives of its server.
-    :param outside: directives before the server.
+    :param outside: directives before the server; ``{target}`` is where it leads, and ``{dead}``
+        where nobody listens.
     :param tls: whether it ends TLS.
     """
 
     @contextmanager
     def start(sides: Sides, target: Place) -> Iterator[Place]:
-        directives = f"{inside} proxy_pass {target};"
+        directives = inside if "proxy_pass" in inside else f"{inside} proxy_pass {target};"
+        outer = outside.format(target=target, dead=f"{sides.host}:{free_port()}")
         if tls:
             directives += _NGINX_TLS.format(chain=chain(), key=key())
-        with _nginx(sides, "stream", directives, outside, " ssl" if tls else "") as place:
+        with _nginx(sides, "stream", directives, outer, " ssl" if tls else "") as place:
             yield place
 
     return start

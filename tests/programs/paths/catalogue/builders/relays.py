@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tests.programs.faults.registry import program
 from tests.programs.paths.catalogue.builders.certificates import key_and_certificate
+from tests.programs.paths.catalogue.builders.scripts import SOCKS_CLIENT
 from tests.programs.paths.catalogue.entry import Hop
 from tests.programs.paths.catalogue.places import (
     Place,
@@ -116,6 +119,33 @@ service echo
 """
 
 
+def stone() -> Hop:
+    """stone, all connections in one process."""
+    return relay("stone", "{to_host}:{to_port}", "{host}:{port}")
+
+
+def socket_proxyd() -> Hop:
+    """systemd's proxy of sockets."""
+    proxy = "/lib/systemd/systemd-socket-proxyd"
+    return relay("systemd-socket-activate", "-l", "{host}:{port}", proxy, "{to_host}:{to_port}")
+
+
+def pproxy() -> Hop:
+    """pproxy, of the package of this name, as a tunnel."""
+    return relay("pproxy", "-l", "tunnel{{to_host}:{to_port}}://{host}:{port}")
+
+
+def squid() -> Hop:
+    """squid, an HTTP proxy with CONNECT."""
+    return configured_relay("squid.conf", _SQUID, "squid", "-N", "-f", "{file}")
+
+
+def faulty(**faults: Any) -> Hop:
+    """The relay that makes one fault at a time."""
+    words = (sys.executable, "-m", f"{__package__}.faulty", repr(faults))
+    return relay(*words, "{host}", "{port}", "{to_host}", "{to_port}")
+
+
 def xinetd(more: str = "instances = UNLIMITED\n    cps = 0 0") -> Hop:
     """xinetd's redirection.
 
@@ -170,6 +200,17 @@ def through_pipe(shell: str) -> Hop:
     return configured_relay("pipe.sh", script, "socat", "-t", "30", listen, "EXEC:sh {file}")
 
 
+_SQUID = """\
+http_port {host}:{port}
+acl all src all
+http_access allow all
+pid_filename none
+cache_log /dev/null
+access_log none
+cache_store_log none
+coredump_dir {directory}
+shutdown_lifetime 0
+"""
 _TINYPROXY = """\
 Port {port}
 Listen {host}
@@ -193,6 +234,25 @@ def through_connect(proxy: Hop) -> Hop:
                 yield place
 
     return start
+
+
+def through_socks(proxy: Hop) -> Hop:
+    """A relay that reaches its target by a SOCKS server, version 5."""
+
+    @contextmanager
+    def start(sides: Sides, target: Place) -> Iterator[Place]:
+        with (
+            proxy(sides, target) as between,
+            python(SOCKS_CLIENT.replace("{socks}", str(between)))(sides, target) as place,
+        ):
+            yield place
+
+    return start
+
+
+def microsocks() -> Hop:
+    """microsocks, a SOCKS server."""
+    return relay("microsocks", "-i", "{host}", "-p", "{port}")
 
 
 def tinyproxy() -> Hop:

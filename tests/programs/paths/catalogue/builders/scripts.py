@@ -47,6 +47,20 @@ PYTHON_HALF_OPEN = _PYTHON % {"at_end": "writer.write_eof()"}
 #: The end of one direction closes the other.
 PYTHON_NAIVE = _PYTHON % {"at_end": "writer.close()"}
 
+#: The first of them, through the SOCKS server ``{socks}``.
+SOCKS_CLIENT = PYTHON_HALF_OPEN.replace(
+    "to_reader, to_writer = await asyncio.open_connection(to_host, int(to_port))",
+    """
+    socks_host, socks_port = "{socks}".rsplit(":", 1)
+    to_reader, to_writer = await asyncio.open_connection(socks_host, int(socks_port))
+    to_writer.write(b"\\5\\1\\0")
+    await to_reader.readexactly(2)
+    address = bytes(map(int, to_host.split("."))) + int(to_port).to_bytes(2, "big")
+    to_writer.write(b"\\5\\1\\0\\1" + address)
+    await to_reader.readexactly(10)
+""".strip(),
+)
+
 #: What comes from the server, its FIN included, is passed on 2 s later.
 DELAYING = """
 import asyncio, sys
@@ -141,3 +155,43 @@ class Server(socketserver.ThreadingTCPServer):
 
 Server((sys.argv[1], int(sys.argv[2])), Whole).serve_forever()
 """
+
+_SOCKETSERVER = """
+import socketserver, sys, threading, time
+
+class Each(socketserver.BaseRequestHandler):
+    def handle(self):
+        peer = self.request
+        %(handle)s
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
+
+Server((sys.argv[1], int(sys.argv[2])), Each).serve_forever()
+"""
+
+
+def serving(handle: str) -> str:
+    """A server that runs these statements, one line, for each connection ``peer``."""
+    return _SOCKETSERVER % {"handle": handle}
+
+
+#: Answers once, and ends.
+ANSWERS_ONCE = serving("peer.sendall(peer.recv(65536))")
+#: Speaks first, then echoes.
+GREETS = serving(
+    "peer.sendall(b'220 ready\\r\\n');"
+    " [peer.sendall(d) for d in iter(lambda: peer.recv(65536), b'')]"
+)
+#: Speaks SMTP, as far as a stranger can see.
+SMTP = serving(
+    "peer.sendall(b'220 mail.example ESMTP\\r\\n');"
+    " [peer.sendall(b'500 unknown command\\r\\n') for d in iter(lambda: peer.recv(65536), b'')]"
+)
+#: Accepts, and says nothing for ever.
+SILENT = serving("time.sleep(3600)")
+#: Accepts, and resets each connection.
+RESETS = serving(
+    "import socket, struct; peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,"
+    " struct.pack('ii', 1, 0))"
+)

@@ -18,8 +18,11 @@ from tests.programs.paths.catalogue.places import (
 )
 
 
-def echosvc(*options: str, tls: bool = False) -> Start:
-    """The service, with these options; by TLS with the certificate of all entries."""
+def echosvc(*options: str, tls: bool = False, everywhere: bool = False) -> Start:
+    """The service, with these options; by TLS with the certificate of all entries.
+
+    :param everywhere: listen on all addresses.
+    """
 
     @contextmanager
     def start(sides: Sides) -> Iterator[Place]:
@@ -27,12 +30,19 @@ def echosvc(*options: str, tls: bool = False) -> Start:
         kind = (
             f"ssl:{place.port}:privateKey={key_and_certificate()}" if tls else f"tcp:{place.port}"
         )
-        listen = ("--listen", f"{kind}:interface={sides.host}", "--log", "quiet")
+        address = "" if everywhere else f":interface={sides.host}"
+        listen = ("--listen", f"{kind}{address}", "--log", "quiet")
         command = [*sides.server, sys.executable, "-m", "echosvc", "serve", *listen, *options]
         with listening(command, place):
             yield place
 
     return start
+
+
+@contextmanager
+def nobody(sides: Sides) -> Iterator[Place]:
+    """An address where nobody listens."""
+    yield Place(sides.host, free_port())
 
 
 def command(*words: str) -> Start:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.programs.paths.catalogue.builders.balancers import haproxy
-from tests.programs.paths.catalogue.builders.relays import ncat, socat, through_pipe
+from tests.programs.paths.catalogue.builders.relays import faulty, ncat, socat, through_pipe
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
 from tests.programs.paths.catalogue.builders.scripts import TRIMMING_SERVER, changing
 from tests.programs.paths.catalogue.builders.servers import command, echosvc, python
@@ -26,6 +28,28 @@ def _mapped(name: str, title: str, *says: str, **more: object) -> Entry:
 def _piped(name: str, title: str, shell: str, *says: str, **more: object) -> Entry:
     """A program that reads and writes a pipe stands before the server."""
     return _mapped(name, title, *says, via=(through_pipe(shell),), **more)
+
+
+#: Each 100,000 bytes behind the beginning of what comes back; which words name it.
+_DAMAGES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "lost": (("700 bytes lost",), {"drop": (100_000, 700)}),
+    "repeated": (("700 bytes .* came again",), {"duplicate": (100_000, 700)}),
+    "reordered": (("700 bytes .* came before",), {"swap": (100_000, 700)}),
+    "one-bit": (("1 byte changed",), {"flip": 100_000}),
+    "inserted": (("6 bytes not sent by the client",), {"insert": (100_000, b"<html>")}),
+}
+
+
+def _damaged(name: str, *says: str, **faults: Any) -> Entry:
+    """One finding; what it explains is not accused again."""
+    return Entry(
+        f"damage-{name}",
+        f"a relay: {faults}",
+        echosvc(),
+        via=(faulty(**faults),),
+        expected=(*passes("connect", "echo", "text"), fails("sizes|order|stream", *says)),
+        nowhere="at the FIN|another connection",
+    )
 
 
 ENTRIES = (
@@ -104,6 +128,25 @@ ENTRIES = (
             fails("identity", r"[456] of 10", "dead|no answer|not answered|RST|FIN"),
         ),
         nowhere=f"{_NOWHERE}|no server listens",
+    ),
+    Entry(
+        "one-decodes",
+        "HAProxy before two servers of which one decodes UTF-8",
+        echosvc("-p", "green: "),
+        via=(haproxy(others=(echosvc("-p", "blue: ", "--encoding", "utf-8"),)),),
+        expected=(*passes("connect", "echo", "half-close"), fails("bytes", "UTF-8")),
+        nowhere=_NOWHERE,
+    ),
+    *(_damaged(name, *says, **faults) for name, (says, faults) in _DAMAGES.items()),
+    Entry(
+        "unbounded",
+        "a relay that buffers without bound",
+        echosvc(),
+        via=(faulty(unbounded=True),),
+        expected=(
+            *passes("connect", "echo", "bytes", "sizes", "order", "half-close"),
+            fails("back-pressure", "without bound"),
+        ),
     ),
     Entry(
         "deadlock",

@@ -6,13 +6,16 @@ from tests.programs.paths.catalogue.builders.balancers import envoy, haproxy, ng
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import (
     hitch,
+    microsocks,
     node,
     stunnel,
     stunnel_client,
+    through_socks,
 )
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
-from tests.programs.paths.catalogue.builders.scripts import NODE_HALF_OPEN, PYTHON_HALF_OPEN
+from tests.programs.paths.catalogue.builders.scripts import GREETS, NODE_HALF_OPEN, PYTHON_HALF_OPEN
 from tests.programs.paths.catalogue.builders.servers import command, echosvc
+from tests.programs.paths.catalogue.builders.servers import python as python_server
 from tests.programs.paths.catalogue.builders.servers import xinetd as internal
 from tests.programs.paths.catalogue.builders.ssh import ssh_forwarding
 from tests.programs.paths.catalogue.entry import BASIC, CLEAN, FAST, Entry, fails, passes
@@ -77,6 +80,40 @@ ENTRIES = (
     _DIRECT.also(
         "stunnel-both", "TLS inside: stunnel at both ends", via=(stunnel_client(), stunnel())
     ),
+    _DIRECT.also(
+        "two-servers",
+        "HAProxy before two servers, each with its own name",
+        server=echosvc("-p", "green: "),
+        via=(haproxy(others=(echosvc("-p", "blue: "),)),),
+        somewhere="2 servers",
+    ),
+    _DIRECT.also(
+        "nginx-dead-backend",
+        "nginx before two servers of which one is dead: it asks the other",
+        via=(
+            nginx(
+                "proxy_half_close on; proxy_pass both;",
+                "upstream both {{ server {target}; server {dead}; }}",
+            ),
+        ),
+    ),
+    _DIRECT.also(
+        "haproxy-slow-accept",
+        "HAProxy, which takes 20 connections a second",
+        via=(haproxy(listen="    rate-limit sessions 20"),),
+    ),
+    _DIRECT.also(
+        "greeting",
+        "a server that speaks first",
+        server=python_server(GREETS),
+        somewhere="220 ready",
+    ),
+    _DIRECT.also("microsocks", "SOCKS by microsocks", via=(through_socks(microsocks()),)),
+    _DIRECT.also(
+        "direct-small",
+        "short streams alone",
+        options=("--skip", "idle,reset", "--max-size", "1000"),
+    ),
     _DIRECT.also("xinetd-echo", "the echo service of xinetd", server=internal("echo")),
     _DIRECT.also(
         "socat-cat",
@@ -92,6 +129,42 @@ ENTRIES = (
     _DIRECT.also("envoy-tls", "Envoy ends TLS", via=(envoy(tls=True),), **_ENDED),
     _DIRECT.also("stunnel-tls", "stunnel ends TLS", via=(stunnel(),), **_ENDED),
     _DIRECT.also("hitch-tls", "hitch ends TLS", via=(hitch(),), **_HITCH),
+    _DIRECT.also(
+        "port-forwarding",
+        "a router that translates the address of the server",
+        network=network(
+            "iptables -w -t nat -A PREROUTING -p tcp -d 10.91.1.1"
+            " -j DNAT --to-destination 10.91.2.2"
+        ),
+        endpoint="tcp:10.91.1.1:{port}",
+    ),
+    _DIRECT.also(
+        "syn-proxy",
+        "a firewall that answers SYNs itself",
+        network=network(
+            "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0",
+            "iptables -w -t raw -A PREROUTING -i north -p tcp --syn -j CT --notrack",
+            "iptables -w -A FORWARD -i north -p tcp -m conntrack --ctstate INVALID,UNTRACKED"
+            " -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460",
+            "iptables -w -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+        ),
+    ),
+    _DIRECT.also(
+        "marks-bleached",
+        "a router that sets TTL and DSCP, and strips ECN",
+        network=network(
+            "iptables -w -t mangle -A FORWARD -j TTL --ttl-set 5",
+            "iptables -w -t mangle -A FORWARD -j DSCP --set-dscp 10",
+            "iptables -w -t mangle -A FORWARD -p tcp -j ECN --ecn-tcp-remove",
+        ),
+    ),
+    _DIRECT.also(
+        "copied-packets",
+        "a router that sends each packet to the server twice",
+        network=network(
+            "iptables -w -t mangle -A PREROUTING -i north -p tcp -j TEE --gateway 10.91.2.2"
+        ),
+    ),
     _DIRECT.also("router", "a router", network=network()),
     _DIRECT.also(
         "masquerade",

@@ -7,11 +7,15 @@ from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import (
     node,
     pen,
+    pproxy,
     redir,
     rinetd,
     simpleproxy,
     socat,
+    socket_proxyd,
+    squid,
     sslh,
+    stone,
     through_connect,
     tinyproxy,
     xinetd,
@@ -89,6 +93,12 @@ ENTRIES = (
         expected=(fails(_ENDS, "FIN"),),
     ),
     _PLAIN.also(
+        "haproxy-nolinger",
+        "HAProxy with option nolinger",
+        via=(haproxy(listen="    option nolinger"),),
+        expected=(*_REST, fails("half-close", "RST")),
+    ),
+    _PLAIN.also(
         "conntrack-half-closed",
         "a firewall that forgets half-closed connections after 1 s",
         network=network(*_STATEFUL),
@@ -117,6 +127,10 @@ ENTRIES = (
             "sslh": sslh(),
             "xinetd-redirect": xinetd(),
             "tinyproxy": through_connect(tinyproxy()),
+            "squid": through_connect(squid()),
+            "stone": stone(),
+            "socket-proxyd": socket_proxyd(),
+            "pproxy": pproxy(),
         }.items()
     ),
     _PLAIN.also(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx, nginx_http
-from tests.programs.paths.catalogue.builders.scripts import READS_TO_THE_END
+from tests.programs.paths.catalogue.builders.scripts import (
+    ANSWERS_ONCE,
+    READS_TO_THE_END,
+    RESETS,
+    SILENT,
+    SMTP,
+)
 from tests.programs.paths.catalogue.builders.servers import (
     command,
     echosvc,
+    nobody,
     python,
     xinetd,
 )
@@ -87,6 +94,24 @@ ENTRIES = (
         "a server that expects a PROXY header",
         echosvc("--proxy-protocol", "require", "--proxy-from", "127.0.0.0/8"),
         "PROXY",
+    ),
+    _no_echo("smtp", "a server of SMTP", python(SMTP), "220|SMTP"),
+    _no_echo("silent", "a server that says nothing", python(SILENT), "answer"),
+    _no_echo("resets", "a server that resets each connection", python(RESETS), "RST|reset"),
+    _no_echo("answers-once", "a server that answers once", python(ANSWERS_ONCE), "FIN|one|once"),
+    _no_echo(
+        "haproxy-http",
+        "HAProxy in HTTP mode",
+        echosvc(),
+        "HTTP",
+        via=(haproxy(listen="    mode http\n    timeout http-request 10s"),),
+    ),
+    _no_echo(
+        "no-backend",
+        "HAProxy whose server does not run",
+        nobody,
+        "no server|has no server|dead|backend",
+        via=(haproxy(listen="    retries 0"),),
     ),
     _no_echo("chargen", "chargen", xinetd("chargen"), "chargen|without being asked|unasked|asks?"),
     _no_echo("daytime", "daytime", xinetd("daytime"), "daytime|greeting|without being asked|date"),

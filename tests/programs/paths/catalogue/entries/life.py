@@ -107,6 +107,13 @@ ENTRIES = (
         nowhere="an idle time-out of",
     ),
     _LIFETIME.also(
+        "envoy-lifetime-whole",
+        "the same, all probes",
+        options=("--idle", "1,5", "--max-size", "1M"),
+        nowhere="an idle time-out of",
+        limit=120.0,
+    ),
+    _LIFETIME.also(
         "envoy-lifetime-asked",
         "the same, asked for",
         options=("--only", "lifetime", "--lifetime", "8"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx
 from tests.programs.paths.catalogue.builders.network import network
-from tests.programs.paths.catalogue.builders.relays import socat, xinetd
+from tests.programs.paths.catalogue.builders.relays import socat
 from tests.programs.paths.catalogue.builders.servers import command, echosvc
-from tests.programs.paths.catalogue.entry import Entry, fails, passes
+from tests.programs.paths.catalogue.builders.servers import xinetd as internal
+from tests.programs.paths.catalogue.entry import FAST, Entry, fails, passes
 
 _ONE_AT_A_TIME = passes("connect", "echo", "bytes", "order", "text", "back-pressure")
 _ENDS = passes("half-close")
@@ -63,10 +64,40 @@ ENTRIES = (
         via=(haproxy(server="maxconn 5", defaults="    timeout queue 30s"),),
         limit=120.0,
     ),
+    _five("xinetd-per-source", "xinetd, per_source 5", server=internal("echo", "per_source = 5")),
+    _five("xinetd-instances", "xinetd, instances 5", server=internal("echo", "instances = 5")),
     _five(
-        "xinetd-per-source", "xinetd, per_source 5", via=(xinetd("per_source = 5\n    cps = 0 0"),)
+        "haproxy-frontend-maxconn",
+        "HAProxy, which takes 5 connections; others wait in the kernel's queue",
+        via=(haproxy(listen="    maxconn 5"),),
+        limit=120.0,
     ),
-    _five("xinetd-instances", "xinetd, instances 5", via=(xinetd("instances = 5\n    cps = 0 0"),)),
+    Entry(
+        "tracking-table",
+        "a firewall whose table of connections is full after 30",
+        echosvc(),
+        network=network(
+            "sysctl -qw net.netfilter.nf_conntrack_max=30 ||"
+            " echo 30 >/proc/sys/net/netfilter/nf_conntrack_max",
+            "iptables -w -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
+        ),
+        options=(*FAST, "--timeout", "4"),
+        expected=(*passes("connect", "echo"), fails("limit|sizes|identity", "limit|drop")),
+        nowhere=_NO_LISTENER,
+        limit=120.0,
+    ),
+    Entry(
+        "few-ports",
+        "a router that translates addresses and has 20 ports for it",
+        echosvc(),
+        network=network(
+            "iptables -w -t nat -A POSTROUTING -o south -p tcp -j MASQUERADE --to-ports 40000-40019"
+        ),
+        options=(*FAST, "--timeout", "4"),
+        expected=(*passes("connect", "echo"), fails("limit|sizes|identity", "limit|drop")),
+        nowhere=_NO_LISTENER,
+        limit=120.0,
+    ),
     _five(
         "connlimit-reset",
         "a firewall that resets the sixth connection",
@@ -103,8 +134,7 @@ ENTRIES = (
     Entry(
         "xinetd-rate",
         "xinetd, which stops for 5 s after 20 connections in a second",
-        echosvc(),
-        via=(xinetd("instances = UNLIMITED\n    cps = 20 5"),),
+        internal("echo", "cps = 20 5"),
         expected=(*passes("connect", "echo"), fails("limit|sizes", "a second|limit")),
         nowhere=_NO_LISTENER,
         limit=120.0,
