@@ -6,9 +6,10 @@ import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
-from tests.programs.faults.registry import program
+from tests.programs.faults.registry import Absent, program
 from tests.programs.paths.catalogue.builders.certificates import key_and_certificate
 from tests.programs.paths.catalogue.builders.scripts import SOCKS_CLIENT
 from tests.programs.paths.catalogue.entry import Hop
@@ -130,9 +131,14 @@ def socket_proxyd() -> Hop:
     return relay("systemd-socket-activate", "-l", "{host}:{port}", proxy, "{to_host}:{to_port}")
 
 
-def pproxy() -> Hop:
-    """pproxy, of the package of this name, as a tunnel."""
-    return relay("pproxy", "-l", "tunnel{{to_host}:{to_port}}://{host}:{port}")
+@contextmanager
+def pproxy(sides: Sides, target: Place) -> Iterator[Place]:
+    """A tunnel of pproxy, a package of Python; it is a :data:`~entry.Hop`."""
+    if find_spec("pproxy") is None:
+        raise Absent("pproxy is not installed")
+    way = "tunnel{{to_host}:{to_port}}://{host}:{port}"
+    with relay(sys.executable, "-m", "pproxy", "-l", way)(sides, target) as place:
+        yield place
 
 
 def squid() -> Hop:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tests.programs.paths.catalogue.builders.balancers import haproxy
-from tests.programs.paths.catalogue.builders.relays import faulty, ncat, socat, through_pipe
+from tests.programs.paths.catalogue.builders.relays import (
+    faulty,
+    microsocks,
+    ncat,
+    socat,
+    through_pipe,
+    through_socks,
+)
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
 from tests.programs.paths.catalogue.builders.scripts import TRIMMING_SERVER, changing
 from tests.programs.paths.catalogue.builders.servers import command, echosvc, python
@@ -156,6 +163,18 @@ ENTRIES = (
         expected=(
             *passes("connect", "echo", "bytes", "sizes", "order", "text"),
             fails("back-pressure", "both directions|neither"),
+        ),
+        limit=120.0,
+    ),
+    Entry(
+        "microsocks",
+        "SOCKS by microsocks, which waits for one direction while it reads nothing of the other",
+        echosvc(),
+        via=(through_socks(microsocks()),),
+        expected=(
+            *passes("connect", "echo", "bytes", "sizes", "order", "text", "connections"),
+            fails("deadlock|back-pressure", "both directions|neither"),
+            fails("half-close", "FIN"),
         ),
         limit=120.0,
     ),

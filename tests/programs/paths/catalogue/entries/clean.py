@@ -6,11 +6,10 @@ from tests.programs.paths.catalogue.builders.balancers import envoy, haproxy, ng
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import (
     hitch,
-    microsocks,
     node,
+    stone,
     stunnel,
     stunnel_client,
-    through_socks,
 )
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
 from tests.programs.paths.catalogue.builders.scripts import GREETS, NODE_HALF_OPEN, PYTHON_HALF_OPEN
@@ -108,12 +107,12 @@ ENTRIES = (
         server=python_server(GREETS),
         somewhere="220 ready",
     ),
-    _DIRECT.also("microsocks", "SOCKS by microsocks", via=(through_socks(microsocks()),)),
     _DIRECT.also(
         "direct-small",
         "short streams alone",
         options=("--skip", "idle,reset", "--max-size", "1000"),
     ),
+    _DIRECT.also("stone", "stone", via=(stone(),)),
     _DIRECT.also("xinetd-echo", "the echo service of xinetd", server=internal("echo")),
     _DIRECT.also(
         "socat-cat",
@@ -145,7 +144,7 @@ ENTRIES = (
             "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0",
             "iptables -w -t raw -A PREROUTING -i north -p tcp --syn -j CT --notrack",
             "iptables -w -A FORWARD -i north -p tcp -m conntrack --ctstate INVALID,UNTRACKED"
-            " -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460",
+            " -j SYNPROXY --sack-perm --timestamp --wscale 10 --mss 1460",
             "iptables -w -A FORWARD -m conntrack --ctstate INVALID -j DROP",
         ),
     ),

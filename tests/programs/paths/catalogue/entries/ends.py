@@ -15,7 +15,6 @@ from tests.programs.paths.catalogue.builders.relays import (
     socket_proxyd,
     squid,
     sslh,
-    stone,
     through_connect,
     tinyproxy,
     xinetd,
@@ -128,9 +127,8 @@ ENTRIES = (
             "xinetd-redirect": xinetd(),
             "tinyproxy": through_connect(tinyproxy()),
             "squid": through_connect(squid()),
-            "stone": stone(),
             "socket-proxyd": socket_proxyd(),
-            "pproxy": pproxy(),
+            "pproxy": pproxy,
         }.items()
     ),
     _PLAIN.also(

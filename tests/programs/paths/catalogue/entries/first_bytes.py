@@ -40,7 +40,7 @@ def _no_echo(name: str, title: str, server: object, *says: str, **more: object) 
         server=server,
         expected=(*passes("connect"), fails("echo", *says)),
         somewhere="",
-        limit=20.0,
+        limit=25.0,
         **{"via": (), **more},
     )
 

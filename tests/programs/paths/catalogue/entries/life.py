@@ -53,6 +53,7 @@ ENTRIES = (
         "stunnel, TIMEOUTidle 3",
         "FIN|RST",
         via=(stunnel_client(), stunnel("TIMEOUTidle = 3")),
+        expected=(informs("find-idle", r"\bFIN|RST\b", idle_seconds=(2.94, 3.2)),),
     ),
     _three(
         "idle-server",
