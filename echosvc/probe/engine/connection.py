@@ -14,7 +14,8 @@ from echosvc._text import quote
 from echosvc.net.errors import TLSError, describe_error
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
-from echosvc.probe.engine.findings import Failed, describe_fault
+from echosvc.probe.engine.fault import Fault, FaultKind
+from echosvc.probe.engine.findings import FOREIGN_CAUSES, Failed, describe_fault, describe_foreign
 from echosvc.probe.engine.payload import AnyPayload
 from echosvc.probe.engine.prefix_detection import (
     describe_no_answer,
@@ -24,6 +25,7 @@ from echosvc.probe.engine.prefix_detection import (
     recognize_prefix,
     strip_header,
 )
+from echosvc.probe.engine.sent_payloads import SentPayload
 from echosvc.probe.engine.silence import explain_by_kernel
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
@@ -45,6 +47,8 @@ _SHORT_CLOSE_TIMEOUT = 0.1
 DIAGNOSIS_TIME = 2.0
 #: Longest greeting and prefix that are waited for, bytes.
 _MAX_BEFORE_TOKEN = 65536
+#: Faults whose bytes may have been sent on another connection.
+_FOREIGN = (FaultKind.INSERTED, FaultKind.CHANGED, FaultKind.GARBLED)
 
 
 class ConnectionEnded(Exception):
@@ -101,6 +105,7 @@ class ProbeConnection:
         self.bytes_received = self.bytes_sent = 0
         self._all_returned = True  # what was sent has come back
         self._taken = 0  # bytes that the peer had taken at the last is_sending()
+        self._sent: list[SentPayload] = []
         self.rtt = 0.0
 
     @property
@@ -115,6 +120,8 @@ class ProbeConnection:
         if self.closing:
             return
         self.closing, client = True, self.client
+        for sent in self._sent:
+            sent.ended = True
         if not self._all_returned:
             client.abort()
             return
@@ -237,12 +244,23 @@ class ProbeConnection:
             while not came.endswith(token):
                 came += await self.receive(seconds)
                 if len(came) > _MAX_BEFORE_TOKEN:
+                    self._refuse_foreign(came)
                     raise Failed(f"{len(came)} bytes came, and no answer to {quote(token)} in them")
         except ConnectionEnded as end:
+            self._refuse_foreign(came)
             raise self._unanswered(end.reason, came, token, seconds) from None
         self.rtt = monotonic() - began
         self._all_returned = True
         return came[: -len(token)]
+
+    def _refuse_foreign(self, came: bytes) -> None:
+        """Check that what came before an answer was not sent on another connection.
+
+        :raises Failed: it was.
+        """
+        if owner := self._context.sent_payloads.owner_of(came):
+            finding = f"bytes of {owner} came before the first answer: {quote(came)}"
+            raise Failed(finding, FOREIGN_CAUSES[owner], facts={"owner": owner})
 
     def _unanswered(
         self, reason: str, came: bytes, token: bytes, seconds: float | None
@@ -267,6 +285,7 @@ class ProbeConnection:
         :raises Failed: there is no answer, or it does not match the prefix that was given.
         """
         before = await self.request(seconds)
+        self._refuse_foreign(before)
         context = self._context
         context.history.note_answered(self.rtt)
         if context.template is None:
@@ -333,6 +352,7 @@ class ProbeConnection:
         self.expect_sizes(frozenset(map(len, samples)))
         sizes = {"line": payload.line_size, "length": self.frame_size}
         message_size = sizes.get(self._framing, 0)
+        self._sent.append(self._context.sent_payloads.add(payload))
         return self._context.track(Verifier(payload, self.prefix_matcher, message_size))
 
     def send(self, payload: AnyPayload, finish: bool = False) -> Deferred[None]:
@@ -364,11 +384,21 @@ class ProbeConnection:
                 if monotonic() > wrong_since + DIAGNOSIS_TIME:
                     verifier.diagnose_now()
         if verifier.fault is not None:
-            totals = self.bytes_received, self.bytes_sent + verifier.offset
-            words = describe_fault(verifier.fault, reason, self.prefix, totals)
-            failed = Failed(*words, fault=verifier.fault, end=reason)
+            failed = self._describe(verifier, verifier.fault, reason)
             raise explain_by_kernel(failed, *self.client.kernel_view())
         self._all_returned = True
+
+    def _describe(self, verifier: Verifier, fault: Fault, reason: str) -> Failed:
+        """Return a fault as a failure, with the connection that its bytes were sent on."""
+        owner = ""
+        if fault.kind in _FOREIGN:
+            owner = self._context.sent_payloads.owner_of(fault.seen, verifier.payload)
+        if owner:
+            words = describe_foreign(fault, owner)
+            return Failed(*words, fault=fault, facts={"owner": owner}, end=reason)
+        totals = self.bytes_received, self.bytes_sent + verifier.offset
+        words = describe_fault(fault, reason, self.prefix, totals)
+        return Failed(*words, fault=fault, end=reason)
 
     async def expect_no_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
         """Wait whether something comes though everything has come already.
@@ -384,7 +414,7 @@ class ProbeConnection:
             pass
         fault = verifier.end()
         if fault is not None:
-            raise Failed(*describe_fault(fault, "", self.prefix), fault=fault)
+            raise self._describe(verifier, fault, "")
         self.bytes_sent += verifier.offset
 
 

@@ -12,6 +12,7 @@ from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.prefix_detection import TOKEN
 from echosvc.probe.engine.progress import Progress
+from echosvc.probe.engine.sent_payloads import SentPayloads
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import Settings
 from echosvc.wire.template import Template
@@ -34,6 +35,7 @@ class ProbeContext:
     :ivar progress: of all connections.
     :ivar knowledge: what was found out about the path so far.
     :ivar history: of the connections so far.
+    :ivar sent_payloads: of the connections so far.
     """
 
     def __init__(self, reactor: Any, settings: Settings, sends: Callable[[], bool] = bool) -> None:
@@ -46,6 +48,7 @@ class ProbeContext:
         self.progress = Progress(reactor, settings.timeout, sends)
         self.knowledge = Knowledge()
         self.history = ConnectionHistory(reactor.seconds)
+        self.sent_payloads = SentPayloads()
         self._verifiers: list[Verifier] = []
 
     @property

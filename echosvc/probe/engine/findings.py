@@ -74,9 +74,34 @@ def describe_fault(
             "": "",
         }.get(reason, f": then {reason}")
     else:
-        after = f" after {quote(fault.before)}" if fault.before else ""
-        what += f":{after} expected {quote(fault.expected)}, seen {quote(fault.seen)}"
+        what += _describe_context(fault)
     return what, rewritten or _likely_cause(fault, reason, prefix, totals)
+
+
+def _describe_context(fault: Fault) -> str:
+    after = f" after {quote(fault.before)}" if fault.before else ""
+    return f":{after} expected {quote(fault.expected)}, seen {quote(fault.seen)}"
+
+
+def describe_foreign(fault: Fault, owner: str) -> tuple[str, str]:
+    """Return that bytes of another connection came, in words, and the likeliest cause.
+
+    :param owner: that connection, a key of :data:`FOREIGN_CAUSES`.
+    """
+    inserted = fault.kind is FaultKind.INSERTED and fault.explained
+    what = plural(fault.length, "byte") if inserted else "bytes"
+    finding = f"{what} of {owner} came in at offset {fault.offset}{_describe_others(fault)}"
+    return f"{finding}{_describe_context(fault)}", FOREIGN_CAUSES[owner]
+
+
+EARLIER = "an earlier connection"
+ANOTHER = "another connection"
+#: Why bytes come on a connection that were sent on another one.
+FOREIGN_CAUSES = {
+    EARLIER: "a middlebox gives its connection to the server to the next client, and with it the"
+    " answers that the last one has not read",
+    ANOTHER: "they are another connection's: a middlebox mixes connections up",
+}
 
 
 def _describe_others(fault: Fault) -> str:

@@ -56,6 +56,11 @@ class Verifier:
         self._after_prefix = False  # a prefix has just ended
 
     @property
+    def payload(self) -> AnyPayload:
+        """What is sent."""
+        return self._payload
+
+    @property
     def wrong(self) -> bool:
         """Whether a wrong byte has come."""
         return self._unexpected is not None

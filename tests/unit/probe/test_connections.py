@@ -75,7 +75,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_a_value_that_is_eaten_is_no_other_connections(self) -> None:
         """Each of them is lost, those that stand close together, too."""
-        for seed in range(40):
+        for seed in range(10):
             failed = self.failure_of(eat, seed)
             self.assertEqual(failed.fault.expected[:1], b"\0")
             self.assertEqual(failed.cause, CAUSES[failed.fault.kind], seed)
