@@ -30,6 +30,8 @@ class Knowledge:
     :ivar volume: bytes after which a connection ends; ``None``: no limit is known.
     :ivar no_terminal: there is no terminal in the path.
     :ivar fin_unanswered: the peer's end is not waited for: none has come after a FIN.
+    :ivar deadlock_size: bytes after which the path stops while both directions are full; 0: it is
+        not known to do so.
     """
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Knowledge:
     volume: int | None = None
     no_terminal: bool = False
     fin_unanswered: bool = False
+    deadlock_size: int = 0
 
     @property
     def avoided(self) -> bytes:

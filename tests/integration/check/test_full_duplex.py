@@ -1,0 +1,129 @@
+"""``check`` tells a deadlock of two full directions from a server that hangs."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from echosvc import check
+from echosvc.probe.result import CheckResult
+from echosvc.probe.settings import MIB
+from tests.programs.faults.programs import free_port
+from tests.support.checking import against
+from tests.support.process import need
+from tests.support.reactor import within
+from tests.support.waiting import LIMIT, wait_until
+
+
+def relay_blindly(client: socket.socket) -> None:
+    """Pass everything through a filter between two pipes, and never read while writing."""
+    to_filter, from_filter = os.pipe(), os.pipe()
+    threading.Thread(target=copy, args=(to_filter[0], from_filter[1]), daemon=True).start()
+    with client, suppress(OSError):
+        while True:
+            ready, _, _ = select.select([client, from_filter[0]], [], [])
+            if client in ready:
+                data = client.recv(65536)
+                if not data:
+                    break
+                os.write(to_filter[1], data)
+            else:
+                client.sendall(os.read(from_filter[0], 65536))
+    os.close(to_filter[1])
+
+
+def copy(source: int, target: int) -> None:
+    with suppress(OSError):
+        while data := os.read(source, 65536):
+            os.write(target, data)
+
+
+@contextmanager
+def blind_relay() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    threading.Thread(target=relay_blindly, args=(client,), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+async def checked(port: int, *names: str, **settings: Any) -> CheckResult:
+    run = check(f"tcp:127.0.0.1:{port}", only=names, timeout=1.0, **settings)
+    return await within(Deferred.fromCoroutine(run), 4 * LIMIT)
+
+
+def results(result: CheckResult) -> dict[str, str]:
+    return {probe.name: probe.result for probe in result.probes}
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_a_deadlock_is_reported_once_and_blamed_on_no_probe():
+    with blind_relay() as port:
+        result = await checked(port, "order", "back-pressure")
+    assert results(result) == {"full-duplex": "fail", "order": "skip", "back-pressure": "skip"}
+    found = result.probes[0]
+    assert found.finding.startswith("the path neither takes nor gives while both directions are")
+    assert found.facts["taken"] > 65536
+    assert "deadlock" in found.cause
+
+
+@pytest.mark.slow
+@pytest.mark.programs
+@pytest_twisted.ensureDeferred
+async def test_ncat_with_a_program_is_a_deadlock():
+    port = free_port()
+    with ncat(port):
+        result = await checked(port, "sizes")
+    assert results(result) == {"full-duplex": "fail", "sizes": "skip"}, result
+
+
+@contextmanager
+def ncat(port: int) -> Iterator[None]:
+    """One that starts a program for each connection; they end together."""
+    command = [need("ncat"), "-l", "127.0.0.1", str(port), "-k", "-e", "/bin/cat"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or accepts(port))
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_stops_after_a_number_of_bytes_is_no_deadlock():
+    taken: dict[Any, int] = {}
+
+    def heard(transport: Any, data: bytes) -> None:
+        taken[transport] = taken.get(transport, 0) + len(data)
+        if taken[transport] > 200_000:
+            transport.pauseProducing()  # it reads no more, and answers no more
+        else:
+            transport.write(data)
+
+    result = await against(heard=heard, only=("order",), skip=(), timeout=0.5, max_size=MIB)
+    assert results(result) == {"order": "fail"}, result
+    assert "does not read" in result.probes[0].cause
