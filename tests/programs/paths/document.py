@@ -146,7 +146,7 @@ PARTS = (
     ),
     Part(
         "",
-        "`--lifetime MAX` asks for that age alone:",
+        "`--lifetime SECONDS` demands that busy connections live that long:",
         ("--only", "lifetime", "--lifetime", "10"),
         "envoy",
         entry="envoy-lifetime",
