@@ -49,11 +49,24 @@ SYMPTOMS = (
     ("the last answers are missing", "--only half-close"),
     ("bytes are missing, doubled or changed", "--only bytes,text,sizes,order"),
     ("some connections fail, others work", "--only identity,connections --connections 50"),
-    ("the first answer is slow", "--only connect"),
+    ("it works, and a moment later it does not", "--pace 5"),
+    ("the first answer is slow", "--only connect,echo,path"),
     ("all answers are slow", "--only rtt"),
     ("memory grows at a proxy, or a slow client stops others", "--only back-pressure"),
     ("the log has the wrong client address", "--only proxy --prefix '{peer}: '"),
     ("a cut-off answer looks complete", "--only reset"),
+)
+#: What is reported under a name that is no probe's.
+CAUSES = (
+    ("path-mtu", "large packets are lost, and no message says so"),
+    ("message-size", "messages above some size are not answered, whatever the packets"),
+    ("first-bytes", "a first message of a few bytes is held back, a longer one is not"),
+    ("terminal", "a terminal (tty) in the path echoes and edits what is sent"),
+    ("limit", "so many connections at once, or a second, and no more"),
+    ("outage", "nothing answers any more, or has not for a while"),
+    ("lifetime", "connections end at some age, busy or not"),
+    ("restart", "all connections ended at the same moment"),
+    ("volume", "connections end after so many bytes"),
 )
 #: What each probe asks is in its table; this is around it.
 QUESTIONS = """\
@@ -62,9 +75,11 @@ QUESTIONS = """\
 In this order; `--only` and `--skip` take their names:
 
 {probes}
-A failure that has nothing to do with the question of its probe is reported once, under a name of
-its own, and the probes that it keeps from a verdict refer to it. So a path that changes one byte is
-one FAIL of `bytes`, not five.
+What has nothing to do with the question of a probe is reported once, under a name of its own. The
+check then goes on without it where it can; else the probes that it keeps from a verdict refer to
+it.
+
+{causes}
 
 Every probe is bounded in time: it fails once nothing has come on any of its connections for
 `--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
@@ -203,6 +218,22 @@ PARTS = (
         faults={"unbounded": True},
     ),
     Part(
+        "How many connections are let through?",
+        "A limit is found by opening connections until some are not answered; from then on the "
+        "check keeps below it. This is nginx with `limit_conn each 5`:",
+        ("--only", "identity,connections"),
+        "nginx",
+        entry="nginx-limit-conn",
+    ),
+    Part(
+        "Who looks at the first bytes?",
+        "A proxy that chooses the server by the first bytes waits until it has enough of them. "
+        "This is nginx with `ssl_preread on`:",
+        ("--only", "connect,echo"),
+        "nginx",
+        entry="ssl-preread",
+    ),
+    Part(
         "Which servers answer?",
         "`identity` opens `--connections` (10) and counts the servers that answered, by the "
         "prefix without the numbers that stand alone; `--identity REGEX` finds the name in it, and "
@@ -326,5 +357,16 @@ def questions(probes: Iterable[tuple[str, str]]) -> str:
 
     :param probes: their names and their summaries.
     """
-    rows = "".join(f"| `{name}` | {summary} |\n" for name, summary in probes)
-    return QUESTIONS.replace("{probes}", f"| probe | what it asks |\n| --- | --- |\n{rows}")
+    tables = {
+        "{probes}": _table("probe", "what it asks", probes),
+        "{causes}": _table("finding", "what it means", CAUSES),
+    }
+    text = QUESTIONS
+    for place, table in tables.items():
+        text = text.replace(place, table)
+    return text
+
+
+def _table(name: str, meaning: str, rows: Iterable[tuple[str, str]]) -> str:
+    lines = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in rows)
+    return f"| {name} | {meaning} |\n| --- | --- |\n{lines}"

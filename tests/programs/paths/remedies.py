@@ -129,8 +129,10 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("connections",),
-        "So many connections at once, or a second, are let through; others wait, or are closed.",
+        ("limit", "outage", "connections"),
+        "So many connections at once, or a second, are let through; others wait, or are closed."
+        " With `--pace N` the check opens no more than N a second. An `outage` is a limit that"
+        " closes the service for everybody, a restart, or a ban.",
         (
             ("HAProxy", "`maxconn` of the process, of a frontend and of a server",
              "raise it; over that of a server connections wait for `timeout queue`, which is"
@@ -165,7 +167,7 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("connect",),
+        ("connect", "echo", "first-bytes"),
         "An accepted connection waits before it reaches the server: the device wants to see the"
         " first bytes, or a header.",
         (
@@ -197,7 +199,7 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("bytes", "text", "echo"),
+        ("bytes", "text", "terminal"),
         "The path is not made for bytes: it decodes text, translates line ends, or speaks HTTP.",
         (
             ("HAProxy", "`mode` (tcp; `defaults` often have http)", "`mode tcp`"),
@@ -207,10 +209,14 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("order", "sizes"),
-        "No setting of these programs loses, repeats or reorders bytes of a TCP stream. Look for"
-        " relays of your own, and for limits of volume, at whose offset the stream ends each time.",
-        (),
+        ("order", "sizes", "volume"),
+        "No setting of these programs loses, repeats or reorders bytes of a TCP stream: look for"
+        " relays of your own. A stream that ends at the same offset each time has met a limit of"
+        " volume.",
+        (
+            ("iptables", "`-m connbytes`, `-m quota` before DROP or REJECT",
+             "raise the number of bytes"),
+        ),
     ),
     Remedy(
         ("back-pressure",),

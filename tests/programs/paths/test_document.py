@@ -12,7 +12,7 @@ from echosvc.cli.main import parser
 from echosvc.probe import causes
 from echosvc.probe.check import NAMES, PROBES
 from tests.programs.paths.catalogue.registry import load
-from tests.programs.paths.document import PARTS, SYMPTOMS, head, questions
+from tests.programs.paths.document import CAUSES, PARTS, SYMPTOMS, head, questions
 from tests.programs.paths.remedies import REMEDIES, written_remedies
 
 #: Findings that are always there.
@@ -52,9 +52,13 @@ def test_each_remedy_is_for_something_that_can_be_found() -> None:
     assert set(named) >= ALWAYS
 
 
+def test_each_finding_that_is_no_probe_can_be_found() -> None:
+    assert {name for name, _ in CAUSES} <= names_of_causes()
+
+
 def test_each_row_of_a_table_has_as_many_cells_as_its_head() -> None:
     probes = questions((probe.name, probe.summary) for probe in PROBES)
-    for text in (head(), probes, *written_remedies()):
+    for text in "".join((head(), probes, *written_remedies())).split("\n\n"):
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert len({row.count("|") for row in rows}) <= 1, rows
 
