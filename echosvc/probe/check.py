@@ -38,6 +38,8 @@ NAMES = tuple(probe.name for probe in PROBES)
 MIN_RATE = 100
 #: A probe that may take longer than so many seconds is named beforehand.
 LONG = 5.0
+#: What has found out already that streams are not carried whole.
+_STREAM_PROBES = ("bytes", "sizes", "order", "text", "back-pressure")
 #: How often a probe is run at most where each time another cause makes it fail.
 MAX_RUNS = 3
 
@@ -247,7 +249,22 @@ class Check:
         return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
 
     async def _find_cause(self, outcome: ProbeResult | Failed) -> Cause | None:
-        return await find_cause(self._path, outcome) if isinstance(outcome, Failed) else None
+        if not isinstance(outcome, Failed):
+            return None
+        found = await find_cause(self._path, outcome)
+        return found or (self._other_subject(outcome) if outcome.subject else None)
+
+    def _other_subject(self, failed: Failed) -> Cause:
+        """Return the cause of a failure that is not about the probe's own subject.
+
+        It has the name of the probe that has failed for it before, if one has.
+        """
+        names = {probe.name for probe in self._results if probe.result == "fail"}
+        name = next((each for each in _STREAM_PROBES if each in names), failed.subject)
+        if name in self._reported - names:
+            name = "stream"  # that probe has passed
+        facts = {**_fault_facts(failed), **failed.facts}
+        return Cause(name, failed.finding, failed.cause, facts)
 
     def _timed_out(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.context.verified_bytes()

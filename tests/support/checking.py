@@ -21,7 +21,7 @@ from tests.support.reactor import serving, within
 from tests.support.waiting import LIMIT
 
 #: Without what takes long by its nature.
-FAST = ("idle", "find-idle", "reset")
+FAST = ("late-answers", "server-fin", "reset", "idle", "find-idle")
 
 
 TIMEOUT = 5.0

@@ -20,6 +20,7 @@ class Failed(Exception):
     :ivar end: how the connection ended: ``FIN``, ``RST``, ``silence``, the error of TLS, or "".
     :ivar age: seconds that the connection had lived when it ended; 0: none ended, or its age is
         not the cause; ``None``: not known yet.
+    :ivar subject: what it is about, if that is not the probe's own subject; or "".
     """
 
     age: float | None = None
@@ -31,10 +32,11 @@ class Failed(Exception):
         fault: Fault | None = None,
         facts: dict[str, Any] | None = None,
         end: str = "",
+        subject: str = "",
     ) -> None:
         super().__init__(finding)
         self.finding, self.cause, self.fault, self.facts = finding, cause, fault, facts or {}
-        self.end = end
+        self.end, self.subject = end, subject
 
 
 class Skipped(Exception):

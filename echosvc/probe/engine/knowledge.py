@@ -32,6 +32,10 @@ class Knowledge:
     :ivar fin_unanswered: the peer's end is not waited for: none has come after a FIN.
     :ivar deadlock_size: bytes after which the path stops while both directions are full; 0: it is
         not known to do so.
+    :ivar lost_after_fin: what is due so many seconds after the client's FIN is lost; ``None``:
+        that is not known.
+    :ivar idle_end: how a connection ended that was idle, and after how many seconds; ``None``:
+        not known.
     """
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
@@ -49,6 +53,8 @@ class Knowledge:
     no_terminal: bool = False
     fin_unanswered: bool = False
     deadlock_size: int = 0
+    lost_after_fin: float | None = None
+    idle_end: tuple[str, float] | None = None
 
     @property
     def avoided(self) -> bytes:

@@ -1,0 +1,234 @@
+"""Probe of late answers: what is due after FIN is not lost, though it is read late.
+
+Theory of operation. A client that has sent FIN may be due much more than the buffers of a path
+hold. A middlebox that gives a half-closed connection a short time-out ends it then, and what it
+and the server still held is lost. So streams are sent with FIN behind them, and nothing is read.
+The first is small, each further one twice as large, until the path takes no more: its FIN is not
+out, so it is aborted. The last :data:`_KEPT` before it are read after :data:`WAIT` seconds. They
+are between an eighth of what all buffers hold and all of it. In one of them the FIN has passed
+each middlebox, and answers wait behind it: half of the buffers are on the way there, half on the
+way back, and on each way half are behind a middlebox, half before it.
+
+Where answers are lost, the same is done without FIN, and, if that works, with shorter waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from echosvc._text import format_bytes, format_duration, plural
+from echosvc.probe.checks.half_close import require_half_close
+from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.connection import ProbeConnection
+from echosvc.probe.engine.fault import FaultKind
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
+from echosvc.probe.engine.path import Path, gather
+from echosvc.probe.engine.verifier import Verifier
+from echosvc.probe.settings import MIB
+
+#: Seconds after FIN in which nothing is read.
+WAIT = 2.0
+#: The shorter times that are tried where answers are lost after :data:`WAIT`, seconds.
+SHORTER = (0.1, 0.25, 0.5, 1.0, 1.5)
+#: The sizes of the streams, bytes.
+SIZES = tuple(MIB // 4 << step for step in range(7))
+#: How many of them wait to be read.
+_KEPT = 3
+#: A path that takes nothing for so long is full, seconds.
+_FULL_TIME = 0.3
+#: No larger stream is sent once sending has taken so long, seconds.
+_FILL_TIME = 3.0
+#: How often that is looked at, seconds.
+_POLL = 0.01
+#: How often a control is asked: so often, less the number of streams that were cut.
+_ROUNDS = _KEPT + 1
+#: A stream that the path still takes after so long is given up, seconds.
+_MAX_FILL_TIME = 30.0
+
+
+@dataclass
+class _Unread:
+    """A stream of which nothing was read yet.
+
+    :ivar sent: when it was out, by ``time.monotonic``.
+    """
+
+    connection: ProbeConnection
+    verifier: Verifier
+    size: int
+    sent: float = 0.0
+
+
+@probe(
+    "late-answers",
+    order=85,
+    summary="what is due after FIN comes, though it is read late",
+    min_duration=lambda _: _MAX_FILL_TIME + 4 * WAIT,
+    duration=lambda _: WAIT + 1,
+)
+async def late_answers(path: Path) -> Finding:
+    """Check that answers are not lost that are read long after FIN."""
+    lost_after = path.context.knowledge.lost_after_fin
+    if lost_after is not None and lost_after <= WAIT:
+        raise Skipped("see half-close: connections do not live long enough after FIN")
+    await require_half_close(path)
+    waiting = await _send_until_full(path)
+    outcomes = await gather([_read(path, each, WAIT) for each in waiting])
+    lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
+    if lost:
+        raise await _judge(path, lost, [each.size for each in waiting])
+    sizes = [each.size for each in waiting]
+    return Finding(
+        f"with {_listed(sizes)} due and nothing read for {WAIT:g} s after FIN, everything comes",
+        facts={"asked_seconds": WAIT, "sizes": sizes},
+    )
+
+
+def _listed(sizes: list[int]) -> str:
+    return ", ".join(map(format_bytes, sizes))
+
+
+async def _send_until_full(path: Path) -> list[_Unread]:
+    """Send streams that grow until the path takes no more; return the last ones that it took.
+
+    :raises Skipped: it does not take the first one.
+    """
+    waiting: list[_Unread] = []
+    began = monotonic()
+    for size in SIZES:
+        unread = await _send(path, size)
+        if unread is None:
+            break
+        waiting.append(unread)
+        if len(waiting) > _KEPT:
+            waiting.pop(0).connection.client.abort()
+        if monotonic() > began + _FILL_TIME:
+            break
+    if not waiting:
+        seconds = format_duration(monotonic() - began)
+        least = format_bytes(SIZES[0])
+        raise Skipped(f"the path does not take {least} within {seconds} while nothing is read")
+    return waiting
+
+
+async def _send(path: Path, size: int, finish: bool = True) -> _Unread | None:
+    """Send a stream, and FIN; return it, or ``None``: the path does not take it."""
+    connection = await path.open()
+    payload = path.payload(size, connection)
+    verifier = connection.verifier(payload)
+    sending = connection.send(payload, finish=finish)
+    sending.addErrback(lambda _: None)
+    if await _is_taken(path, connection, sending):
+        return _Unread(connection, verifier, size, monotonic())
+    sending.cancel()
+    connection.client.abort()
+    return None
+
+
+async def _is_taken(path: Path, connection: ProbeConnection, sending: Deferred[None]) -> bool:
+    """Wait until a stream is out, and return whether it is; ``False``: the path takes no more.
+
+    Where the connection ends meanwhile, reading will find how.
+    """
+    client, full_time = connection.client, max(_FULL_TIME, 3 * connection.rtt)
+    began = moved = monotonic()
+    taken = -1
+    while client.reason is None and (not sending.called or client.unsent):
+        if client.bytes_out - client.unsent != taken:
+            taken, moved = client.bytes_out - client.unsent, monotonic()
+        elif monotonic() > moved + full_time:
+            return False
+        if monotonic() > began + _MAX_FILL_TIME:
+            return False
+        await deferLater(path.reactor, _POLL)
+    return True
+
+
+async def _read(path: Path, unread: _Unread, seconds: float) -> Failed | None:
+    """Read and verify a stream so many seconds after it was out; return what is wrong."""
+    await deferLater(path.reactor, max(0.0, unread.sent + seconds - monotonic()))
+    try:
+        await unread.connection.verify(unread.verifier)
+    except Failed as failed:
+        return failed
+    unread.connection.close()
+    return None
+
+
+async def _judge(path: Path, lost: list[tuple[int, Failed]], sizes: list[int]) -> Failed:
+    """Return the failure, after the same without FIN, and with shorter waits."""
+    cut = [size for size, _ in lost]
+    size, failed = lost[0]
+    control = await _compare_without_fin(path, cut)
+    if control is not None:
+        return control
+    often = f"{len(lost)} of {plural(len(sizes), 'time')}: {_listed(cut)} of {_listed(sizes)}"
+    finding = f"read {WAIT:g} s after {format_bytes(size)} and FIN: {failed.finding} ({often})"
+    facts = {
+        **failed.facts,
+        "times": len(sizes),
+        "failed": len(lost),
+        "size": size,
+        "asked_seconds": WAIT,
+    }
+    if failed.fault is None or failed.fault.kind is not FaultKind.CUT:
+        return Failed(finding, failed.cause, failed.fault, facts, failed.end)
+    if failed.end == "silence":  # each shorter wait would take a time-out, too
+        return Failed(finding, _FORGOTTEN, failed.fault, facts, failed.end)
+    alive, dead = await _search(path, size)
+    facts |= {"alive": alive, "dead": dead}
+    words = f"read after {alive:g} s it comes, after {dead:g} s it does not"
+    if not alive:
+        words = f"read after {dead:g} s it does not come, either"
+    why = _TIME_OUT if alive else _AT_ONCE
+    return Failed(f"{finding}; {words}", why, failed.fault, facts, failed.end)
+
+
+#: Why answers are lost.
+_FORGOTTEN = "a firewall forgets half-closed connections, or a middlebox stops passing bytes on"
+_AT_ONCE = "a middlebox closes both directions at the FIN"
+_TIME_OUT = (
+    "a short time-out of half-closed connections (HAProxy: timeout client-fin, server-fin; socat:"
+    " -t)"
+)
+
+
+async def _compare_without_fin(path: Path, sizes: list[int]) -> Failed | None:
+    """Return the failure of the same without FIN, if it fails, too.
+
+    The fewer streams were cut with FIN, the more often it is asked.
+    """
+    for _ in range(_ROUNDS - len(sizes)):
+        path.close()
+        sent = [unread for size in sizes if (unread := await _send(path, size, finish=False))]
+        for failed in filter(None, await gather([_read(path, each, WAIT) for each in sent])):
+            words = f"read after {WAIT:g} s, with FIN and without: {failed.finding}"
+            return Failed(words, failed.cause, failed.fault, failed.facts, failed.end, "sizes")
+    return None
+
+
+async def _ask(path: Path, size: int, seconds: float) -> Failed | None:
+    """Send a stream and FIN, and read it after so many seconds; return what is wrong."""
+    path.close()
+    unread = await _send(path, size)
+    return None if unread is None else await _read(path, unread, seconds)
+
+
+async def _search(path: Path, size: int) -> tuple[float, float]:
+    """Return the longest wait after which all answers came, and the shortest one after which not.
+
+    The first is 0 where there is none.
+    """
+    alive, dead = -1, len(SHORTER)
+    while alive + 1 < dead:
+        middle = (alive + dead) // 2
+        if await _ask(path, size, SHORTER[middle]) is None:
+            alive = middle
+        else:
+            dead = middle
+    waits = (0.0, *SHORTER, WAIT)
+    return waits[alive + 1], waits[dead + 1]
