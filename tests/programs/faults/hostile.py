@@ -202,8 +202,8 @@ def _attack(server: Server, count: int, seed: int, proxied: bool) -> None:
 
 #: Seconds without progress after which a command gives up.
 DEADLINE = 1.0
-#: Seconds that a conversation may take: the server may get on for a while, then comes the deadline;
-#: and a second, twice where the machine is busy.
+#: Seconds that a conversation may take: the server may get on for a while, then comes the deadline,
+#: and two seconds.
 _MOST = 1.5 + DEADLINE + 2.0
 AT_ONCE = 20
 
