@@ -22,7 +22,8 @@ from echosvc.client import EchoClient, EchoClientFactory
 from echosvc.config.schema import ENCODINGS, Config
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.connector import unresolved
-from echosvc.net.errors import VerificationError, describe_error
+from echosvc.net.errors import VerificationError, describe_error, with_report
+from echosvc.net.socket_options import take_error
 from echosvc.tls.alerts import alert_advice, handshake_advice
 from echosvc.tls.endpoints import TLSConnector
 from echosvc.wire.framing import Utf8Decoder
@@ -124,6 +125,14 @@ class _Client(EchoClient):
     printer: Printer
     output_error: OutputError | None = None
 
+    def take_soft_error(self) -> str:
+        """Return the name of an error that the kernel noted while it went on trying; "": none.
+
+        Such as that of an ICMP message (tcp(7), "soft error").
+        """
+        handle = self._sender.socket
+        return take_error(handle) if handle is not None else ""
+
     def idle(self, seconds: float) -> None:  # noqa: ARG002
         """Report that nothing came; abort when that cannot be printed."""
         try:
@@ -150,7 +159,7 @@ class SendSession:
         self._options = options
         self._printer = Printer(name, options, out)
         self._waiting_for = "an answer"
-        self._stalled = False
+        self._stalled, self._reported = False, ""
         self._unmatched_data = False  # received, but no reply
         self._received_first = b""  # since the last message was sent, cut
         self._counter: SubsequenceMatcher | _Counter = SubsequenceMatcher()
@@ -190,6 +199,8 @@ class SendSession:
                 why = f"Socket Error: {where}: the name was not resolved in time"
                 raise SendError(why) from None
             why = _with_handshake_advice(error)
+            if self._target.tcp is not None:
+                why = with_report(why)
             raise SendError(f"Socket Error: connect {why} {where}") from None
         finally:
             if limit.active():
@@ -304,13 +315,14 @@ class SendSession:
         return self._counter.returned, client.bytes_out - client.queued
 
     def _fail_as_stalled(self, client: _Client) -> None:
-        self._stalled = True
+        self._stalled, self._reported = True, client.take_soft_error()
         client.abort()
 
     def _describe_failure(self, error: Exception) -> Exception:
         if self._stalled:
             seconds = f"{self._options.deadline:g} s"
-            why = f"no progress for {seconds}{self._unmatched_hint()}"
+            reported = f": {with_report(self._reported)}" if self._reported else ""
+            why = f"no progress for {seconds}{reported}{self._unmatched_hint()}"
             return SendError(f"echosvc: {self._waiting_for} did not come: {why}")
         if isinstance(error, (SendError, OutputError, InputError)):
             return error

@@ -77,6 +77,27 @@ def describe_error(error: BaseException) -> str:
     return _one_line(inner)
 
 
+#: What else the errors of an attempt say. A router, a firewall or the host itself reports them by
+#: ICMP; Linux makes an error of each message (icmp_err_convert, icmpv6_err_convert), as it does of
+#: routes and rules of its own.
+_REPORTS = {
+    "EHOSTUNREACH": "no route to the host, or a firewall prohibits it",
+    "ENETUNREACH": "no route to the network, or a firewall prohibits it",
+    "ENOPROTOOPT": "protocol unreachable: a firewall, or the host, refuses TCP",
+    "EHOSTDOWN": "a router does not know the host",
+    "ENONET": "a router reports that the host is isolated",
+    "EACCES": "a firewall, or a route, prohibits it",
+    "EPERM": "a firewall of this machine prohibits it",
+    "EPROTO": "a router reports that it does not understand a header",
+    "EOPNOTSUPP": "a router cannot follow the route that was asked for",
+}
+
+
+def with_report(name: str) -> str:
+    """Return the name of an error, and what it says where the name alone does not."""
+    return f"{name} ({_REPORTS[name]})" if name in _REPORTS else name
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 

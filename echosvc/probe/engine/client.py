@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from echosvc.client import EchoClient, EchoClientFactory
+from echosvc.net.errors import with_report
 from echosvc.net.socket_options import read_tcp_info, take_error
 from echosvc.probe.engine.connect_time import Handshake, handshake
 from echosvc.probe.engine.tcp_info import TCPInfo, parse_tcp_info
@@ -96,7 +97,7 @@ class ProbeClient(EchoClient):
         if handle is None:
             return None, ""
         info = parse_tcp_info(read_tcp_info(handle))
-        return info, take_error(handle)
+        return info, with_report(take_error(handle))
 
     @property
     def is_tcp(self) -> bool:

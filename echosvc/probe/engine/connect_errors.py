@@ -8,7 +8,7 @@ from twisted.internet import defer
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echosvc.endpoints.client import ClientTarget
-from echosvc.net.errors import VerificationError, describe_error
+from echosvc.net.errors import VerificationError, describe_error, with_report
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.prefix_detection import describe_refusal
@@ -18,12 +18,18 @@ from echosvc.tls.endpoints import TLSConnector
 _CAUSES = {
     "ECONNREFUSED": "no server listens there, or a firewall refuses",
     "ECONNRESET": "a middlebox accepts connections and has no server to pass them to",
-    "EHOSTUNREACH": "no route, or a firewall refuses",
-    "ENETUNREACH": "no route to that network",
+    # What Linux makes of ICMP messages, too.
+    "EHOSTUNREACH": "no route to that host, here or at a router; or a firewall prohibits it",
+    "ENETUNREACH": "no route to that network, here or at a router; or a firewall prohibits it",
+    "ENOPROTOOPT": "a firewall, or the host, reports that it takes no TCP",
+    "EHOSTDOWN": "a router, or a firewall in its name, reports that the host is not there",
+    "ENONET": "a router, or a firewall in its name, reports that the host is isolated",
+    "EPROTO": "a router does not understand what a middlebox, or this machine, has sent",
     "ENOTFOUND": "no such name",
     # What routes of the kinds blackhole and prohibit answer (ip-route(8)).
     "EINVAL": "a route of this machine drops what goes there (blackhole), or no address of a host",
-    "EACCES": "a route or a firewall of this machine forbids it, or no address of a host",
+    "EACCES": "a route or a firewall of this machine forbids it, or a firewall on the path; or it"
+    " is no address of a host",
     "EPERM": "a firewall of this machine forbids it",
     "EADDRNOTAVAIL": "the own address is not this machine's, or no port is free",
     "EAFNOSUPPORT": "this machine has no such addresses",
@@ -73,7 +79,8 @@ def _describe_error(error: Exception, target: ClientTarget, seconds: float) -> t
         return f"no connection to {where}: {name}", handshake_advice(name)
     causes = _UNIX_CAUSES if _is_unix(target) else _CAUSES
     why = _timeout_cause(target) if name == "ETIMEDOUT" else causes.get(name, "")
-    return f"no connection to {where}: {name}", why
+    unix = causes is _UNIX_CAUSES
+    return f"no connection to {where}: {name if unix else with_report(name)}", why
 
 
 def _is_unix(target: ClientTarget) -> bool:

@@ -18,7 +18,8 @@ def explain_by_kernel(failed: _Failed, info: TCPInfo | None, soft_error: str = "
     stays if one is known. Bytes that came wrong have a cause of their own, too.
 
     :param info: of the moment at which it failed; ``None``: the kernel knows nothing.
-    :param soft_error: that the kernel noted while it went on trying, such as an ICMP message.
+    :param soft_error: in words, that the kernel noted while it went on trying, such as an ICMP
+        message.
     """
     if info is not None:
         failed.facts = {**failed.facts, "tcp": info.facts}
@@ -26,8 +27,8 @@ def explain_by_kernel(failed: _Failed, info: TCPInfo | None, soft_error: str = "
     if failed.end != "silence" or (fault is not None and fault.kind is not FaultKind.CUT):
         return failed
     if soft_error:
-        failed.facts["soft_error"] = soft_error
-        failed.cause = f"a router or a firewall reports by ICMP that it drops them: {soft_error}"
+        failed.facts["soft_error"] = soft_error.partition(" ")[0]
+        failed.cause = f"packets of ours are refused on the way, by ICMP: {soft_error}"
     elif info is not None and (info.stall is not Stall.TAKEN or fault is not None):
         failed.cause = describe_stall(info) or failed.cause
     return failed

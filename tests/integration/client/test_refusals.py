@@ -21,6 +21,8 @@ REFUSALS = {
     "icmp-host-unreachable": "EHOSTUNREACH",
     "icmp-net-unreachable": "ENETUNREACH",
     "icmp-proto-unreachable": "ENOPROTOOPT",
+    "icmp-net-prohibited": "ENETUNREACH",
+    "icmp-host-prohibited": "EHOSTUNREACH",
     "icmp-admin-prohibited": "EHOSTUNREACH",
 }
 

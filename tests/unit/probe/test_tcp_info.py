@@ -149,7 +149,9 @@ def test_bytes_that_came_wrong_keep_their_cause() -> None:
 
 
 def test_a_message_of_a_router_comes_first() -> None:
-    failed = explain_by_kernel(silence(), parsed(**OPEN, unacked=2, timeouts=3), "EHOSTUNREACH")
+    failed = explain_by_kernel(
+        silence(), parsed(**OPEN, unacked=2, timeouts=3), "EHOSTUNREACH (no)"
+    )
     assert "ICMP" in failed.cause
     assert failed.facts["soft_error"] == "EHOSTUNREACH"
 

@@ -78,7 +78,7 @@ def results(result: CheckResult) -> dict[str, str]:
 async def test_a_deadlock_is_reported_once_and_blamed_on_no_probe():
     with blind_relay() as port:
         result = await checked(port, "order", "back-pressure")
-    assert results(result) == {"full-duplex": "fail", "order": "skip", "back-pressure": "skip"}
+    assert results(result) == {"deadlock": "fail", "order": "skip", "back-pressure": "skip"}
     found = result.probes[0]
     assert found.finding.startswith("the path neither takes nor gives while both directions are")
     assert found.facts["taken"] > 65536
@@ -92,7 +92,7 @@ async def test_ncat_with_a_program_is_a_deadlock():
     port = free_port()
     with ncat(port):
         result = await checked(port, "sizes")
-    assert results(result) == {"full-duplex": "fail", "sizes": "skip"}, result
+    assert results(result) == {"deadlock": "fail", "sizes": "skip"}, result
 
 
 @contextmanager

@@ -43,7 +43,7 @@ _MORE = MIB
 
 
 @cause(order=30, seconds=20.0)
-async def explain_by_full_duplex(path: Path, failed: Failed) -> Cause | None:
+async def explain_by_deadlock(path: Path, failed: Failed) -> Cause | None:
     """Return that the path stops when both directions are full."""
     if not _may_be_deadlock(failed):
         return None
@@ -130,4 +130,4 @@ def _describe(size: int) -> Cause:
         " each side waits for the other (ncat -e, a filter between pipes); it must read while it"
         " cannot write"
     )
-    return Cause("full-duplex", finding, advice, {"taken": size})
+    return Cause("deadlock", finding, advice, {"taken": size})
