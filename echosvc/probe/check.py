@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.net.errors import describe_error
+from echosvc.probe.background import Background
 from echosvc.probe.causes.registry import Cause, find_cause, load_causes
 from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
@@ -151,6 +152,7 @@ class Check:
         self._settings = settings
         self._endpoint = endpoint
         self._on_start, self._on_result = on_start, on_result
+        self._background = Background(self._path)
         self._results: list[ProbeResult] = []
         self._reported: set[str] = set()
         self._missing, self._failed = "", False  # why all else is skipped; how the last one ended
@@ -164,11 +166,24 @@ class Check:
     async def run(self) -> CheckResult:
         """Run all selected probes, and before them those that the others require."""
         wanted = _selected(self._settings)
-        for probe in [each for each in PROBES if each.requirement or each in wanted]:
-            if probe.name not in self._reported:
-                await self._judge(probe, probe in wanted)
+        try:
+            for probe in [each for each in PROBES if each.requirement or each in wanted]:
+                if probe.name not in self._reported:
+                    self._begin_beside(probe, wanted)
+                    await self._judge(probe, probe in wanted)
+        finally:
+            self._background.stop()
         self._complete = True
         return self.result()
+
+    def _begin_beside(self, probe: Probe, wanted: Sequence[Probe]) -> None:
+        """Begin what can be asked beside ``probe`` and those that follow it.
+
+        Only once several connections were open at once, and nothing was wrong with them.
+        """
+        asked = any(each.name == "identity" and each.result != "fail" for each in self._results)
+        if asked and not self._missing and probe.beside is None and self._path.is_unlimited:
+            self._background.start([each for each in wanted if each.order > probe.order])
 
     async def _judge(self, probe: Probe, wanted: bool) -> None:
         """Run a probe, or skip it, and report its result if it was asked for or has failed."""
@@ -192,6 +207,9 @@ class Check:
 
     async def _run_probe(self, probe: Probe) -> ProbeResult:
         """Run a probe; report a cause that is not its subject, and run it again without that."""
+        early = await self._background.finding(probe.name)
+        if early is not None:
+            return replace(_success(probe, early.finding), seconds=early.seconds)
         began = monotonic()
         for _ in range(MAX_RUNS):
             self._path.begin_probe()
@@ -245,8 +263,7 @@ class Check:
             return Failed(f"the connection broke: {name}", why)
         except NotImplementedError:
             return _skip(probe, "this transport cannot do that")
-        result: Result = "info" if finding.info else "pass"
-        return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
+        return _success(probe, finding)
 
     async def _find_cause(self, outcome: ProbeResult | Failed) -> Cause | None:
         if not isinstance(outcome, Failed):
@@ -277,6 +294,11 @@ class Check:
             f" were sent, {rate} a second: more --timeout, or less --max-size"
         )
         return ProbeResult(probe.name, "info", words, 0.0, facts={"bytes": came})
+
+
+def _success(probe: Probe, finding: Finding) -> ProbeResult:
+    result: Result = "info" if finding.info else "pass"
+    return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
 
 
 async def _run(probe: Probe, path: Path) -> Finding:

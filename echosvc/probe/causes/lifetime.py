@@ -55,10 +55,10 @@ class EndedTogether(Failed):
 
 @cause(order=40, seconds=_LONGEST)
 async def explain_by_lifetime(path: Path, failed: Failed) -> Cause | None:
-    """Return that connections reach a certain age only, or that all ended by a restart."""
+    """Return that connections reach a certain age only."""
     age = failed.age or 0.0
     if isinstance(failed, EndedTogether):
-        return await _explain_common_end(path, failed)
+        return None
     known = path.context.knowledge.lifetime
     if known and _may_be_age(age, known):
         return _lifetime_cause(path, Lifetime(known, known, failed.end, False), avoidable=False)
@@ -81,8 +81,11 @@ def _may_be_age(age: float, lifetime: float) -> bool:
     return lifetime - 2 * tolerance(lifetime) <= age <= lifetime + late
 
 
-async def _explain_common_end(path: Path, failed: EndedTogether) -> Cause | None:
-    """Return whether the age of connections that ended together comes again."""
+@cause(order=3, seconds=_LONGEST)
+async def explain_common_end(path: Path, failed: Failed) -> Cause | None:
+    """Return whether connections that ended together have reached an age, or ended by a restart."""
+    if not isinstance(failed, EndedTogether):
+        return None
     age = busy_age(failed.endings)
     try:
         lifetime = find_lifetime(await watch_lives(path, _enough(age)), busy=2)

@@ -151,7 +151,9 @@ class _Round:
             busy.close()
 
     async def _try_all(self) -> None:
-        for seconds in interleaved(self._interval.next_times(COUNT)):
+        for seconds in interleaved(
+            self._interval.next_times(max(1, self._path.allowed(COUNT + 1) - 1))
+        ):
             self._trials[seconds] = Deferred.fromCoroutine(self._try(seconds))
             self._trials[seconds].addErrback(self._note_failure)
         try:

@@ -17,9 +17,29 @@ from echosvc.probe.settings import Settings
 
 #: Only this part of a known limit of life is asked for.
 _PART_OF_LIFETIME = 0.9
+#: So many connections are left to other probes, at least, if this one is asked beside them.
+_ROOM = 4
 #: A busy connection must live so much longer than those that rested: seconds at least; a part of
 #: their age, as limits of life may vary at random; seconds at most.
 _AFTERWARDS, _MORE_PART, _MORE_SECONDS = 0.3, 0.5, 5.0
+
+
+async def idle_beside(path: Path) -> Finding:
+    """Check the same beside other probes, if the times are short.
+
+    :raises Failed: something is wrong with the connections, or with the path at this time.
+    :raises Skipped: it would take too long, or too many connections.
+    """
+    settings = path.settings
+    many = len(settings.idle) > settings.connections - _ROOM
+    if many or max(settings.idle, default=0.0) > settings.timeout:
+        raise Skipped("it is asked in its turn")
+    trial = _Trial()
+    connections = await gather([open_beside(path) for _ in settings.idle])
+    await trial.run_all(path, connections, settings.idle)
+    if trial.died:
+        raise trial.failure()
+    return trial.success(settings)
 
 
 @probe(
@@ -28,17 +48,19 @@ _AFTERWARDS, _MORE_PART, _MORE_SECONDS = 0.3, 0.5, 5.0
     summary="idle connections survive --idle seconds",
     min_duration=lambda settings: 2 * sum(settings.idle),
     duration=lambda settings: max(settings.idle, default=0.0),
+    beside=idle_beside,
 )
 async def idle(path: Path) -> Finding:
     """Check that connections survive the idle times that were asked for."""
     times = _possible_times(path)
     trial = _Trial()
-    if not await _try_at_once(path, times, trial):
+    all_at_once = path.allowed(len(times) + 1) > len(times)
+    if not all_at_once or not await _try_at_once(path, times, trial):
         path.close()  # a limit of connections may be the reason: with one it can be asked, too
         await _try_one_by_one(path, times, trial)
     if trial.died:
         raise trial.failure()
-    return Finding(_praise(path.settings, trial.survived), facts={"survived": trial.survived})
+    return trial.success(path.settings)
 
 
 def _possible_times(path: Path) -> tuple[float, ...]:
@@ -97,6 +119,14 @@ class _Trial:
         else:
             self.died[seconds] = f"{reason} when it was used again"
 
+    async def run_all(
+        self, path: Path, connections: Sequence[ProbeConnection], times: Sequence[float]
+    ) -> None:
+        """Let one connection rest for each time."""
+        pairs = zip(connections, times, strict=True)
+        await gather([self.run(path, connection, seconds) for connection, seconds in pairs])
+        self.survived.sort()
+
     async def compare(self, busy: BusyConnection) -> None:
         """Note how the busy connection ended, if it did not outlive the others."""
         if not self.died:
@@ -106,6 +136,10 @@ class _Trial:
         longer = max(_AFTERWARDS, min(_MORE_PART * age, _MORE_SECONDS))
         if not await busy.outlives(moment + longer) and busy.ending is not None:
             self.endings.append(busy.ending)
+
+    def success(self, settings: Settings) -> Finding:
+        """Return what was survived."""
+        return Finding(_praise(settings, self.survived), facts={"survived": self.survived})
 
     def failure(self) -> Failed:
         """Return what is wrong."""
@@ -134,12 +168,10 @@ async def _try_at_once(path: Path, times: Sequence[float], trial: _Trial) -> boo
             connections = await gather([open_beside(path) for _ in times])
         except Failed:
             return False
-        pairs = zip(connections, times, strict=True)
-        await gather([trial.run(path, connection, seconds) for connection, seconds in pairs])
+        await trial.run_all(path, connections, times)
         await trial.compare(busy)
     finally:
         busy.close()
-    trial.survived.sort()
     return True
 
 

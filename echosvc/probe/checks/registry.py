@@ -32,6 +32,8 @@ class Probe:
     :ivar min_duration: seconds that it needs in any case; its time limit is longer by these.
     :ivar duration: seconds that it takes at most on a fast path where nothing is wrong.
     :ivar enabled: whether the settings ask for it, where they do not name it.
+    :ivar beside: asks the question beside other probes, on a few connections that mostly wait;
+        ``None``: that is not possible. Nothing is found there but that all is well.
     :ivar requirement: why all later probes are skipped if this one fails; "": they are not.
     """
 
@@ -43,6 +45,7 @@ class Probe:
     duration: Callable[[Settings], float]
     enabled: Callable[[Settings], object]
     requirement: str
+    beside: Run | None = None
 
 
 _registered: dict[str, Probe] = {}
@@ -57,6 +60,7 @@ def probe(
     duration: Callable[[Settings], float] = lambda _: 0.0,
     enabled: Callable[[Settings], object] = lambda _: True,
     requirement: str = "",
+    beside: Run | None = None,
 ) -> Callable[[_Run], _Run]:
     """Register the decorated function as a probe; see :class:`Probe` for the parameters.
 
@@ -67,7 +71,7 @@ def probe(
         if any(name == each.name or order == each.order for each in _registered.values()):
             raise ValueError(f"the name {name!r} or the order {order} is taken by another probe")
         times = min_duration, duration
-        _registered[name] = Probe(name, order, summary, run, *times, enabled, requirement)
+        _registered[name] = Probe(name, order, summary, run, *times, enabled, requirement, beside)
         return run
 
     return register

@@ -56,6 +56,12 @@ class ProbeContext:
         """The message that the prefix is detected with."""
         return TOKEN * self.knowledge.first_message
 
+    def adopt(self, other: ProbeContext) -> None:
+        """Know what another context knows of the same server, now and later."""
+        self.encrypted, self.lookup_seconds = other.encrypted, other.lookup_seconds
+        self.template, self.greeting = other.template, other.greeting
+        self.knowledge = other.knowledge
+
     def payload(self, size: int, excluded: bytes = b"", numbered: bool = False) -> Payload:
         """Return a payload that was not sent before, in lines where the framing has lines.
 

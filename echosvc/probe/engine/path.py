@@ -51,7 +51,7 @@ class Path:
         self.reactor, self.target, self.settings = reactor, target, settings
         self.context = ProbeContext(reactor, settings, self._is_sending)
         self._progress = self.context.progress
-        self._turns = Turns(self.context)
+        self._turns, self._is_beside = Turns(self.context), False
         self._live: list[ProbeConnection] = []
         self._began, self._received = reactor.seconds(), 0
         self._backlog_seconds = 0.0
@@ -60,12 +60,28 @@ class Path:
         """Return whether a long message makes progress on any connection."""
         return sum(each.is_sending() for each in self._live) > 0  # each notes how far it is
 
+    @contextmanager
+    def beside(self) -> Iterator[Path]:
+        """Make another path to the same server, for connections beside those of this one.
+
+        It shares with this one what is known, and the turns of the connections.
+        """
+        other = Path(self.reactor, self.target, self.settings)
+        other.context.adopt(self.context)
+        other._turns, other._is_beside = self._turns, True
+        self._turns.beside += 1
+        try:
+            yield other
+        finally:
+            other.close()
+            self._turns.beside -= 1
+
     async def connect(self, nagle: bool = False) -> ProbeConnection:
         """Open a connection, once those that were closed are gone.
 
         :raises Failed: there is none.
         """
-        async with self._turns.turn() as opened:
+        async with self._turns.turn(self._is_beside) as opened:
             connection = ProbeConnection(self.context, await self._connect_client(nagle))
             opened(connection)
         self._live.append(connection)
@@ -184,6 +200,13 @@ class Path:
         """Let no probe send more than ``size`` bytes in one stream from now on, where it can."""
         self.settings = replace(self.settings, max_size=min(size, self.settings.max_size))
         self.context.settings = self.settings
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing is known that speaks against more connections, or was asked for."""
+        known = self.context.knowledge
+        limited = known.connection_limit is not None or known.retries > 0
+        return not (limited or known.pace or self.settings.pace)
 
     def allowed(self, count: int) -> int:
         """Return how many connections may be open at once: ``count``, or a limit that is known."""

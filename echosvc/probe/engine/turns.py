@@ -36,12 +36,13 @@ class Turns:
 
     :param context: the path's.
     :ivar most_open: how many connections were open, or being opened, at once, at most.
+    :ivar beside: how many probes are asked beside the one whose turn it is.
     """
 
     def __init__(self, context: ProbeContext) -> None:
         self._context, self._clock = context, context.reactor
         self._connections: list[ProbeConnection] = []
-        self._opening = self.most_open = 0
+        self._opening = self.most_open = self.beside = 0
         self._next = 0.0  # when the next connection may be opened
 
     def count_open(self) -> int:
@@ -50,13 +51,16 @@ class Turns:
         return len(self._connections)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Callable[[ProbeConnection], None]]:
+    async def turn(self, beside: bool = False) -> AsyncIterator[Callable[[ProbeConnection], None]]:
         """Wait for a turn, within which one connection is opened and noted.
 
+        :param beside: it is of a probe that is asked beside the one whose turn it is.
         :raises LimitReached: as many connections as are allowed stay open.
         """
         await self._wait_for_ends()
         await self._wait_for_others()
+        if not beside:
+            await self._wait_for_room()
         self._opening += 1
         try:
             await self._wait_for_pace()
@@ -87,6 +91,15 @@ class Turns:
                 return
             if self._clock.seconds() > until:
                 raise LimitReached(limit)
+            await deferLater(self._clock, _INTERVAL)
+
+    async def _wait_for_room(self) -> None:
+        """Wait until the probes that are asked beside this one leave room for one more.
+
+        All together open no more than one probe alone does: a limit is not reached by both.
+        """
+        most = self._context.settings.connections
+        while self.beside and self.count_open() + self._opening >= most:
             await deferLater(self._clock, _INTERVAL)
 
     async def _wait_for_pace(self) -> None:

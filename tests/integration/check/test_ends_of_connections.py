@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from echosvc import check
 from echosvc.faults.spec import FaultSpec
 from echosvc.probe.settings import MIB
-from tests.support.checking import against, checked, failure, only
+from tests.support.checking import against, checked, failure, failures, only
 from tests.support.reactor import within
 
 
@@ -210,3 +211,52 @@ async def test_a_restart_is_neither_an_idle_time_out_nor_a_limit_of_life():
     assert (cause.name, cause.result) == ("restart", "fail"), cause
     assert "ended at the same moment, by RST" in cause.finding
     assert (probe.name, probe.result) == ("idle", "pass")
+
+
+NAMED = [{"prefix": "one: "}]
+
+
+@pytest_twisted.ensureDeferred
+async def test_idle_connections_rest_while_other_probes_run():
+    began = monotonic()
+    names = ("identity", "back-pressure", "idle")
+    result = await checked(None, *names, idle=(0.3, 1.0), servers=NAMED)
+    assert [probe.result for probe in result.probes] == ["info", "pass", "pass"], result
+    saved = sum(probe.seconds for probe in result.probes) - (monotonic() - began)
+    assert saved > 0.5
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_time_out_that_is_met_while_other_probes_run_is_found_alone():
+    faults = FaultSpec(idle_timeout=0.7)
+    names = ("identity", "order", "idle")
+    result = await checked(faults, *names, idle=(0.2, 1.2), servers=NAMED)
+    (probe,) = failures(result)
+    assert (probe.name, probe.facts["survived"]) == ("idle", [0.2])
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_probes_together_open_no_more_connections_than_were_asked_for():
+    made, most = set(), [0]
+
+    class Counted(Protocol):
+        def connectionMade(self) -> None:
+            made.add(self)
+            most[0] = max(most[0], len(made))
+
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(data)
+
+        def connectionLost(self, reason: object = None) -> None:
+            made.discard(self)
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Counted), interface="127.0.0.1")
+    names = ("identity", "sizes", "connections", "idle")
+    settings = {"only": names, "idle": (0.3, 1.0), "connections": 6, "max_size": 70_000}
+    try:
+        endpoint = f"tcp:127.0.0.1:{port.getHost().port}"
+        result = await within(Deferred.fromCoroutine(check(endpoint, **settings)))
+    finally:
+        await within(port.stopListening())
+    assert not failures(result), result
+    assert most == [6]
