@@ -101,13 +101,13 @@ def _quoted(word: str) -> str:
 def _written() -> Iterator[str]:
     yield head()
     yield questions((probe.name, probe.summary) for probe in PROBES)
+    yield from written_remedies()
     yield EXAMPLES
     yield f"With this configuration of HAProxy:\n\n{_indented(HAPROXY, TIME_OUT)}\n"
     for part in PARTS:
         print(part.title, file=sys.stderr, flush=True)
         text = textwrap.fill(part.text, 100, break_on_hyphens=False)
         yield f"{part.heading}{text}\n\n{_run(part)}\n"
-    yield from written_remedies()
     yield OUTPUTS
     yield HELP
 

@@ -80,7 +80,6 @@ check then goes on without it where it can; else the probes that it keeps from a
 it.
 
 {causes}
-
 Every probe is bounded in time: it fails once nothing has come on any of its connections for
 `--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
 nature. A slow path that carried everything right so far gets INFO then, and what it carried a

@@ -161,7 +161,7 @@ REMEDIES = (
             ("nginx `stream`", "`max_fails=1 fail_timeout=10s`, `proxy_connect_timeout` (60s)",
              "lower the time-out: so long a client waits for a dead server"),
             ("Envoy", "`health_checks`, `max_connect_attempts` (1), `connect_timeout` (5 s)",
-             "add a check; more attempts try other servers"),
+             "add a check, raise the attempts"),
             ("IPVS", "`net.ipv4.vs.expire_nodest_conn` (0)",
              "1: connections to a server that was removed end; with 0 their packets are dropped"),
         ),
@@ -195,7 +195,7 @@ REMEDIES = (
              " `preserve_client_ip.enabled` (true for instances, false for TCP by address)",
              "switch one on"),
             ("Kubernetes", "`externalTrafficPolicy` (Cluster)",
-             "Local: no address is translated"),
+             "Local keeps the address of the client"),
         ),
     ),
     Remedy(
