@@ -46,7 +46,7 @@ SYMPTOMS = (
     ("connections die after a pause", "--only find-idle --find-idle 900"),
     ("connections die at some age, or now and then", "--only lifetime --lifetime 3600"),
     ("short messages pass, long ones hang", "--only sizes,order"),
-    ("the last answers are missing", "--only half-close"),
+    ("the last answers are missing", "--only half-close,late-answers"),
     ("bytes are missing, doubled or changed", "--only bytes,text,sizes,order"),
     ("some connections fail, others work", "--only identity,connections --connections 50"),
     ("it works, and a moment later it does not", "--pace 5"),
@@ -67,6 +67,8 @@ CAUSES = (
     ("lifetime", "connections end at some age, busy or not"),
     ("restart", "all connections ended at the same moment"),
     ("volume", "connections end after so many bytes"),
+    ("reuse", "bytes of an earlier connection came"),
+    ("deadlock", "the path stops while both directions are full"),
 )
 #: What each probe asks is in its table; this is around it.
 QUESTIONS = """\
@@ -186,6 +188,14 @@ PARTS = (
         "If the FIN never reaches the server, the replies come, and then nothing:",
         ("--only", "half-close", "--timeout", "2"),
         faults={"on_fin": "drop"},
+    ),
+    Part(
+        "",
+        "What comes late after the FIN is lost where a device waits for a time only. socat waits "
+        "for half a second:",
+        ("--only", "half-close,late-answers"),
+        "socat",
+        entry="socat",
     ),
     Part(
         "Is anything lost, repeated, reordered, changed?",

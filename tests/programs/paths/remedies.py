@@ -88,9 +88,10 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("half-close",),
-        "A client that has sent FIN still waits for answers. A device ends both directions, does"
-        " not pass the FIN on, or does not wait long enough for what comes afterwards.",
+        ("half-close", "late-answers", "server-fin"),
+        "One end has sent FIN, and the other one still sends. `half-close` and `server-fin` fail"
+        " where a device ends both directions, or does not pass the FIN on; `late-answers` where"
+        " it does not wait long enough for what comes after the client's FIN.",
         (
             ("nginx `stream`", "`proxy_half_close` (off)", "`proxy_half_close on`"),
             ("HAProxy", "`timeout server-fin`, `timeout client-fin` (none: the other time-outs)",
@@ -209,9 +210,9 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("order", "sizes", "volume"),
+        ("order", "sizes", "reuse", "volume"),
         "No setting of these programs loses, repeats or reorders bytes of a TCP stream: look for"
-        " relays of your own. A stream that ends at the same offset each time has met a limit of"
+        " relays of your own, and for buffers that they use again. A stream that ends at the same offset each time has met a limit of"
         " volume.",
         (
             ("iptables", "`-m connbytes`, `-m quota` before DROP or REJECT",
@@ -219,8 +220,10 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("back-pressure",),
-        "A device takes everything though nobody reads. These have bounds:",
+        ("back-pressure", "deadlock"),
+        "A device takes everything though nobody reads (`back-pressure`), or reads nothing while it"
+        " cannot write (`deadlock`, as `ncat -e /bin/cat` does). These do neither, and their buffers"
+        " have bounds:",
         (
             ("HAProxy", "`tune.bufsize` (16384)", "a buffer for each direction"),
             ("nginx `stream`", "`proxy_buffer_size` (16k)", "a buffer for each direction"),
