@@ -212,8 +212,8 @@ REMEDIES = (
     Remedy(
         ("order", "sizes", "reuse", "volume"),
         "No setting of these programs loses, repeats or reorders bytes of a TCP stream: look for"
-        " relays of your own, and for buffers that they use again. A stream that ends at the same offset each time has met a limit of"
-        " volume.",
+        " relays of your own, and for buffers that they use again. A stream that ends at the same"
+        " offset each time has met a limit of volume.",
         (
             ("iptables", "`-m connbytes`, `-m quota` before DROP or REJECT",
              "raise the number of bytes"),
@@ -222,8 +222,8 @@ REMEDIES = (
     Remedy(
         ("back-pressure", "deadlock"),
         "A device takes everything though nobody reads (`back-pressure`), or reads nothing while it"
-        " cannot write (`deadlock`, as `ncat -e /bin/cat` does). These do neither, and their buffers"
-        " have bounds:",
+        " cannot write (`deadlock`, as `ncat -e /bin/cat` does). These do neither, and their"
+        " buffers have bounds:",
         (
             ("HAProxy", "`tune.bufsize` (16384)", "a buffer for each direction"),
             ("nginx `stream`", "`proxy_buffer_size` (16k)", "a buffer for each direction"),
