@@ -35,8 +35,9 @@ def list_changes(changes: Changes) -> str:
     changed = f"{', '.join(listed)}{more}"
     if not values:
         return f"all values come back as they were sent, but not as pairs: {changed}"
-    verb = "does" if len(values) == 1 else "do"
-    return f"{len(values)} of 256 values {verb} not come back as they were sent: {changed}"
+    if len(values) == 1:
+        return f"1 of 256 values does not come back as it was sent: {changed}"
+    return f"{len(values)} of 256 values do not come back as they were sent: {changed}"
 
 
 def _name(value: bytes) -> str:

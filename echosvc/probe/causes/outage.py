@@ -33,8 +33,8 @@ async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
         return None
     await path.wait_for_backlog(failed=True)
     first = await ask(path, path.answer_time)
-    if first.connection is not None or first.failed is None:
-        return None
+    if first.connection is not None or first.failed is None or first.came:
+        return None  # something answers, if not as it should
     return await _wait_for_end(path, first.failed)
 
 

@@ -100,8 +100,9 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     await _run_all(path, settling, others, limit, _GRACE + _GRACE_TRIPS * rtt)
     path.close()
     if longer.premature or any(each.premature for each in framings):
-        path.context.history.note_answered()
-        failed.cause = _OTHER_CAUSE
+        if not failed.came:  # this one was answered, too, if not as it should
+            path.context.history.note_answered()
+            failed.cause = _OTHER_CAUSE
         return failed
     return _judge(failed, spoken, longer, framings)
 

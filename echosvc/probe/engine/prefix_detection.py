@@ -148,7 +148,15 @@ def describe_no_answer(
         return why, tls_cause(reason)
     if before and not came:
         return why, describe_refusal(before)
+    if _line_end_differs(token, came):
+        return why, "line ends are translated on the path, or by the server"
     return why, _likely_cause(reason, came, secure)
+
+
+def _line_end_differs(token: bytes, came: bytes) -> bool:
+    """Return whether a line came back, and only its end is another one."""
+    end = came[len(came.rstrip(b"\r\n")) :]
+    return token.endswith(b"\n") and end != b"" and came.removesuffix(end).endswith(token[:-1])
 
 
 def describe_refusal(before: int) -> str:

@@ -186,6 +186,17 @@ async def test_a_line_server_that_takes_cr_lf_for_a_line_end_translates_line_end
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_line_server_that_answers_with_other_line_ends_translates_them():
+    def heard(transport: Any, data: bytes) -> None:
+        transport.write(b"> " + data.replace(b"\n", b"\r\n"))
+
+    result = await against(heard=heard, only=("echo",), skip=(), framing="line", timeout=0.5)
+    echo = result.probes[0]
+    assert [probe.name for probe in result.probes] == ["echo"], result
+    assert echo.cause == "line ends are translated on the path, or by the server"
+
+
+@pytest_twisted.ensureDeferred
 async def test_text_that_is_decoded_read_by_read_is_changed_where_it_is_cut():
     def heard(transport: Any, data: bytes) -> None:
         transport.write(data.decode("utf-8", "replace").encode())

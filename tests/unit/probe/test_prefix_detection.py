@@ -121,6 +121,15 @@ class NoAnswerTests(SynchronousTestCase):
             "3 connections had been answered",
         )
 
+    def test_a_line_with_another_end_is_named(self) -> None:
+        for came in (b"Sending: ~\r\n", b"~\r", b"~\n\n"):
+            cause = describe_no_answer("silence", came, b"~\n", 1.0, 0)[1]
+            self.assertEqual(cause, "line ends are translated on the path, or by the server", came)
+        for came in (b"Sending: ~", b"Sending: \r\n", b"\r\n"):
+            cause = describe_no_answer("silence", came, b"~\n", 1.0, 0)[1]
+            self.assertNotIn("line ends", cause, came)
+        self.assertNotIn("line ends", describe_no_answer("silence", b"~\r\n", b"~", 1.0, 0)[1])
+
 
 class WordsTests(SynchronousTestCase):
     def test_amounts(self) -> None:

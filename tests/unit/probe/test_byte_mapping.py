@@ -1,0 +1,87 @@
+"""A change of values is the cause of a fault only if it predicts what came."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echosvc.probe.causes.byte_mapping import explains
+from echosvc.probe.causes.known_mappings import apply_changes, explain_changes, list_changes
+from echosvc.probe.engine.fault import Fault, FaultKind
+from echosvc.probe.engine.knowledge import Knowledge
+from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.verifier import Verifier
+from echosvc.wire.prefix_matching import PrefixMatcher
+from echosvc.wire.template import Template
+
+NO_PREFIX = PrefixMatcher(Template.literal(b""))
+values = st.integers(0, 255).map(lambda value: bytes((value,)))
+changes = st.dictionaries(values, st.binary(max_size=3), min_size=1, max_size=4).map(
+    lambda given: {value: came for value, came in given.items() if came != value}
+)
+
+
+def fault_of(payload: Payload, came: bytes) -> Fault | None:
+    verifier = Verifier(payload, NO_PREFIX)
+    verifier.feed(came)
+    return verifier.end()
+
+
+@given(changes, st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_a_stream_whose_values_are_changed_is_explained(changed, seed):
+    payload = Payload(5000, seed)
+    fault = fault_of(payload, apply_changes(changed, payload.at(0, payload.size)))
+    assert (fault is None) == (not changed)
+    if fault is not None:
+        assert explains(changed, fault)
+
+
+@given(st.integers(0, 4000), st.integers(1, 900), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_another_fault_is_not_explained_by_it(start, size, seed):
+    """The path changes 0xff always, but the bytes that are lost are others."""
+    payload = Payload(5000, seed, excluded=b"\xff")
+    sent = payload.at(0, payload.size)
+    fault = fault_of(payload, sent[:start] + sent[start + size :])
+    assert fault is not None
+    assert not explains({b"\xff": b"\xff\xff"}, fault)
+
+
+def test_a_stream_that_ends_early_is_explained_where_only_changed_values_are_missing():
+    changed = {b"\xc3": b"\xef\xbf\xbd", b"\r": b""}
+    cut = Fault(FaultKind.CUT, 100, 2, before=b"before", expected=b"\xc3\r")
+    assert explains(changed, cut)
+    assert not explains(changed, Fault(FaultKind.CUT, 100, 2, expected=b"\xc3a"))
+    assert not explains(changed, Fault(FaultKind.CUT, 100, 5000, expected=b"\xc3" * 16))
+
+
+def test_what_is_known_to_make_the_changes_is_named():
+    line_ends = "line ends are translated on the path, or by the server"
+    assert explain_changes({b"\r": b"\n", b"\n": b"\r\n"}) == line_ends
+    assert explain_changes({b"\r\n": b"\n"}) == line_ends
+    assert explain_changes({b"\r": b"\r\0"}) == "NUL is added to CR: a middlebox speaks Telnet"
+    both = explain_changes({b"\n": b"\r\n", b"\xff": b"\xff\xff"})
+    assert both == f"{line_ends}; 0xff is doubled: a middlebox speaks Telnet"
+    unknown = "a middlebox, or the server, interprets the bytes as text or as commands"
+    assert explain_changes({b"\n": b"\r\n", b"B": b"C"}) == unknown
+
+
+def test_the_changes_are_counted_and_the_first_are_listed():
+    one = "1 of 256 values does not come back as it was sent: 0x0d comes as nothing"
+    assert list_changes({b"\r": b""}) == one
+    many = {bytes((value,)): b"?" for value in range(5)}
+    assert list_changes(many) == (
+        "5 of 256 values do not come back as they were sent:"
+        " 0x00 comes as 3f, 0x01 comes as 3f, 0x02 comes as 3f, and 2 more"
+    )
+    pair = "all values come back as they were sent, but not as pairs: 0d 0a comes as 0a"
+    assert list_changes({b"\r\n": b"\n"}) == pair
+
+
+def test_payloads_avoid_both_line_ends_if_one_is_changed():
+    assert Knowledge().avoided == b""
+    assert Knowledge(changed_values={255: b"", 0: b""}).avoided == b"\0\xff"
+    assert Knowledge(changed_values={13: b""}).avoided == b"\n\r"
+    assert Knowledge(changed_pairs={b"\r\n": b"\n"}).avoided == b"\n\r"
+    assert Knowledge(trimmed=b" \t").avoided == b"\t "
