@@ -15,6 +15,9 @@ from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.wire.compare import common_prefix_length
 
+#: So many values are changed where bytes are decoded as text.
+_MANY = 64
+
 
 @cause(order=10)
 async def explain_by_mapping(path: Path, failed: Failed) -> Cause | None:
@@ -38,9 +41,15 @@ def explains(changes: Changes, fault: Fault) -> bool:
     if fault.kind is FaultKind.CUT:  # the last bytes are held back, or come as nothing
         rest = fault.expected[: fault.length]
         return 0 < fault.length == len(rest) and all(bytes((value,)) in changes for value in rest)
-    sent, came = fault.before + fault.expected, fault.before + fault.seen
-    agreed = common_prefix_length(sent, came)
-    return common_prefix_length(apply_changes(changes, sent), came) > agreed
+    if len(changes) >= _MANY and fault.expected[:1] in changes:
+        return True  # of a decoder: what comes of a byte depends on its neighbours
+    came, agreed = fault.before + fault.seen, common_prefix_length(fault.expected, fault.seen)
+    # Before the fault everything came as it was sent, but perhaps there is more of the last byte.
+    places = {len(fault.before), max(0, len(fault.before) - 1)}
+    sent = fault.before + fault.expected
+    predicted = (sent[:place] + apply_changes(changes, sent[place:]) for place in places)
+    least = len(fault.before) + agreed
+    return any(common_prefix_length(each, came) > least for each in predicted)
 
 
 def note_changes(path: Path, changes: Changes) -> None:

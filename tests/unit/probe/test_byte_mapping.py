@@ -37,6 +37,21 @@ def test_a_stream_whose_values_are_changed_is_explained(changed, seed):
         assert explains(changed, fault)
 
 
+@given(st.integers(0, 10_000), st.sampled_from(("replace", "ignore")))
+@settings(max_examples=100, deadline=None)
+def test_a_stream_that_is_decoded_is_explained_though_some_of_it_is_valid(seed, errors):
+    """A value that is changed by itself is not changed in the middle of a character."""
+    payload = Payload(3000, seed)
+    came = payload.at(0, payload.size).decode("utf-8", errors).encode()
+    changed = {
+        bytes((value,)): bytes((value,)).decode("utf-8", errors).encode()
+        for value in range(128, 256)
+    }
+    fault = fault_of(payload, came)
+    assert fault is not None
+    assert explains(changed, fault)
+
+
 @given(st.integers(0, 4000), st.integers(1, 900), st.integers(0, 99))
 @settings(max_examples=100, deadline=None)
 def test_another_fault_is_not_explained_by_it(start, size, seed):
