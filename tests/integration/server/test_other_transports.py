@@ -69,10 +69,8 @@ async def test_pipes_are_answered_until_their_end():
     factory = Recording(prefix="{peer} {local}: ")
     pipes = Pipes(factory)
     pipes.send(b"hello")
-    received = b""
-    while len(received) < 10:
-        await until(lambda: factory.bytes_in)
-        received += pipes.receive()
+    received = bytearray()
+    await until(lambda: received.extend(pipes.receive()) or len(received) >= 10)
     assert received == b"- -: hello"
     os.close(pipes.write_end)
     await within(factory.when_idle())
