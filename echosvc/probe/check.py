@@ -18,7 +18,7 @@ from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.net.errors import describe_error
 from echosvc.probe.background import Background
-from echosvc.probe.causes.registry import Cause, find_cause, load_causes
+from echosvc.probe.causes.registry import Cause, CauseTable, load_causes
 from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: All of them, in their order.
 PROBES = load_probes()
-load_causes()
+CAUSES = load_causes()
 NAMES = tuple(probe.name for probe in PROBES)
 #: A path that carries fewer bytes a second is broken, not slow.
 MIN_RATE = 100
@@ -41,6 +41,8 @@ MIN_RATE = 100
 LONG = 5.0
 #: What has found out already that streams are not carried whole.
 _STREAM_PROBES = ("bytes", "sizes", "order", "text", "back-pressure")
+#: As many connections a probe opens at most, but for those that --connections asks for.
+MANY_CONNECTIONS = 100
 #: How often a probe is run at most where each time another cause makes it fail.
 MAX_RUNS = 3
 
@@ -111,11 +113,11 @@ def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
     yield not 0 <= settings.lifetime < math.inf, "lifetime must be more than 0 seconds"
 
 
-def _selected(settings: Settings) -> list[Probe]:
+def _selected(settings: Settings, probes: Sequence[Probe] = PROBES) -> list[Probe]:
     """Return the probes that the settings ask for."""
     return [
         probe
-        for probe in PROBES
+        for probe in probes
         if (not settings.only or probe.name in settings.only)
         and probe.name not in settings.skip
         and probe.enabled(settings)
@@ -136,6 +138,8 @@ class Check:
     :param endpoint: its name in the result.
     :param on_start: called with the name of each probe when it begins.
     :param on_result: called with each result.
+    :param probes: in their order.
+    :param causes: that are looked for where a probe fails.
     """
 
     def __init__(
@@ -146,11 +150,15 @@ class Check:
         endpoint: str,
         on_start: Callable[[str], object] = lambda _: None,
         on_result: Callable[[ProbeResult], object] = lambda _: None,
+        *,
+        probes: Sequence[Probe] = PROBES,
+        causes: CauseTable = CAUSES,
     ) -> None:
         validate(settings)
         self._path = Path(reactor, target, settings)
         self._settings = settings
         self._endpoint = endpoint
+        self._probes, self._causes = probes, causes
         self._on_start, self._on_result = on_start, on_result
         self._background = Background(self._path)
         self._results: list[ProbeResult] = []
@@ -165,9 +173,9 @@ class Check:
 
     async def run(self) -> CheckResult:
         """Run all selected probes, and before them those that the others require."""
-        wanted = _selected(self._settings)
+        wanted = _selected(self._settings, self._probes)
         try:
-            for probe in [each for each in PROBES if each.requirement or each in wanted]:
+            for probe in [each for each in self._probes if each.requirement or each in wanted]:
                 if probe.name not in self._reported:
                     self._begin_beside(probe, wanted)
                     await self._judge(probe, probe in wanted)
@@ -243,6 +251,8 @@ class Check:
     async def _ask(self, probe: Probe) -> ProbeResult | Failed:
         settings = self._settings
         limit = 6 * settings.timeout + probe.min_duration(settings)
+        if pace := self._path.pace:
+            limit += MANY_CONNECTIONS / pace
         asking = Deferred.fromCoroutine(_run(probe, self._path))
         asking.addTimeout(limit, self._path.reactor)
         try:
@@ -268,7 +278,7 @@ class Check:
     async def _find_cause(self, outcome: ProbeResult | Failed) -> Cause | None:
         if not isinstance(outcome, Failed):
             return None
-        found = await find_cause(self._path, outcome)
+        found = await self._causes.find(self._path, outcome)
         return found or (self._other_subject(outcome) if outcome.subject else None)
 
     def _other_subject(self, failed: Failed) -> Cause:

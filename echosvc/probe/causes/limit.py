@@ -70,7 +70,7 @@ async def _explain_by_rate(path: Path, count: int) -> Cause | None:
         f" {describe_ends(answers, path.answer_time)}"
     )
     facts = {"answered": answered, "asked": len(answers), "seconds": round(seconds, 3)}
-    return Cause("limit", finding, _RATE_ADVICE, facts, avoidable=True)
+    return Cause("rate-limit", finding, _RATE_ADVICE, facts, avoidable=True)
 
 
 async def _explain_by_open(path: Path, count: int) -> Cause | None:

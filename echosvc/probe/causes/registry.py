@@ -59,50 +59,61 @@ class _Registered:
     explain: Explain
 
 
-_registered: list[_Registered] = []
+class CauseTable:
+    """The functions that know a cause each."""
 
+    def __init__(self) -> None:
+        self._registered: list[_Registered] = []
 
-def cause(*, order: int, seconds: float = 2.0) -> Callable[[_Explain], _Explain]:
-    """Register the decorated function as one that knows a cause.
+    def register(self, *, order: int, seconds: float = 2.0) -> Callable[[_Explain], _Explain]:
+        """Register the decorated function as one that knows a cause.
 
-    It is called with the path and the failure of a probe, and returns the cause, or ``None``: it
-    is another one. The path has no open connections then.
+        It is called with the path and the failure of a probe, and returns the cause, or ``None``:
+        it is another one. The path has no open connections then.
 
-    :param order: the functions are asked in ascending order; the first cause is taken.
-    :param seconds: that its experiment takes at most, in addition to the time-out.
-    :raises ValueError: another function has this order.
-    """
+        :param order: the functions are asked in ascending order; the first cause is taken.
+        :param seconds: that its experiment takes at most, in addition to the time-out.
+        :raises ValueError: another function has this order.
+        """
 
-    def register(explain: _Explain) -> _Explain:
-        if any(order == each.order for each in _registered):
-            raise ValueError(f"the order {order} is taken by another cause")
-        _registered.append(_Registered(order, seconds, explain))
-        return explain
+        def register(explain: _Explain) -> _Explain:
+            if any(order == each.order for each in self._registered):
+                raise ValueError(f"the order {order} is taken by another cause")
+            self._registered.append(_Registered(order, seconds, explain))
+            self._registered.sort(key=lambda each: each.order)
+            return explain
 
-    return register
+        return register
 
+    async def find(self, path: Path, failed: Failed) -> Cause | None:
+        """Return the cause of a failure; ``None``: the probe's subject is it.
 
-def load_causes() -> None:
-    """Import all modules of this package."""
-    for module in pkgutil.iter_modules(causes.__path__):
-        import_module(f"{causes.__name__}.{module.name}")
-    _registered.sort(key=lambda each: each.order)
-
-
-async def find_cause(path: Path, failed: Failed) -> Cause | None:
-    """Return the cause of a failure; ``None``: none is known, and the probe's subject is it."""
-    for each in _registered:
-        path.close()
-        asking = Deferred.fromCoroutine(_explain(each.explain, path, failed))
-        asking.addTimeout(path.settings.timeout + each.seconds, path.reactor)
-        try:
-            found = await asking
-        except (defer.TimeoutError, Failed, *CONNECTION_ERRORS):
-            continue
-        if found is not None:
-            return found
-    return None
+        An experiment that fails itself, or takes too long, has found nothing.
+        """
+        for each in self._registered:
+            path.close()
+            asking = Deferred.fromCoroutine(_explain(each.explain, path, failed))
+            asking.addTimeout(path.settings.timeout + each.seconds, path.reactor)
+            try:
+                found = await asking
+            except (defer.TimeoutError, Failed, *CONNECTION_ERRORS):
+                continue
+            if found is not None:
+                return found
+        return None
 
 
 async def _explain(explain: Explain, path: Path, failed: Failed) -> Cause | None:
     return await explain(path, failed)
+
+
+#: The causes that are known.
+CAUSES = CauseTable()
+cause = CAUSES.register
+
+
+def load_causes() -> CauseTable:
+    """Import all modules of this package; return the table of their causes."""
+    for module in pkgutil.iter_modules(causes.__path__):
+        import_module(f"{causes.__name__}.{module.name}")
+    return CAUSES

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from echosvc._text import quote
-from echosvc.probe.checks.framing_detection import FramingTrial, framing_trials
+from echosvc.probe.checks.framing_detection import FIN_CAUSE, FramingTrial, framing_trials
 from echosvc.probe.checks.longer_message import LongerMessageTrial
 from echosvc.probe.checks.protocol_detection import ProtocolTrial, protocols
 from echosvc.probe.engine.connection import (
@@ -66,11 +66,27 @@ async def first_exchange(path: Path) -> ProbeConnection:
         return connection
     path.close()
     explained = await _explain(path, unanswered, limit, rtt)
-    if explained is not unanswered or unanswered.end != "silence" or unanswered.came:
-        raise explained
-    if unanswered.cause != _OTHER_CAUSE and limit < path.settings.timeout:
+    if unanswered.end == "silence" and limit < path.settings.timeout and _is_open(explained):
+        return await _be_patient(path, explained)
+    raise explained
+
+
+def _is_open(failed: Failed) -> bool:
+    """Return whether an answer may come only later: nothing else was answered, but a FIN.
+
+    A middlebox that waits for a time ends the wait at a FIN, too.
+    """
+    if isinstance(failed, Unanswered):
+        return not failed.came and failed.cause != _OTHER_CAUSE
+    return failed.cause == FIN_CAUSE
+
+
+async def _be_patient(path: Path, explained: Failed) -> ProbeConnection:
+    """Send the first message once more, and wait for its answer with the whole time-out."""
+    try:
         return await path.open_once()
-    raise unanswered
+    except Unanswered as failed:
+        raise failed if isinstance(explained, Unanswered) else explained from None
 
 
 async def _listen(connection: ProbeConnection) -> None:

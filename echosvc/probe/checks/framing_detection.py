@@ -20,9 +20,9 @@ _MAX_ANSWER = 8192
 
 _LINE_CAUSE = "the server answers once a line feed is sent: its messages are lines (--framing line)"
 _LENGTH_CAUSE = "the server answers messages that have their length in front (--framing length)"
-_FIN_CAUSE = (
+FIN_CAUSE = (
     "the server answers only after FIN: it reads to the end first, or its messages end in a way"
-    " that this check does not know"
+    " that this check does not know; or a middlebox holds the first bytes back"
 )
 #: The framings that are tried, in order, by the one that was given. A server that answers bytes
 #: as they come is found in the first exchange, or by :func:`check_line_framing`.
@@ -68,7 +68,7 @@ class FramingTrial:
     def cause(self) -> str:
         """The cause that an answer proves."""
         if self._finish:
-            return _FIN_CAUSE
+            return FIN_CAUSE
         return _LENGTH_CAUSE if self._framing == "length" else _LINE_CAUSE
 
     @property

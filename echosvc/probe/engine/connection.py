@@ -88,6 +88,7 @@ class ProbeConnection:
     :ivar bytes_sent: bytes that were sent before the stream that is verified.
     :ivar rtt: seconds that the last request and its answer took.
     :ivar frame_size: bytes of a message, with ``length`` framing.
+    :ivar connect_seconds: seconds until it was open.
     :ivar unread: what came before the first message.
     :ivar closing: :meth:`close` was called.
     """
@@ -95,6 +96,7 @@ class ProbeConnection:
     frame_size = FRAME_SIZE
     closing = False
     unread = b""
+    connect_seconds = 0.0
 
     def __init__(self, context: ProbeContext, client: ProbeClient) -> None:
         self._context = context

@@ -82,7 +82,9 @@ class Path:
         :raises Failed: there is none.
         """
         async with self._turns.turn(self._is_beside) as opened:
+            began = self.reactor.seconds()
             connection = ProbeConnection(self.context, await self._connect_client(nagle))
+            connection.connect_seconds = self.reactor.seconds() - began
             opened(connection)
         self._live.append(connection)
         return connection
@@ -250,6 +252,11 @@ class Path:
         self._began, self._received = self.reactor.seconds(), self._progress.received
         self._backlog_seconds = 0.0
         self._turns.most_open = 0
+
+    @property
+    def pace(self) -> float:
+        """How many connections are opened a second at most; 0: any number."""
+        return self._turns.pace
 
     @property
     def most_open(self) -> int:

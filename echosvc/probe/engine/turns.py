@@ -102,10 +102,15 @@ class Turns:
         while self.beside and self.count_open() + self._opening >= most:
             await deferLater(self._clock, _INTERVAL)
 
-    async def _wait_for_pace(self) -> None:
-        """Wait for the next turn at the pace of the settings, or at the one that is known."""
+    @property
+    def pace(self) -> float:
+        """How many connections are opened a second at most: as set, or as is known; 0: any."""
         paces = (self._context.settings.pace, self._context.knowledge.pace)
-        pace = min((each for each in paces if each), default=0.0)
+        return min((each for each in paces if each), default=0.0)
+
+    async def _wait_for_pace(self) -> None:
+        """Wait for the next turn at the pace."""
+        pace = self.pace
         if not pace:
             return
         now = self._clock.seconds()

@@ -1,0 +1,181 @@
+"""Causes of a failure are asked in their order, within their time, and reported once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from echosvc.endpoints.client import ClientTarget
+from echosvc.net.errors import TLSError
+from echosvc.probe.causes.registry import Cause, CauseTable
+from echosvc.probe.check import MAX_RUNS, Check
+from echosvc.probe.checks.registry import Probe
+from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.path import Path
+from echosvc.probe.result import CheckResult
+from echosvc.probe.settings import Settings
+
+FAILED = Failed("7 bytes lost")
+FOUND = Cause("bytes", "0xff never comes back", "a middlebox eats it", {"value": 255})
+OTHER = Cause("limit", "5 of 10 were answered")
+
+
+def _zero(_: Settings) -> float:
+    return 0.0
+
+
+class PathTests(SynchronousTestCase):
+    """A path to nowhere, on a clock: no experiment of these tests connects."""
+
+    def setUp(self) -> None:
+        self.clock, self.table = Clock(), CauseTable()
+        endpoint: Any = None
+        self.target = ClientTarget(endpoint, "nowhere:1")
+        self.path = Path(self.clock, self.target, Settings(timeout=10.0))
+        self.asked: list[str] = []
+
+    def know(self, name: str, order: int, answer: Cause | Exception | None, **more: Any) -> None:
+        """Register a function that answers so, or raises it."""
+
+        @self.table.register(order=order, **more)
+        async def explain(path: Path, failed: Failed) -> Cause | None:
+            self.asked.append(name)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+
+class CauseTableTests(PathTests):
+    def find(self) -> Deferred[Cause | None]:
+        return Deferred.fromCoroutine(self.table.find(self.path, FAILED))
+
+    def test_functions_are_asked_in_their_order_until_one_knows_the_cause(self) -> None:
+        self.know("third", 30, OTHER)
+        self.know("second", 20, FOUND)
+        self.know("first", 10, None)
+        self.assertIs(self.successResultOf(self.find()), FOUND)
+        self.assertEqual(self.asked, ["first", "second"])
+
+    def test_where_none_knows_it_the_probe_is_judged_by_its_own_subject(self) -> None:
+        self.know("first", 10, None)
+        self.assertIsNone(self.successResultOf(self.find()))
+
+    def test_an_experiment_that_fails_itself_has_found_nothing(self) -> None:
+        for order, error in enumerate((Failed("no answer"), ConnectionResetError(), TLSError("x"))):
+            self.know(str(order), order, error)
+        self.know("last", 9, FOUND)
+        self.assertIs(self.successResultOf(self.find()), FOUND)
+        self.assertEqual(self.asked, ["0", "1", "2", "last"])
+
+    def test_an_experiment_ends_after_its_time_and_the_time_out(self) -> None:
+        waiting: Deferred[None] = Deferred()
+
+        @self.table.register(order=10, seconds=5.0)
+        async def explain(path: Path, failed: Failed) -> Cause | None:
+            await waiting
+            return OTHER
+
+        self.know("next", 20, FOUND)
+        finding = self.find()
+        self.clock.advance(14.9)
+        self.assertNoResult(finding)
+        self.clock.advance(0.2)
+        self.assertIs(self.successResultOf(finding), FOUND)
+        self.assertTrue(waiting.called)  # it was cancelled
+
+    def test_an_order_is_taken_once(self) -> None:
+        self.know("first", 10, None)
+        with self.assertRaisesRegex(ValueError, "the order 10 is taken by another cause"):
+            self.know("second", 10, None)
+
+
+class CheckTests(PathTests):
+    """What a check makes of a cause."""
+
+    def check(self, *outcomes: Callable[[int], Finding]) -> CheckResult:
+        """Run a check of probes that are judged by how often they were run, counted from 1."""
+        probes = [self.probe(number, each) for number, each in enumerate(outcomes, 1)]
+        settings = Settings(timeout=10.0)
+        check = Check(
+            self.clock, self.target, settings, "nowhere", probes=probes, causes=self.table
+        )
+        return self.successResultOf(Deferred.fromCoroutine(check.run()))
+
+    def probe(self, number: int, outcome: Callable[[int], Finding]) -> Probe:
+        runs = []
+
+        async def run(path: Path) -> Finding:
+            runs.append(number)
+            self.asked.append(f"run {number}")
+            return outcome(len(runs))
+
+        return Probe(f"probe{number}", number, "", run, _zero, _zero, lambda _: True, "")
+
+    def lines(self, result: CheckResult) -> list[tuple[str, str, str]]:
+        return [(each.name, each.result, each.finding) for each in result.probes]
+
+    def fail(self, run: int) -> Finding:
+        raise Failed("7 bytes lost")
+
+    def fail_once(self, run: int) -> Finding:
+        return self.fail(run) if run == 1 else Finding("all is well")
+
+    def test_a_failure_without_a_cause_is_the_probes_own(self) -> None:
+        self.assertEqual(self.lines(self.check(self.fail)), [("probe1", "fail", "7 bytes lost")])
+
+    def test_a_cause_is_reported_once_and_the_probes_refer_to_it(self) -> None:
+        self.know("known", 10, FOUND)
+        result = self.check(self.fail, self.fail)
+        self.assertEqual(
+            self.lines(result),
+            [
+                ("bytes", "fail", "0xff never comes back"),
+                ("probe1", "skip", "see bytes: 7 bytes lost"),
+                ("probe2", "skip", "see bytes: 7 bytes lost"),
+            ],
+        )
+        self.assertEqual(result.probes[0].cause, "a middlebox eats it")
+        self.assertEqual(result.probes[0].facts, {"value": 255})
+        self.assertEqual(self.asked.count("run 1"), 1)
+
+    def test_a_probe_is_run_again_where_the_cause_is_avoided(self) -> None:
+        self.know("known", 10, Cause("bytes", "0xff", avoidable=True))
+        self.assertEqual(
+            self.lines(self.check(self.fail_once)),
+            [("bytes", "fail", "0xff"), ("probe1", "pass", "all is well")],
+        )
+
+    def test_a_probe_that_fails_each_time_is_skipped_after_a_few_runs(self) -> None:
+        self.know("known", 10, Cause("bytes", "0xff", avoidable=True))
+        self.assertEqual(
+            self.lines(self.check(self.fail)),
+            [("bytes", "fail", "0xff"), ("probe1", "skip", "see bytes: 7 bytes lost")],
+        )
+        self.assertEqual(self.asked.count("run 1"), MAX_RUNS)
+
+    def test_after_a_final_cause_nothing_is_asked(self) -> None:
+        self.know("known", 10, Cause("outage", "nothing answers any more", final=True))
+        result = self.check(self.fail, self.fail)
+        self.assertEqual(
+            self.lines(result),
+            [
+                ("outage", "fail", "nothing answers any more"),
+                ("probe1", "skip", "see outage: 7 bytes lost"),
+                ("probe2", "skip", "see outage"),
+            ],
+        )
+        self.assertNotIn("run 2", self.asked)
+
+    def test_a_cause_of_the_name_of_a_probe_is_its_result(self) -> None:
+        self.know("known", 10, Cause("probe2", "5 of 10 got no answer"))
+        self.assertEqual(
+            self.lines(self.check(self.fail, self.fail)),
+            [
+                ("probe2", "fail", "5 of 10 got no answer"),
+                ("probe1", "skip", "see probe2: 7 bytes lost"),
+            ],
+        )
