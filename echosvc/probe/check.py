@@ -332,7 +332,8 @@ def _cause_result(cause: Cause, seconds: float, passed: bool = False) -> ProbeRe
     """
     but = "; not on every connection: the probe had passed" if passed else ""
     finding = f"{cause.finding}{but}"
-    return ProbeResult(cause.name, "fail", finding, seconds, cause.advice, cause.facts)
+    result: Result = "info" if cause.info else "fail"
+    return ProbeResult(cause.name, result, finding, seconds, cause.advice, cause.facts)
 
 
 def _fault_facts(failed: Failed) -> dict[str, Any]:

@@ -23,4 +23,4 @@ async def explain_by_first_bytes(path: Path, failed: Failed) -> Cause | None:
     except Failed:
         knowledge.first_message = 1
         return None
-    return Cause("first-bytes", failed.finding, failed.cause, avoidable=True)
+    return Cause("first-bytes", failed.finding, failed.cause, avoidable=True, info=True)

@@ -8,6 +8,8 @@ those one after the other do not, fail at a limit of open connections.
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
 from echosvc._text import format_duration, plural
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.answers import (
@@ -32,6 +34,8 @@ _RATE_ADVICE = (
     "a limit of connections a second at a middlebox, or at the server (HAProxy conn_rate, Envoy"
     " local_ratelimit, xinetd cps); fewer are opened from now on, or by --pace N"
 )
+#: How long no connection is opened once a limit a second was found, seconds.
+_SETTLE_TIME = 2.0
 #: How long it is waited for bytes that nobody has asked for, seconds.
 _SURPLUS_TIME = 0.2
 #: How much of the rate that a path has allowed is used from then on.
@@ -52,7 +56,8 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
         if (await ask(path, path.answer_time)).connection is None:
             return None  # nothing is answered at all
         path.close()
-        return await _explain_by_rate(path, count) or await _explain_by_open(path, count)
+        found = await _explain_by_rate(path, count) or await _explain_by_open(path, count)
+        return found or await _slow_down(path, failed)
     finally:
         knowledge.connection_limit = knowledge.connection_limit or known
 
@@ -64,13 +69,24 @@ async def _explain_by_rate(path: Path, count: int) -> Cause | None:
     if not 0 < answered < len(answers):
         return None
     path.context.knowledge.pace = _SHARE * answered / max(1.0, seconds)
+    await deferLater(path.reactor, _SETTLE_TIME)
     finding = (
         f"{answered} of {plural(len(answers), 'connection')} one after the other, within"
         f" {format_duration(seconds)}, were answered; the others"
         f" {describe_ends(answers, path.answer_time)}"
     )
     facts = {"answered": answered, "asked": len(answers), "seconds": round(seconds, 3)}
-    return Cause("rate-limit", finding, _RATE_ADVICE, facts, avoidable=True)
+    return Cause("limit", finding, _RATE_ADVICE, facts, avoidable=True)
+
+
+async def _slow_down(path: Path, failed: Failed) -> Cause | None:
+    """Return that a known limit of connections a second is lower than was thought."""
+    knowledge = path.context.knowledge
+    if not knowledge.pace:
+        return None
+    knowledge.pace *= _SHARE
+    await deferLater(path.reactor, _SETTLE_TIME)
+    return Cause("limit", failed.finding, _RATE_ADVICE, avoidable=True)
 
 
 async def _explain_by_open(path: Path, count: int) -> Cause | None:

@@ -37,6 +37,7 @@ class Cause:
     :ivar advice: the likeliest reason of the finding, or "".
     :ivar facts: the same for programs.
     :ivar avoidable: the next connections avoid it: the probe that failed is run again.
+    :ivar info: it is neither good nor bad: it is reported, but is no failure.
     :ivar final: nothing can be found out any more: all later probes are skipped.
     """
 
@@ -45,6 +46,7 @@ class Cause:
     advice: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     avoidable: bool = False
+    info: bool = False
     final: bool = False
 
 

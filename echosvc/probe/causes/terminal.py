@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from echosvc._text import quote
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.connection import ConnectionEnded
+from echosvc.probe.engine.connect_errors import NotConnected
+from echosvc.probe.engine.connection import ConnectionEnded, Unanswered
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 
@@ -18,11 +19,16 @@ _QUIET = 0.3
 _MAX_ANSWER = 4096
 
 
+def _may_be(path: Path, failed: Failed) -> bool:
+    """Return whether the failure may be a terminal's: something was answered, but not rightly."""
+    return path.context.history.answered > 0 and not isinstance(failed, (NotConnected, Unanswered))
+
+
 @cause(order=6)
 async def explain_by_terminal(path: Path, failed: Failed) -> Cause | None:
     """Return that a terminal echoes what is sent, or edits it."""
     knowledge = path.context.knowledge
-    if failed.fault is None or path.settings.framing == "length" or knowledge.no_terminal:
+    if knowledge.no_terminal or path.settings.framing == "length" or not _may_be(path, failed):
         return None
     connection = await path.open()
     connection.client.write(_SENT).addErrback(lambda _: None)

@@ -19,7 +19,7 @@ from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 
-_ENDS = ("FIN", "RST")
+_ENDS = ("FIN", "RST", "silence")
 #: Below the smallest limit a path carries nothing; a larger one is not looked for, bytes.
 _LEAST, _MOST = 64, 512 << 20
 #: Into how many parts the bytes are cut that a connection has carried, by the first and by the
@@ -27,6 +27,8 @@ _LEAST, _MOST = 64, 512 << 20
 _FIRST, _SECOND, _MORE = 16, 11, 1.3
 #: How often a smaller limit is looked for where the first part is cut already.
 _TRIES = 8
+#: What is missing to a power of two, at most, where that is taken for the limit.
+_ROUNDED = 0.01
 #: By how much the second stream may be cut earlier or later, besides a part.
 _TOLERANCE = 0.05
 
@@ -35,13 +37,15 @@ _TOLERANCE = 0.05
 class _Cut:
     """Where a connection was cut.
 
-    :ivar carried: bytes that had come back.
+    :ivar carried: bytes of the streams that had come back.
+    :ivar received: all bytes that had come.
     :ivar part: bytes of each part.
     :ivar end: how it was cut.
     :ivar seconds: its age.
     """
 
     carried: int
+    received: int
     part: int
     end: str
     seconds: float
@@ -54,10 +58,7 @@ async def explain_by_volume(path: Path, failed: Failed) -> Cause | None:
         return None
     if (known := path.context.knowledge.volume) is not None:
         return Cause("volume", f"connections end after {format_bytes(known)}")
-    fault = failed.fault
-    if fault is None or fault.kind is not FaultKind.CUT:
-        return None
-    first = await _find_cut(path, min(_MOST, fault.offset + fault.length))
+    first = await _find_cut(path, min(_MOST, _size(failed)))
     if first is None:
         return None
     path.close()
@@ -69,6 +70,14 @@ async def explain_by_volume(path: Path, failed: Failed) -> Cause | None:
     if abs(first.carried - second.carried) > allowed:
         return None
     return _conclude(path, first, second)
+
+
+def _size(failed: Failed) -> int:
+    """Return the size of the stream that failed, if it was cut; otherwise 0."""
+    fault = failed.fault
+    if fault is None:
+        return int(failed.facts.get("bytes", 0))
+    return fault.offset + fault.length if fault.kind is FaultKind.CUT else 0
 
 
 async def _find_cut(path: Path, size: int) -> _Cut | None:
@@ -98,24 +107,33 @@ async def _send(path: Path, size: int, parts: int, pause: float) -> _Cut | None:
     for _ in range(math.ceil(_MORE * parts)):
         payload = path.payload(part, connection)
         try:
-            await connection.exchange(payload)
+            with path.patience(path.answer_time):
+                await connection.exchange(payload)
         except Failed as failed:
             if failed.end not in _ENDS:
                 return None
             came = failed.fault.offset if failed.fault is not None else 0
-            return _Cut(carried + came, part, failed.end, clock.seconds() - began)
+            received, seconds = connection.bytes_received, clock.seconds() - began
+            return _Cut(carried + came, received, part, failed.end, seconds)
         carried += part
         await deferLater(clock, pause)
     return None
 
 
+def _rounded(size: int) -> int:
+    """Return a power of two that is a little more than ``size``, or ``size``."""
+    power = 1 << (size - 1).bit_length()
+    return power if power - size <= _ROUNDED * size else size
+
+
 def _conclude(path: Path, first: _Cut, second: _Cut) -> Cause:
-    limit = max(first.carried, second.carried)
+    limit = max(first.received, second.received)
     path.context.knowledge.volume = limit
     path.limit_sizes(max(1, min(first.carried, second.carried) // 4))
+    about = "" if first.received == second.received else "about "
     finding = (
-        f"connections end by {first.end} after about {format_bytes(limit)}, sent fast or slowly"
-        f" ({first.carried} and {second.carried} bytes came back)"
+        f"connections end by {first.end} after {about}{format_bytes(_rounded(limit))}, sent fast or"
+        f" slowly ({first.received} and {second.received} bytes came)"
     )
     advice = "a middlebox, or the server, ends connections that have carried so much"
     return Cause("volume", finding, advice, {"volume_bytes": limit}, avoidable=True)

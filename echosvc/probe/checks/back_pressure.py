@@ -86,6 +86,8 @@ class _UnreadSender:
                 raise Failed(
                     f"the connection ended after {format_bytes(offset)} of which nothing was read",
                     "a middlebox, or the server, ends clients that do not read",
+                    facts={"bytes": offset},
+                    end=self._connection.end,
                 ) from None
         return self._payload.size
 

@@ -61,7 +61,7 @@ def describe_connect_error(
     """Return that there is no connection, in words, and the likeliest cause.
 
     :param seconds: how long was waited.
-    :param before: how many connections had been answered before.
+    :param before: how many connections had been made before.
     """
     words, why = _describe_error(error, target, seconds)
     refused = describe_error(error) in _REFUSALS

@@ -7,7 +7,7 @@ from time import monotonic
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from echosvc._text import quote
@@ -139,6 +139,15 @@ class ProbeConnection:
         self.client.abort()
 
     @property
+    def end(self) -> str:
+        """How the connection ended, as :class:`ConnectionEnded` says it; "": it has not."""
+        reason = self.client.reason
+        if reason is None:
+            return ""
+        error = reason.value
+        return "FIN" if isinstance(error, ConnectionDone) else self._describe_end(error)
+
+    @property
     def is_gone(self) -> bool:
         """Whether the connection has ended in both directions."""
         return self.client.reason is not None
@@ -170,7 +179,7 @@ class ProbeConnection:
         self.bytes_received += len(data)
         return data
 
-    def _describe_end(self, error: Exception) -> str:
+    def _describe_end(self, error: BaseException | None) -> str:
         """Return how a connection broke.
 
         Only a socket has resets. A process, for example, has an exit status.

@@ -15,7 +15,8 @@ class ConnectionHistory:
 
     :param now: returns the time, seconds.
     :ivar slowest: seconds that the slowest answer took, and its connection.
-    :ivar answered: how many connections were answered.
+    :ivar opened: how many connections there were.
+    :ivar answered: how many of them were answered.
     :ivar alive: how many others were open when the first one was not answered any more.
     """
 
@@ -24,8 +25,12 @@ class ConnectionHistory:
         self._times: deque[float] = deque(maxlen=_MAX_KEPT)
         self._first = 0.0
         self._refused: float | None = None
-        self.answered = self.alive = 0
+        self.opened = self.answered = self.alive = 0
         self.slowest = 0.0
+
+    def note_opened(self) -> None:
+        """Note that a connection was opened."""
+        self.opened += 1
 
     def note_answered(self, seconds: float = 0.0) -> None:
         """Note that the first message of a connection was answered.

@@ -86,6 +86,7 @@ class Path:
             connection = ProbeConnection(self.context, await self._connect_client(nagle))
             connection.connect_seconds = self.reactor.seconds() - began
             opened(connection)
+            self.context.history.note_opened()
         self._live.append(connection)
         return connection
 
@@ -106,7 +107,7 @@ class Path:
         late = describe_error(error) == "ETIMEDOUT"
         history = self.context.history
         history.note_refused(self._turns.count_open())
-        words = describe_connect_error(error, self.target, seconds, history.answered)
+        words = describe_connect_error(error, self.target, seconds, history.opened)
         return NotConnected(*words, end="silence" if late else describe_error(error))
 
     def _check_client(self, client: ProbeClient) -> ProbeClient:

@@ -160,14 +160,13 @@ def _line_end_differs(token: bytes, came: bytes) -> bool:
 
 
 def describe_refusal(before: int) -> str:
-    """Return why a connection is refused, or not answered, after others were answered.
+    """Return why a connection is refused, or not answered, after others worked.
 
     :param before: how many others.
     """
-    others = plural(before, "connection")
     return (
-        f"{others} had been answered before: a limit of connections, a restart, or one of several"
-        " servers is dead"
+        f"{plural(before, 'connection')} worked before: a limit of connections, a server that has"
+        " ended or restarts, or one of several servers is dead"
     )
 
 

@@ -118,7 +118,7 @@ class NoAnswerTests(SynchronousTestCase):
             b"",
             3,
             "ended by FIN",
-            "3 connections had been answered",
+            "3 connections worked before",
         )
 
     def test_a_line_with_another_end_is_named(self) -> None:
