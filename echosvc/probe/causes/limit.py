@@ -34,6 +34,8 @@ _RATE_ADVICE = (
     "a limit of connections a second at a middlebox, or at the server (HAProxy conn_rate, Envoy"
     " local_ratelimit, xinetd cps); fewer are opened from now on, or by --pace N"
 )
+#: How long other connections of the check are waited for, seconds: they count, too.
+_ALONE = 40.0
 #: How long no connection is opened once a limit a second was found, seconds.
 _SETTLE_TIME = 2.0
 #: How long it is waited for bytes that nobody has asked for, seconds.
@@ -42,7 +44,7 @@ _SURPLUS_TIME = 0.2
 _SHARE = 0.5
 
 
-@cause(order=14, seconds=20.0)
+@cause(order=14, seconds=20.0 + _ALONE)
 async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
     """Return how many connections are answered at once, or a second, where it is not all."""
     if isinstance(failed, LimitReached):  # it is reported already
@@ -56,6 +58,7 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
         if (await ask(path, path.answer_time)).connection is None:
             return None  # nothing is answered at all
         path.close()
+        await path.wait_until_alone(_ALONE)
         found = await _explain_by_rate(path, count) or await _explain_by_open(path, count)
         return found or await _slow_down(path, failed)
     finally:

@@ -141,10 +141,9 @@ class ProbeConnection:
     @property
     def end(self) -> str:
         """How the connection ended, as :class:`ConnectionEnded` says it; "": it has not."""
-        reason = self.client.reason
-        if reason is None:
+        error = None if self.client.reason is None else self.client.reason.value
+        if error is None:
             return ""
-        error = reason.value
         return "FIN" if isinstance(error, ConnectionDone) else self._describe_end(error)
 
     @property
@@ -179,7 +178,7 @@ class ProbeConnection:
         self.bytes_received += len(data)
         return data
 
-    def _describe_end(self, error: BaseException | None) -> str:
+    def _describe_end(self, error: BaseException) -> str:
         """Return how a connection broke.
 
         Only a socket has resets. A process, for example, has an exit status.

@@ -254,6 +254,10 @@ class Path:
         self._backlog_seconds = 0.0
         self._turns.most_open = 0
 
+    async def wait_until_alone(self, seconds: float) -> None:
+        """Wait until no probe is asked beside the one whose turn it is, for a limited time."""
+        await self._turns.wait_until_alone(seconds)
+
     @property
     def pace(self) -> float:
         """How many connections are opened a second at most; 0: any number."""

@@ -102,6 +102,12 @@ class Turns:
         while self.beside and self.count_open() + self._opening >= most:
             await deferLater(self._clock, _INTERVAL)
 
+    async def wait_until_alone(self, seconds: float) -> None:
+        """Wait until no probe is asked beside the one whose turn it is, for a limited time."""
+        until = self._clock.seconds() + seconds
+        while self.beside and self._clock.seconds() < until:
+            await deferLater(self._clock, _INTERVAL)
+
     @property
     def pace(self) -> float:
         """How many connections are opened a second at most: as set, or as is known; 0: any."""
