@@ -259,7 +259,7 @@ class Check:
             finding: Finding = await asking
         except Failed as failed:
             if failed.age is None:
-                failed.age = self._path.longest_ended(failed.end == "silence")
+                self._path.note_end(failed)
             return failed
         except Skipped as skipped:
             return _skip(probe, str(skipped))

@@ -1,11 +1,15 @@
-"""After which age connections end though they are busy, and whether all ended by a restart."""
+"""Why connections end at some time: at an age, after a rest, or all at once by a restart.
+
+An experiment watches busy connections and one that rests, for as long as the connection lived that
+was ended while a probe used it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from echosvc._text import plural
+from echosvc._text import format_duration, plural
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.endings import (
     Ending,
@@ -16,6 +20,7 @@ from echosvc.probe.engine.endings import (
     is_repeated,
     tolerance,
 )
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.watch import watch_lives
@@ -26,6 +31,9 @@ _MIN_AGE = 0.5
 _MAX_AGE = 120.0
 #: What was on its way at the end may come for a while: by this part of the age, or these seconds.
 _LATE_PART, _LATE_SECONDS = 0.25, 1.0
+#: A connection that is ended after a rest had rested for this part of that time at least, by what
+#: the client saw: what it read late had come before.
+_PAUSE_PART = 0.8
 #: An experiment takes as long as the connection has lived: at most a week, seconds.
 _LONGEST = 7 * 86400.0
 
@@ -33,6 +41,7 @@ ADVICE = (
     "a limit of life of a middlebox (Envoy: max_downstream_connection_duration), or of the server"
     " (--max-lifetime)"
 )
+IDLE_ADVICE = "an idle time-out of a middlebox, or of the server; --find-idle finds it"
 
 
 class EndedTogether(Failed):
@@ -55,19 +64,39 @@ class EndedTogether(Failed):
 
 @cause(order=40, seconds=_LONGEST)
 async def explain_by_lifetime(path: Path, failed: Failed) -> Cause | None:
-    """Return that connections reach a certain age only."""
+    """Return that connections reach a certain age only, or rest for a certain time only."""
     age = failed.age or 0.0
-    if isinstance(failed, EndedTogether):
+    wrong = failed.fault is not None and failed.fault.kind is not FaultKind.CUT
+    if wrong or isinstance(failed, EndedTogether):
         return None
     known = path.context.knowledge.lifetime
     if known and _may_be_age(age, known):
         return _lifetime_cause(path, Lifetime(known, known, failed.end, False), avoidable=False)
     if not _MIN_AGE <= age <= _MAX_AGE:
         return None
-    lifetime = find_lifetime(await watch_lives(path, _enough(age)), busy=2)
-    if lifetime is None or not _may_be_age(age, lifetime.longest):
+    endings = await watch_lives(path, _enough(age))
+    lifetime = find_lifetime(endings, busy=2)
+    if lifetime is None:
+        return _idle_cause(endings, failed.pause)
+    if not _may_be_age(age, lifetime.longest):
         return None
     return _lifetime_cause(path, lifetime, avoidable=False)
+
+
+def _idle_cause(endings: Sequence[Ending], pause: float) -> Cause | None:
+    """Return that a connection ended because no byte came for a while, if one at rest does, too.
+
+    :param pause: seconds in which no byte came on the connection that ended.
+    """
+    if any(each.busy for each in endings) or not endings:
+        return None
+    ending = endings[0]
+    if pause < _PAUSE_PART * ending.idle:
+        return None
+    after = format_duration(ending.idle)
+    finding = f"an idle connection is cut after {after}, by {ending.reason}"
+    facts = {"idle_seconds": round(ending.idle, 3), "how": ending.reason}
+    return Cause("idle", finding, IDLE_ADVICE, facts)
 
 
 def _enough(age: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from echosvc._text import format_duration
-from echosvc.probe.causes.lifetime import EndedTogether
+from echosvc.probe.causes.lifetime import IDLE_ADVICE, EndedTogether
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.endings import Ending, tolerance
@@ -39,6 +39,8 @@ async def idle_beside(path: Path) -> Finding:
     await trial.run_all(path, connections, settings.idle)
     if trial.died:
         raise trial.failure()
+    survived = max(trial.survived, default=0.0)
+    path.context.knowledge.idle_end = "silence", survived  # other probes need not wait for it
     return trial.success(settings)
 
 
@@ -151,8 +153,7 @@ class _Trial:
             age = format_duration(busy.age)
             finding += f"; a busy connection ended, too: {busy.reason} after {age}"
             return EndedTogether(finding, self.endings, facts)
-        cause = "an idle time-out of a middlebox, or of the server; --find-idle finds it"
-        failed = Failed(finding, cause, facts=facts)
+        failed = Failed(finding, IDLE_ADVICE, facts=facts)
         failed.age = 0.0  # a busy one has outlived it
         return failed
 

@@ -28,6 +28,7 @@ class ProbeClient(EchoClient):
     :ivar had_socket: whether there is a socket below it, TCP or UNIX.
     :ivar fault: the exception of this side when it was made.
     :ivar last_byte: when the last byte came, by ``time.perf_counter``; none yet: ``made``.
+    :ivar longest_pause: seconds in which no byte came, at most, before the peer ended it.
     :ivar ended: when the peer ended it, by ``time.perf_counter``; 0: it has not.
     """
 
@@ -37,7 +38,7 @@ class ProbeClient(EchoClient):
     had_socket = False
     fault: Exception | None = None
     last_byte = 0.0
-    ended = 0.0
+    ended = longest_pause = 0.0
 
     def makeConnection(self, transport: Any) -> None:
         """Keep an exception in ``fault``: the endpoint would wait for this protocol without end."""
@@ -55,7 +56,9 @@ class ProbeClient(EchoClient):
 
     def dataReceived(self, data: bytes) -> None:
         """Report how many bytes came."""
-        self.last_byte = perf_counter()
+        now = perf_counter()
+        self.longest_pause = max(self.longest_pause, now - self.last_byte)
+        self.last_byte = now
         self.factory.received(len(data))
         super().dataReceived(data)
 
@@ -70,8 +73,9 @@ class ProbeClient(EchoClient):
         super().connectionLost(reason)
 
     def _note_end(self) -> None:
-        if not self.ended and not self.closing:
+        if not self.ended:
             self.ended = perf_counter()
+            self.longest_pause = max(self.longest_pause, self.ended - self.last_byte)
 
     @property
     def socket(self) -> socket.SocketType | None:

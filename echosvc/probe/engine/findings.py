@@ -20,10 +20,12 @@ class Failed(Exception):
     :ivar end: how the connection ended: ``FIN``, ``RST``, ``silence``, the error of TLS, or "".
     :ivar age: seconds that the connection had lived when it ended; 0: none ended, or its age is
         not the cause; ``None``: not known yet.
+    :ivar pause: seconds in which no byte came on a connection that the peer ended; the longest.
     :ivar subject: what it is about, if that is not the probe's own subject; or "".
     """
 
     age: float | None = None
+    pause = 0.0
 
     def __init__(
         self,

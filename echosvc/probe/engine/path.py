@@ -226,17 +226,19 @@ class Path:
             size = min(size, self.settings.max_size)
         return self.context.payload(size, connection.prefix_matcher.boundary_bytes, numbered)
 
-    def longest_ended(self, silent: bool) -> float:
-        """Return how long the oldest connection had lived that the peer has ended, seconds; or 0.
+    def note_end(self, failed: Failed) -> None:
+        """Note in a failure how old the connections were that the peer ended, and how they rested.
 
-        :param silent: count those, too, that still owe an answer, up to their last byte.
+        Where the end was silence, those that owe an answer have ended with their last byte.
         """
-        clients = [each.client for each in self._live]
-        ages = [client.ended - client.made for client in clients if client.ended]
-        if silent:
-            owing = [each.client for each in self._live if each.bytes_due]
+        live = [each for each in self._live if not each.closing]
+        clients = [each.client for each in live if each.client.ended]
+        ages = [client.ended - client.made for client in clients]
+        if failed.end == "silence":
+            owing = [each.client for each in live if each.bytes_due]
             ages += [client.last_byte - client.made for client in owing]
-        return max(ages, default=0.0)
+        failed.age = max(ages, default=0.0)
+        failed.pause = max((client.longest_pause for client in clients), default=0.0)
 
     def close(self) -> None:
         """End all connections."""

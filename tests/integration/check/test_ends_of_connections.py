@@ -213,6 +213,16 @@ async def test_a_restart_is_neither_an_idle_time_out_nor_a_limit_of_life():
     assert (probe.name, probe.result) == ("idle", "pass")
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_probe_that_rests_longer_than_connections_may_is_not_failed_for_its_subject():
+    """The sender is blocked for a second, in which the idle time-out ends its connection."""
+    result = await checked(FaultSpec(idle_timeout=0.6), "back-pressure")
+    cause, probe = result.probes
+    assert (cause.name, cause.result, cause.facts["how"]) == ("idle", "fail", "FIN"), result
+    assert cause.facts["idle_seconds"] == pytest.approx(0.6, abs=0.05)
+    assert (probe.name, probe.result) == ("back-pressure", "skip")
+
+
 NAMED = [{"prefix": "one: "}]
 
 
