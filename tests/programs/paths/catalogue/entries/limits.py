@@ -7,7 +7,7 @@ from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import socat
 from tests.programs.paths.catalogue.builders.servers import command, echosvc
 from tests.programs.paths.catalogue.builders.servers import xinetd as internal
-from tests.programs.paths.catalogue.entry import FAST, Entry, fails, passes
+from tests.programs.paths.catalogue.entry import Entry, fails, passes
 
 _ONE_AT_A_TIME = passes("connect", "echo", "bytes", "order", "text", "back-pressure")
 _ENDS = passes("half-close")
@@ -72,31 +72,29 @@ ENTRIES = (
         via=(haproxy(listen="    maxconn 5"),),
         limit=120.0,
     ),
-    Entry(
-        "tracking-table",
-        "a firewall whose table of connections is full after 30",
-        echosvc(),
+    _five(
+        "few-ports",
+        "a router that translates addresses and has 5 ports for it",
         network=network(
-            "sysctl -qw net.netfilter.nf_conntrack_max=30 ||"
-            " echo 30 >/proc/sys/net/netfilter/nf_conntrack_max",
-            "iptables -w -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
+            "iptables -w -t nat -A POSTROUTING -o south -p tcp -j MASQUERADE --to-ports 40000-40004"
         ),
-        options=(*FAST, "--timeout", "4"),
-        expected=(*passes("connect", "echo"), fails("limit|sizes|identity", "limit|drop")),
-        nowhere=_NO_LISTENER,
         limit=120.0,
     ),
-    Entry(
-        "few-ports",
-        "a router that translates addresses and has 20 ports for it",
-        echosvc(),
-        network=network(
-            "iptables -w -t nat -A POSTROUTING -o south -p tcp -j MASQUERADE --to-ports 40000-40019"
-        ),
-        options=(*FAST, "--timeout", "4"),
-        expected=(*passes("connect", "echo"), fails("limit|sizes|identity", "limit|drop")),
-        nowhere=_NO_LISTENER,
-        limit=120.0,
+    *(
+        Entry(
+            f"recent-{name}",
+            f"a firewall that takes 20 connections of a client in a minute, then {name}",
+            echosvc(),
+            network=network(
+                "iptables -w -A FORWARD -p tcp --syn -m recent --name each --update --seconds 60"
+                f" --hitcount 20 -j {target}",
+                "iptables -w -A FORWARD -p tcp --syn -m recent --name each --set",
+            ),
+            expected=(*passes("connect", "echo"), fails("limit|sizes|identity", "limit|refuse")),
+            nowhere=_NO_LISTENER,
+            limit=120.0,
+        )
+        for name, target in {"drop": "DROP", "reset": "REJECT --reject-with tcp-reset"}.items()
     ),
     _five(
         "connlimit-reset",
