@@ -90,7 +90,7 @@ ENTRIES = (
                 f" --hitcount 20 -j {target}",
                 "iptables -w -A FORWARD -p tcp --syn -m recent --name each --set",
             ),
-            expected=(*passes("connect", "echo"), fails("limit|sizes|identity", "limit|refuse")),
+            expected=(*passes("connect", "echo"), fails("limit|outage", "limit")),
             nowhere=_NO_LISTENER,
             limit=120.0,
         )
