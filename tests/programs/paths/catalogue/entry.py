@@ -75,7 +75,6 @@ class Entry:
     :ivar somewhere: an expression that one line at least has.
     :ivar nowhere: an expression that no line has.
     :ivar limit: seconds that the command may take on a machine that is busy.
-    :ivar tested: the tests run it, too; the others run by the command alone.
     """
 
     name: str
@@ -90,7 +89,6 @@ class Entry:
     somewhere: str = ""
     nowhere: str = ""
     limit: float = 60.0
-    tested: bool = False
 
     def also(self, name: str, title: str, **changes: object) -> Entry:
         """The same with changes."""
