@@ -14,25 +14,25 @@ cause, but how many are on their way.
 
 from __future__ import annotations
 
-from twisted.internet.task import deferLater
-
 from echosvc._text import format_bytes
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.size_limit import Answer
 from echosvc.probe.engine.tcp_info import Stall
-from echosvc.probe.engine.trial import QUIET_TIME, receive_or_give_up, try_message
+from echosvc.probe.engine.trial import (
+    QUIET_TIME,
+    receive_or_give_up,
+    try_message,
+    wait_until_blocked,
+)
 from echosvc.probe.settings import MIB
 
 #: More than the buffers of a path hold, bytes, and how often it is sent.
 _FILLING, _TIMES = 64 * MIB, 3
 #: A shorter stream fills no direction, bytes.
 _SHORTEST = 65536
-#: A sender that can write nothing for so long is blocked, seconds; round trips come in addition.
-_BLOCKED_TIME = 0.4
 #: Bytes of a message that hardly any buffer is too small for.
 _MESSAGE = 16384
 #: The MSS meanwhile: many full segments are acknowledged at once. A short one at the end would wait
@@ -88,19 +88,12 @@ async def _fill(path: Path) -> int:
     sending = connection.send(payload)
     sending.addErrback(lambda _: None)
     try:
-        await _wait_until_blocked(path, connection)
+        await wait_until_blocked(path, connection)
         trial = await receive_or_give_up(path, connection, verifier, QUIET_TIME)
     finally:
         sending.cancel()
     client = connection.client
     return client.bytes_out - client.unsent if trial.answer is Answer.SILENCE else 0
-
-
-async def _wait_until_blocked(path: Path, connection: ProbeConnection) -> None:
-    left = -1
-    while connection.client.unsent != left:
-        left = connection.client.unsent
-        await deferLater(path.reactor, _BLOCKED_TIME + 3 * connection.rtt)
 
 
 async def _carries_by_turns(path: Path, size: int) -> bool:

@@ -11,6 +11,7 @@ from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ProbeConnect
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.trial import wait_until_blocked
 from echosvc.probe.settings import MIB
 
 #: A path that takes so many bytes that are not read has no bound.
@@ -20,6 +21,12 @@ BLOCKED_TIME = 1.0
 #: A path that still takes something after this time is too slow for its buffers to be filled,
 #: seconds.
 MAX_FILL_TIME = 60.0
+
+#: What is sent while both directions are full and the replies are read: bytes at most, and for how
+#: long a stream of the rate that the path has, seconds.
+MAX_MORE, _MORE_TIME = 64 * MIB, 1.0
+#: A rate that is measured over less time is not trusted, seconds.
+_LEAST_TIME = 0.01
 
 
 @probe(
@@ -37,16 +44,39 @@ async def back_pressure(path: Path) -> Finding:
     if sent >= MAX_UNREAD:
         raise _unbounded(connection, taken)
     verifier = connection.verifier(payload.resized(sent))
+    began = path.reactor.seconds()
+    stopped = f"the sender is stopped after {format_bytes(taken)}"
     try:
         await connection.verify(verifier)
     except Failed as failed:
-        stopped = f"the sender is stopped after {format_bytes(taken)}"
         failed.finding = f"{stopped}, but once it reads: {failed.finding}"
+        raise
+    rate = sent / max(path.reactor.seconds() - began, _LEAST_TIME)
+    try:
+        await _go_on(path, connection, max(WRITE_SIZE, min(MAX_MORE, int(rate * _MORE_TIME))))
+    except Failed as failed:
+        failed.finding = f"{stopped}; once it reads, that arrives, but then: {failed.finding}"
         raise
     return Finding(
         f"the sender is stopped after {format_bytes(taken)}; once it reads, everything arrives",
         facts={"stopped_after": taken},
     )
+
+
+async def _go_on(path: Path, connection: ProbeConnection, size: int) -> None:
+    """Fill both directions again, and go on sending while the replies are read.
+
+    :raises Failed: not all of it comes back. Something may wait for ever where both are full.
+    """
+    payload = path.payload(size, connection, limited=False)
+    verifier = connection.verifier(payload)
+    sending = connection.send(payload)
+    sending.addErrback(lambda _: None)
+    try:
+        await wait_until_blocked(path, connection)
+        await connection.verify(verifier)
+    finally:
+        sending.cancel()
 
 
 def _unbounded(connection: ProbeConnection, taken: int) -> Exception:

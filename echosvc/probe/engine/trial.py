@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.path import Path
@@ -17,6 +18,8 @@ from echosvc.probe.engine.verifier import Verifier
 QUIET_TIME, ROUND_TRIPS = 1.0, 8
 #: Seconds between two looks at what the kernel knows.
 _STEP = 0.05
+#: A sender that can write nothing for so long is blocked, seconds; round trips come in addition.
+_BLOCKED_TIME = 0.4
 #: Looks at bytes that are on their way, in quiet times, before they count as silence.
 _PATIENCE = 4
 
@@ -96,3 +99,11 @@ def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Trial | None
     if silent < quiet or (stall is Stall.SENDING and silent < _PATIENCE * quiet):
         return None
     return Trial(Answer.SILENCE, info)
+
+
+async def wait_until_blocked(path: Path, connection: ProbeConnection) -> None:
+    """Wait until nothing more is taken of what is being sent, while nothing is read."""
+    left = -1
+    while connection.client.unsent != left:
+        left = connection.client.unsent
+        await deferLater(path.reactor, _BLOCKED_TIME + 3 * connection.rtt)
