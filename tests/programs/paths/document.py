@@ -50,7 +50,7 @@ SYMPTOMS = (
     ("bytes are missing, doubled or changed", "--only bytes,text,sizes,order"),
     ("some connections fail, others work", "--only identity,connections --connections 50"),
     ("it works, and a moment later it does not", "--pace 5"),
-    ("the first answer is slow", "--only connect,echo,path"),
+    ("the first answer is slow", "--only connect,greeting,first-answer"),
     ("all answers are slow", "--only rtt"),
     ("memory grows at a proxy, or a slow client stops others", "--only back-pressure"),
     ("the log has the wrong client address", "--only proxy --prefix '{peer}: '"),

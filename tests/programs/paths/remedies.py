@@ -168,7 +168,7 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("connect", "echo", "first-bytes"),
+        ("connect", "greeting", "first-answer", "first-bytes", "echo"),
         "An accepted connection waits before it reaches the server: the device wants to see the"
         " first bytes, or a header.",
         (
