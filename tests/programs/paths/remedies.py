@@ -232,6 +232,19 @@ REMEDIES = (
         ),
     ),
     Remedy(
+        ("path", "rtt"),
+        "These inform. Where a figure is worse than the link allows:",
+        (
+            ("nginx `stream`", "`proxy_download_rate`, `proxy_upload_rate` (0: no limit)",
+             "raise it"),
+            ("nginx `stream`", "`tcp_nodelay` (on)", "leave it on"),
+            ("iptables", "`-j TCPOPTSTRIP`, `-j TCPMSS --set-mss`",
+             "remove a rule that strips window scaling, SACK or timestamps, or sets a small MSS"),
+            ("both ends", "`net.ipv4.tcp_window_scaling`, `net.ipv4.tcp_sack`,"
+             " `net.ipv4.tcp_timestamps` (1)", "leave them on"),
+        ),
+    ),
+    Remedy(
         ("reset",),
         "What was aborted looks as if it had ended, or the other way round.",
         (
