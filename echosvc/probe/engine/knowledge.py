@@ -32,8 +32,7 @@ class Knowledge:
     :ivar fin_unanswered: the peer's end is not waited for: none has come after a FIN.
     :ivar deadlock_size: bytes after which the path stops while both directions are full; 0: it is
         not known to do so.
-    :ivar lost_after_fin: what is due so many seconds after the client's FIN is lost; ``None``:
-        that is not known.
+    :ivar half_close_fails: the client's FIN does not have the effect that it should.
     :ivar idle_end: how a connection ended that was idle, and after how many seconds; ``None``:
         not known.
     """
@@ -53,7 +52,7 @@ class Knowledge:
     no_terminal: bool = False
     fin_unanswered: bool = False
     deadlock_size: int = 0
-    lost_after_fin: float | None = None
+    half_close_fails: bool = False
     idle_end: tuple[str, float] | None = None
 
     @property

@@ -23,6 +23,8 @@ from echosvc.probe.engine.path import Path
 MAX_TIMES = 15
 #: What failed each of so many times is asked no more.
 SURE_TIMES = 3
+#: A question is asked so many times though it takes long.
+_MIN_TIMES = 2
 #: A control is asked so many times for each failure that it would have: the odds that it passes
 #: each time by chance are 1 : 150.
 _CONTROLS = 5
@@ -81,7 +83,7 @@ class Trials(Generic[_Result]):
         began = monotonic()
         while self.asked < times and not self._is_sure():
             await self.ask()
-            if self.asked >= min(times, SURE_TIMES) and monotonic() > began + seconds:
+            if self.asked >= min(times, _MIN_TIMES) and monotonic() > began + seconds:
                 return
 
     def _is_sure(self) -> bool:
