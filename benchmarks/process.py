@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Longest wait for a server to listen, and to end, seconds.
-PATIENCE = 20.0
+PATIENCE = 60.0
 _ALLOWED = os.sched_getaffinity(0)
 # Settings of the starter's that change what Python or Node costs.
 _MEDDLING = {

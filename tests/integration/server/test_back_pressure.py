@@ -86,8 +86,8 @@ async def test_a_client_that_never_reads_stalls_and_harms_nobody(where):
         with reader(address) as client:
             await stalled(factory, client)
             assert await in_thread(talk, address)
-            assert push(client) == 0
             read = factory.bytes_in
+            push(client)  # the kernel's buffers may have grown meanwhile
             assert await in_thread(talk, address)
             assert factory.bytes_in - read < 1000, "it read on"
     assert factory.peak <= HIGH_WATER + READ + len(MARK)
