@@ -22,13 +22,13 @@ def check_writable(path: str) -> None:
     """
     try:
         mode = _mode(path)
-        if mode is not None and stat.S_ISDIR(mode):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if mode is None:
             descriptor, temporary = _create_beside(os.path.realpath(path))
             os.close(descriptor)
             os.unlink(temporary)
-        elif not os.access(path, os.W_OK):
+        elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        elif not os.access(path, os.W_OK):  # to open a device, or a FIFO, would do something
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
