@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.connection import LONG_MESSAGE, HeldBack
+from echosvc.probe.engine.connection import HeldBack
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 
@@ -12,15 +12,10 @@ from echosvc.probe.engine.path import Path
 async def explain_by_first_bytes(path: Path, failed: Failed) -> Cause | None:
     """Return that something looks at the first bytes, where a long first message is answered.
 
-    The first message of all later connections is long.
+    The experiment was made by the first exchange. Since then the first message of each connection
+    is long (:attr:`~echosvc.probe.engine.knowledge.Knowledge.first_message`).
     """
-    if not isinstance(failed, HeldBack):
-        return None
-    knowledge = path.context.knowledge
-    knowledge.first_message = LONG_MESSAGE
-    try:
-        await path.open()
-    except Failed:
-        knowledge.first_message = 1
+    is_long = path.context.knowledge.first_message > 1
+    if not isinstance(failed, HeldBack) or not is_long:
         return None
     return Cause("first-bytes", failed.finding, failed.cause, avoidable=True, info=True)

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from echosvc._text import quote
 from echosvc.probe.checks.framing_detection import FIN_CAUSE, FramingTrial, framing_trials
-from echosvc.probe.checks.longer_message import LongerMessageTrial
+from echosvc.probe.checks.longer_message import ControlTrial, LongerMessageTrial
 from echosvc.probe.checks.protocol_detection import ProtocolTrial, protocols
 from echosvc.probe.engine.connection import (
     LONG_MESSAGE,
@@ -36,7 +36,7 @@ LISTEN_TIME = 0.2
 _ANSWER_TIME = 1.0
 _ROUND_TRIPS = 4
 #: How long other protocols may still answer once one has, seconds, and round trips.
-_GRACE, _GRACE_TRIPS = 0.1, 2
+_GRACE, _GRACE_TRIPS = 0.2, 2
 
 _OTHER_CAUSE = (
     "another connection is answered: a limit of connections, or one of several servers is dead"
@@ -112,7 +112,9 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     longer = LongerMessageTrial(path, limit / 2)
     settling = [Deferred.fromCoroutine(each.run()) for each in spoken]
     settling.append(Deferred.fromCoroutine(longer.run()))
+    control = ControlTrial(path)
     others = [Deferred.fromCoroutine(each.run()) for each in framings]
+    others.append(Deferred.fromCoroutine(control.run()))
     await _run_all(path, settling, others, limit, _GRACE + _GRACE_TRIPS * rtt)
     path.close()
     if longer.premature or any(each.premature for each in framings):
@@ -120,21 +122,13 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
             path.context.history.note_answered()
             failed.cause = _OTHER_CAUSE
         return failed
-    return _judge(failed, spoken, longer, framings)
-
-
-def _judge(
-    failed: Unanswered,
-    spoken: Sequence[ProtocolTrial],
-    longer: LongerMessageTrial,
-    framings: Sequence[FramingTrial],
-) -> Failed:
-    """Return what the trials showed."""
     for trial in spoken:
         if trial.answered:
             return trial.explain(failed)
+    if control.answered:
+        return failed
     if longer.answered:
-        return _held_back(failed)
+        return await _held_back(path, failed, limit / 2)
     return _conclude(failed, framings)
 
 
@@ -172,8 +166,17 @@ async def _run_all(
             each.cancel()
 
 
-def _held_back(failed: Unanswered) -> Failed:
-    """Return the failure of a path that waits for more than the first message."""
+async def _held_back(path: Path, failed: Unanswered, seconds: float) -> Failed:
+    """Return the failure of a path that waits for more than the first message.
+
+    It must answer a long one at once: within a part of the time that a short one was waited for.
+    """
+    path.context.knowledge.first_message = LONG_MESSAGE
+    try:
+        await path.open_once(seconds=seconds)
+    except Failed:
+        path.context.knowledge.first_message = 1
+        return failed
     finding = f"{failed.finding}; a message of {LONG_MESSAGE} bytes was answered"
     return HeldBack(finding, _HELD_CAUSE)
 

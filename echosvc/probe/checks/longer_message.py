@@ -17,6 +17,26 @@ from echosvc.probe.engine.prefix_detection import TOKEN
 _MAX_ANSWER = 8192
 
 
+class ControlTrial:
+    """The first message once more, while other questions are asked.
+
+    If it is answered meanwhile, the answers to these may be due to the time that has passed.
+
+    :ivar answered: it was answered.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.answered = False
+
+    async def run(self) -> None:
+        """Send the message, until there is an answer, or the connection ends."""
+        with suppress(Failed, ConnectionEnded):
+            connection = await self._path.connect()
+            await connection.request()
+            self.answered = True
+
+
 class LongerMessageTrial:
     """A short message, and a long one behind it where that is not answered.
 
