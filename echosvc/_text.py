@@ -73,6 +73,6 @@ def format_duration(seconds: float) -> str:
     """Return a time in µs, ms or s, with three significant digits where it is short."""
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"

@@ -181,6 +181,7 @@ class _Round:
             self._opening.release()
         self._opened += 1
         try:
+            connection.client.correct_last_byte()
             self._resting[seconds] = connection.client.last_byte
             ending = await rest(connection, seconds)
             if ending is not None:

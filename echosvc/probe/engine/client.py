@@ -29,7 +29,8 @@ class ProbeClient(EchoClient):
     :ivar fault: the exception of this side when it was made.
     :ivar last_byte: when the last byte came, by ``time.perf_counter``; none yet: ``made``.
     :ivar longest_pause: seconds in which no byte came, at most, before the peer ended it.
-    :ivar ended: when the peer ended it, by ``time.perf_counter``; 0: it has not.
+    :ivar ended: when the peer ended it, by ``time.perf_counter``, a FIN as the kernel saw it; 0:
+        it has not.
     """
 
     factory: ProbeClientFactory
@@ -62,19 +63,29 @@ class ProbeClient(EchoClient):
         self.factory.received(len(data))
         super().dataReceived(data)
 
+    def correct_last_byte(self) -> None:
+        """Set :attr:`last_byte` to when it came by the kernel: this process may have read it late.
+
+        To be called when nothing more is due.
+        """
+        info = self.tcp_info
+        if info is not None:
+            self.last_byte = min(self.last_byte, perf_counter() - info.since_data)
+
     def readConnectionLost(self) -> None:
         """Note when the peer's FIN came."""
-        self._note_end()
+        info = self.tcp_info
+        self._note_end(perf_counter() - (info.since_segment if info is not None else 0.0))
         super().readConnectionLost()
 
     def connectionLost(self, reason: Failure | None = _DONE) -> None:
         """Note when the connection broke."""
-        self._note_end()
+        self._note_end(perf_counter())
         super().connectionLost(reason)
 
-    def _note_end(self) -> None:
+    def _note_end(self, moment: float) -> None:
         if not self.ended:
-            self.ended = perf_counter()
+            self.ended = max(moment, self.last_byte)
             self.longest_pause = max(self.longest_pause, self.ended - self.last_byte)
 
     @property

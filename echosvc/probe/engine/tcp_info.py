@@ -83,6 +83,8 @@ class TCPInfo:
     :ivar receive_mss: the same of the peer's, estimated from those that came.
     :ivar unacked: segments that are not acknowledged.
     :ivar sacked: segments that arrived behind one that did not.
+    :ivar since_data: seconds since bytes came.
+    :ivar since_segment: seconds since any segment came, such as a FIN.
     :ivar path_mtu: the longest packet that the kernel sends there, bytes.
     :ivar rtt: smoothed round trip, seconds; 0: not measured.
     :ivar announced_mss: what we announced.
@@ -107,6 +109,8 @@ class TCPInfo:
     receive_mss: int
     unacked: int
     sacked: int
+    since_data: float
+    since_segment: float
     path_mtu: int
     rtt: float
     announced_mss: int
@@ -191,6 +195,8 @@ def parse_tcp_info(data: bytes) -> TCPInfo | None:
         receive_mss=numbers[3],
         unacked=numbers[4],
         sacked=numbers[5],
+        since_data=numbers[11] / 1e3,
+        since_segment=numbers[12] / 1e3,
         path_mtu=numbers[13],
         rtt=numbers[15] / 1e6,
         announced_mss=numbers[19],

@@ -85,6 +85,7 @@ async def rest(connection: ProbeConnection, seconds: float) -> Ending | None:
     :return: ``None``: it has not ended, or that cannot be seen without sending something.
     :raises Failed: something came, though nothing was sent.
     """
+    connection.client.correct_last_byte()
     left = connection.client.last_byte + seconds - perf_counter()
     try:
         data = await connection.receive(max(0.0, left))

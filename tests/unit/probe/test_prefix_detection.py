@@ -138,8 +138,9 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual("|".join(map(format_bytes, sizes)), words)
 
     def test_durations(self) -> None:
-        times = (0.00005, 0.0123, 1.234, 99.9, 350.4)
-        self.assertEqual("|".join(map(format_duration, times)), "50 µs|12.3 ms|1.23 s|99.9 s|350 s")
+        times = (0.00005, 0.0123, 0.9994, 0.9996, 1.234, 99.9, 350.4)
+        words = "50 µs|12.3 ms|999 ms|1 s|1.23 s|99.9 s|350 s"
+        self.assertEqual("|".join(map(format_duration, times)), words)
 
 
 class SecureTests(SynchronousTestCase):
