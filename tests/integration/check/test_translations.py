@@ -82,7 +82,19 @@ async def test_line_ends_are_one_story_in_any_mapping(name):
     assert {probe.result for probe in found.values()} <= {"pass", "info"}, found
 
 
-@pytest.mark.parametrize("name", LINE_ENDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LF to CR LF",
+        "CR LF to LF",
+        "of a terminal",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in LINE_ENDS
+            if name not in ("LF to CR LF", "CR LF to LF", "of a terminal")
+        ),
+    ],
+)
 @pytest_twisted.ensureDeferred
 async def test_a_probe_that_is_asked_for_alone_reports_them_as_bytes(name):
     found = await results(Translator(*LINE_ENDS[name]), "order")
@@ -104,7 +116,13 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("upper case", "7 bit") else name
+        for name in OTHERS
+    ],
+)
 @pytest_twisted.ensureDeferred
 async def test_other_mappings_are_named_and_blamed_on_no_other_subject(name):
     translate, words = OTHERS[name]
@@ -225,22 +243,3 @@ async def test_a_translation_is_reported_though_bytes_has_passed():
     assert (translated.name, translated.result) == ("bytes", "fail")
     assert translated.finding.endswith("; not on every connection: the probe had passed")
     assert order.result == "pass"
-
-
-@pytest.mark.parametrize("size", [1, 10, 100, 255, 256, 5000])
-@pytest_twisted.ensureDeferred
-async def test_no_stream_is_longer_than_the_longest_stream(size):
-    longest = {"": 0}
-
-    def heard(transport: Any, data: bytes) -> None:
-        transport.count = getattr(transport, "count", 0) + len(data)
-        longest[""] = max(longest[""], transport.count)
-        transport.write(data)
-
-    asked = {"max_size": size, "skip": ("idle", "back-pressure", "rtt", "bytes", "half-close")}
-    result = await against(heard=heard, **asked)
-    assert result.ok, result
-    tokens = 3
-    assert size <= longest[""] <= size + tokens
-    sizes = next(probe for probe in result.probes if probe.name == "sizes")
-    assert sizes.facts["sizes"][-1] == size
