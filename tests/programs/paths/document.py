@@ -84,7 +84,8 @@ it.
 {causes}
 Every probe is bounded in time: it fails once nothing has come on any of its connections for
 `--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
-nature. A slow path that carried everything right so far gets INFO then, and what it carried a
+nature. On a fast path a check takes less than ten seconds; what takes longer, as `--idle 30` or
+`--find-idle` do, is named on standard error at the beginning. A slow path that carried everything right so far gets INFO then, and what it carried a
 second. What such a probe leaves in queues is waited for before the next one, at most thirty
 time-outs.
 
@@ -138,10 +139,11 @@ PARTS = (
     ),
     Part(
         "After how long is an idle connection cut?",
-        "`--find-idle MAX` keeps many connections idle at once, each a little longer than the "
-        "one before. A FIN or RST is seen when it comes. Silence (a firewall that forgot the "
-        "connection) is found by the first one that is not answered any more, so its time lies "
-        "between two idle times.",
+        "`--find-idle MAX` keeps many connections idle at once, each for another time, counted "
+        "from its own last byte. A FIN or RST is seen when it comes. Silence (a firewall that "
+        "forgot the connection) is found by those that are not answered any more when they are "
+        "used again. Another round of connections, between the longest time that was survived and "
+        "the shortest that was not, narrows that to 2 % or 20 ms.",
         ("--only", "find-idle", "--find-idle", "60"),
         "haproxy",
     ),
