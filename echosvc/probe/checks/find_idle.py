@@ -19,6 +19,7 @@ from echosvc.probe.engine.endings import Ending, tolerance
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.idle_interval import IdleInterval, interleaved
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.turns import LimitReached
 from echosvc.probe.engine.watch import BusyConnection, open_beside, rest, use_again
 
 #: Connections of a round.
@@ -143,6 +144,8 @@ class _Round:
         :raises EndedTogether: the busy connection did not outlive those that ended.
         :raises Failed: a connection was answered wrongly, or none could be opened.
         """
+        if (allowed := self._path.allowed(2)) < 2:
+            raise LimitReached(allowed)
         busy = BusyConnection(self._path, await self._path.open())
         try:
             await self._try_all()

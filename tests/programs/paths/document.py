@@ -85,9 +85,9 @@ it.
 Every probe is bounded in time: it fails once nothing has come on any of its connections for
 `--timeout` seconds (10), and after six times that in all, besides the time that it needs by its
 nature. On a fast path a check takes less than ten seconds; what takes longer, as `--idle 30` or
-`--find-idle` do, is named on standard error at the beginning. A slow path that carried everything right so far gets INFO then, and what it carried a
-second. What such a probe leaves in queues is waited for before the next one, at most thirty
-time-outs.
+`--find-idle` do, is named on standard error at the beginning. A slow path that carried everything
+right so far gets INFO then, and what it carried a second. What such a probe leaves in queues is
+waited for before the next one, at most thirty time-outs.
 
 The **prefix** is detected by a first exchange on every connection, so that each backend may have
 its own. One that changes from reply to reply is given with `--prefix`, in the server's template
