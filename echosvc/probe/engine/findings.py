@@ -79,6 +79,8 @@ def describe_fault(
         }.get(reason, f": then {reason}")
     else:
         what += _describe_context(fault)
+        if fault.kind is FaultKind.GARBLED and reason not in ("", "silence"):
+            what += f"; then came {reason}"
     return what, rewritten or _likely_cause(fault, reason, prefix, totals)
 
 
@@ -117,6 +119,10 @@ def _describe_others(fault: Fault) -> str:
     return f", the first of at least {fault.count} such faults" if fault.count > 1 else ""
 
 
+#: So many faults of so few bytes are no accidents.
+_MANY, _SHORT = 3, 8
+#: Faults that befall bytes for what they are.
+_OF_SOME_BYTES = (FaultKind.LOST, FaultKind.REPEATED, FaultKind.INSERTED, FaultKind.CHANGED)
 #: These faults say themselves that nothing is right from their offset on.
 _WITHOUT_END = (FaultKind.CUT, FaultKind.GARBLED, FaultKind.UNMARKED)
 _DESCRIPTIONS = {
@@ -157,6 +163,8 @@ def _likely_cause(fault: Fault, reason: str, prefix: bytes, totals: tuple[int, .
         return limit or "a middlebox, or the server, ended the connection"
     if fault.kind is FaultKind.GARBLED and len(seen) < SAMPLE_SIZE:
         return "too few bytes came to tell what happened to them"
+    if fault.count >= _MANY and fault.length <= _SHORT and fault.kind in _OF_SOME_BYTES:
+        return "a middlebox, or the server, treats some bytes as text or as commands"
     return CAUSES.get(fault.kind, "")
 
 
@@ -204,5 +212,5 @@ CAUSES = {
     FaultKind.CHANGED: "a middlebox rewrites what it carries, or memory is faulty",
     FaultKind.INSERTED: "a middlebox, or the server, adds bytes of its own",
     FaultKind.UNMARKED: "a middlebox lost the prefix itself, or the header",
-    FaultKind.GARBLED: "more than one thing is done to the bytes",
+    FaultKind.GARBLED: "more than one thing is done to the bytes, or other bytes come instead",
 }

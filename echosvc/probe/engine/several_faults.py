@@ -83,10 +83,21 @@ class _Differences:
         yield FaultKind.CHANGED, lambda each: each.size == each.came
 
     def _is_loss(self, each: Difference) -> bool:
-        return each.size > each.came and _is_subsequence(self._came(each), self._due(each))
+        due, came = self._due(each), self._came(each)
+        return each.size > each.came and self._is_part(came, due, each)
 
     def _is_insertion(self, each: Difference) -> bool:
-        return each.size < each.came and _is_subsequence(self._due(each), self._came(each))
+        due, came = self._due(each), self._came(each)
+        return each.size < each.came and self._is_part(due, came, each)
+
+    def _is_part(self, some: bytes, data: bytes, each: Difference) -> bool:
+        """Return whether ``some`` is ``data`` without some bytes.
+
+        A few bytes occur in a long piece by chance, so agreement must follow, up to the end too.
+        """
+        if each.start + each.size == len(self._window.due) and len(data) > _SHORT:
+            return data.endswith(some)
+        return _is_subsequence(some, data)
 
     def _is_permutation(self, each: Difference) -> bool:
         if each.size != each.came or each.size < 2:

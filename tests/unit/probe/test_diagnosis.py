@@ -178,6 +178,28 @@ def test_a_few_bytes_prove_nothing_as_long_as_more_may_come():
         assert cause == "too few bytes came to tell what happened to them"
 
 
+def test_a_few_other_bytes_before_the_end_are_no_loss_of_all_the_rest():
+    """They occur in it by chance."""
+    payload = Payload(60_000)
+    fault = fault_of(payload, payload.at(0, 1000) + b"ERR")
+    assert (fault.kind, fault.explained) == (FaultKind.GARBLED, False)
+    words, cause = describe_fault(fault, "FIN", b"")
+    assert words.startswith("the stream is wrong from offset 1000 on: after ")
+    assert words.endswith("; then came FIN")
+    assert cause == "too few bytes came to tell what happened to them"
+    sent = payload.at(0, payload.size)
+    fault = fault_of(payload, sent[:1000] + sent[1010:59_990] + b"no echo" * 1000)
+    assert (fault.kind, fault.explained) == (FaultKind.LOST, False)
+
+
+def test_many_short_faults_are_no_accidents():
+    payload = Payload(60_000)
+    fault = fault_of(payload, payload.at(0, payload.size).replace(b"a", b""))
+    assert fault.kind is FaultKind.LOST
+    _, cause = describe_fault(fault, "", b"")
+    assert cause == "a middlebox, or the server, treats some bytes as text or as commands"
+
+
 def test_bytes_that_are_rewritten_here_and_there_are_changed():
     """So that hardly any two in a row are right."""
     payload = Payload(2 * WINDOW)
