@@ -6,7 +6,7 @@ from twisted.internet.task import deferLater
 
 from echosvc._text import format_duration, plural
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.answers import Answer, ask
+from echosvc.probe.engine.answers import Answer, ask, is_unanswered
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.history import SPAN
@@ -17,8 +17,8 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 #: How long answers are waited for, seconds; and after many connections, where a limit of
 #: connections a second is likely: such a limit may last for half a minute.
 _WAIT, _LONG_WAIT = 6.0, 30.0
-#: So many connections within a second, or within ten, may have reached a limit.
-_MANY_A_SECOND, _MANY = 10, 20
+#: So many connections within a second may have reached a limit.
+_MANY_A_SECOND = 10
 #: How much of the rate that a path has allowed is used from then on, if there was no other rate;
 #: what that is reduced by otherwise; connections a second at least.
 _SHARE, _LESS, _LEAST = 0.8, 0.5, 0.2
@@ -35,15 +35,21 @@ async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
     first = await ask(path, path.answer_time)
     if first.connection is not None or first.failed is None or first.came:
         return None  # something answers, if not as it should
-    return await _wait_for_end(path, first.failed)
+    return await _wait_for_end(path, first.failed, is_unanswered(failed))
 
 
-async def _wait_for_end(path: Path, failed: Failed) -> Cause:
+async def _wait_for_end(path: Path, failed: Failed, refused: bool) -> Cause:
+    """Wait until connections are answered again, and return what that shows.
+
+    :param failed: the failure of the newest connection.
+    :param refused: the probe failed since a connection was refused. A limit of connections a
+        second refuses some, and ends none that was answered.
+    """
     history = path.context.history
     began, alive, answered = history.refused_at, history.alive, history.answered
     last, many = history.burst(1.0), history.burst()
     known = path.context.knowledge.pace
-    often = last[0] >= _MANY_A_SECOND or many[0] >= _MANY or known > 0
+    often = refused and (last[0] >= _MANY_A_SECOND or known > 0)
     until = await _ask_again(path, began + (_LONG_WAIT if often else _WAIT))
     seconds = path.reactor.seconds() - began
     before = f"after {plural(many[0], 'connection')} in {format_duration(many[1])}"
