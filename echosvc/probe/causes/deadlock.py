@@ -9,7 +9,8 @@ Two experiments tell it from a server that hangs, and from a limit of bytes. As 
 over new connections, and read only when nothing more is taken: the path stops again, though not
 always, since it is a race. Then the same number of bytes is sent in messages of which each is
 answered before the next one: all come back. So neither the server nor the number of bytes is the
-cause, but how many are on their way.
+cause, but how many are on their way. A limit counts at most what was taken and what came, both
+together; messages that are answered pass it twice, so half of that sum is enough.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _FILLING, _TIMES = 64 * MIB, 3
 #: A shorter stream fills no direction, bytes.
 _SHORTEST = 65536
 #: Bytes of a message that hardly any buffer is too small for.
-_MESSAGE = 16384
+_MESSAGE = 32768
 #: The MSS meanwhile: many full segments are acknowledged at once. A short one at the end would wait
 #: for the acknowledgement of the one before, 40 ms, where the peer uses Nagle's algorithm.
 _SEGMENT = 1036
@@ -45,12 +46,12 @@ _MORE = MIB
 @cause(order=30, seconds=20.0)
 async def explain_by_deadlock(path: Path, failed: Failed) -> Cause | None:
     """Return that the path stops when both directions are full."""
-    if not _may_be_deadlock(failed):
-        return None
     knowledge = path.context.knowledge
+    if not _may_be_deadlock(failed) or knowledge.volume is not None:
+        return None
     if not knowledge.deadlock_size:
-        taken = await _fill_until_it_stops(path)
-        if not taken or not await _carries_by_turns(path, taken + _MORE):
+        taken, came = await _fill_until_it_stops(path)
+        if not taken or not await _carries_by_turns(path, (taken + came) // 2 + _MORE):
             return None
         knowledge.deadlock_size = taken
     return _describe(knowledge.deadlock_size)
@@ -68,22 +69,22 @@ def _may_be_deadlock(failed: Failed) -> bool:
 _ARRIVED = (Stall.NOT_READ.value, Stall.TAKEN.value)
 
 
-async def _fill_until_it_stops(path: Path) -> int:
-    """Return the bytes that were taken until the path stopped; 0: it does not stop."""
+async def _fill_until_it_stops(path: Path) -> tuple[int, int]:
+    """Return the bytes that were taken and that came until the path stopped; 0: it does not."""
     for _ in range(_TIMES):
-        if taken := await _fill(path):
-            return taken
-    return 0
+        if (stopped := await _fill(path))[0]:
+            return stopped
+    return 0, 0
 
 
-async def _fill(path: Path) -> int:
-    """Send until nothing more is taken, then read; return the bytes taken before the path stopped.
+async def _fill(path: Path) -> tuple[int, int]:
+    """Send until nothing more is taken, then read; return what was taken and came when it stopped.
 
-    :return: 0: it does not stop.
+    :return: twice 0: it does not stop.
     """
     path.close()
     connection = await path.open()
-    payload = path.payload(_FILLING, connection)
+    payload = path.payload(_FILLING, connection, limited=False)
     verifier = connection.verifier(payload)
     sending = connection.send(payload)
     sending.addErrback(lambda _: None)
@@ -93,7 +94,9 @@ async def _fill(path: Path) -> int:
     finally:
         sending.cancel()
     client = connection.client
-    return client.bytes_out - client.unsent if trial.answer is Answer.SILENCE else 0
+    if trial.answer is not Answer.SILENCE:
+        return 0, 0
+    return client.bytes_out - client.unsent, client.bytes_in
 
 
 async def _carries_by_turns(path: Path, size: int) -> bool:
@@ -116,7 +119,7 @@ def _describe(size: int) -> Cause:
     finding = (
         "the path neither takes nor gives while both directions are full: it stops after"
         f" {format_bytes(size)}, though its answers are read; in short messages, each answered"
-        " before the next one, more than that comes back"
+        " before the next one, as many bytes pass"
     )
     advice = (
         "a deadlock: a relay on the path, or the server, writes and does not read meanwhile, so"

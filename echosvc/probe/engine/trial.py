@@ -54,7 +54,7 @@ async def try_message(
 
     :param quiet: seconds of silence, besides round trips, after which it is lost.
     """
-    payload = path.payload(size, connection)
+    payload = path.payload(size, connection, limited=False)
     verifier = connection.verifier(payload)
     sending = connection.send(payload)
     sending.addErrback(lambda _: None)
