@@ -15,8 +15,6 @@ here can tell a narrow path behind a proxy from a server that does not answer lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-
 from twisted.internet import defer
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
@@ -27,7 +25,7 @@ from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
-from echosvc.probe.engine.size_limit import Answer, SizeLimit
+from echosvc.probe.engine.size_limit import Answer, SizeLimit, find_largest
 from echosvc.probe.engine.trial import QUIET_TIME, ROUND_TRIPS, Trial, open_within, try_message
 
 #: Under which name the cause is reported.
@@ -163,7 +161,7 @@ class _Search:
         async def passes(segment: int) -> bool:
             return (await self._try(segment)).answer is Answer.WHOLE
 
-        good = await _bisect(SAFE_SEGMENT, self._segment, _LIKELY_SEGMENTS, passes)
+        good = await find_largest(SAFE_SEGMENT, self._segment, _LIKELY_SEGMENTS, passes)
         if (await self._try(good + 1, quiet=_LONG_QUIET)).answer is Answer.WHOLE:
             return None
         return SizeLimit(good, self._size, first.answer, self._headers, await self._carries(good))
@@ -190,7 +188,7 @@ class _Search:
                 raise Failed("there is no connection any more")
             return trial.answer is Answer.WHOLE
 
-        good = await _bisect(1, self._size, _LIKELY_SEGMENTS, passes)
+        good = await find_largest(1, self._size, _LIKELY_SEGMENTS, passes)
         last = await self._try(0, good + 1, _LONG_QUIET)
         if last.answer not in (Answer.DROPPED, Answer.SILENCE) or not await passes(good):
             return None
@@ -210,25 +208,6 @@ class _Search:
         return True
 
 
-async def _bisect(
-    good: int, bad: int, likely: Iterable[int], passes: Callable[[int], Awaitable[bool]]
-) -> int:
-    """Return the largest value that passes.
-
-    :param good: one that does.
-    :param bad: one that does not.
-    :param likely: what is tried first.
-    """
-    first = iter(likely)
-    while bad - good > 1:
-        middle = next((each for each in first if good < each < bad), (good + bad) // 2)
-        if await passes(middle):
-            good = middle
-        else:
-            bad = middle
-    return good
-
-
 # -- in words -------------------------------------------------------------------------------------
 
 
@@ -246,7 +225,9 @@ def _describe(limit: SizeLimit) -> Cause:
         f" {plural(limit.size, 'byte')} come back with an MSS of {limit.good}, not with"
         f" {limit.good + 1} or more{_DIRECTIONS[limit.answer][0]}"
     )
-    return Cause(NAME, finding, _advice(limit), facts, limit.avoidable, not limit.avoidable)
+    return Cause(
+        NAME, finding, _advice(limit), facts, avoidable=limit.avoidable, final=not limit.avoidable
+    )
 
 
 def _advice(limit: SizeLimit) -> str:

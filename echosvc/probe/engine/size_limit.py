@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,3 +39,22 @@ class SizeLimit:
     answer: Answer
     headers: int = 0
     avoidable: bool = False
+
+
+async def find_largest(
+    good: int, bad: int, likely: Iterable[int], passes: Callable[[int], Awaitable[bool]]
+) -> int:
+    """Return the largest value that passes.
+
+    :param good: one that does.
+    :param bad: one that does not.
+    :param likely: what is tried first.
+    """
+    first = iter(likely)
+    while bad - good > 1:
+        middle = next((each for each in first if good < each < bad), (good + bad) // 2)
+        if await passes(middle):
+            good = middle
+        else:
+            bad = middle
+    return good
