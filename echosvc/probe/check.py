@@ -330,7 +330,7 @@ def _cause_result(cause: Cause, seconds: float, passed: bool = False) -> ProbeRe
 
     :param passed: the probe of that name has passed.
     """
-    but = "; not on every connection: the probe had passed" if passed else ""
+    but = "; another connection had passed" if passed else ""
     finding = f"{cause.finding}{but}"
     result: Result = "info" if cause.info else "fail"
     return ProbeResult(cause.name, result, finding, seconds, cause.advice, cause.facts)

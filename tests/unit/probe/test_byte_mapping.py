@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echosvc.probe.causes.byte_mapping import explains
+from echosvc.probe.causes.byte_mapping import compare_contents, explains
 from echosvc.probe.causes.known_mappings import apply_changes, explain_changes, list_changes
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.knowledge import Knowledge
@@ -100,3 +100,13 @@ def test_payloads_avoid_both_line_ends_if_one_is_changed():
     assert Knowledge(changed_values={13: b""}).avoided == b"\n\r"
     assert Knowledge(changed_pairs={b"\r\n": b"\n"}).avoided == b"\n\r"
     assert Knowledge(trimmed=b" \t").avoided == b"\t "
+
+
+def test_a_value_is_not_accused_where_the_answer_was_cut():
+    sent = [b"a", b"b", b"c", b"d"]
+    for last in (b"", b"c", b"cz"):
+        assert compare_contents(sent, {0: b"az", 1: b"bz", 2: last}, b"z") == {}
+    assert compare_contents(sent, {0: b"az", 1: b"bz", 2: b"cc"}, b"z") == {b"c": b"cc"}
+    assert compare_contents(sent, {0: b"z", 1: b"bz", 2: b""}, b"z") == {b"a": b""}
+    whole = {0: b"AZ", 1: b"BZ\r\n", 2: b"z", 3: b"dz", 4: b""}
+    assert compare_contents(sent, whole, b"z") == {b"a": b"A", b"b": b"B", b"c": b""}
