@@ -203,8 +203,10 @@ PARTS = (
         "Is anything lost, repeated, reordered, changed?",
         "`order` sends 4 MiB of numbered pieces, `sizes` streams of all sizes up to "
         "`--max-size`, those around the sizes of segments, TLS records and reads among them. "
-        "A fault is reported with the offset of the first wrong byte, with what was due and what "
-        "came. Lost:",
+        "A fault is reported with the offset where it begins, with what was due and what came "
+        'there. "The first of at least 12 such faults" means that faults of this kind alone '
+        'explain everything that was compared; "and more is wrong behind it", that they do not. '
+        "Bytes that were sent on an earlier connection are recognised, and called that. Lost:",
         ("--only", "order"),
         faults={"drop": (100_000, 700)},
     ),
@@ -216,7 +218,10 @@ PARTS = (
     Part(
         "Are the bytes treated as text?",
         "A server, or a middlebox, that decodes what it carries leaves text as it is and "
-        "nothing else. This is a server with `--encoding utf-8`:",
+        "nothing else. Which values change to what is found by an experiment, with each value, "
+        "with CR LF, and with white space at the ends of messages. It is one failure of `bytes`; "
+        "the other probes avoid these values, and are judged by their own subject. This is a "
+        "server with `--encoding utf-8`:",
         ("--only", "bytes,text"),
         server=("--encoding", "utf-8"),
     ),
@@ -344,6 +349,7 @@ connections, delays.
 - A fault in the first bytes of every connection, while the prefix is detected, looks like another
   prefix. `--prefix` says what is due there, too.
 - A reply that lost its whole prefix is two reads that were answered as one: no fault.
+- Where two faults are closer together than 24 right bytes, what each of them was.
 - Whether the path or the server caused a fault. Check the server without the path to know.
 - `reset`: whether the server sent one, unless it has `--idle-action reset`.
 
