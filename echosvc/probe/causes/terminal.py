@@ -13,7 +13,7 @@ from echosvc.probe.engine.path import Path
 
 #: What is sent: a control character, and one that is removed again by DEL. What a terminal makes of
 #: that: it echoes the first as two letters, and passes on the line without the other.
-_SENT, _ECHOED, _EDITED = b"\x01ab\x7fc\n", b"^A", b"ac\r\n"
+_SENT, _ECHOED, _EDITED = b"\x01ab\x7fc\n", b"^Aab", b"ac\r\n"
 #: Seconds without anything more after which everything has come.
 _QUIET = 0.3
 _MAX_ANSWER = 4096

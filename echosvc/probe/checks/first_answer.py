@@ -83,7 +83,8 @@ def _describe_lost(openings: Sequence[_Opening]) -> str:
     if not lost:
         return ""
     slowest = format_duration(max(each.connect for each in lost))
-    return f"; {len(lost)} of {len(openings)} took up to {slowest} to open: a SYN was lost"
+    took = slowest if len(lost) == 1 else f"up to {slowest}"
+    return f"; {len(lost)} of {len(openings)} took {took} to open: a SYN was lost"
 
 
 def _facts(openings: Sequence[_Opening]) -> dict[str, Any]:

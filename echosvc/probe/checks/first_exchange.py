@@ -157,7 +157,8 @@ async def _run_all(
         each.addCallback(note)
     DeferredList(trials).addCallback(note)
     try:
-        await over.addTimeout(2 * limit, path.reactor)
+        turns = len(trials) / path.pace if path.pace else 0.0
+        await over.addTimeout(2 * limit + turns, path.reactor)
         await deferLater(path.reactor, grace)
     except defer.TimeoutError:
         pass

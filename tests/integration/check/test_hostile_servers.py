@@ -36,10 +36,14 @@ def assert_judged(result: CheckResult) -> None:
 
 
 def with_mark(name: str) -> Any:
-    """Mark as slow all servers that end after another count than 1 or 3: they differ little."""
+    """Mark as slow one that takes long, and all that differ little from the others.
+
+    These end after another count than 1 or 3.
+    """
     count = re.search(r"\d+", name)
     differs_little = count is not None and count[0] not in ("1", "3")
-    return pytest.param(name, marks=[pytest.mark.slow] * differs_little)
+    is_slow = differs_little or name == "mixes connections up"
+    return pytest.param(name, marks=[pytest.mark.slow] * is_slow)
 
 
 @pytest.mark.parametrize("name", [with_mark(name) for name in SERVERS])

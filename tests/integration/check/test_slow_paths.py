@@ -245,6 +245,7 @@ async def test_a_slow_path_is_never_accused(rate, delay):
     assert result.ok
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_dies_is_found_at_the_time_out():
     async with slow(1_600_000) as (relay, endpoint):

@@ -173,6 +173,7 @@ def every_other(base: type[Server]) -> type[Server]:
     return Other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [b"P: ", b""])
 @pytest_twisted.ensureDeferred
 async def test_a_dead_server_of_several_is_no_framing(prefix):
