@@ -229,7 +229,9 @@ class Check:
             result, again = self._conclude(probe, outcome, cause, monotonic() - began)
             if not again:
                 break
-        return replace(result, seconds=monotonic() - began)
+        lost = self._path.retransmits
+        facts = {"retransmits": lost, **result.facts} if lost else result.facts
+        return replace(result, seconds=monotonic() - began, facts=facts)
 
     def _conclude(
         self, probe: Probe, outcome: ProbeResult | Failed, cause: Cause | None, seconds: float

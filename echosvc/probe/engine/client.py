@@ -102,6 +102,12 @@ class ProbeClient(EchoClient):
         handle = self.socket
         return None if handle is None else parse_tcp_info(read_tcp_info(handle))
 
+    @property
+    def retransmits(self) -> int:
+        """Segments that the kernel has sent again; 0 where that is not known."""
+        info = self.tcp_info
+        return 0 if info is None else info.retransmits
+
     def kernel_view(self) -> tuple[TCPInfo | None, str]:
         """Return what the kernel knows at a failure: of the connection, and of errors on its way.
 

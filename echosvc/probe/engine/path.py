@@ -45,6 +45,8 @@ class Path:
     """A path to a server: opens connections over it, and keeps those that live.
 
     :ivar context: what the connections share.
+    :ivar retransmits: segments that the kernel sent again since the probe began, on connections
+        that are closed.
     """
 
     def __init__(self, reactor: Any, target: ClientTarget, settings: Settings) -> None:
@@ -54,7 +56,7 @@ class Path:
         self._turns, self._is_beside = Turns(self.context), False
         self._live: list[ProbeConnection] = []
         self._began, self._received = reactor.seconds(), 0
-        self._backlog_seconds = 0.0
+        self._backlog_seconds, self.retransmits = 0.0, 0
 
     def _is_sending(self) -> bool:
         """Return whether a long message makes progress on any connection."""
@@ -245,6 +247,7 @@ class Path:
         self.context.forget_verifiers()
         live, self._live = self._live, []
         self._backlog_seconds += self._seconds_for(sum(each.bytes_due for each in live))
+        self.retransmits += sum(each.client.retransmits for each in live)
         for connection in live:
             connection.close()
 
@@ -253,7 +256,7 @@ class Path:
     def begin_probe(self) -> None:
         """Note that a probe begins: the path's rate is measured from now on."""
         self._began, self._received = self.reactor.seconds(), self._progress.received
-        self._backlog_seconds = 0.0
+        self._backlog_seconds, self.retransmits = 0.0, 0
         self._turns.most_open = 0
 
     async def wait_until_alone(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""``check`` names a path that drops long packets, with its limit, and accuses no other subject.
+"""``check`` names a path that drops long packets, with its limit, and counts what others drop.
 
 Each in a network of its own, which is root's to make; others skip. The first interface of such a
 network delivers long packets as one, so a rule sees them as the kernel of the client sends them.
@@ -98,3 +98,10 @@ def test_a_server_that_answers_no_long_message_is_no_narrow_path() -> None:
 def test_a_server_that_answers_long_messages_late_is_accused_of_nothing() -> None:
     probes = found("late", "", "path", "bytes")
     assert {probe["result"] for probe in probes.values()} == {"info", "pass"}, probes
+
+
+def test_segments_that_were_sent_again_are_counted_for_each_probe() -> None:
+    every = "-A INPUT -p tcp --dport {port} -m statistic --mode nth --every 9 --packet 8 -j DROP"
+    probes = found("echo", every, "order", "text")
+    assert {probe["result"] for probe in probes.values()} == {"pass"}, probes
+    assert all(probe["retransmits"] > 0 for probe in probes.values())
