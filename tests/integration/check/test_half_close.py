@@ -98,12 +98,12 @@ async def test_an_end_by_a_timer_is_no_answer_to_the_fin():
 async def test_a_server_that_ends_slowly_now_and_then_is_not_accused():
     class Slow(Echo):
         def fin_came(self) -> None:
-            wait = 0.3 if self.number % 7 == 3 else 0.0
+            wait = 0.5 if self.number % 3 == 0 else 0.0
             reactor.callLater(wait, self.transport.loseConnection)
 
     probe = await result_of(Slow, "half-close")
     assert probe.result == "info", probe
-    assert f"but {probe.facts['late']} of {probe.facts['times']} times only 3" in probe.finding
+    assert f"but {probe.facts['late']} of {probe.facts['times']} times only 5" in probe.finding
 
 
 @pytest_twisted.ensureDeferred

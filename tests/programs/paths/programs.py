@@ -92,15 +92,18 @@ def through_relay(*targets: int, **faults: Any) -> Iterator[int]:
         process.close()
 
 
-def check(port: int, *options: str, limit: float = 4 * LIMIT) -> subprocess.CompletedProcess[str]:
-    """``echosvc check`` of a port, to its end."""
-    command = [sys.executable, "-m", "echosvc", "check", f"tcp:127.0.0.1:{port}", *options]
+def check(
+    port: int | str, *options: str, limit: float = 4 * LIMIT
+) -> subprocess.CompletedProcess[str]:
+    """``echosvc check`` of a port or of an endpoint, to its end."""
+    endpoint = port if isinstance(port, str) else f"tcp:127.0.0.1:{port}"
+    command = [sys.executable, "-m", "echosvc", "check", endpoint, *options]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=limit, env=environment(), check=False
     )
 
 
-def found(port: int, *options: str) -> dict[str, dict[str, Any]]:
+def found(port: int | str, *options: str) -> dict[str, dict[str, Any]]:
     """What ``echosvc check --json`` says, by the probes' names."""
     done = check(port, "--json", *options)
     assert not done.stderr, done.stderr
