@@ -5,7 +5,12 @@ from __future__ import annotations
 from echosvc._text import format_duration
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
-from echosvc.probe.engine.idle_end import SHORT_WAIT, idle_wait, wait_for_end
+from echosvc.probe.engine.idle_end import (
+    SHORT_WAIT,
+    after_expected_end,
+    idle_wait,
+    wait_for_end,
+)
 from echosvc.probe.engine.path import Path
 
 
@@ -31,12 +36,13 @@ async def reset(path: Path) -> Finding:
             "a middlebox drops it, or the server has no --idle-action reset",
             facts={"how": reason},
         )
-    raise Failed(
+    failed = Failed(
         f"{reason} arrives in place of a reset, after {format_duration(after)}",
         "a middlebox turns an abort into a clean end: what was cut off looks whole;"
         " or the server has no --idle-action reset",
         facts={"how": reason},
     )
+    raise after_expected_end(failed)
 
 
 def _not_asked(reason: str, after: float) -> Finding:

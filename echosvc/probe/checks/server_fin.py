@@ -21,7 +21,7 @@ from echosvc._text import format_bytes, format_duration
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
-from echosvc.probe.engine.idle_end import idle_wait, wait_for_end
+from echosvc.probe.engine.idle_end import after_expected_end, idle_wait, wait_for_end
 from echosvc.probe.engine.path import Path, gather
 
 #: How long the client goes on, seconds: longer than the server's linger time (2 s by default).
@@ -88,12 +88,13 @@ async def server_fin(path: Path) -> Finding:
         return _conclude(min(going, key=lambda each: each.seconds), facts)
     if not asked:
         raise Skipped(f"{failed[0].words}: {_NEEDS}")
-    raise Failed(
+    failure = Failed(
         f"{failed[0].words} ({len(failed)} of {len(going)} times)",
         "a middlebox closes both directions at the server's FIN; or the FIN is not the server's,"
         " or the server has no --idle-action close, or a short --linger",
         facts=facts,
     )
+    raise after_expected_end(failure)
 
 
 def _conclude(going: _Going, facts: dict[str, Any]) -> Finding:

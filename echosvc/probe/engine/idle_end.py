@@ -5,10 +5,17 @@ from __future__ import annotations
 from time import monotonic
 
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 
 #: How long an end is waited for by a probe that was not asked for by name, seconds.
 SHORT_WAIT = 2.0
+
+
+def after_expected_end(failed: Failed) -> Failed:
+    """Return a failure that no time-out explains: an idle connection was to be ended."""
+    failed.age = 0.0
+    return failed
 
 
 def idle_wait(path: Path, name: str) -> float:

@@ -192,7 +192,7 @@ def test_a_short_time_out_of_half_closed_connections_is_found(far):
         (nginx_with("proxy_half_close on;"), "pass"),
         (nginx_with(), "fail"),
         (node(half_open=True), "pass"),
-        (node(half_open=False), "info"),  # it takes what comes, and throws it away
+        (node(half_open=False), "fail"),
     ],
     ids=["direct", "haproxy", "nginx-half-close", "nginx", "node-half-open", "node"],
 )
