@@ -134,7 +134,7 @@ async def _send_until_full(path: Path) -> list[_Unread]:
 async def _send(path: Path, size: int, finish: bool = True) -> _Unread | None:
     """Send a stream, and FIN; return it, or ``None``: the path does not take it."""
     connection = await path.open()
-    payload = path.payload(size, connection)
+    payload = path.payload(size, connection, limited=False)  # as large as buffers
     verifier = connection.verifier(payload)
     sending = connection.send(payload, finish=finish)
     sending.addErrback(lambda _: None)
