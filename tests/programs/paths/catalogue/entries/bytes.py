@@ -157,7 +157,7 @@ ENTRIES = (
     ),
     Entry(
         "deadlock",
-        "ncat -e /bin/cat, which neither takes nor gives while both directions are full",
+        "ncat -e /bin/cat, which hangs at times while both directions are full",
         command("ncat", "-l", "-k", "-m", "100", "-e", "/bin/cat", "{host}", "{port}"),
         options=("--skip", "idle,reset,half-close,late-answers", "--max-size", "1M"),
         expected=(

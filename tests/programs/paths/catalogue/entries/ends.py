@@ -99,10 +99,26 @@ ENTRIES = (
     ),
     _PLAIN.also(
         "conntrack-half-closed",
-        "a firewall that forgets half-closed connections after 1 s",
+        "a firewall that forgets half-closed connections after 1 s of silence, which never is",
         network=network(*_STATEFUL),
         via=(),
-        expected=_LATE,
+        expected=(*_REST, *passes("half-close")),
+    ),
+    _PLAIN.also(
+        "conntrack-half-closed-late",
+        "the same before a server that answers after 2 s",
+        network=network(*_STATEFUL),
+        via=(python_relay(DELAYING),),
+        options=_ALONE,
+        expected=(fails(_ENDS, "FIN"),),
+    ),
+    _PLAIN.also(
+        "late-server",
+        "a server that answers after 2 s",
+        via=(python_relay(DELAYING),),
+        options=("--only", "connect,echo,bytes,half-close"),
+        expected=passes("connect", "echo", "bytes", "half-close"),
+        limit=120.0,
     ),
     _PLAIN.also(
         "node-default",
