@@ -99,18 +99,10 @@ ENTRIES = (
     ),
     _PLAIN.also(
         "conntrack-half-closed",
-        "a firewall that forgets half-closed connections after 1 s of silence, which never is",
+        "a firewall that forgets half-closed connections after 1 s",
         network=network(*_STATEFUL),
         via=(),
-        expected=(*_REST, *passes("half-close")),
-    ),
-    _PLAIN.also(
-        "conntrack-half-closed-late",
-        "the same before a server that answers after 2 s",
-        network=network(*_STATEFUL),
-        via=(python_relay(DELAYING),),
-        options=_ALONE,
-        expected=(fails(_ENDS, "FIN"),),
+        expected=_LATE,
     ),
     _PLAIN.also(
         "late-server",

@@ -99,7 +99,7 @@ ENTRIES = (
     ),
     _no_echo("smtp", "a server of SMTP", python(SMTP), "220|SMTP"),
     _no_echo("silent", "a server that says nothing", python(SILENT), "answer"),
-    _no_echo("resets", "a server that resets each connection", python(RESETS), "RST|reset"),
+    _no_echo("resets", "a server that resets each connection", python(RESETS), "RST|FIN|reset"),
     _no_echo("answers-once", "a server that answers once", python(ANSWERS_ONCE), "FIN|one|once"),
     _no_echo(
         "haproxy-http",
