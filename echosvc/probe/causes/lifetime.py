@@ -70,7 +70,7 @@ async def explain_by_lifetime(path: Path, failed: Failed) -> Cause | None:
     if wrong or isinstance(failed, EndedTogether):
         return None
     known = path.context.knowledge.lifetime
-    if known and _may_be_age(age, known):
+    if known and _may_be_age(failed, known):
         return _lifetime_cause(path, Lifetime(known, known, failed.end, False), avoidable=False)
     if not _MIN_AGE <= age <= _MAX_AGE:
         return None
@@ -78,7 +78,7 @@ async def explain_by_lifetime(path: Path, failed: Failed) -> Cause | None:
     lifetime = find_lifetime(endings, busy=2)
     if lifetime is None:
         return _idle_cause(endings, failed.pause)
-    if not _may_be_age(age, lifetime.longest):
+    if not _may_be_age(failed, lifetime.longest):
         return None
     return _lifetime_cause(path, lifetime, avoidable=False)
 
@@ -104,9 +104,12 @@ def _enough(age: float) -> float:
     return age + 0.2 + 2 * tolerance(age)
 
 
-def _may_be_age(age: float, lifetime: float) -> bool:
-    """Return whether a connection that ended at this age may have ended because of the limit."""
-    late = max(_LATE_SECONDS, _LATE_PART * lifetime)
+def _may_be_age(failed: Failed, lifetime: float) -> bool:
+    """Return whether a connection may have ended because of this limit of life.
+
+    A client that reads nothing for a while sees the end later by as much.
+    """
+    age, late = failed.age or 0.0, max(_LATE_SECONDS, _LATE_PART * lifetime) + failed.pause
     return lifetime - 2 * tolerance(lifetime) <= age <= lifetime + late
 
 

@@ -198,6 +198,16 @@ async def test_a_probe_that_needs_longer_than_connections_live_is_not_failed_for
     ]
 
 
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_an_end_that_is_read_late_is_still_that_of_a_limit_of_life():
+    result = await checked(None, "late-answers", servers=LIMITED)
+    assert [(probe.name, probe.result) for probe in result.probes] == [
+        ("lifetime", "fail"),
+        ("late-answers", "skip"),
+    ]
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_restart_is_neither_an_idle_time_out_nor_a_limit_of_life():
     """Everything ends at one moment, and what is opened then lives."""
