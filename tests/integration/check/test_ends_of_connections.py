@@ -201,7 +201,11 @@ async def test_a_probe_that_needs_longer_than_connections_live_is_not_failed_for
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_an_end_that_is_read_late_is_still_that_of_a_limit_of_life():
-    result = await checked(None, "late-answers", servers=LIMITED)
+    def met(transport: Any) -> None:
+        reactor.callLater(0.8, transport.abortConnection)
+
+    settings = {"only": ("late-answers",), "skip": (), "timeout": 5.0}
+    result = await against(met, lambda transport, data: transport.write(data), **settings)
     assert [(probe.name, probe.result) for probe in result.probes] == [
         ("lifetime", "fail"),
         ("late-answers", "skip"),
