@@ -44,7 +44,7 @@ _LONG_QUIET = 3.0
 #: in this time, seconds.
 _BULK_SIZE, _BULK_TIME = 65536, 3.0
 #: The same for a connection, besides the quiet time.
-_OPEN_TIME = 1.0
+_OPEN_TIME = 0.5
 #: Bytes of the short messages that as many bytes are sent in as a long one has: where a round trip
 #: takes less than this time, seconds, and where it takes more.
 _PIECE_SIZE, _NEAR, _FAR_PIECE_SIZE = 128, 0.005, 512

@@ -11,7 +11,6 @@ from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ProbeConnect
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
-from echosvc.probe.engine.trial import wait_until_blocked
 from echosvc.probe.settings import MIB
 
 #: A path that takes so many bytes that are not read has no bound.
@@ -23,10 +22,10 @@ BLOCKED_TIME = 1.0
 MAX_FILL_TIME = 60.0
 
 #: What is sent while both directions are full and the replies are read: bytes at most, and for how
-#: long a stream of the rate that the path has, seconds.
+#: long at the rate at which the path was filled, seconds.
 MAX_MORE, _MORE_TIME = 64 * MIB, 1.0
 #: A rate that is measured over less time is not trusted, seconds.
-_LEAST_TIME = 0.01
+_LEAST_TIME = 0.05
 
 
 @probe(
@@ -38,45 +37,19 @@ _LEAST_TIME = 0.01
 async def back_pressure(path: Path) -> Finding:
     """Check that a sender that reads no replies is stopped, and loses nothing."""
     connection = await path.open()
-    payload = path.payload(MAX_UNREAD, connection, limited=False)
-    sent = await _UnreadSender(path, connection, payload).run()
+    payload = path.payload(MAX_UNREAD + MAX_MORE, connection, limited=False)
+    sender = _UnreadSender(path, connection, payload)
+    sent = await sender.run()
     taken = sent - connection.client.queued
     if sent >= MAX_UNREAD:
         raise _unbounded(connection, taken)
-    verifier = connection.verifier(payload.resized(sent))
-    began = path.reactor.seconds()
     stopped = f"the sender is stopped after {format_bytes(taken)}"
     try:
-        await connection.verify(verifier)
+        await sender.go_on(sent)
     except Failed as failed:
         failed.finding = f"{stopped}, but once it reads: {failed.finding}"
         raise
-    rate = sent / max(path.reactor.seconds() - began, _LEAST_TIME)
-    try:
-        await _go_on(path, connection, max(WRITE_SIZE, min(MAX_MORE, int(rate * _MORE_TIME))))
-    except Failed as failed:
-        failed.finding = f"{stopped}; once it reads, that arrives, but then: {failed.finding}"
-        raise
-    return Finding(
-        f"the sender is stopped after {format_bytes(taken)}; once it reads, everything arrives",
-        facts={"stopped_after": taken},
-    )
-
-
-async def _go_on(path: Path, connection: ProbeConnection, size: int) -> None:
-    """Fill both directions again, and go on sending while the replies are read.
-
-    :raises Failed: not all of it comes back. Something may wait for ever where both are full.
-    """
-    payload = path.payload(size, connection, limited=False)
-    verifier = connection.verifier(payload)
-    sending = connection.send(payload)
-    sending.addErrback(lambda _: None)
-    try:
-        await wait_until_blocked(path, connection)
-        await connection.verify(verifier)
-    finally:
-        sending.cancel()
+    return Finding(f"{stopped}; once it reads, everything arrives", facts={"stopped_after": taken})
 
 
 def _unbounded(connection: ProbeConnection, taken: int) -> Exception:
@@ -96,7 +69,8 @@ class _UnreadSender:
     def __init__(self, path: Path, connection: ProbeConnection, payload: Payload) -> None:
         self._path, self._connection, self._payload = path, connection, payload
         self._blocked_time = max(BLOCKED_TIME, 3 * connection.rtt)
-        self._began = path.reactor.seconds()
+        self._size = FRAME_SIZE if path.settings.framing == "length" else WRITE_SIZE
+        self._began = self._filled = path.reactor.seconds()
 
     async def run(self) -> int:
         """Return how many bytes were sent.
@@ -104,12 +78,12 @@ class _UnreadSender:
         :raises Failed: the connection ended.
         :raises Skipped: it takes too long.
         """
-        size = FRAME_SIZE if self._path.settings.framing == "length" else WRITE_SIZE
-        for offset in range(0, self._payload.size, size):
+        for offset in range(0, MAX_UNREAD, self._size):
             try:
-                waiting = self._connection.write(self._payload.at(offset, size))
+                waiting = self._connection.write(self._payload.at(offset, self._size))
                 if not await self._wait_until_writable(waiting, offset):
-                    return offset + size
+                    return offset + self._size
+                self._filled = self._path.reactor.seconds()
             except (CancelledError, Skipped):
                 raise
             except Exception:
@@ -119,7 +93,32 @@ class _UnreadSender:
                     facts={"bytes": offset},
                     end=self._connection.end,
                 ) from None
-        return self._payload.size
+        return MAX_UNREAD
+
+    async def go_on(self, sent: int) -> None:
+        """Read what was sent, and send more meanwhile: both directions are full for a while.
+
+        :raises Failed: not all of it comes back. Something may wait for ever where both are full.
+        """
+        end = sent + self._more(sent)
+        verifier = self._connection.verifier(self._payload.resized(end))
+        sending = Deferred.fromCoroutine(self._send(sent, end))
+        sending.addErrback(lambda _: None)
+        try:
+            await self._connection.verify(verifier)
+        finally:
+            sending.cancel()
+
+    def _more(self, sent: int) -> int:
+        """Return how much is sent while the replies are read: whole writes."""
+        seconds = max(self._filled - self._began, _LEAST_TIME)
+        size = min(MAX_MORE, int(sent / seconds * _MORE_TIME))
+        return size // self._size * self._size
+
+    async def _send(self, start: int, end: int) -> None:
+        for offset in range(start, end, self._size):
+            if not await self._connection.send_message(self._payload.at(offset, self._size)):
+                return
 
     async def _wait_until_writable(self, waiting: Deferred[None], offset: int) -> bool:
         """Wait until more may be sent; return ``False`` if the path takes nothing any more.
