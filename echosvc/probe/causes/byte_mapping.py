@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 from echosvc.probe.causes.known_mappings import (
     Changes,
     apply_changes,
@@ -24,7 +26,7 @@ _SEVERAL, _TRIES = 3, 4
 _MAX_CONTENT = 16
 
 
-@cause(order=10)
+@cause(order=10, seconds=6.0)
 async def explain_by_mapping(path: Path, failed: Failed) -> Cause | None:
     """Return that the path never carries the value of the byte that is wrong.
 
@@ -32,6 +34,8 @@ async def explain_by_mapping(path: Path, failed: Failed) -> Cause | None:
     """
     fault = failed.fault
     if fault is None or "changed" in failed.facts:  # it is explained already
+        return None
+    if fault.kind is FaultKind.CUT and not 0 < fault.length <= len(fault.expected):
         return None
     for number in range(_TRIES if fault.count >= _SEVERAL else 1):
         changes = await find_changes(path)
@@ -81,38 +85,63 @@ async def find_changes(path: Path) -> dict[bytes, bytes]:
 
     :raises Failed: there is no connection.
     """
+    known: dict[bytes, bytes] = {}
+    for letters in (ascii_lowercase, ascii_lowercase[::-1]):  # the path may change some of them
+        values, came = await _ask_for_values(path, letters)
+        path.close()
+        known = {**came, **known}
+        if len(known) == len(values):
+            break
+    return _without_pairs_of_values({each: came for each, came in known.items() if each != came})
+
+
+async def _ask_for_values(path: Path, letters: str) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """Return which values were sent, with marks of these letters, and what each came back as."""
     connection = await path.open()
     framing, reserved = path.settings.framing, connection.prefix_matcher.boundary_bytes
     values = [bytes((value,)) for value in range(256) if value not in reserved + b"\n"]
     if framing != "line":
         values += [b"\n", b"\r\n"]  # the last ones: LF may end a message
     try:
-        marked = MarkedMessages(framing, reserved)
+        marked = MarkedMessages(framing, reserved, letters)
     except ValueError:
-        return {}
+        return values, {}
     messages = [marked.mark(place) + value + marked.end for place, value in enumerate(values)]
     found = marked.between(await marked.exchange(connection, messages))
-    return _without_pairs_of_values(compare_contents(values, found, marked.end))
+    return values, read_contents(values, found, marked.end)
 
 
-def compare_contents(
-    values: list[bytes], found: dict[int, bytes], end: bytes
-) -> dict[bytes, bytes]:
-    """Return which values came back as others.
+def read_contents(values: list[bytes], found: dict[int, bytes], end: bytes) -> dict[bytes, bytes]:
+    """Return what values came back as, as far as that is known.
 
-    :param found: what came behind the mark of each value, as far as its mark came.
+    :param found: what came behind the mark of each value, if its mark came.
     :param end: the letter that was sent behind each value.
     """
-    changes = {}
+    if sum(end in content.lower() for content in found.values()) < len(found) / 2:
+        return {}  # that letter is changed, too
+    known = {}
     for place, value in enumerate(values):
-        content = found.get(place, b"")
-        if place + 1 not in found and (value + end).startswith(content):
-            continue  # nothing came, or it was cut
-        last = content.lower().rfind(end)
-        came = content[:last] if last >= 0 else content[:_MAX_CONTENT]
-        if came != value:
-            changes[value] = came
-    return changes
+        came = _read_content(value, found.get(place), end, place + 1 in found)
+        if came is not None:
+            known[value] = came
+    return known
+
+
+def _read_content(value: bytes, found: bytes | None, end: bytes, followed: bool) -> bytes | None:
+    """Return what a value came back as; ``None``: it is not known.
+
+    :param followed: the next mark came. Otherwise the content may have been cut, or other contents
+        follow it.
+    """
+    if found is None:
+        return None
+    lower, sent = found.lower(), (value + end).lower()
+    if not followed and sent.startswith(lower):
+        return None
+    if not followed and lower.startswith(sent):
+        return value
+    last = lower.rfind(end) if followed else lower.find(end)
+    return found[:last] if last >= 0 else found[:_MAX_CONTENT]
 
 
 def _without_pairs_of_values(changes: dict[bytes, bytes]) -> dict[bytes, bytes]:

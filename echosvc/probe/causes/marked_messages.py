@@ -26,15 +26,16 @@ class MarkedMessages:
     :ivar end: a letter that no mark contains.
     :param framing: of the server.
     :param reserved: bytes that no mark may contain.
+    :param letters: those of which marks are made; the first ones stand in each.
     :raises ValueError: too few letters are left.
     """
 
-    def __init__(self, framing: str, reserved: bytes) -> None:
-        letters = [letter for letter in ascii_lowercase if letter.encode() not in reserved.lower()]
-        if len(letters) < _COUNTING + _AROUND:
+    def __init__(self, framing: str, reserved: bytes, letters: str = ascii_lowercase) -> None:
+        free = [letter for letter in letters if letter.encode() not in reserved.lower()]
+        if len(free) < _COUNTING + _AROUND:
             raise ValueError("too few letters are left for marks")
         self._framing = framing
-        self._left, self._right, end, *some = letters
+        self._left, self._right, end, *some = free
         self.end = end.encode()
         self._counting = some[:_COUNTING]
         self._pattern = re.compile(

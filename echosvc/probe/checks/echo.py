@@ -10,7 +10,7 @@ from echosvc.probe.engine.findings import Finding
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import FixedPayload
 
-_LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 #: Bytes that are echoed. Message and reply fit a packet of 576 bytes, which every path carries,
 #: so a path that drops longer ones has an echo, and the probe of the path finds its limit.
 _SIZE = 432
@@ -27,9 +27,8 @@ async def echo(path: Path) -> Finding:
     connection = await (path.open() if path.context.history.answered else first_exchange(path))
     prefix = f"prefix {quote(connection.prefix)}" if connection.prefix else "no prefix"
     greeting = f", greeting {quote(path.context.greeting)}" if path.context.greeting else ""
-    letters = bytes(
-        byte for byte in _LETTERS if byte not in connection.prefix_matcher.boundary_bytes
-    )
+    left_out = connection.prefix_matcher.boundary_bytes + path.context.knowledge.avoided
+    letters = _LETTERS.translate(None, left_out)
     line_end = b"\n" * (path.settings.framing == "line")
     size = min(_SIZE, path.settings.max_size - len(line_end))
     payload = FixedPayload((letters * _SIZE)[:size] + line_end)

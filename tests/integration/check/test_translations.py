@@ -135,6 +135,21 @@ async def test_other_mappings_are_named_and_blamed_on_no_other_subject(name):
     assert {probe.result for probe in found.values()} <= {"pass", "info"}, found
 
 
+@pytest.mark.parametrize("letter", [b"a", b"b", b"c", b"d", b"m", b"z"])
+@pytest_twisted.ensureDeferred
+async def test_a_letter_that_is_changed_is_found_whatever_the_marks_are_made_of(letter):
+    found = await results(Translator(lambda data: data.replace(letter, b"@")), "bytes")
+    assert found["bytes"].facts["changed"] == {letter.hex(): "40"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_letters_that_are_changed_are_no_reason_to_skip_everything():
+    """They are found in the first stream of letters."""
+    found = await results(Translator(lambda data: data.replace(b"q", b"Q")), "bytes", "order")
+    assert "0x71 comes as 51" in found["bytes"].finding
+    assert found["order"].result == "pass"
+
+
 @pytest.mark.parametrize("only", [("half-close",), ("bytes", "half-close")], ids=len)
 @pytest_twisted.ensureDeferred
 async def test_damage_of_text_is_not_blamed_on_half_close(only):

@@ -289,9 +289,9 @@ which still prints and writes what was found.
     {"endpoint": ..., "ok": true, "probes": [{"name": ..., "result": "pass"|"fail"|"info"|"skip",
      "finding": ..., "cause": ..., "seconds": ..., ...}]}
 
-with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal)
-of a damaged stream, `idle_seconds`, `servers`, round-trip times in µs. `see` names the result that
-explains why a probe was skipped.
+with the figures of each finding beside it: `offset`, `length`, `expected` and `seen` (hexadecimal),
+`faults` (how many) and `explained` of a damaged stream, `idle_seconds`, `servers`, round-trip times
+in µs. `see` names the result that explains why a probe was skipped.
 
 `--junit check.xml` writes JUnit XML: each result is a test case, what was asked and the figures are
 properties of the suite. An interrupted check has a test case `interrupted` that failed. CI systems

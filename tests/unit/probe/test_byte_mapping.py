@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echosvc.probe.causes.byte_mapping import compare_contents, explains
+from echosvc.probe.causes.byte_mapping import explains, read_contents
 from echosvc.probe.causes.known_mappings import apply_changes, explain_changes, list_changes
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.knowledge import Knowledge
@@ -102,11 +102,29 @@ def test_payloads_avoid_both_line_ends_if_one_is_changed():
     assert Knowledge(trimmed=b" \t").avoided == b"\t "
 
 
+def changed(found: dict[int, bytes]) -> dict[bytes, bytes]:
+    """What is changed of the values a, b, c and d, of which each was sent with a z behind it."""
+    known = read_contents([b"a", b"b", b"c", b"d"], found, b"z")
+    return {value: came for value, came in known.items() if value != came}
+
+
 def test_a_value_is_not_accused_where_the_answer_was_cut():
-    sent = [b"a", b"b", b"c", b"d"]
     for last in (b"", b"c", b"cz"):
-        assert compare_contents(sent, {0: b"az", 1: b"bz", 2: last}, b"z") == {}
-    assert compare_contents(sent, {0: b"az", 1: b"bz", 2: b"cc"}, b"z") == {b"c": b"cc"}
-    assert compare_contents(sent, {0: b"z", 1: b"bz", 2: b""}, b"z") == {b"a": b""}
-    whole = {0: b"AZ", 1: b"BZ\r\n", 2: b"z", 3: b"dz", 4: b""}
-    assert compare_contents(sent, whole, b"z") == {b"a": b"A", b"b": b"B", b"c": b""}
+        assert changed({0: b"az", 1: b"bz", 2: last}) == {}
+    assert changed({0: b"az", 1: b"bz", 2: b"cc"}) == {b"c": b"cc"}
+    assert changed({0: b"z", 1: b"bz", 2: b"cz"}) == {b"a": b""}
+
+
+def test_a_value_is_not_accused_where_a_mark_was_changed():
+    """The content before it goes on with others."""
+    assert changed({0: b"azxxbz", 3: b"dz"}) == {}
+    assert changed({0: b"Qzxxbz", 3: b"dz"}) == {b"a": b"Q"}
+    assert changed({0: b"a@", 1: b"b@", 2: b"c@", 3: b"d@"}) == {}
+
+
+def test_what_stands_behind_the_last_letter_is_the_end_of_a_line():
+    assert changed({0: b"AZ", 1: b"BZ\r\n", 2: b"z", 3: b"dz", 4: b""}) == {
+        b"a": b"A",
+        b"b": b"B",
+        b"c": b"",
+    }
