@@ -208,8 +208,8 @@ async def _judge(path: Path, lost: list[tuple[int, Failed]], sizes: list[int]) -
 _FORGOTTEN = "a firewall forgets half-closed connections, or a middlebox stops passing bytes on"
 _AT_ONCE = "a middlebox closes both directions at the FIN"
 _TIME_OUT = (
-    "a short time-out of half-closed connections (HAProxy: timeout client-fin, server-fin; socat:"
-    " -t)"
+    "a short time-out of half-closed connections (socat: -t; HAProxy: timeout client-fin), or a"
+    " middlebox that closes while it holds bytes (stunnel)"
 )
 
 

@@ -351,7 +351,13 @@ connections, delays.
 - A reply that lost its whole prefix is two reads that were answered as one: no fault.
 - Where two faults are closer together than 24 right bytes, what each of them was.
 - Whether the path or the server caused a fault. Check the server without the path to know.
-- `reset`: whether the server sent one, unless it has `--idle-action reset`.
+- `half-close`: whether a FIN that comes each time after the same while is that of a server which
+  waits. With `--framing line` at both ends it is known.
+- `late-answers`: what becomes of answers that the server itself sends long after the FIN. An echo
+  server answers at once, so only the client can be late. HAProxy's `timeout server-fin`, for
+  example, ends a connection only where the server is.
+- `reset`, `server-fin`: whether the end was the server's, unless it has `--idle-action reset` or
+  `--idle-action close`.
 
 ## How this page is made
 
