@@ -174,8 +174,8 @@ class _Round:
         """Open a connection of its own: its idle time counts from its own last byte."""
         await self._opening.acquire()
         try:
-            if self._refused is not None:
-                return  # more cannot be opened: those that are must do
+            if self._refused is not None or self.endings:
+                return  # more cannot be opened, or need not
             connection = await open_beside(self._path)
         except Failed as failed:
             self._refused = failed
@@ -210,8 +210,10 @@ class _Round:
             self._stopping = self._path.reactor.callLater(left, self._stop)
 
     def _stop(self) -> None:
-        endings = {each.last_byte for each in self.endings}
-        self.outlived = sum(began not in endings for began in self._resting.values())
+        """End the round; what was opened late, and has rested for less than the others, is moot."""
+        idle = self.endings[0].idle
+        since = perf_counter() - idle - tolerance(idle) / 2
+        self.outlived = sum(began < since for began in self._resting.values())
         self._cancel_longer(0.0)
 
     async def _use(self, seconds: float, connection: ProbeConnection) -> None:

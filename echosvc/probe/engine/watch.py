@@ -18,6 +18,8 @@ from echosvc.probe.engine.path import Path, gather
 BUSY_INTERVAL, SLOWER_INTERVAL = 0.1, 0.25
 #: Bytes of the message that shows that a connection lives.
 _SMALL_SIZE = 100
+#: So many connections may wait for their turn at once, where their pace is limited.
+_MOST_OPENING = 10
 #: After a failed attempt to connect, seconds until the next one.
 _RETRY_INTERVAL = 0.2
 
@@ -117,8 +119,9 @@ async def open_beside(path: Path) -> ProbeConnection:
     """
     timeout = path.settings.timeout
     opening = Deferred.fromCoroutine(path.open())
+    turns = _MOST_OPENING / path.pace if path.pace else 0.0
     try:
-        return await opening.addTimeout(timeout, path.reactor)
+        return await opening.addTimeout(timeout + turns, path.reactor)
     except defer.TimeoutError:
         raise Failed(
             f"a connection beside others that are open got no answer within {timeout:g} s",

@@ -125,6 +125,15 @@ async def test_the_idle_time_of_a_connection_counts_from_its_own_last_byte():
 
 
 @pytest_twisted.ensureDeferred
+async def test_connections_that_are_opened_later_are_not_said_to_outlive_the_others():
+    """At this pace some are not open for as long as the first ones when these are cut."""
+    faults = FaultSpec(idle_timeout=1.0)
+    probe = only(await checked(faults, "find-idle", find_idle=10.0, pace=8.0))
+    assert re.match(r"an idle connection is cut after \d", probe.finding), probe
+    assert probe.facts["idle_seconds"] == pytest.approx(1.0, abs=0.02)
+
+
+@pytest_twisted.ensureDeferred
 async def test_no_idle_time_out_is_found_where_there_is_none():
     probe = only(await checked(FaultSpec(), "find-idle", find_idle=1.0))
     assert (probe.facts["idle_seconds"], probe.finding) == (None, "none up to 1 s")
@@ -243,6 +252,7 @@ async def test_a_probe_that_rests_longer_than_connections_may_is_not_failed_for_
 NAMED = [{"prefix": "one: "}]
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_idle_connections_rest_while_other_probes_run():
     began = monotonic()
