@@ -47,9 +47,10 @@ class SentPayloads:
         self._kept: deque[SentPayload] = deque(maxlen=_MAX_KEPT)
 
     def add(self, payload: AnyPayload) -> SentPayload:
-        """Remember a payload that is sent now."""
-        again = payload.resized(payload.size) if isinstance(payload, Payload) else payload
-        sent = SentPayload(again)
+        """Remember a payload that is sent now. One of given bytes proves nothing, and is not."""
+        if not isinstance(payload, Payload):
+            return SentPayload(payload)
+        sent = SentPayload(payload.resized(payload.size))
         self._kept.append(sent)
         return sent
 
