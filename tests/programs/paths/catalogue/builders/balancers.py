@@ -163,18 +163,25 @@ def _modules() -> Iterator[str]:
         yield f"load_module {path};\n"
 
 
-def envoy(*, tls: bool = False, proxy: dict[str, Any] | None = None, **listener: Any) -> Hop:
+def envoy(
+    *,
+    tls: bool = False,
+    proxy: dict[str, Any] | None = None,
+    before: tuple[dict[str, Any], ...] = (),
+    **listener: Any,
+) -> Hop:
     """Envoy's TCP proxy.
 
     :param tls: whether it ends TLS.
     :param proxy: more fields of the TCP proxy.
+    :param before: filters before the TCP proxy, as :func:`envoy_filter` makes them.
     :param listener: more fields of the listener.
     """
 
     @contextmanager
     def start(sides: Sides, target: Place) -> Iterator[Place]:
         place = Place(sides.host, free_port())
-        text = json.dumps(_envoy(place, target, tls, proxy or {}, listener))
+        text = json.dumps(_envoy(place, target, tls, proxy or {}, before, listener))
         with configured("envoy.json", text) as path:
             words = ["--concurrency", "1", "-l", "error", "--disable-hot-restart"]
             with listening([*sides.server, _envoy_program(), "-c", str(path), *words], place):
@@ -198,8 +205,23 @@ def _envoy_program() -> str:
 _TYPES = "type.googleapis.com/envoy.extensions"
 
 
+def envoy_filter(kind: str, name: str, message: str, **fields: Any) -> dict[str, Any]:
+    """A filter of Envoy's.
+
+    :param kind: network or listener.
+    :param message: the name of its configuration.
+    """
+    own = {"@type": f"{_TYPES}.filters.{kind}.{name}.v3.{message}", **fields}
+    return {"name": f"envoy.filters.{kind}.{name}", "typed_config": own}
+
+
 def _envoy(
-    place: Place, target: Place, tls: bool, proxy: dict[str, Any], listener: dict[str, Any]
+    place: Place,
+    target: Place,
+    tls: bool,
+    proxy: dict[str, Any],
+    before: tuple[dict[str, Any], ...],
+    listener: dict[str, Any],
 ) -> dict[str, Any]:
     """A configuration of one listener and one cluster."""
     own = {
@@ -209,7 +231,7 @@ def _envoy(
         **proxy,
     }
     filters: dict[str, Any] = {
-        "filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": own}]
+        "filters": [*before, {"name": "envoy.filters.network.tcp_proxy", "typed_config": own}]
     }
     if tls:
         filters["transport_socket"] = _envoy_tls()

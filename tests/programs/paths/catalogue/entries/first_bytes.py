@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx, nginx_http
+from tests.programs.paths.catalogue.builders.balancers import (
+    envoy,
+    envoy_filter,
+    haproxy,
+    nginx,
+    nginx_http,
+)
 from tests.programs.paths.catalogue.builders.scripts import (
     ANSWERS_ONCE,
     READS_TO_THE_END,
@@ -54,6 +60,21 @@ ENTRIES = (
         "the same, one probe alone",
         options=("--only", "rtt"),
         expected=(_HELD_BACK,),
+    ),
+    _PLAIN.also(
+        "envoy-tls-inspector",
+        "Envoy with tls_inspector, which holds back a first message of 1 to 4 bytes",
+        via=(envoy(listener_filters=[envoy_filter("listener", "tls_inspector", "TlsInspector")]),),
+    ),
+    _PLAIN.also(
+        "inspect-delay-length",
+        "HAProxy, which waits for 5 bytes, 5 s at most",
+        via=(
+            haproxy(
+                listen="    tcp-request inspect-delay 5s\n"
+                "    tcp-request content accept if { req.len gt 4 }"
+            ),
+        ),
     ),
     _PLAIN.also(
         "inspect-delay",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.programs.paths.catalogue.builders.balancers import haproxy, nginx
+from tests.programs.paths.catalogue.builders.balancers import envoy, envoy_filter, haproxy, nginx
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import socat
 from tests.programs.paths.catalogue.builders.servers import command, echosvc
@@ -57,6 +57,63 @@ ENTRIES = (
                 "    tcp-request connection reject if { sc0_conn_cur gt 5 }"
             ),
         ),
+    ),
+    _five(
+        "envoy-connection-limit",
+        "Envoy, connection_limit 5",
+        via=(
+            envoy(
+                before=(
+                    envoy_filter(
+                        "network",
+                        "connection_limit",
+                        "ConnectionLimit",
+                        stat_prefix="limit",
+                        max_connections=5,
+                    ),
+                )
+            ),
+        ),
+    ),
+    Entry(
+        "envoy-rate",
+        "Envoy, local_ratelimit of 8 connections a second",
+        echosvc(),
+        via=(
+            envoy(
+                before=(
+                    envoy_filter(
+                        "network",
+                        "local_ratelimit",
+                        "LocalRateLimit",
+                        stat_prefix="rate",
+                        token_bucket={
+                            "max_tokens": 8,
+                            "tokens_per_fill": 8,
+                            "fill_interval": "1s",
+                        },
+                    ),
+                )
+            ),
+        ),
+        expected=(*passes("connect", "echo", "sizes"), fails("limit", "a second")),
+        nowhere=_NO_LISTENER,
+        limit=120.0,
+    ),
+    Entry(
+        "haproxy-rate",
+        "HAProxy, which rejects more than 20 connections of a client in 10 s",
+        echosvc(),
+        via=(
+            haproxy(
+                listen="    stick-table type ip size 10 expire 30s store conn_rate(10s)\n"
+                "    tcp-request connection track-sc0 src\n"
+                "    tcp-request connection reject if { sc0_conn_rate gt 20 }"
+            ),
+        ),
+        expected=(*passes("connect", "echo", "sizes"), fails("limit", "a second")),
+        nowhere=_NO_LISTENER,
+        limit=180.0,
     ),
     _five(
         "haproxy-maxconn",
