@@ -264,7 +264,7 @@ class Check:
                 self._path.note_end(failed)
             return failed
         except Skipped as skipped:
-            return _skip(probe, str(skipped))
+            return _skip(probe, str(skipped), skipped.see)
         except defer.TimeoutError:
             return self._timed_out(probe, limit)
         except CancelledError:

@@ -56,7 +56,7 @@ _LINE_WAIT = 0.2
 @probe("half-close", order=80, summary="after data and FIN all replies come, then FIN")
 async def half_close(path: Path) -> Finding:
     """Check that after data and FIN all replies come, then the server's FIN."""
-    await require_half_close(path)
+    (await open_half_closing(path)).close()
     sizes = sorted({min(size, path.settings.max_size) for size in BEFORE_FIN})
     trials = {size: Trials(path, _HalfClose(path, size)) for size in sizes}
     await _ask_in_turn(trials)
@@ -68,15 +68,15 @@ async def half_close(path: Path) -> Finding:
     return _conclude(path, sizes, gaps, arrived)
 
 
-async def require_half_close(path: Path) -> None:
-    """Check that the transport can end one direction.
+async def open_half_closing(path: Path) -> ProbeConnection:
+    """Open a connection.
 
-    :raises Skipped: it cannot.
+    :raises Skipped: its transport cannot end one direction.
     """
     connection = await path.open()
     if not connection.client.half_closes:
         raise Skipped("this transport cannot end one direction alone")
-    connection.close()
+    return connection
 
 
 async def _ask_in_turn(trials: dict[int, Trials[float]]) -> None:

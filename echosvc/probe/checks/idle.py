@@ -75,7 +75,8 @@ def _possible_times(path: Path) -> tuple[float, ...]:
     if lifetime:
         times = tuple(each for each in times if each < _PART_OF_LIFETIME * lifetime)
         if not times:
-            raise Skipped(f"see lifetime: connections live {format_duration(lifetime)} at most")
+            why = f"see lifetime: connections live {format_duration(lifetime)} at most"
+            raise Skipped(why, see="lifetime")
     return times
 
 

@@ -13,6 +13,8 @@ aborted.
 While a window is closed, the server's kernel asks 0.2, 0.6, 1.4 and 3.0 seconds later whether it is
 open. So a firewall sees a silence of :data:`WAIT` less 1.4 seconds.
 
+Meanwhile a connection rests: where none ends, `reset` and `server-fin` need not wait for that.
+
 Where answers are lost, the same is done without FIN, and, if that works, with shorter waits.
 """
 
@@ -25,11 +27,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from echosvc._text import format_bytes, format_duration, plural
-from echosvc.probe.checks.half_close import require_half_close
+from echosvc.probe.checks.half_close import open_half_closing
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
+from echosvc.probe.engine.idle_end import SHORT_WAIT, wait_for_end
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import MIB
@@ -77,24 +80,29 @@ class _Unread:
 async def late_answers(path: Path) -> Finding:
     """Check that answers are not lost that are read long after FIN."""
     if path.context.knowledge.half_close_fails:
-        raise Skipped("see half-close: what is due after FIN does not come, or the FIN itself")
-    await require_half_close(path)
+        why = "see half-close: what is due after FIN does not come, or the FIN itself"
+        raise Skipped(why, see="half-close")
+    resting = await open_half_closing(path)
     knowledge = path.context.knowledge
     longest = knowledge.max_segment
     knowledge.max_segment = min(longest or MAX_SEGMENT, MAX_SEGMENT)
     try:
-        return await _ask_all(path)
+        return await _ask_all(path, resting)
     finally:
         knowledge.max_segment = longest
 
 
-async def _ask_all(path: Path) -> Finding:
+async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     """Send all streams and read them late.
 
+    :param resting: watched meanwhile: what is found out here, later probes need not wait for.
     :raises Failed: not all of them come whole.
     """
     waiting = await _send_until_full(path)
+    watching = Deferred.fromCoroutine(wait_for_end(path, resting, SHORT_WAIT))
+    watching.addErrback(lambda _: None)
     outcomes = await gather([_read(path, each, WAIT) for each in waiting])
+    watching.cancel()
     lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
     if lost:
         raise await _judge(path, lost, [each.size for each in waiting])

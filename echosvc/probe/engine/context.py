@@ -76,7 +76,8 @@ class ProbeContext:
         try:
             return Payload(size, self.seed, excluded, self.settings.framing == "line", numbered)
         except ValueError:
-            raise Skipped("see bytes: no value is left that comes back as it was sent") from None
+            why = "see bytes: no value is left that comes back as it was sent"
+            raise Skipped(why, see="bytes") from None
 
     def track(self, verifier: Verifier) -> Verifier:
         """Count what ``verifier`` verifies, until :meth:`forget_verifiers`."""

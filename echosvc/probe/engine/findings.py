@@ -42,7 +42,14 @@ class Failed(Exception):
 
 
 class Skipped(Exception):
-    """The probe does not apply; its text is the reason."""
+    """The probe does not apply; its text is the reason.
+
+    :ivar see: the name of the result that explains it, or "".
+    """
+
+    def __init__(self, why: str, see: str = "") -> None:
+        super().__init__(why)
+        self.see = see
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,7 @@ async def test_late_answers_are_not_asked_for_where_the_fin_ends_everything():
     results = (await checked(FaultSpec(on_fin="close"), "half-close", "late-answers")).probes
     assert [probe.result for probe in results] == ["fail", "skip"]
     assert results[1].finding.startswith("see half-close")
+    assert results[1].facts["see"] == "half-close"
 
 
 # -- server-fin ---------------------------------------------------------------
