@@ -91,8 +91,10 @@ def _describe(before: TCPInfo, after: TCPInfo, rate: _Rate) -> Finding:
         options.append("window scale {} and {}".format(*before.window_scales))
     sent = "" if after.segments_sent is None else f" of {after.segments_sent}"
     lost = f"{after.retransmits}{sent} segments sent again"
+    reported = after.path_mtu < before.path_mtu
+    narrow = f" (a router reported it; before: {before.path_mtu})" if reported else ""
     text = (
-        f"to the next hop: MSS {before.send_mss}, MTU {before.path_mtu},"
+        f"to the next hop: MSS {after.send_mss}, MTU {after.path_mtu}{narrow},"
         f" {', '.join(options) or 'no options'}; round trip {format_duration(before.rtt)};"
         f" {rate}, {lost}"
     )
@@ -101,8 +103,8 @@ def _describe(before: TCPInfo, after: TCPInfo, rate: _Rate) -> Finding:
 
 def _facts(before: TCPInfo, after: TCPInfo, rate: _Rate) -> dict[str, Any]:
     known: dict[str, Any] = {
-        "mss": before.send_mss,
-        "path_mtu": before.path_mtu,
+        "mss": after.send_mss,
+        "path_mtu": after.path_mtu,
         "options": list(before.options),
         "window_scales": list(before.window_scales),
         "rtt_us": round(1e6 * before.rtt),

@@ -88,6 +88,18 @@ ENTRIES = (
         "iptables -w -A OUTPUT -p icmp -j DROP",
         says=(_SIZES,),
     ),
+    Entry(
+        "mtu-reported",
+        "a link of 1400 bytes whose router reports it",
+        echosvc(),
+        network=network(
+            "ip route change 10.91.2.0/24 dev south proto kernel scope link src 10.91.2.1"
+            " mtu lock 1400"
+        ),
+        expected=CLEAN,
+        somewhere="MTU 1400 .a router reported it",
+        limit=60.0,
+    ),
     _black_hole(
         "mss-clamp-one-way",
         "a narrow tunnel whose router clamps the MSS of the client's SYN alone",
