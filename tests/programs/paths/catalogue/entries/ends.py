@@ -89,6 +89,7 @@ ENTRIES = (
         "the same before a server that answers after 2 s",
         via=(haproxy(defaults=_FIN_TIMEOUTS), python_relay(DELAYING)),
         options=_ALONE,
+        limit=120.0,
         expected=(fails(_ENDS, "FIN"),),
     ),
     _PLAIN.also(
