@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.check.test_refused_on_the_way import in_own_network
+from tests.support.networks import in_own_network
 
 pytestmark = [pytest.mark.programs, pytest.mark.slow]
 

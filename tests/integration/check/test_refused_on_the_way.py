@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.support.process import environment, need
-from tests.support.waiting import LIMIT
+from tests.support.networks import in_own_network
 
 #: What ``iptables`` and ``ip6tables`` answer with, and what is said of it.
 KINDS = {
@@ -55,19 +52,6 @@ subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 with ThreadPoolExecutor(4) as pool:
     print(json.dumps(list(pool.map(ask, enumerate(sys.argv[1:], 9000)))))
 """
-
-
-def in_own_network(code: str, *words: str) -> str:
-    for name in ("iptables", "ip6tables", "ip", "unshare"):
-        need(name)
-    command = ["unshare", "-n", sys.executable, "-c", code, *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=4 * LIMIT, env=environment()
-    )
-    if done.returncode and ("unshare" in done.stderr or "tables" in done.stderr):
-        pytest.skip(f"no firewall of its own: {done.stderr.strip()}")
-    assert not done.returncode, done.stderr
-    return done.stdout
 
 
 @pytest.mark.programs
