@@ -163,6 +163,7 @@ class Check:
         self._background = Background(self._path)
         self._results: list[ProbeResult] = []
         self._reported: set[str] = set()
+        self._renamed: dict[str, str] = {}  # causes that were reported as the subject of a probe
         self._missing, self._failed = "", False  # why all else is skipped; how the last one ended
         self._see = ""  # the result that explains why all else is skipped
         self._complete = False
@@ -241,6 +242,7 @@ class Check:
             return outcome, False
         if cause is None:
             return _failure(probe.name, outcome), False
+        cause = self._rename(probe, cause)
         if cause.final:
             self._missing, self._see = f"see {cause.name}", cause.name
         if cause.name == probe.name:
@@ -249,6 +251,12 @@ class Check:
             self._report(_cause_result(cause, seconds, passed="pass" in known))
         why = f"see {cause.name}: {outcome.finding}"
         return _skip(probe, why, cause.name), cause.avoidable
+
+    def _rename(self, probe: Probe, cause: Cause) -> Cause:
+        """Return a cause under the name of the probe whose own subject it was found to be."""
+        if cause.name in probe.subjects and "fail" not in self._results_of(cause.name):
+            self._renamed[cause.name] = probe.name
+        return replace(cause, name=self._renamed.get(cause.name, cause.name))
 
     async def _ask(self, probe: Probe) -> ProbeResult | Failed:
         settings = self._settings

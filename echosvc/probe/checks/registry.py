@@ -34,6 +34,7 @@ class Probe:
     :ivar enabled: whether the settings ask for it, where they do not name it.
     :ivar beside: asks the question beside other probes, on a few connections that mostly wait;
         ``None``: that is not possible. Nothing is found there but that all is well.
+    :ivar subjects: causes that are the probe's own subject: it fails under its own name.
     :ivar requirement: why all later probes are skipped if this one fails; "": they are not.
     """
 
@@ -46,6 +47,7 @@ class Probe:
     enabled: Callable[[Settings], object]
     requirement: str
     beside: Run | None = None
+    subjects: tuple[str, ...] = ()
 
 
 _registered: dict[str, Probe] = {}
@@ -61,6 +63,7 @@ def probe(
     enabled: Callable[[Settings], object] = lambda _: True,
     requirement: str = "",
     beside: Run | None = None,
+    subjects: tuple[str, ...] = (),
 ) -> Callable[[_Run], _Run]:
     """Register the decorated function as a probe; see :class:`Probe` for the parameters.
 
@@ -71,7 +74,9 @@ def probe(
         if any(name == each.name or order == each.order for each in _registered.values()):
             raise ValueError(f"the name {name!r} or the order {order} is taken by another probe")
         times = min_duration, duration
-        _registered[name] = Probe(name, order, summary, run, *times, enabled, requirement, beside)
+        _registered[name] = Probe(
+            name, order, summary, run, *times, enabled, requirement, beside, subjects
+        )
         return run
 
     return register

@@ -23,6 +23,7 @@ _PARALLEL = 8
     "sizes",
     order=50,
     summary="streams from 1 byte to --max-size come back whole",
+    subjects=("volume",),
     min_duration=lambda settings: settings.max_size / 1e6,
     duration=lambda settings: settings.max_size / 20e6,
 )

@@ -136,12 +136,14 @@ async def test_foreign_bytes(upstream):
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_cuts_at_64_kib(upstream):
-    volume, probe = (await checked(FaultSpec(upstream, cut=65536), "sizes")).probes
-    assert (volume.name, volume.result) == ("volume", "fail")
-    assert 0.75 * 65536 <= volume.facts["volume_bytes"] <= 65536
-    assert "64 KiB" in volume.finding or upstream
-    assert (probe.name, probe.result) == ("sizes", "pass")
-    assert probe.facts["sizes"][-1] <= 65536 // 4
+    """It is the subject of sizes, and reported once."""
+    probes = (await checked(FaultSpec(upstream, cut=65536), "sizes", "connections")).probes
+    assert [probe.name for probe in probes] == ["sizes", "connections"]
+    sizes, connections = probes
+    assert sizes.result == "fail"
+    assert 0.75 * 65536 <= sizes.facts["volume_bytes"] <= 65536
+    assert "64 KiB" in sizes.finding or upstream
+    assert connections.result == "pass"
 
 
 @pytest_twisted.ensureDeferred

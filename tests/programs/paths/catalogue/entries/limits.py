@@ -32,7 +32,7 @@ _VOLUME = Entry("", "", echosvc(), nowhere="at the FIN")
 
 def _volume(name: str, title: str, *says: str, **more: object) -> Entry:
     """No more than so many bytes of a connection."""
-    expected = (*passes("connect", "echo", "bytes", "text"), fails("volume", *says))
+    expected = (*passes("connect", "echo", "bytes", "text"), fails("sizes|volume", *says))
     return _VOLUME.also(name, title, **{"expected": expected, **more})
 
 
