@@ -14,6 +14,7 @@ from twisted.internet import defer
 from twisted.internet.defer import DeferredList
 from twisted.internet.task import deferLater
 
+from echosvc._text import plural
 from echosvc.probe.engine.connection import CLOSE_TIMEOUT, ProbeConnection
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed
@@ -28,7 +29,7 @@ class LimitReached(Failed):
     """A probe needs more connections at once than the path is known to allow."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"it needs more than {limit} connections at once")
+        super().__init__(f"it needs more than {plural(limit, 'connection')} at once")
 
 
 class Turns:
