@@ -75,6 +75,7 @@ def test_every_option_is_understood() -> None:
     assert (asked.connections, asked.timeout, asked.framing) == (3, 2.0, "line")
     assert (asked.max_size, asked.identity) == (2 * MIB, "a")
     assert parsed("--find-idle", "600").find_idle == 600.0
+    assert parsed("--pace", "2.5").pace == 2.5
     assert parsed("--lifetime", "3600").lifetime == 3600.0
     for text, size in (("7", 7), ("3k", 3072), ("1G", 1 << 30)):
         assert parsed("--max-size", text).max_size == size
@@ -103,6 +104,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"idle": ("1",)}, "idle must be a tuple of seconds, not ('1',)"),
     ({"timeout": "x"}, "timeout must be a number of seconds, not 'x'"),
     ({"timeout": None}, "timeout must be a number of seconds, not None"),
+    ({"pace": "2"}, "pace must be a number of connections, not '2'"),
+    ({"pace": -1.0}, "pace must be 0 or more connections a second"),
     ({"timeout": True}, "timeout must be a number of seconds, not True"),
     ({"find_idle": "1"}, "find_idle must be a number of seconds, not '1'"),
     ({"lifetime": "1"}, "lifetime must be a number of seconds, not '1'"),
@@ -137,6 +140,7 @@ def test_wrong_settings_of_a_program_are_refused_in_plain_words(
         "--idle -1", "--find-idle 0", "--lifetime 0", "--lifetime x",
         "--timeout 0", "--timeout nan", "--connections 0", "--connections x", "--connections 1e3",
         "--connections 10001", "--max-size 0", "--max-size x", "--max-size 5T", "--max-size -1",
+        "--pace 0", "--pace x", "--pace nan",
         "--framing x", "--prefix {x}", "--identity (", "--send-proxy v3", "a b",
     ],
 )  # fmt: skip
