@@ -47,6 +47,8 @@ LATE_FIN = 0.05
 #: The shortest time that is taken for a timer's, seconds; and where not each FIN is late, as a FIN
 #: that is lost and sent again is, too.
 _TIMER, _RARE_TIMER = 0.15, 0.3
+#: How often it is asked again where all times are long and few are the same.
+_MORE = 6
 #: Bytes of the message that shows that a connection lives.
 _SMALL_SIZE = 100
 #: How long an unfinished line must stay without an answer before the FIN, seconds.
@@ -64,6 +66,8 @@ async def half_close(path: Path) -> Finding:
         if each.failures:
             raise await _judge(path, size, each)
     gaps = [gap for size in sizes if size <= WRITE_SIZE for gap in trials[size].results]
+    if min(gaps) > LATE_FIN and not _is_timer(sorted(gaps)):
+        gaps += await _ask_more(trials[sizes[0]])
     arrived = await _line_end_arrives(path, min(gaps)) if path.settings.framing == "line" else False
     return _conclude(path, sizes, gaps, arrived)
 
@@ -92,6 +96,14 @@ async def _ask_in_turn(trials: dict[int, Trials[float]]) -> None:
                 return
         if monotonic() > began + (_MAX_FIRST if number == 0 else _SECONDS):
             return
+
+
+async def _ask_more(trials: Trials[float]) -> list[float]:
+    """Return more results: the first ones were too different to be judged."""
+    before = len(trials.results)
+    for _ in range(_MORE):
+        await trials.ask()
+    return trials.results[before:]
 
 
 async def _judge(path: Path, size: int, trials: Trials[float]) -> Failed:
@@ -302,8 +314,9 @@ _TIMER_CAUSE = (
 
 
 def _is_timer(late: list[float], shortest: float = _TIMER) -> bool:
-    """Return whether these times, in ascending order, are long, and most of them the same.
+    """Return whether these times, in ascending order, are long, and several of them the same.
 
-    A machine that is busy adds to some of them.
+    A machine that is busy adds to some of them: half of a few, or four of many.
     """
-    return len(late) > 1 and late[0] > shortest and late[len(late) // 2] < 1.1 * late[0] + 0.03
+    alike = min(len(late) // 2, 3)
+    return len(late) > 1 and late[0] > shortest and late[alike] < 1.1 * late[0] + 0.03
