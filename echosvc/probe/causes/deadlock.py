@@ -32,8 +32,8 @@ from echosvc.probe.settings import MIB
 
 #: More than the buffers of a path hold, bytes, and how often it is sent.
 _FILLING, _TIMES = 64 * MIB, 3
-#: A shorter stream fills no direction, bytes.
-_SHORTEST = 65536
+#: A shorter stream does not fill the buffers of two kernels in both directions, bytes.
+_SHORTEST = 262144
 #: Bytes of a message that hardly any buffer is too small for.
 _MESSAGE = 32768
 #: The MSS meanwhile: many full segments are acknowledged at once. A short one at the end would wait
