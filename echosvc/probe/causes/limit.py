@@ -38,6 +38,10 @@ _RATE_ADVICE = (
 _ALONE = 40.0
 #: How long no connection is opened once a limit a second was found, seconds.
 _SETTLE_TIME = 2.0
+#: So many connections a second are few; more are opened only where this took too long, seconds.
+_SLOW_PACE, _SLOW_TIME = 4.0, 10.0
+#: The most connections that are opened one after the other to find a limit.
+_MOST = 60
 #: How long it is waited for bytes that nobody has asked for, seconds.
 _SURPLUS_TIME = 0.2
 #: How much of the rate that a path has allowed is used from then on.
@@ -59,7 +63,8 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
             return None  # nothing is answered at all
         path.close()
         await path.wait_until_alone(_ALONE)
-        found = await _explain_by_rate(path, count) or await _explain_by_open(path, count)
+        often = max(count, min(_MOST, 2 * path.context.history.reached))
+        found = await _explain_by_rate(path, often) or await _explain_by_open(path, count)
         return found or await _slow_down(path, failed)
     finally:
         knowledge.connection_limit = knowledge.connection_limit or known
@@ -71,10 +76,16 @@ async def _explain_by_rate(path: Path, count: int) -> Cause | None:
     seconds, answered = path.reactor.seconds() - began, count_answered(answers)
     if not 0 < answered < len(answers):
         return None
+    return await _rate(path, answers, seconds, "one after the other")
+
+
+async def _rate(path: Path, answers: list[Answer], seconds: float, how: str) -> Cause:
+    """Return a limit of connections a second, and keep to it from now on."""
+    answered = count_answered(answers)
     path.context.knowledge.pace = _SHARE * answered / max(1.0, seconds)
     await deferLater(path.reactor, _SETTLE_TIME)
     finding = (
-        f"{answered} of {plural(len(answers), 'connection')} one after the other, within"
+        f"{answered} of {plural(len(answers), 'connection')} {how}, within"
         f" {format_duration(seconds)}, were answered; the others"
         f" {describe_ends(answers, path.answer_time)}"
     )
@@ -93,10 +104,19 @@ async def _slow_down(path: Path, failed: Failed) -> Cause | None:
 
 
 async def _explain_by_open(path: Path, count: int) -> Cause | None:
+    """Open connections at once, then the same number slowly, and keep them open.
+
+    A limit of open connections stops both; one of connections a second stops the first alone.
+    """
+    began = path.reactor.seconds()
     first = await _count_at_once(path, count)
+    seconds = path.reactor.seconds() - began
     if not 0 < count_answered(first) < count or any(each.came for each in first):
         return None
-    second = await _count_at_once(path, count)
+    await deferLater(path.reactor, _SETTLE_TIME)
+    second = await _count_slowly(path, count)
+    if count_answered(second) == count:
+        return await _rate(path, first, seconds, "at once")
     counts = sorted({count_answered(first), count_answered(second)})
     if not 0 < counts[0] <= counts[-1] < count:
         return None
@@ -109,6 +129,16 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
     return Cause(
         "limit", finding, _OPEN_ADVICE, {"limit": counts[0], "asked": count}, avoidable=True
     )
+
+
+async def _count_slowly(path: Path, count: int) -> list[Answer]:
+    """Do the same at a pace that a limit of connections a second hardly is below."""
+    knowledge = path.context.knowledge
+    pace, knowledge.pace = knowledge.pace, max(_SLOW_PACE, count / _SLOW_TIME)
+    try:
+        return await _count_at_once(path, count)
+    finally:
+        knowledge.pace = pace
 
 
 async def _count_at_once(path: Path, count: int) -> list[Answer]:

@@ -50,16 +50,18 @@ def is_unanswered(failed: Failed) -> bool:
     return isinstance(failed, (NotConnected, Unanswered))
 
 
-async def ask(path: Path, seconds: float | None = None) -> Answer:
+async def ask(path: Path, seconds: float | None = None, turns: int = 1) -> Answer:
     """Open a connection, and make its first exchange.
 
     :param seconds: how long to wait for it; ``None``: the time-out of the path.
+    :param turns: how many connections are asked at once, where only so many are opened a second.
     """
     clock = path.reactor
     began = clock.seconds()
     asking = Deferred.fromCoroutine(path.open_once(seconds=seconds))
     if seconds is not None:  # to connect may take longer than that
-        asking.addTimeout(1.2 * seconds, clock)
+        waiting = turns / path.pace if path.pace else 0.0
+        asking.addTimeout(1.2 * seconds + waiting, clock)
     try:
         connection = await asking
     except (NotConnected, Unanswered) as failed:
@@ -78,7 +80,7 @@ async def ask_together(path: Path, count: int, seconds: float | None = None) -> 
     """
     with (
         path.patience(path.answer_time),
-        _running(ask(path, seconds) for _ in range(count)) as asking,
+        _running(ask(path, seconds, count) for _ in range(count)) as asking,
     ):
         return [await each for each in list(asking)]
 

@@ -17,6 +17,7 @@ class ConnectionHistory:
     :ivar slowest: seconds that the slowest answer took, and its connection.
     :ivar opened: how many connections there were.
     :ivar answered: how many of them were answered.
+    :ivar reached: how many were answered in the second before one was not.
     :ivar alive: how many others were open when the first one was not answered any more.
     """
 
@@ -25,7 +26,7 @@ class ConnectionHistory:
         self._times: deque[float] = deque(maxlen=_MAX_KEPT)
         self._first = 0.0
         self._refused: float | None = None
-        self.opened = self.answered = self.alive = 0
+        self.opened = self.answered = self.alive = self.reached = 0
         self.slowest = 0.0
 
     def note_opened(self) -> None:
@@ -51,6 +52,7 @@ class ConnectionHistory:
         """
         if self._refused is None:
             self._refused, self.alive = self._now(), alive
+            self.reached = self.burst(1.0)[0]
 
     @property
     def refused_at(self) -> float:
