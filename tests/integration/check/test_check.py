@@ -52,14 +52,16 @@ async def test_small_segments_and_long_ways_are_no_fault(faults):
     "settings",
     [
         {"prefix": ""},
-        {"prefix": "S"},
-        {"prefix": "\\xff\\x00"},
+        pytest.param({"prefix": "S"}, marks=pytest.mark.slow),
+        pytest.param({"prefix": "\\xff\\x00"}, marks=pytest.mark.slow),
         {"greeting": "Welcome!\\n"},
-        {"greeting": "you are {connection}\\n"},
+        pytest.param({"greeting": "you are {connection}\\n"}, marks=pytest.mark.slow),
         {"prefix": "~"},
-        {"framing": "line"},
-        {"framing": "length"},
-        {"framing": "length", "prefix": "", "greeting": "hello"},
+        pytest.param({"framing": "line"}, marks=pytest.mark.slow),
+        pytest.param({"framing": "length"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"framing": "length", "prefix": "", "greeting": "hello"}, marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )
@@ -183,6 +185,7 @@ async def test_it_can_be_asked_from_python():
         assert "not of the form that --prefix gives" in refused.probes[0].finding
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_unix_socket_is_a_path_too(tmp_path):
     async with serving(EchoFactory(log="quiet"), f"unix:{tmp_path}/s"):

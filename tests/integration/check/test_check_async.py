@@ -59,6 +59,7 @@ def test_a_whole_check(server, host):
     assert found["echo"] == found["order"] == found["half-close"] == found["connections"] == "pass"
 
 
+@pytest.mark.slow
 def test_a_whole_check_by_tls_and_by_unix(tmp_path):
     pem = tmp_path / "server.pem"
     pem.write_bytes(issue("localhost").pem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -167,6 +168,7 @@ async def test_an_answer_that_is_wrong_is_no_silence():
     assert "new> " in probe.finding
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_what_goes_on_after_the_fin_is_no_slow_path():
     class Talker:

@@ -239,6 +239,7 @@ async def test_a_restart_is_neither_an_idle_time_out_nor_a_limit_of_life():
     assert (probe.name, probe.result) == ("idle", "pass")
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_probe_that_rests_longer_than_connections_may_is_not_failed_for_its_subject():
     """The sender is blocked for a second, in which the idle time-out ends its connection."""

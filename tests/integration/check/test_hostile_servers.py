@@ -38,10 +38,10 @@ def assert_judged(result: CheckResult) -> None:
 def with_mark(name: str) -> Any:
     """Mark as slow one that takes long, and all that differ little from the others.
 
-    These end after another count than 1 or 3.
+    These end after another count than 1.
     """
     count = re.search(r"\d+", name)
-    differs_little = count is not None and count[0] not in ("1", "3")
+    differs_little = count is not None and count[0] != "1"
     is_slow = differs_little or name == "mixes connections up"
     return pytest.param(name, marks=[pytest.mark.slow] * is_slow)
 
@@ -68,6 +68,7 @@ async def test_a_reset_while_nothing_is_read_is_said(size):
     assert "fail" in {probe.result for probe in result.probes}
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_the_other_probes_go_on_after_a_failure():
     """The eleventh read of each connection is the last: few probes need so many."""
@@ -80,6 +81,7 @@ async def test_the_other_probes_go_on_after_a_failure():
     assert by_name["half-close"].result == by_name["connections"].result == "pass"
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_the_command_says_so_in_lines_and_status_1():
     async with listening(SERVERS["resets after 4 messages"]) as port:

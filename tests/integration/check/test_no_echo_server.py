@@ -94,6 +94,7 @@ async def test_a_server_that_answers_everything_twice():
     assert failures(await against(heard=heard))
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_7_bit_text_is_named():
     def heard(transport: Any, data: bytes) -> None:

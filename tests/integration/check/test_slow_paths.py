@@ -264,6 +264,7 @@ async def test_a_path_that_dies_is_found_at_the_time_out():
     assert monotonic() - began < LIMIT
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_one_stuck_connection_of_many_is_found():
     """It stops after a part; the others are carried slowly for longer than the time-out."""

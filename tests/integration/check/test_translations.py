@@ -58,6 +58,8 @@ async def results(translator: Translator, *only: str, **settings: Any) -> dict[s
 
 PROBES = ("bytes", "sizes", "order", "text", "half-close", "connections", "rtt", "idle")
 #: Translations of line ends; the second one may hold back a byte.
+SLOW = pytest.mark.slow
+
 LINE_ENDS = {
     "LF to CR LF": (lambda data: data.replace(b"\n", b"\r\n"), b""),
     "CR to LF": (lambda data: data.replace(b"\r", b"\n"), b""),
@@ -72,7 +74,13 @@ LINE_ENDS = {
 }
 
 
-@pytest.mark.parametrize("name", LINE_ENDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        each if each in ("LF to CR LF", "of a terminal") else pytest.param(each, marks=SLOW)
+        for each in LINE_ENDS
+    ],
+)
 @pytest_twisted.ensureDeferred
 async def test_line_ends_are_one_story_in_any_mapping(name):
     found = await results(Translator(*LINE_ENDS[name]), *PROBES, idle=(0.1,), max_size=200_000)
@@ -116,6 +124,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -201,6 +210,7 @@ async def test_a_server_that_trims_its_messages_is_said_to_do_so(framing):
     assert {probe.result for probe in found.values()} == {"pass"}, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", ["line", "length"])
 @pytest_twisted.ensureDeferred
 async def test_a_probe_that_is_asked_for_alone_reports_the_trimming_as_bytes(framing):
@@ -239,6 +249,7 @@ async def test_one_of_two_servers_that_translates_is_found_by_asking_several_tim
     assert order.result == "pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [b"\xff", b"\x7f"])
 @pytest_twisted.ensureDeferred
 async def test_a_doubled_value_is_found_though_it_breaks_the_framing(value):

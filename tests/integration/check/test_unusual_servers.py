@@ -254,10 +254,8 @@ async def failure_of(protocol: type[Server], name: str) -> ProbeResult:
     ("name", "value"),
     [
         ("sizes", b"B"),
-        *(
-            (name, b"\0")
-            for name in ("sizes", "order", "half-close", "back-pressure", "connections", "rtt")
-        ),
+        pytest.param("back-pressure", b"\0", marks=pytest.mark.slow),
+        *((name, b"\0") for name in ("sizes", "order", "half-close", "connections", "rtt")),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -281,7 +279,10 @@ async def test_a_value_that_is_eaten_is_reported_once_and_blamed_on_no_other_sub
     assert (probe.name, probe.result) == (name, "info" if name == "rtt" else "pass"), probe
 
 
-@pytest.mark.parametrize("how", ["abortConnection", "loseConnection", "pauseProducing"])
+@pytest.mark.parametrize(
+    "how",
+    ["abortConnection", "loseConnection", pytest.param("pauseProducing", marks=pytest.mark.slow)],
+)
 @pytest_twisted.ensureDeferred
 async def test_the_fin_is_not_accused_of_what_happens_without_it(how):
     class Ending(Server):

@@ -86,6 +86,7 @@ def test_without_one_where_one_is_wanted_it_says_why(demanding: Server, files: F
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_short_forms_and_urls_are_taken_by_every_command(files: Files) -> None:
     with tempfile.TemporaryDirectory(prefix="echo") as place:
         path, pem = f"{place}/s", files.write("short.pem", files.of_server("localhost"))

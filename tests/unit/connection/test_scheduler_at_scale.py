@@ -144,7 +144,7 @@ class Restless(Item):
 
 class AnyOrderTests(SynchronousTestCase):
     @given(st.integers(0, 2**32))
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=60)
     def test_whatever_they_do_nobody_who_is_due_is_forgotten(self, seed: int) -> None:
         self.patch(scheduler_module, "BATCH", 3)
         rng, clock = random.Random(seed), Clock()

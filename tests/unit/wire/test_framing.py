@@ -236,7 +236,7 @@ class LiveNodeTests(SynchronousTestCase):
 class OracleTests(SynchronousTestCase):
     """Any stream, cut anywhere, gives the oracle's answer."""
 
-    @settings(deadline=None, max_examples=1200)
+    @settings(deadline=None, max_examples=500)
     @given(streams_of_messages(), ENCODINGS, st.integers(1, 60))
     def test_every_framing_agrees_with_its_oracle(
         self, stream: tuple[str, list[bytes]], encoding: str, limit: int
