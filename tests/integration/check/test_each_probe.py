@@ -42,6 +42,7 @@ async def test_a_late_first_answer_does_not_slow_the_text_down():
     assert probe.seconds < 5 * late
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_limit_of_connections():
     result = await checked(None, "connections", servers=[{"max_per_peer": 5}], connections=8)
@@ -51,6 +52,7 @@ async def test_a_limit_of_connections():
     assert (probe.result, probe.facts["connections"]) == ("pass", 5)
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_long_way_is_measured():
     probe = only(await checked(FaultSpec(delay=0.1), "rtt"))

@@ -32,6 +32,7 @@ async def test_a_path_that_drops_a_fin():
     assert "a proxy does not pass it on" in probe.cause
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_buffers_without_bound():
     probe = await failure(FaultSpec(unbounded=True), "back-pressure")
@@ -197,6 +198,7 @@ async def test_a_search_for_an_idle_time_out_finds_a_limit_of_life_as_such():
     assert re.search(r": connections live 8\d\d ms at most, see lifetime$", probe.finding)
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_probe_that_needs_longer_than_connections_live_is_not_failed_for_its_subject():
     faults = FaultSpec(delay=0.05)  # 200 round trips take longer than a connection lives

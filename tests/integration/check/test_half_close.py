@@ -88,7 +88,7 @@ async def test_an_end_by_a_timer_is_no_answer_to_the_fin():
 
     probe = await result_of(Late, "half-close")
     assert probe.result == "fail"
-    assert "but FIN only 30" in probe.finding
+    assert "but FIN only " in probe.finding
     assert "a timer ends the connection, not our FIN" in probe.finding
     assert "or the server itself waits" in probe.cause
     assert probe.facts["fin_seconds"] == pytest.approx(0.3, rel=0.3)
@@ -103,7 +103,8 @@ async def test_a_server_that_ends_slowly_now_and_then_is_not_accused():
 
     probe = await result_of(Slow, "half-close")
     assert probe.result == "info", probe
-    assert f"but {probe.facts['late']} of {probe.facts['times']} times only 4" in probe.finding
+    assert f"but {probe.facts['late']} of {probe.facts['times']} times only " in probe.finding
+    assert probe.facts["fin_seconds"] == pytest.approx(0.4, rel=0.3)
 
 
 @pytest_twisted.ensureDeferred
@@ -115,6 +116,7 @@ async def test_a_last_line_without_lf_proves_that_the_fin_has_come():
     assert (probe.result, probe.facts["late"]) == ("pass", probe.facts["times"])
 
 
+@pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_last_line_that_is_not_answered_shows_that_the_fin_has_not_come():
     class Swallowing(Echo):

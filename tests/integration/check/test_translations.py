@@ -198,6 +198,7 @@ async def trimmed(
     return {probe.name: probe for probe in result.probes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", ["chunk", "line", "length"])
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_trims_its_messages_is_said_to_do_so(framing):
