@@ -124,7 +124,7 @@ async def _send_until_full(path: Path) -> list[_Unread]:
     waiting: list[_Unread] = []
     began, most = monotonic(), path.context.knowledge.connection_limit or len(SIZES)
     for size in SIZES:
-        unread = await _send(path, size)
+        unread = await _send_behind(path, size, waiting)
         if unread is None:
             break
         waiting.append(unread)
@@ -137,6 +137,20 @@ async def _send_until_full(path: Path) -> list[_Unread]:
         least = format_bytes(SIZES[0])
         raise Skipped(f"the path does not take {least} within {seconds} while nothing is read")
     return waiting
+
+
+async def _send_behind(path: Path, size: int, waiting: list[_Unread]) -> _Unread | None:
+    """Send a stream, and FIN, as :func:`_send`.
+
+    On a slow path the first answer of a new connection waits behind the bytes of the others. So
+    silence means that the path takes no more.
+    """
+    try:
+        return await _send(path, size)
+    except Failed as failed:
+        if waiting and failed.end == "silence":
+            return None
+        raise
 
 
 async def _send(path: Path, size: int, finish: bool = True) -> _Unread | None:

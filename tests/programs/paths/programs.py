@@ -63,10 +63,10 @@ def through_nginx(target: int, more: str = "") -> Iterator[int]:
 
 @contextmanager
 def through_socat(target: int) -> Iterator[int]:
-    """socat, a process for each connection; gives its port."""
+    """socat, which waits 10 s for the other direction after a FIN; gives its port."""
     port = free_port()
     listen = f"TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1,backlog=128"
-    command = [program("socat"), listen, f"TCP:127.0.0.1:{target}"]
+    command = [program("socat"), "-t", "10", listen, f"TCP:127.0.0.1:{target}"]
     with started(command, lambda: talks(port)):
         yield port
 

@@ -62,7 +62,7 @@ def test_nginx_closes_both_directions_at_fin_unless_told_otherwise(server):
         assert "fail" not in {probe["result"] for probe in found(port, *FAST).values()}
 
 
-def test_socat_is_clean(server):
+def test_socat_that_waits_after_a_fin_is_clean(server):
     with through_socat(server.port) as port:
         assert "fail" not in {probe["result"] for probe in found(port, *FAST).values()}
 
