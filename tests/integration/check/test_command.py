@@ -29,7 +29,7 @@ from echosvc.net.listeners import PORT
 from echosvc.probe.check import NAMES, PROBES, SettingsError, long_probes
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
-from tests.support.process import ROOT, Process, Server, environment, running
+from tests.support.process import ROOT, Process, environment
 from tests.support.waiting import LIMIT, wait_until
 
 COMMAND = [sys.executable, "-m", "echosvc", "check"]
@@ -42,17 +42,6 @@ def check(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *words], capture_output=True, text=True, timeout=4 * LIMIT, env=environment()
     )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running("--log", "quiet", "--listen", "tcp:0:interface=127.0.0.1") as it:
-        yield it
-
-
-@pytest.fixture
-def to(server: Server) -> str:
-    return f"tcp:127.0.0.1:{server.port}"
 
 
 def parsed(*words: str) -> Settings:

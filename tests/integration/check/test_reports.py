@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,22 +15,11 @@ import pytest
 from echosvc.cli import main as cli
 from tests.support.html import read
 from tests.support.junit import accepted
-from tests.support.process import Process, Server, environment, running
+from tests.support.process import Process, environment
 from tests.support.waiting import LIMIT
 
 COMMAND = [sys.executable, "-m", "echosvc", "check"]
 FAST = ("--only", "connect,echo,tls")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running("--log", "quiet", "--listen", "tcp:0:interface=127.0.0.1") as it:
-        yield it
-
-
-@pytest.fixture
-def to(server: Server) -> str:
-    return f"tcp:127.0.0.1:{server.port}"
 
 
 def check(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
