@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -27,13 +28,17 @@ from tests.support.waiting import LIMIT, wait_until
 
 
 def relay_blindly(client: socket.socket) -> None:
-    """Pass everything through a filter between two pipes, and never read while writing."""
-    to_filter, from_filter = os.pipe(), os.pipe()
+    """Pass everything through a filter between two pipes, and never read while writing.
+
+    What came back waits until the client pauses, so the relay always blocks in a write to its
+    filter once more is on its way than the pipes and the filter hold, no matter who runs when.
+    """
+    to_filter, from_filter = small_pipe(), small_pipe()
     threading.Thread(target=copy, args=(to_filter[0], from_filter[1]), daemon=True).start()
     with client, suppress(OSError):
         while True:
-            ready, _, _ = select.select([client, from_filter[0]], [], [])
-            if client in ready:
+            select.select([client, from_filter[0]], [], [])
+            if select.select([client], [], [], PAUSE)[0]:
                 data = client.recv(65536)
                 if not data:
                     break
@@ -41,6 +46,17 @@ def relay_blindly(client: socket.socket) -> None:
             else:
                 client.sendall(os.read(from_filter[0], 65536))
     os.close(to_filter[1])
+
+
+#: A client that sends nothing for so long waits for an answer, seconds.
+PAUSE = 0.02
+
+
+def small_pipe() -> tuple[int, int]:
+    """Return the two ends of a pipe that holds 16 KiB."""
+    ends = os.pipe()
+    fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 16384)
+    return ends
 
 
 def copy(source: int, target: int) -> None:
