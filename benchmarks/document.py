@@ -121,12 +121,21 @@ What did not help:
 - A clock that is read once for a batch: 0.05 µs, at the price of idle reports that may be early.
 - To read from a new connection before it is registered for events, which would save that where its
   message and its end are there: no gain.
+- Stream: up to four reads of 120 KiB in a row without an event, reads of 240 KiB behind four
+  prefixes, and a long read first while the last one was long: between 0.88 and 1.16 of the cost,
+  without a clear sign, from one run to the next.
 
 What is left between "Python (floor)" and echosvc is some percent: one call for each message, two
 counters, and the tests whether anything is queued. Three quarters of a message are the kernel's
 send, which on loopback delivers to the client's socket and wakes the client. The ratio to other
 servers changes by some percent from run to run. Of a connection with one message, C needs all but
 6 or 7 µs; these are Python's, for some 90 calls, the reactor's own included.
+
+A stream costs 1.1 to 1.25 of the cheapest C loop, and that one differs by 15 % from run to run,
+because it is the best of ten. A part of 64 KiB costs 20 µs in C, for two copies by the kernel; the
+two Python calls around it, the event and the counters add 2 to 3 µs. The target of 1.1 is
+therefore met in some runs and missed in others. Longer reads would reduce that part, but a chunk
+would be above 64 KiB, or a client that does not read would hold more memory.
 
 - TLS: the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
   call that only finds out that there is nothing more is left out, and the buffer for the
