@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,17 +18,46 @@ from tests.programs.paths.catalogue.registry import load
 from tests.programs.paths.document import CAUSES, PARTS, SYMPTOMS, head, questions
 from tests.programs.paths.remedies import REMEDIES, written_remedies
 
-#: Findings that are always there.
-ALWAYS = {"connect", "half-close", "idle", "bytes", "order", "back-pressure", "identity", "proxy"}
-
-_NAME = re.compile(r'(?:\bCause\(\s*|^NAME = )"([\w-]+)"', re.MULTILINE)
+MODULES = sorted(Path(causes.__path__[0]).glob("*.py"))
 
 
-def names_of_causes() -> set[str]:
-    """The names under which causes are reported: of a constant, or in each ``Cause``."""
-    modules = Path(causes.__path__[0]).glob("*.py")
-    texts = (module.read_text("utf-8") for module in modules)
-    return {name for text in texts for name in _NAME.findall(text)}
+@cache
+def names_of_causes() -> frozenset[str]:
+    """The names under which causes are reported."""
+    return frozenset(name for module in MODULES for name in named_by(module))
+
+
+def named_by(module: Path) -> Iterator[str]:
+    """The name of each ``Cause`` that a module makes."""
+    tree = ast.parse(module.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Cause":
+            yield text_of(node.args[0], tree)
+
+
+def text_of(node: ast.expr, tree: ast.Module) -> str:
+    """The text of a literal, or of a constant of the module."""
+    if isinstance(node, ast.Name):
+        assigned = [each for each in tree.body if isinstance(each, ast.Assign)]
+        (node,) = [each.value for each in assigned if ast.unparse(each.targets[0]) == node.id]
+    text = ast.literal_eval(node)
+    assert isinstance(text, str)
+    return text
+
+
+def registers(module: Path) -> bool:
+    """Whether a module registers a function that knows a cause."""
+    functions = [
+        each for each in ast.parse(module.read_text("utf-8")).body
+        if isinstance(each, ast.AsyncFunctionDef)
+    ]  # fmt: skip
+    marks = [ast.unparse(mark) for each in functions for mark in each.decorator_list]
+    return any(mark.startswith("cause(") for mark in marks)
+
+
+@pytest.mark.parametrize("module", [*filter(registers, MODULES)], ids=lambda module: module.stem)
+def test_each_registered_cause_has_a_name(module: Path) -> None:
+    assert set(named_by(module))
 
 
 @pytest.mark.parametrize("options", [options for _, options in SYMPTOMS])
@@ -45,15 +77,20 @@ def test_each_path_of_the_catalogue_is_there(name: str) -> None:
     assert name in load()
 
 
-def test_each_remedy_is_for_something_that_can_be_found() -> None:
+def test_each_probe_and_each_cause_has_a_remedy_and_nothing_else_has() -> None:
     named = [name for remedy in REMEDIES for name in remedy.findings]
     assert len(set(named)) == len(named)
-    assert set(named) <= set(NAMES) | names_of_causes()
-    assert set(named) >= ALWAYS
+    assert set(named) == set(NAMES) | names_of_causes()
 
 
-def test_each_finding_that_is_no_probe_can_be_found() -> None:
-    assert {name for name, _ in CAUSES} <= names_of_causes()
+def test_each_cause_that_is_no_probe_is_explained_and_nothing_else_is() -> None:
+    explained = [name for name, _ in CAUSES]
+    assert len(set(explained)) == len(explained)
+    assert names_of_causes() - set(NAMES) <= set(explained) <= names_of_causes()
+
+
+def test_each_remedy_says_what_to_change() -> None:
+    assert [remedy.findings for remedy in REMEDIES if not remedy.rows] == []
 
 
 def test_each_row_of_a_table_has_as_many_cells_as_its_head() -> None:
