@@ -163,6 +163,7 @@ class Check:
         self._background = Background(self._path)
         self._results: list[ProbeResult] = []
         self._reported: set[str] = set()
+        self._kinds: set[tuple[str, str]] = set()  # of the causes that were reported
         self._renamed: dict[str, str] = {}  # causes that were reported as the subject of a probe
         self._missing, self._failed = "", False  # why all else is skipped; how the last one ended
         self._see = ""  # the result that explains why all else is skipped
@@ -247,10 +248,18 @@ class Check:
             self._missing, self._see = f"see {cause.name}", cause.name
         if cause.name == probe.name:
             return _cause_result(cause, 0.0), False
-        if "fail" not in (known := self._results_of(cause.name)):
-            self._report(_cause_result(cause, seconds, passed="pass" in known))
+        if not self._is_known(cause):
+            self._kinds.add((cause.name, cause.kind))
+            passed = "pass" in self._results_of(cause.name)
+            self._report(_cause_result(cause, seconds, passed))
         why = f"see {cause.name}: {outcome.finding}"
         return _skip(probe, why, cause.name), cause.avoidable
+
+    def _is_known(self, cause: Cause) -> bool:
+        """Return whether a cause, or a failure of the probe of its name, is reported already."""
+        if cause.kind:
+            return (cause.name, cause.kind) in self._kinds
+        return "fail" in self._results_of(cause.name)
 
     def _rename(self, probe: Probe, cause: Cause) -> Cause:
         """Return a cause under the name of the probe whose own subject it was found to be."""

@@ -25,6 +25,8 @@ from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.turns import LimitReached
 
+#: A path may have a limit of each kind.
+_OPEN, RATE = "open", "rate"
 _OPEN_ADVICE = (
     "a limit of open connections at a middlebox, or at the server (nginx limit_conn, HAProxy"
     " maxconn, Envoy connection_limit, xinetd per_source, ulimit -n); not more are opened from now"
@@ -52,7 +54,7 @@ _SHARE = 0.5
 async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
     """Return how many connections are answered at once, or a second, where it is not all."""
     if isinstance(failed, LimitReached):  # it is reported already
-        return Cause("limit", failed.finding)
+        return Cause("limit", failed.finding, kind=_OPEN)
     if not is_unanswered(failed) or not path.context.history.answered:
         return None
     count = max(path.settings.connections, path.most_open)
@@ -90,7 +92,7 @@ async def _rate(path: Path, answers: list[Answer], seconds: float, how: str) -> 
         f" {describe_ends(answers, path.answer_time)}"
     )
     facts = {"answered": answered, "asked": len(answers), "seconds": round(seconds, 3)}
-    return Cause("limit", finding, _RATE_ADVICE, facts, avoidable=True)
+    return Cause("limit", finding, _RATE_ADVICE, facts, avoidable=True, kind=RATE)
 
 
 async def _slow_down(path: Path, failed: Failed) -> Cause | None:
@@ -100,7 +102,7 @@ async def _slow_down(path: Path, failed: Failed) -> Cause | None:
         return None
     knowledge.pace *= _SHARE
     await deferLater(path.reactor, _SETTLE_TIME)
-    return Cause("limit", failed.finding, _RATE_ADVICE, avoidable=True)
+    return Cause("limit", failed.finding, _RATE_ADVICE, avoidable=True, kind=RATE)
 
 
 async def _explain_by_open(path: Path, count: int) -> Cause | None:
@@ -126,9 +128,8 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
         f"{number} of {plural(count, 'connection')} at once were answered; the others"
         f" {describe_ends(first, path.answer_time)}"
     )
-    return Cause(
-        "limit", finding, _OPEN_ADVICE, {"limit": counts[0], "asked": count}, avoidable=True
-    )
+    facts = {"limit": counts[0], "asked": count}
+    return Cause("limit", finding, _OPEN_ADVICE, facts, avoidable=True, kind=_OPEN)
 
 
 async def _count_slowly(path: Path, count: int) -> list[Answer]:

@@ -39,6 +39,7 @@ class Cause:
     :ivar avoidable: the next connections avoid it: the probe that failed is run again.
     :ivar info: it is neither good nor bad: it is reported, but is no failure.
     :ivar final: nothing can be found out any more: all later probes are skipped.
+    :ivar kind: tells causes of one name apart: each is reported once.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Cause:
     avoidable: bool = False
     info: bool = False
     final: bool = False
+    kind: str = ""
 
 
 Explain = Callable[[Path, Failed], Awaitable["Cause | None"]]

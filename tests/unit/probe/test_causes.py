@@ -142,6 +142,31 @@ class CheckTests(PathTests):
         self.assertEqual(result.probes[0].facts, {"value": 255})
         self.assertEqual(self.asked.count("run 1"), 1)
 
+    def test_causes_of_one_name_and_of_two_kinds_are_each_reported_once(self) -> None:
+        found = {
+            "5 of 10 at once": Cause("limit", "5 at once", avoidable=True, kind="open"),
+            "8 of 20 in turn": Cause("limit", "8 a second", avoidable=True, kind="rate"),
+        }
+
+        @self.table.register(order=10)
+        async def explain(path: Path, failed: Failed) -> Cause | None:
+            return found[failed.finding]
+
+        def fail_twice(run: int) -> Finding:
+            if run <= len(found):
+                raise Failed([*found][run - 1])
+            return Finding("all is well")
+
+        self.assertEqual(
+            self.lines(self.check(fail_twice, fail_twice)),
+            [
+                ("limit", "fail", "5 at once"),
+                ("limit", "fail", "8 a second"),
+                ("probe1", "pass", "all is well"),
+                ("probe2", "pass", "all is well"),
+            ],
+        )
+
     def test_a_probe_is_run_again_where_the_cause_is_avoided(self) -> None:
         self.know("known", 10, Cause("bytes", "0xff", avoidable=True))
         self.assertEqual(
