@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import deferLater
 
 from echosvc._text import format_duration, plural
+from echosvc.probe.causes.limit import RATE
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.answers import Answer, ask, is_unanswered
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
-from echosvc.probe.engine.history import SPAN
+from echosvc.probe.engine.history import ConnectionHistory
 from echosvc.probe.engine.path import Path
 
 #: Seconds between two questions.
@@ -19,6 +22,9 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 _WAIT, _LONG_WAIT = 6.0, 30.0
 #: So many connections within a second may have reached a limit.
 _MANY_A_SECOND = 10
+#: Over so many seconds the connections are counted that were answered before, for the pace of the
+#: later ones, and for people: limits are often those of a minute.
+_SPAN, _MINUTE = 10.0, 60.0
 #: How much of the rate that a path has allowed is used from then on, if there was no other rate;
 #: what that is reduced by otherwise; connections a second at least.
 _SHARE, _LESS, _LEAST = 0.8, 0.5, 0.2
@@ -32,46 +38,59 @@ async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
     if not history.answered or came:
         return None
     await path.wait_for_backlog(failed=True)
+    opened = history.opened
     first = await ask(path, path.answer_time)
     if first.connection is not None or first.failed is None or first.came:
         return None  # something answers, if not as it should
-    return await _wait_for_end(path, first.failed, is_unanswered(failed))
+    dropped = history.opened == opened and first.failed.end == "silence"
+    ended = _DROPPED if dropped and not path.context.encrypted else _ENDED
+    return await _wait_for_end(path, first.failed, is_unanswered(failed), ended)
 
 
-async def _wait_for_end(path: Path, failed: Failed, refused: bool) -> Cause:
+async def _wait_for_end(path: Path, failed: Failed, refused: bool, ended: str) -> Cause:
     """Wait until connections are answered again, and return what that shows.
 
     :param failed: the failure of the newest connection.
     :param refused: the probe failed since a connection was refused. A limit of connections a
         second refuses some, and ends none that was answered.
+    :param ended: what has happened if it is no limit, and lasts.
     """
-    history = path.context.history
-    began, alive, answered = history.refused_at, history.alive, history.answered
-    last, many = history.burst(1.0), history.burst()
-    known = path.context.knowledge.pace
-    often = refused and (last[0] >= _MANY_A_SECOND or known > 0)
-    until = await _ask_again(path, began + (_LONG_WAIT if often else _WAIT))
+    history, known = path.context.history, path.context.knowledge.pace
+    began, alive = history.refused_at, history.alive
+    before, facts = _describe_before(history)
+    often = refused and (history.reached >= _MANY_A_SECOND or known > 0)
+    pace = _LESS * known if known else _SHARE * history.burst(_SPAN)[0] / _SPAN
+    again = await _ask_again(path, _LONG_WAIT if often else _WAIT)
     seconds = path.reactor.seconds() - began
-    before = f"after {plural(many[0], 'connection')} in {format_duration(many[1])}"
-    facts = {"answered": answered, "seconds": round(seconds, 3)}
-    if until is None:
-        finding = (
-            f"nothing has answered any more for {format_duration(seconds)}, {before}:"
-            f" {failed.finding}"
-        )
-        return Cause("outage", finding, _describe_end(often), facts, final=True)
+    facts["seconds"] = round(seconds, 3)
+    if again is None:
+        lasting = format_duration(seconds)
+        finding = f"nothing has answered any more for {lasting}, {before}: {failed.finding}"
+        advice = f"{ended}; or {_RATE}" if refused else ended
+        return Cause("outage", finding, advice, facts, final=True, kind="lasting")
     words = f"no connection was answered for {format_duration(seconds)}, {before}"
     if not often:
-        return Cause("outage", words, _RESTART, facts, avoidable=True)
-    pace = _LESS * known if known else _SHARE * many[0] / SPAN
+        return Cause("outage", words, _RESTART, facts, avoidable=True, kind="passing")
     path.context.knowledge.pace = max(pace, _LEAST)
-    return Cause(
-        "limit", words, _RATE if alive else f"{_RATE}; or {_RESTART}", facts, avoidable=True
-    )
+    advice = _RATE if alive else f"{_RATE}; or {_RESTART}"
+    return Cause("limit", words, advice, facts, avoidable=True, kind=RATE)
 
 
-async def _ask_again(path: Path, until: float) -> Answer | None:
-    """Return the first answer that comes before a moment; ``None``: there is none."""
+def _describe_before(history: ConnectionHistory) -> tuple[str, dict[str, Any]]:
+    """Return how many connections were answered before, and in which time; and the facts."""
+    count, seconds = history.burst(_MINUTE)
+    facts: dict[str, Any] = {"answered": history.answered}
+    if not count:
+        ago = f"the last of them more than {_MINUTE:g} s before"
+        return f"after {plural(history.answered, 'connection')}, {ago}", facts
+    facts |= {"answered_before": count, "seconds_before": round(seconds, 3)}
+    words = f"after {plural(count, 'connection')}"
+    return f"{words} in {format_duration(seconds)}" if count > 1 else words, facts
+
+
+async def _ask_again(path: Path, seconds: float) -> Answer | None:
+    """Return the first answer that comes within some seconds; ``None``: there is none."""
+    until = path.reactor.seconds() + seconds
     for pause in _PAUSES:
         if path.reactor.seconds() > until:
             break
@@ -83,9 +102,10 @@ async def _ask_again(path: Path, until: float) -> Answer | None:
 
 
 _RESTART = "a restart of the server, or of a middlebox"
-_RATE = "a limit of connections a second (xinetd cps, HAProxy conn_rate, a firewall); --pace N"
+_RATE = (
+    "a limit of connections a second or a minute (xinetd cps, HAProxy conn_rate, a firewall);"
+    " --pace N"
+)
 _ENDED = "the server has ended, or a middlebox has"
-
-
-def _describe_end(often: bool) -> str:
-    return f"{_ENDED}; or {_RATE}" if often else _ENDED
+#: Nobody refuses a connection, as the kernel of a server that has ended does.
+_DROPPED = "the host is gone, or a firewall drops packets to it"

@@ -67,7 +67,8 @@ async def ask(path: Path, seconds: float | None = None, turns: int = 1) -> Answe
     except (NotConnected, Unanswered) as failed:
         return Answer(clock.seconds() - began, failed=failed)
     except defer.TimeoutError:
-        late = NotConnected(f"no answer within {seconds:g} s", end="silence")
+        words = f"no connection to {path.target.name} was answered within {seconds:g} s"
+        late = NotConnected(words, end="silence")
         return Answer(clock.seconds() - began, failed=late)
     return Answer(clock.seconds() - began, connection)
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-#: How long an answer is remembered, seconds, and how many of them.
-SPAN = 10.0
+#: So many answers are remembered.
 _MAX_KEPT = 10_000
 
 
 class ConnectionHistory:
     """When connections were answered, and when they were not any more.
 
+    A connection whose packets are dropped fails only at a time-out, long after it was begun. So
+    each failure counts from the moment at which its connection was begun, or from the last answer
+    to another one, if that came later.
+
     :param now: returns the time, seconds.
     :ivar slowest: seconds that the slowest answer took, and its connection.
     :ivar opened: how many connections there were.
     :ivar answered: how many of them were answered.
-    :ivar reached: how many were answered in the second before one was not.
+    :ivar reached: how many were answered in the second before that.
     :ivar alive: how many others were open when the first one was not answered any more.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._times: deque[float] = deque(maxlen=_MAX_KEPT)
-        self._first = 0.0
         self._refused: float | None = None
         self.opened = self.answered = self.alive = self.reached = 0
         self.slowest = 0.0
@@ -39,32 +41,27 @@ class ConnectionHistory:
         :param seconds: that this took.
         """
         self.slowest = max(self.slowest, seconds)
-        now = self._now()
-        self._first = self._first or now
         self._refused = None
         self.answered += 1
-        self._times.append(now)
+        self._times.append(self._now())
 
-    def note_refused(self, alive: int) -> None:
+    def note_refused(self, alive: int, began: float) -> None:
         """Note that a connection was refused, or ended without an answer.
 
         :param alive: how many others were open.
+        :param began: when it was begun.
         """
         if self._refused is None:
-            self._refused, self.alive = self._now(), alive
+            last = self._times[-1] if self._times else began
+            self._refused, self.alive = max(began, last), alive
             self.reached = self.burst(1.0)[0]
 
     @property
     def refused_at(self) -> float:
-        """When the first connection failed since one was answered; now, if none has failed."""
+        """Since when no connection is answered any more; now, if none has failed since then."""
         return self._now() if self._refused is None else self._refused
 
-    @property
-    def worked_for(self) -> float:
-        """Seconds from the first answer to the first failure after the last one."""
-        return self.refused_at - self._first if self.answered else 0.0
-
-    def burst(self, seconds: float = SPAN) -> tuple[int, float]:
+    def burst(self, seconds: float) -> tuple[int, float]:
         """Return how many connections were answered right before one was not, in which time.
 
         :param seconds: at most so long before it.

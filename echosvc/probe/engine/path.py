@@ -85,14 +85,14 @@ class Path:
         """
         async with self._turns.turn(self._is_beside) as opened:
             began = self.reactor.seconds()
-            connection = ProbeConnection(self.context, await self._connect_client(nagle))
+            connection = ProbeConnection(self.context, await self._connect_client(nagle, began))
             connection.connect_seconds = self.reactor.seconds() - began
             opened(connection)
             self.context.history.note_opened()
         self._live.append(connection)
         return connection
 
-    async def _connect_client(self, nagle: bool) -> ProbeClient:
+    async def _connect_client(self, nagle: bool, began: float) -> ProbeClient:
         while True:
             try:
                 return self._check_client(await self._attempt(nagle))
@@ -103,12 +103,12 @@ class Path:
                 if late and self._progress.silent_for < self.settings.timeout:
                     continue  # its SYN waits in a queue behind the bytes of the other connections
                 seconds = self.settings.timeout + self.context.lookup_seconds
-                raise self._not_connected(error, seconds) from None
+                raise self._not_connected(error, seconds, began) from None
 
-    def _not_connected(self, error: Exception, seconds: float) -> NotConnected:
+    def _not_connected(self, error: Exception, seconds: float, began: float) -> NotConnected:
         late = describe_error(error) == "ETIMEDOUT"
         history = self.context.history
-        history.note_refused(self._turns.count_open())
+        history.note_refused(self._turns.count_open(), began)
         words = describe_connect_error(error, self.target, seconds, history.opened)
         return NotConnected(*words, end="silence" if late else describe_error(error))
 
@@ -170,11 +170,12 @@ class Path:
         :raises Failed: there is no answer; the connection is closed.
         """
         connection = await self.connect(nagle)
+        began = self.reactor.seconds() - connection.connect_seconds
         try:
             await connection.detect_prefix(seconds)
         except Unanswered:
             connection.close()
-            self.context.history.note_refused(self._turns.count_open())
+            self.context.history.note_refused(self._turns.count_open(), began)
             raise
         return connection
 
