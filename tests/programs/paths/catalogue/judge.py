@@ -11,6 +11,9 @@ from tests.programs.paths.catalogue.entry import Entry, Line
 #: The inside of the program, which no user must see.
 _INSIDE = re.compile(r"Traceback|Errno|\[Failure|<class|<twisted|object at 0x|Exception\b")
 
+#: What is untrue of every path: a count, or a time, that began too late.
+_UNTRUE = re.compile(r"\bafter 0 connections|\bin 0 µs")
+
 Probe = dict[str, Any]
 
 
@@ -19,8 +22,10 @@ def faults(entry: Entry, probes: Sequence[Probe], seconds: float) -> list[str]:
     untrue = _unexpected(entry, probes)
     found = [f"not true: {words(probe)}" for probe in untrue]
     found += [f"shows its inside: {words(probe)}" for probe in probes if _inside(probe)]
+    found += [f"untrue: {words(probe)}" for probe in probes if _UNTRUE.search(words(probe))]
     for line in entry.expected:
-        found.extend(_missed(line, probes))
+        alike = sum(each.names == line.names for each in entry.expected)
+        found.extend(_missed(line, probes, alike))
     if entry.somewhere and not any(_says(probe, entry.somewhere) for probe in probes):
         found.append(f"no line says {entry.somewhere!r}")
     if entry.nowhere:
@@ -57,10 +62,15 @@ def _names(line: Line, probe: Probe) -> bool:
     return probe["name"] in line.names.split("|")
 
 
-def _missed(line: Line, probes: Sequence[Probe]) -> Iterator[str]:
-    """Whether a result is missing, is there twice, or says something else."""
+def _missed(line: Line, probes: Sequence[Probe], alike: int) -> Iterator[str]:
+    """Whether a result is missing, is there twice, or says something else.
+
+    :param alike: how many results of these names are due; they are told apart by what they say.
+    """
     named = [probe for probe in probes if _names(line, probe)]
     right = [probe for probe in named if probe["result"] in line.result.split("|")]
+    if alike > 1:
+        right = [probe for probe in right if all(_says(probe, each) for each in line.says)]
     if "fail" not in line.result and any(probe["result"] == "fail" for probe in named):
         return  # said already
     if len(right) != 1:

@@ -21,6 +21,7 @@ def entry(**fields: Any) -> Entry:
 
 
 MTU = fails("path-mtu|mtu", "MTU", lacks="FIN")
+TWO = (fails("limit", "open"), fails("limit", "a second"))
 IDLE = informs("find-idle", "FIN", idle_seconds=(2.9, 3.1))
 
 
@@ -30,6 +31,10 @@ IDLE = informs("find-idle", "FIN", idle_seconds=(2.9, 3.1))
         ({"expected": passes("echo")}, [probe("echo", "pass"), probe("rtt", "info")]),
         ({"expected": (MTU,)}, [probe("path-mtu", "fail", "MTU"), probe("sizes", "skip")]),
         ({"expected": (IDLE,)}, [probe("find-idle", "info", "FIN", idle_seconds=3.0)]),
+        (
+            {"expected": TWO},
+            [probe("limit", "fail", "8 a second"), probe("limit", "fail", "5 open")],
+        ),
         ({"somewhere": "first bytes"}, [probe("greeting", "info", "the FIRST bytes")]),
     ],
 )
@@ -50,6 +55,25 @@ def test_what_is_true_is_right(fields, probes):
             "due: FAIL path-mtu|mtu, came: FAIL mtu: MTU; FAIL path-mtu",
         ),
         ({"expected": (MTU,)}, [probe("mtu", "fail", "silence")], "does not say 'MTU'"),
+        (
+            {"expected": TWO},
+            [
+                probe("limit", "fail", "5 open"),
+                probe("limit", "fail", "4 open"),
+                probe("limit", "fail", "8 a second"),
+            ],
+            "due: FAIL limit, came: FAIL limit: 5 open",
+        ),
+        (
+            {"expected": TWO},
+            [probe("limit", "fail", "5 open")],
+            "due: FAIL limit, came: FAIL limit: 5 open",
+        ),
+        (
+            {"expected": (fails("outage"),)},
+            [probe("outage", "fail", "nothing answers, after 0 connections in 0 µs: silence")],
+            "untrue: FAIL outage",
+        ),
         ({"expected": (MTU,)}, [probe("mtu", "fail", "MTU", "at the FIN")], "says 'FIN'"),
         (
             {"expected": (IDLE,)},

@@ -147,11 +147,17 @@ ENTRIES = (
                 f" --hitcount 20 -j {target}",
                 "iptables -w -A FORWARD -p tcp --syn -m recent --name each --set",
             ),
-            expected=(*passes("connect", "echo"), fails("limit|outage", "limit")),
+            expected=(
+                *passes("connect", "echo"),
+                fails("limit|outage", "limit", r"after \d\d connections in", says),
+            ),
             nowhere=_NO_LISTENER,
             limit=120.0,
         )
-        for name, target in {"drop": "DROP", "reset": "REJECT --reject-with tcp-reset"}.items()
+        for name, target, says in (
+            ("drop", "DROP", "a firewall drops packets"),
+            ("reset", "REJECT --reject-with tcp-reset", "ECONNREFUSED"),
+        )
     ),
     _five(
         "connlimit-reset",
@@ -205,6 +211,45 @@ ENTRIES = (
         ),
         expected=(*passes("connect", "echo"), fails("limit|sizes", "a second|limit")),
         nowhere=_NO_LISTENER,
+    ),
+    Entry(
+        "two-limits",
+        "HAProxy, which rejects the sixth connection of a client, and the 21st in a second",
+        echosvc(),
+        via=(
+            haproxy(
+                listen="    stick-table type ip size 10 expire 10s store conn_cur,conn_rate(1s)\n"
+                "    tcp-request connection track-sc0 src\n"
+                "    tcp-request connection reject if { sc0_conn_cur gt 5 }\n"
+                "    tcp-request connection reject if { sc0_conn_rate gt 20 }"
+            ),
+        ),
+        expected=(
+            *passes("connect", "echo", "sizes"),
+            fails("limit", r"\b5\b", "open connections"),
+            fails("limit", "connections a second"),
+        ),
+        nowhere=_NO_LISTENER,
+        limit=180.0,
+    ),
+    Entry(
+        "limit-and-volume",
+        "nginx, limit_conn 5, and connections that carry 64 KiB at most",
+        echosvc(),
+        via=(
+            nginx(
+                "proxy_half_close on; limit_conn each 5;",
+                "limit_conn_zone $binary_remote_addr zone=each:1m;",
+            ),
+            socat("", ",readbytes=65536", "-t", "30"),
+        ),
+        expected=(
+            *passes("connect", "echo", "bytes", "text"),
+            fails("limit", r"\b5\b", "open connections"),
+            fails("sizes|volume", "64 KiB|65,?536"),
+        ),
+        nowhere="at the FIN",
+        limit=120.0,
     ),
     _volume(
         "volume-fin",
