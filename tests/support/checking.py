@@ -73,6 +73,7 @@ class Hostile(Protocol):
     """Does what its factory says."""
 
     def connectionMade(self) -> None:
+        self.factory.live.append(self.transport)
         self.factory.met(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
@@ -81,7 +82,8 @@ class Hostile(Protocol):
 
 async def against(met: Any = None, heard: Any = None, **settings: Any) -> CheckResult:
     """Check a server that behaves like this."""
-    factory = Factory.forProtocol(Hostile)
+    factory: Any = Factory.forProtocol(Hostile)
+    factory.live = []
     factory.met = met or (lambda transport: None)
     factory.heard = heard or (lambda transport, data: None)
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -91,3 +93,5 @@ async def against(met: Any = None, heard: Any = None, **settings: Any) -> CheckR
         return await within(Deferred.fromCoroutine(check(endpoint, **settings)), 60)
     finally:
         await within(port.stopListening())
+        for transport in factory.live:  # one that is paused would never see its end
+            transport.abortConnection()

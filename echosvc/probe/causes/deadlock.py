@@ -7,54 +7,91 @@ stopped: nothing comes, and sooner or later the window of the next hop is closed
 
 Two experiments tell it from a server that hangs, and from a limit of bytes. As much is sent again
 over new connections, and read only when nothing more is taken: the path stops again, though not
-always, since it is a race. Then the same number of bytes is sent in messages of which each is
-answered before the next one: all come back. So neither the server nor the number of bytes is the
-cause, but how many are on their way. A limit counts at most what was taken and what came, both
-together; messages that are answered pass it twice, so half of that sum is enough.
+always, since it is a race. Then the same number of bytes is sent over another connection, few of
+them at a time: more only as answers come. All come back. So neither the server nor the number of
+bytes is the cause, but how many are on their way. A limit counts at most what was taken and what
+came, both together; what comes back passes it twice, so half of that sum is enough.
+
+A path that is only slow, or a machine that is busy, may stop for a moment. A deadlock lasts. So
+the connection that has stopped is left as it is during the second experiment, and for
+:data:`_LASTING` seconds at least, and must not have gone on then.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from echosvc._text import format_bytes
 from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.size_limit import Answer
 from echosvc.probe.engine.tcp_info import Stall
-from echosvc.probe.engine.trial import (
-    QUIET_TIME,
-    receive_or_give_up,
-    try_message,
-    wait_until_blocked,
-)
+from echosvc.probe.engine.trial import QUIET_TIME, receive_or_give_up, wait_until_blocked
 from echosvc.probe.settings import MIB
 
 #: More than the buffers of a path hold, bytes, and how often it is sent.
 _FILLING, _TIMES = 64 * MIB, 3
 #: A shorter stream does not fill the buffers of two kernels in both directions, bytes.
 _SHORTEST = 262144
-#: Bytes of a message that hardly any buffer is too small for.
-_MESSAGE = 32768
-#: The MSS meanwhile: many full segments are acknowledged at once. A short one at the end would wait
-#: for the acknowledgement of the one before, 40 ms, where the peer uses Nagle's algorithm.
-_SEGMENT = 1036
+#: So many bytes are on their way at most in the second experiment: hardly any buffer is too small
+#: for them. They are sent in messages of so many.
+_FEW, _MESSAGE = 32768, 8192
+#: How long these may bring no answer, seconds.
+_FEW_QUIET = 2.0
 #: What is sent that way beyond what was taken before, bytes.
-_MORE = MIB
+_MORE = 262144
+#: How long nothing must come on a connection that has stopped, seconds.
+_LASTING = 2.0
+#: How long it is looked for what has come meanwhile, at least, seconds.
+_LEAST_WAIT = 0.1
 
 
-@cause(order=30, seconds=20.0)
+@dataclass(frozen=True)
+class _Stopped:
+    """A connection on which the path has stopped.
+
+    :ivar taken: bytes that the path had taken.
+    :ivar came: bytes that had come back.
+    :ivar seen: when it was seen to have stopped, by the reactor.
+    """
+
+    connection: ProbeConnection
+    taken: int
+    came: int
+    seen: float
+
+
+@cause(order=18, seconds=40.0)
 async def explain_by_deadlock(path: Path, failed: Failed) -> Cause | None:
     """Return that the path stops when both directions are full."""
+    found = await find_deadlock(path, failed)
+    return _describe(path.context.knowledge.deadlock_size) if found else None
+
+
+async def find_deadlock(path: Path, failed: Failed) -> bool:
+    """Return whether a stream stopped since the path stops when both directions are full.
+
+    After how many bytes it does is known from then on.
+    """
     knowledge = path.context.knowledge
     if not _may_be_deadlock(failed) or knowledge.volume is not None:
-        return None
-    if not knowledge.deadlock_size:
-        taken, came = await _fill_until_it_stops(path)
-        if not taken or not await _carries_by_turns(path, (taken + came) // 2 + _MORE):
-            return None
-        knowledge.deadlock_size = taken
-    return _describe(knowledge.deadlock_size)
+        return False
+    if not knowledge.deadlock_size and path.allowed(2) == 2:
+        knowledge.deadlock_size = await _prove_deadlock(path)
+    return knowledge.deadlock_size > 0
+
+
+async def _prove_deadlock(path: Path) -> int:
+    """Return after how many bytes the path stops; 0: it cannot be proved."""
+    stopped = await _fill_until_it_stops(path)
+    if stopped is None:
+        return 0
+    size = (stopped.taken + stopped.came) // 2 + _MORE
+    lasts = await _carries_few(path, size) and not await _goes_on(path, stopped)
+    return stopped.taken if lasts else 0
 
 
 def _may_be_deadlock(failed: Failed) -> bool:
@@ -69,20 +106,17 @@ def _may_be_deadlock(failed: Failed) -> bool:
 _ARRIVED = (Stall.NOT_READ.value, Stall.TAKEN.value)
 
 
-async def _fill_until_it_stops(path: Path) -> tuple[int, int]:
-    """Return the bytes that were taken and that came until the path stopped; 0: it does not."""
+async def _fill_until_it_stops(path: Path) -> _Stopped | None:
+    """Return the connection on which the path stops; ``None``: it does not."""
     for _ in range(_TIMES):
-        if (stopped := await _fill(path))[0]:
+        path.close()
+        if (stopped := await _fill(path)) is not None:
             return stopped
-    return 0, 0
+    return None
 
 
-async def _fill(path: Path) -> tuple[int, int]:
-    """Send until nothing more is taken, then read; return what was taken and came when it stopped.
-
-    :return: twice 0: it does not stop.
-    """
-    path.close()
+async def _fill(path: Path) -> _Stopped | None:
+    """Send until nothing more is taken, then read; return the connection if the path stops."""
     connection = await path.open()
     payload = path.payload(_FILLING, connection, limited=False)
     verifier = connection.verifier(payload)
@@ -93,33 +127,47 @@ async def _fill(path: Path) -> tuple[int, int]:
         trial = await receive_or_give_up(path, connection, verifier, QUIET_TIME)
     finally:
         sending.cancel()
-    client = connection.client
     if trial.answer is not Answer.SILENCE:
-        return 0, 0
-    return client.bytes_out - client.unsent, client.bytes_in
+        return None
+    client = connection.client
+    taken = client.bytes_out - client.unsent
+    return _Stopped(connection, taken, client.bytes_in, path.reactor.seconds())
 
 
-async def _carries_by_turns(path: Path, size: int) -> bool:
+async def _carries_few(path: Path, size: int) -> bool:
     """Return whether so many bytes come back, of which few are on their way at a time."""
-    path.close()
-    knowledge = path.context.knowledge
-    before, knowledge.max_segment = knowledge.max_segment, knowledge.max_segment or _SEGMENT
+    connection = await path.open()
+    connection.frame_size = _MESSAGE
+    payload = path.payload(size, connection, limited=False)
+    verifier = connection.verifier(payload)
+    sent = 0
+
+    def send_more() -> None:
+        nonlocal sent
+        while sent < size and sent + _MESSAGE <= verifier.offset + _FEW:
+            message = payload.at(sent, _MESSAGE)
+            connection.write(message).addErrback(lambda _: None)
+            sent += len(message)
+
+    trial = await receive_or_give_up(path, connection, verifier, _FEW_QUIET, send_more)
+    return trial.answer is Answer.WHOLE
+
+
+async def _goes_on(path: Path, stopped: _Stopped) -> bool:
+    """Return whether a connection that has stopped goes on, or ends, within some seconds."""
+    left = stopped.seen + _LASTING - path.reactor.seconds()
     try:
-        connection = await path.open()
-    finally:
-        knowledge.max_segment = before
-    for _ in range(0, size, _MESSAGE):
-        trial = await try_message(path, connection, _MESSAGE)
-        if trial.answer is not Answer.WHOLE:
-            return False
+        await stopped.connection.receive(max(_LEAST_WAIT, left))
+    except ConnectionEnded as end:
+        return end.reason != "silence"
     return True
 
 
 def _describe(size: int) -> Cause:
     finding = (
         "the path neither takes nor gives while both directions are full: it stops after"
-        f" {format_bytes(size)}, though its answers are read; in short messages, each answered"
-        " before the next one, as many bytes pass"
+        f" {format_bytes(size)}, though its answers are read; as many bytes pass if"
+        f" no more than {format_bytes(_FEW)} are on their way"
     )
     advice = (
         "a deadlock: a relay on the path, or the server, writes and does not read meanwhile, so"

@@ -35,7 +35,7 @@ async def explain_by_terminal(path: Path, failed: Failed) -> Cause | None:
     came = b""
     with suppress(ConnectionEnded):
         while len(came) < _MAX_ANSWER:
-            came += await connection.receive(_QUIET + 3 * connection.rtt)
+            came += await connection.receive(_QUIET if came else _QUIET + 3 * connection.rtt)
     if _ECHOED not in came and _EDITED not in came:
         knowledge.no_terminal = True
         return None

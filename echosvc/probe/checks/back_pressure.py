@@ -1,13 +1,25 @@
-"""Probe of back-pressure: a sender that reads no replies is stopped."""
+"""Probe of back-pressure: a sender that reads no replies is stopped.
+
+Theory of operation. As much is sent as the path takes while nothing is read. Then everything is
+read, while some more is sent: both directions are full for a while. Megabytes are in the kernels of
+several machines then, and one of them may be short of memory, or of processor time, and stop for a
+moment. So a stream that stops is no proof. It is asked whether the path stops for ever where both
+directions are full. Otherwise the same is done again over new connections, and only what stops a
+second time has failed.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 
 from echosvc._text import format_bytes, format_duration
+from echosvc.probe.causes.deadlock import find_deadlock
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ProbeConnection
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
@@ -23,19 +35,83 @@ MAX_FILL_TIME = 60.0
 
 #: What is sent while both directions are full and the replies are read: bytes at most, and for how
 #: long at the rate at which the path was filled, seconds.
-MAX_MORE, _MORE_TIME = 64 * MIB, 1.0
+MAX_MORE, _MORE_TIME = 32 * MIB, 1.0
 #: A rate that is measured over less time is not trusted, seconds.
 _LEAST_TIME = 0.05
+#: How often all this is done at most, and how often the stream must stop, where it does.
+_TIMES, _STOPS = 4, 2
 
 
 @probe(
     "back-pressure",
     order=90,
     summary="a sender that reads no replies is stopped, and loses nothing",
-    min_duration=lambda _: MAX_FILL_TIME,
+    min_duration=lambda _: 2 * MAX_FILL_TIME,
 )
 async def back_pressure(path: Path) -> Finding:
     """Check that a sender that reads no replies is stopped, and loses nothing."""
+    if path.context.knowledge.deadlock_size:
+        raise Skipped("see deadlock: the path stops while both directions are full", "deadlock")
+    began, taken, stops = path.reactor.seconds(), list[int](), list[Failed]()
+    while len(taken) + len(stops) < (_TIMES if stops else 1):
+        path.close()
+        try:
+            taken.append(await _fill_and_read(path))
+        except Failed as failed:
+            stops.append(await _judge_stop(path, failed, stops, len(taken)))
+        if path.reactor.seconds() > began + MAX_FILL_TIME:
+            break
+    return _conclude(path, taken, stops)
+
+
+async def _judge_stop(path: Path, failed: Failed, before: list[Failed], passed: int) -> Failed:
+    """Return a failure that proves nothing yet.
+
+    :param before: those that there were.
+    :param passed: how often nothing was wrong.
+    :raises Failed: it does prove something.
+    """
+    path.note_end(failed)
+    stopped = failed.fault is not None and failed.fault.kind is FaultKind.CUT
+    if failed.end != "silence" or not stopped:
+        raise failed
+    count = len(before) + 1
+    if count == _STOPS:
+        failed.finding += f" ({count} of {count + passed} times)"
+        failed.facts |= {"times": count + passed, "failed": count}
+        raise failed
+    if await find_deadlock(path, failed):
+        raise failed
+    return failed
+
+
+def _conclude(path: Path, taken: list[int], stops: list[Failed]) -> Finding:
+    """Return that everything arrived, and how often it did not.
+
+    :raises Failed: it never did.
+    """
+    if not taken:
+        raise stops[-1]
+    text = (
+        f"the sender is stopped after {format_bytes(taken[-1])}; once it reads, everything arrives"
+    )
+    facts: dict[str, Any] = {"stopped_after": taken[-1]}
+    if not stops:
+        return Finding(text, facts=facts)
+    times = len(taken) + len(stops)
+    text += (
+        f", but {len(stops)} of {times} times nothing came for {path.settings.timeout:g} s: a"
+        " machine was held up, or it is a race"
+    )
+    facts |= {"times": times, "failed": len(stops)}
+    return Finding(text, info=True, facts=facts)
+
+
+async def _fill_and_read(path: Path) -> int:
+    """Return after how many bytes the sender was stopped, once everything has arrived.
+
+    :raises Failed: it was not stopped, or not everything arrives.
+    """
     connection = await path.open()
     payload = path.payload(MAX_UNREAD + MAX_MORE, connection, limited=False)
     sender = _UnreadSender(path, connection, payload)
@@ -43,13 +119,13 @@ async def back_pressure(path: Path) -> Finding:
     taken = sent - connection.client.queued
     if sent >= MAX_UNREAD:
         raise _unbounded(connection, taken)
-    stopped = f"the sender is stopped after {format_bytes(taken)}"
     try:
         await sender.go_on(sent)
     except Failed as failed:
+        stopped = f"the sender is stopped after {format_bytes(taken)}"
         failed.finding = f"{stopped}, but once it reads: {failed.finding}"
         raise
-    return Finding(f"{stopped}; once it reads, everything arrives", facts={"stopped_after": taken})
+    return taken
 
 
 def _unbounded(connection: ProbeConnection, taken: int) -> Exception:

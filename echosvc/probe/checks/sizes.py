@@ -6,6 +6,7 @@ import hashlib
 
 from echosvc._text import format_bytes, plural
 from echosvc.probe.checks.registry import probe
+from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.payload import AnyPayload
@@ -31,9 +32,8 @@ async def sizes(path: Path) -> Finding:
     """Check that streams of all sizes come back whole."""
     wanted = wanted_sizes(path.settings.max_size)
     small = [size for size in wanted if size < MIB]
-    await gather(
-        [_exchange_sizes(path, small[n::_PARALLEL]) for n in range(min(_PARALLEL, len(small)))]
-    )
+    parallel = path.allowed(min(_PARALLEL, len(small)))
+    await gather([_exchange_sizes(path, small[n::parallel]) for n in range(parallel)])
     for size in wanted[len(small) :]:
         await _exchange_sizes(path, [size])
     connection = await path.open()
@@ -52,9 +52,14 @@ def wanted_sizes(longest: int) -> list[int]:
 
 
 async def _exchange_sizes(path: Path, wanted: list[int]) -> None:
-    """Exchange streams of these sizes, each over its own connection."""
+    """Exchange streams of these sizes, each over its own connection.
+
+    Where only so many may be opened a second, one connection carries them all.
+    """
+    connection: ProbeConnection | None = None
     for size in wanted:
-        connection = await (path.open_small() if size < MIB else path.open())
+        if connection is None or not path.pace:
+            connection = await (path.open_small() if size < MIB else path.open())
         try:
             await connection.expect_no_more(
                 await connection.exchange(path.payload(size, connection)), 0.0
@@ -63,7 +68,8 @@ async def _exchange_sizes(path: Path, wanted: list[int]) -> None:
             failed.finding = f"{format_bytes(size)}: {failed.finding}"
             failed.facts["size"] = size
             raise
-        connection.close()
+        if not path.pace or size == wanted[-1]:
+            connection.close()
 
 
 def _digest(payload: AnyPayload) -> str:

@@ -3,6 +3,10 @@
 Where connections share a slow link with a deep queue, one of them may wait for minutes while the
 bytes of the others pass. The path works as long as anything comes on any of them. So a wait is
 given up only once nothing has come on any of them for the time-out.
+
+The reactor calls what is due before it reads what has come. Where this process gets no processor
+for a while, or its machine sleeps, that would look like silence. So the time since the last check
+does not count where a check comes late.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ class Progress:
     :param is_sending: whether the peer has taken more of a long message since the last call:
         while a slow link carries such a message, nothing can come.
     :ivar received: bytes that came, in all.
+    :ivar last: when something came last; minus infinity: nothing did.
     """
 
     def __init__(
@@ -38,17 +43,17 @@ class Progress:
         self._clock, self._is_sending = clock, is_sending
         self.timeout = timeout
         self.received = 0
-        self._last = -math.inf
+        self.last = -math.inf
 
     def note_received(self, size: int) -> None:
         """Note bytes that came on any connection."""
         self.received += size
-        self._last = self._clock.seconds()
+        self.last = self._clock.seconds()
 
     @property
     def silent_for(self) -> float:
         """Seconds since something came."""
-        return self._clock.seconds() - self._last
+        return self._clock.seconds() - self.last
 
     def limit(self, waiting: Deferred[_Result], more: float = 0.0) -> Deferred[_Result]:
         """Cancel ``waiting`` once the path is silent; it then fails with ``TimeoutError``.
@@ -63,7 +68,7 @@ class Progress:
         """Return the seconds since ``moment``, or since something came or was taken later."""
         if self._is_sending():
             self.note_received(0)
-        return self._clock.seconds() - max(moment, self._last)
+        return self._clock.seconds() - max(moment, self.last)
 
 
 class _ProgressTimeout:
@@ -73,6 +78,8 @@ class _ProgressTimeout:
         self._progress, self._clock = progress, progress._clock
         self._more, self._moment = more, self._clock.seconds()
         self._timed_out = False
+        self._checked = self._moment
+        self._last, self._uncounted = progress.last, 0.0  # seconds since then that do not count
         self.deferred = waiting
         self._next = self._schedule(self._timeout)
         waiting.addBoth(self._fired)
@@ -81,11 +88,26 @@ class _ProgressTimeout:
     def _timeout(self) -> float:
         return self._progress.timeout + self._more
 
+    @property
+    def _interval(self) -> float:
+        return self._timeout / _CHECKS
+
     def _schedule(self, left: float) -> IDelayedCall:
-        return self._clock.callLater(min(left, self._timeout / _CHECKS), self._check)
+        return self._clock.callLater(min(left, self._interval), self._check)
+
+    def _note_lateness(self) -> None:
+        """Do not count the time since the last check if this one comes late."""
+        now = self._clock.seconds()
+        if self._last != self._progress.last:
+            self._uncounted, self._last = 0.0, self._progress.last
+        if now - self._next.getTime() > self._interval:
+            self._uncounted += now - max(self._checked, self._last)
+        self._checked = now
 
     def _check(self) -> None:
-        left = self._timeout - self._progress.stalled_since(self._moment)
+        self._note_lateness()
+        stalled = self._progress.stalled_since(self._moment)
+        left = self._timeout + self._uncounted - stalled
         if left > 0:
             self._next = self._schedule(left)
         else:

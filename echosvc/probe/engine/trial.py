@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet import defer
@@ -18,6 +19,9 @@ from echosvc.probe.engine.verifier import Verifier
 QUIET_TIME, ROUND_TRIPS = 1.0, 8
 #: Seconds between two looks at what the kernel knows.
 _STEP = 0.05
+#: What counts of the time between two looks at most: this process was held up if it is longer, and
+#: has not read what came.
+_LONG_STEP = 2 * _STEP
 #: A sender that can write nothing for so long is blocked, seconds; round trips come in addition.
 _BLOCKED_TIME = 0.4
 #: Looks at bytes that are on their way, in quiet times, before they count as silence.
@@ -68,19 +72,29 @@ async def try_message(
 
 
 async def receive_or_give_up(
-    path: Path, connection: ProbeConnection, verifier: Verifier, quiet: float
+    path: Path,
+    connection: ProbeConnection,
+    verifier: Verifier,
+    quiet: float,
+    go_on: Callable[[], object] = lambda: None,
 ) -> Trial:
-    """Receive until everything came, or nothing comes any more."""
+    """Receive until everything came, or nothing comes any more.
+
+    :param go_on: called before each wait.
+    """
     quiet += ROUND_TRIPS * connection.rtt
-    last = path.reactor.seconds()
+    clock, silent = path.reactor, 0.0
     while not verifier.complete and not verifier.wrong:
+        go_on()
+        began = clock.seconds()
         try:
             verifier.feed(await connection.receive(_STEP))
-            last = path.reactor.seconds()
+            silent = 0.0
         except ConnectionEnded as end:
             if end.reason != "silence":
                 break
-            given_up = _given_up(connection.client.tcp_info, path.reactor.seconds() - last, quiet)
+            silent += min(clock.seconds() - began, _LONG_STEP)
+            given_up = _given_up(connection.client.tcp_info, silent, quiet)
             if given_up is not None:
                 return given_up
     answer = Answer.WHOLE if verifier.complete else Answer.DAMAGED

@@ -2,7 +2,8 @@
 
 Theory of operation. A race shows itself only now and then: 2 of 15 times. So a question is asked
 again while that is quick, and a failure says how often it came. What fails each time is asked
-:data:`SURE_TIMES` times, and what ends in silence once: each silence takes a time-out.
+:data:`SURE_TIMES` times, and what ends in silence once: each silence takes a time-out. Where each
+answer takes long, as many as that are asked at once.
 
 A failure blames what the question is about. So a control, the same without just that, is asked
 often enough that it would have failed, too, if both failed equally often.
@@ -17,7 +18,7 @@ from typing import Generic, TypeVar
 
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed
-from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.path import Path, gather
 
 #: How often a question is asked at most.
 MAX_TIMES = 15
@@ -25,6 +26,8 @@ MAX_TIMES = 15
 SURE_TIMES = 3
 #: A question is asked so many times though it takes long.
 _MIN_TIMES = 2
+#: Where a first answer takes longer, several are asked at once, seconds.
+_SLOW = 0.5
 #: A control is asked so many times for each failure that it would have: the odds that it passes
 #: each time by chance are 1 : 150.
 _CONTROLS = 5
@@ -82,9 +85,17 @@ class Trials(Generic[_Result]):
         """
         began = monotonic()
         while self.asked < times and not self._is_sure():
-            await self.ask()
+            most = min(times, max(SURE_TIMES, self.asked + 1)) - self.asked
+            await gather([self.ask() for _ in range(min(most, self._at_once))])
             if self.asked >= min(times, _MIN_TIMES) and monotonic() > began + seconds:
                 return
+
+    @property
+    def _at_once(self) -> int:
+        """How many are asked at once."""
+        if self._path.context.history.slowest < _SLOW:
+            return 1
+        return self._path.allowed(SURE_TIMES)
 
     def _is_sure(self) -> bool:
         silent = any(failed.end == "silence" for failed in self.failures)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,63 +18,11 @@ from echosvc import check
 from echosvc.probe.result import CheckResult
 from echosvc.probe.settings import MIB
 from tests.programs.faults.programs import free_port
+from tests.support.blind_relay import blind_relay
 from tests.support.checking import against
 from tests.support.process import need
 from tests.support.reactor import within
 from tests.support.waiting import LIMIT, wait_until
-
-
-def relay_blindly(client: socket.socket) -> None:
-    """Pass everything through a filter between two pipes, and never read while writing.
-
-    What came back waits until the client pauses, so the relay always blocks in a write to its
-    filter once more is on its way than the pipes and the filter hold, no matter who runs when.
-    """
-    to_filter, from_filter = small_pipe(), small_pipe()
-    threading.Thread(target=copy, args=(to_filter[0], from_filter[1]), daemon=True).start()
-    with client, suppress(OSError):
-        while True:
-            select.select([client, from_filter[0]], [], [])
-            if select.select([client], [], [], PAUSE)[0]:
-                data = client.recv(65536)
-                if not data:
-                    break
-                os.write(to_filter[1], data)
-            else:
-                client.sendall(os.read(from_filter[0], 65536))
-    os.close(to_filter[1])
-
-
-#: A client that sends nothing for so long waits for an answer, seconds.
-PAUSE = 0.02
-
-
-def small_pipe() -> tuple[int, int]:
-    """Return the two ends of a pipe that holds 16 KiB."""
-    ends = os.pipe()
-    fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 16384)
-    return ends
-
-
-def copy(source: int, target: int) -> None:
-    with suppress(OSError):
-        while data := os.read(source, 65536):
-            os.write(target, data)
-
-
-@contextmanager
-def blind_relay() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    client, _ = server.accept()
-                    threading.Thread(target=relay_blindly, args=(client,), daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
 
 
 async def checked(port: int, *names: str, **settings: Any) -> CheckResult:

@@ -202,7 +202,7 @@ class Impatient(Echo):
     """Ends a while after the client's FIN, whatever is due."""
 
     def fin_came(self) -> None:
-        reactor.callLater(0.6, self.transport.abortConnection)
+        reactor.callLater(0.75, self.transport.abortConnection)
 
 
 @pytest.mark.slow

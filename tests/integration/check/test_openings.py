@@ -213,6 +213,17 @@ async def test_no_more_connections_are_opened_a_second_than_was_asked_for():
     assert min(gaps) > 0.08
 
 
+@pytest_twisted.ensureDeferred
+async def test_streams_share_connections_where_their_pace_is_limited():
+    server = counting()
+    settings = {"only": ("sizes",), "max_size": 70_000, "timeout": 5.0}
+    assert only(await results(server, pace=20.0, **settings)).result == "pass"
+    assert len(server.made) < 15
+    free = counting()
+    assert only(await results(free, **settings)).result == "pass"
+    assert len(free.made) > 40
+
+
 @asynccontextmanager
 async def refusing(refuses: Callable[[list[float]], bool]) -> Any:
     """A server that resets connections, as its times of those before decide; gives its port."""

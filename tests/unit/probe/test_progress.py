@@ -76,6 +76,26 @@ class ProgressTests(SynchronousTestCase):
         self.wait(0.2)
         self.failureResultOf(waiting, defer.TimeoutError)
 
+    def test_a_time_in_which_this_process_did_not_run_is_no_silence(self) -> None:
+        waiting: Deferred[bytes] = self.progress.limit(Deferred())
+        self.wait(7.9)
+        self.clock.advance(30)  # what has come meanwhile is read only after this
+        self.assertNoResult(waiting)
+        self.progress.note_received(1)
+        self.wait(7.9)
+        self.assertNoResult(waiting)
+        self.wait(1.2)
+        self.failureResultOf(waiting, defer.TimeoutError)
+
+    def test_a_process_that_is_held_up_again_and_again_finds_silence_in_the_end(self) -> None:
+        waiting: Deferred[bytes] = self.progress.limit(Deferred())
+        for _ in range(4):
+            self.wait(1.9)
+            self.clock.advance(3)
+        self.assertNoResult(waiting)
+        self.wait(8)
+        self.failureResultOf(waiting, defer.TimeoutError)
+
     def test_a_result_and_a_cancellation_stay_what_they_are(self) -> None:
         fired: Deferred[bytes] = self.progress.limit(Deferred())
         fired.callback(b"x")
