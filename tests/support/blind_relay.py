@@ -1,4 +1,4 @@
-"""A relay that never reads while it writes: ``python -m tests.support.blind_relay`` prints its port.
+"""A relay that never reads while it writes: ``python -m tests.support.blind_relay``.
 
 It passes everything through a filter between two pipes, as a program does that is given the
 standard input and output of another one. What came back waits until the client pauses. So the
