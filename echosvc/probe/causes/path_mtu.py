@@ -11,6 +11,10 @@ Where the MSS cannot be chosen, or does not help, the sizes of messages are bise
 kernel does not acknowledge the long ones, packets are dropped: a kernel acknowledges what its
 program does not read, too. If it does, the place is behind that kernel, and no experiment from
 here can tell a narrow path behind a proxy from a server that does not answer long messages.
+
+A race is no limit: what is one byte too long must be lost each of several times, and what is not
+must come back as often. Nor is it one where a message stops in the middle: its first part was
+answered.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
-from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.size_limit import Answer, SizeLimit, find_largest
 from echosvc.probe.engine.trial import QUIET_TIME, ROUND_TRIPS, Trial, open_within, try_message
 
@@ -32,14 +36,24 @@ from echosvc.probe.engine.trial import QUIET_TIME, ROUND_TRIPS, Trial, open_with
 NAME = "path-mtu"
 #: An MSS that every path carries: no link of the Internet is so narrow.
 SAFE_SEGMENT = 256
-#: What is tried first between that and the system's: most tunnels carry the first one, and only
-#: links with jumbo frames the second one.
-_LIKELY_SEGMENTS = (1200, 1500)
+#: The MTU of usual links and tunnels. Ethernet 1500; PPPoE 1492; 6in4 and IPIP 1480; GRE 1476; GCP
+#: and L2TP 1460; VXLAN 1450; WireGuard 1420 and 1440; IPsec 1400 and 1438; OpenVPN and mobile
+#: networks 1300 to 1380; IPv6's least 1280; IPv4's 576; jumbo frames 9000.
+_LIKELY_MTUS = (
+    576, 1240, 1280, 1300, 1320, 1340, 1360, 1380, 1400, 1420, 1430, 1438, 1440, 1450, 1460, 1476,
+    1480, 1492, 1500, 9000,
+)  # fmt: skip
+#: The longest message that passes lies between these more often than elsewhere, bytes.
+_LIKELY_MESSAGES = (1200, 1500)
 #: The MSS of Ethernet, where the kernel does not tell another.
 _USUAL_SEGMENT = 1460
 #: How long an answer is waited for before it is called missing for good, seconds: a server may be
 #: slow at times.
 _LONG_QUIET = 3.0
+#: How often what is too long, and what is not, is sent in the end.
+_TIMES = 3
+#: What becomes of what is too long.
+_LOST = (Answer.DROPPED, Answer.SILENCE, Answer.UNCONNECTED)
 #: A stream of this size must pass in small segments before the other probes rely on them, bytes,
 #: in this time, seconds.
 _BULK_SIZE, _BULK_TIME = 65536, 3.0
@@ -133,6 +147,10 @@ class _Search:
         :param size: of the message; 0: longer than a packet.
         """
         self._path.close()
+        return await self._exchange(segment, size, quiet)
+
+    async def _exchange(self, segment: int, size: int, quiet: float) -> Trial:
+        """Do the same beside other connections."""
         self._knowledge.max_segment = segment
         limit = _OPEN_TIME + quiet + 2 * ROUND_TRIPS * self._rtt
         connection = await open_within(self._path, limit)
@@ -161,8 +179,10 @@ class _Search:
         async def passes(segment: int) -> bool:
             return (await self._try(segment)).answer is Answer.WHOLE
 
-        good = await find_largest(SAFE_SEGMENT, self._segment, _LIKELY_SEGMENTS, passes)
-        if (await self._try(good + 1, quiet=_LONG_QUIET)).answer is Answer.WHOLE:
+        likely = [mtu - self._headers for mtu in _LIKELY_MTUS]
+        good = await find_largest(SAFE_SEGMENT, self._segment, likely, passes)
+        lost = await self._lose(good + 1, 0)
+        if not lost or not await self._come_back(good, 0):
             return None
         return SizeLimit(good, self._size, first.answer, self._headers, await self._carries(good))
 
@@ -188,11 +208,26 @@ class _Search:
                 raise Failed("there is no connection any more")
             return trial.answer is Answer.WHOLE
 
-        good = await find_largest(1, self._size, _LIKELY_SEGMENTS, passes)
-        last = await self._try(0, good + 1, _LONG_QUIET)
-        if last.answer not in (Answer.DROPPED, Answer.SILENCE) or not await passes(good):
+        good = await find_largest(1, self._size, _LIKELY_MESSAGES, passes)
+        lost = await self._lose(0, good + 1)
+        stopped = any(trial.came or trial.answer is Answer.UNCONNECTED for trial in lost)
+        if not lost or stopped or not await self._come_back(0, good):
             return None
-        return SizeLimit(good, 0, last.answer)
+        return SizeLimit(good, 0, lost[0].answer)
+
+    async def _lose(self, segment: int, size: int) -> list[Trial]:
+        """Return what became of several messages at once; none, if one was answered."""
+        self._path.close()
+        times = self._path.allowed(_TIMES)
+        trials = await gather([self._exchange(segment, size, _LONG_QUIET) for _ in range(times)])
+        return trials if all(trial.answer in _LOST for trial in trials) else []
+
+    async def _come_back(self, segment: int, size: int) -> bool:
+        """Return whether several messages come back, one after the other."""
+        for _ in range(_TIMES):
+            if (await self._try(segment, size)).answer is not Answer.WHOLE:
+                return False
+        return True
 
     async def _carries_in_pieces(self) -> bool:
         """Return whether as many bytes come back in short messages, one by one."""

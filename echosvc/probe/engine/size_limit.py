@@ -44,15 +44,19 @@ class SizeLimit:
 async def find_largest(
     good: int, bad: int, likely: Iterable[int], passes: Callable[[int], Awaitable[bool]]
 ) -> int:
-    """Return the largest value that passes.
+    """Return the largest value that passes, by bisection.
 
     :param good: one that does.
     :param bad: one that does not.
-    :param likely: what is tried first.
+    :param likely: what it probably is: these are bisected first, then it is tried whether one more
+        passes than the largest of them that does.
     """
-    first = iter(likely)
+    likely = frozenset(likely)
     while bad - good > 1:
-        middle = next((each for each in first if good < each < bad), (good + bad) // 2)
+        places = sorted(each for each in likely if good < each < bad)
+        middle = good + 1 if good in likely else (good + bad) // 2
+        if places:
+            middle = places[len(places) // 2]
         if await passes(middle):
             good = middle
         else:

@@ -33,10 +33,12 @@ class Trial:
     """What became of one message.
 
     :ivar info: what the kernel knew in the end; ``None``: nothing.
+    :ivar came: bytes of the message that came back.
     """
 
     answer: Answer
     info: TCPInfo | None = None
+    came: int = 0
 
 
 async def open_within(path: Path, seconds: float) -> ProbeConnection | None:
@@ -83,8 +85,8 @@ async def receive_or_give_up(
     :param go_on: called before each wait.
     """
     quiet += ROUND_TRIPS * connection.rtt
-    clock, silent = path.reactor, 0.0
-    while not verifier.complete and not verifier.wrong:
+    clock, silent, lost = path.reactor, 0.0, None
+    while lost is None and not verifier.complete and not verifier.wrong:
         go_on()
         began = clock.seconds()
         try:
@@ -94,14 +96,12 @@ async def receive_or_give_up(
             if end.reason != "silence":
                 break
             silent += min(clock.seconds() - began, _LONG_STEP)
-            given_up = _given_up(connection.client.tcp_info, silent, quiet)
-            if given_up is not None:
-                return given_up
-    answer = Answer.WHOLE if verifier.complete else Answer.DAMAGED
-    return Trial(answer, connection.client.tcp_info)
+            lost = _given_up(connection.client.tcp_info, silent, quiet)
+    answer = lost or (Answer.WHOLE if verifier.complete else Answer.DAMAGED)
+    return Trial(answer, connection.client.tcp_info, verifier.offset)
 
 
-def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Trial | None:
+def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Answer | None:
     """Return what became of a message that is not there yet; ``None``: it may still come.
 
     :param silent: seconds without a byte.
@@ -109,10 +109,10 @@ def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Trial | None
     """
     stall = info.stall if info else Stall.TAKEN
     if stall in (Stall.DROPPED, Stall.FIN_DROPPED, Stall.UNSENT):
-        return Trial(Answer.DROPPED, info)
+        return Answer.DROPPED
     if silent < quiet or (stall is Stall.SENDING and silent < _PATIENCE * quiet):
         return None
-    return Trial(Answer.SILENCE, info)
+    return Answer.SILENCE
 
 
 async def wait_until_blocked(path: Path, connection: ProbeConnection) -> None:
