@@ -33,11 +33,9 @@ async def sizes(path: Path) -> Finding:
     wanted = wanted_sizes(path.settings.max_size)
     small = [size for size in wanted if size < MIB]
     parallel = path.allowed(min(_PARALLEL, len(small)))
-    await gather([_exchange_sizes(path, small[n::parallel]) for n in range(parallel)])
-    for size in wanted[len(small) :]:
-        await _exchange_sizes(path, [size])
-    connection = await path.open()
-    digest = _digest(path.payload(wanted[-1], connection))
+    sent = await gather([_exchange_sizes(path, small[n::parallel]) for n in range(parallel)])
+    sent += [await _exchange_sizes(path, [size]) for size in wanted[len(small) :]]
+    digest = _digest(max(sent, key=lambda payload: payload.size))
     count, least, most = plural(len(wanted), "stream"), wanted[0], wanted[-1]
     return Finding(
         f"{count}, {format_bytes(least)} to {format_bytes(most)}: all whole",
@@ -51,8 +49,8 @@ def wanted_sizes(longest: int) -> list[int]:
     return sorted({longest, *(size for size in (*edges, *LARGE) if 0 < size < longest)})
 
 
-async def _exchange_sizes(path: Path, wanted: list[int]) -> None:
-    """Exchange streams of these sizes, each over its own connection.
+async def _exchange_sizes(path: Path, wanted: list[int]) -> AnyPayload:
+    """Exchange streams of these sizes, each over its own connection; return the last one.
 
     Where only so many may be opened a second, one connection carries them all.
     """
@@ -60,19 +58,20 @@ async def _exchange_sizes(path: Path, wanted: list[int]) -> None:
     for size in wanted:
         if connection is None or not path.pace:
             connection = await (path.open_small() if size < MIB else path.open())
+        payload = path.payload(size, connection)
         try:
-            await connection.expect_no_more(
-                await connection.exchange(path.payload(size, connection)), 0.0
-            )
+            await connection.expect_no_more(await connection.exchange(payload), 0.0)
         except Failed as failed:
             failed.finding = f"{format_bytes(size)}: {failed.finding}"
             failed.facts["size"] = size
             raise
         if not path.pace or size == wanted[-1]:
             connection.close()
+    return payload
 
 
 def _digest(payload: AnyPayload) -> str:
+    """Return the SHA-256 of a stream that came back as it was sent."""
     digest = hashlib.sha256()
     for offset in range(0, payload.size, MIB):
         digest.update(payload.at(offset, MIB))
