@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -17,9 +17,12 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.net.errors import describe_error
+from echosvc.probe import outcomes
 from echosvc.probe.background import Background
+from echosvc.probe.causes.damage import NAME as STREAM
 from echosvc.probe.causes.registry import Cause, CauseTable, load_causes
 from echosvc.probe.checks.registry import Probe, load_probes
+from echosvc.probe.engine.damage import Damage
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
@@ -176,8 +179,9 @@ class Check:
     async def run(self) -> CheckResult:
         """Run all selected probes, and before them those that the others require."""
         wanted = _selected(self._settings, self._probes)
+        needed = {name for each in wanted for name in (each.name, *each.needs)}
         try:
-            for probe in [each for each in self._probes if each.requirement or each in wanted]:
+            for probe in [each for each in self._probes if each.requirement or each.name in needed]:
                 if probe.name not in self._reported:
                     self._begin_beside(probe, wanted)
                     await self._judge(probe, probe in wanted)
@@ -196,15 +200,22 @@ class Check:
             self._background.start([each for each in wanted if each.order > probe.order])
 
     async def _judge(self, probe: Probe, wanted: bool) -> None:
-        """Run a probe, or skip it, and report its result if it was asked for or has failed."""
+        """Run a probe, or skip it, and report its result.
+
+        One that was not asked for is reported only if others require it, and it has failed.
+        """
         self._on_start(probe.name)
         await self._path.wait_for_backlog(self._failed)
         missing = self._missing
-        result = _skip(probe, missing, self._see) if missing else await self._run_probe(probe)
+        result = (
+            outcomes.skip(probe.name, missing, self._see)
+            if missing
+            else await self._run_probe(probe)
+        )
         self._failed = result.result == "fail"
         if self._failed and not self._missing:
             self._missing, self._see = probe.requirement, probe.name
-        if wanted or self._failed:
+        if wanted or (self._failed and probe.requirement):
             self._report(result)
 
     def _results_of(self, name: str) -> set[Result]:
@@ -219,13 +230,12 @@ class Check:
         """Run a probe; report a cause that is not its subject, and run it again without that."""
         early = await self._background.finding(probe.name)
         if early is not None:
-            return replace(_success(probe, early.finding), seconds=early.seconds)
+            return outcomes.success(probe.name, early.finding, early.seconds)
         began = monotonic()
         for _ in range(MAX_RUNS):
             self._path.begin_probe()
             try:
-                outcome = await self._ask(probe)
-                cause = await self._find_cause(outcome)
+                outcome, cause = await self._ask_and_judge(probe)
             finally:
                 self._path.close()
             result, again = self._conclude(probe, outcome, cause, monotonic() - began)
@@ -242,18 +252,19 @@ class Check:
         if isinstance(outcome, ProbeResult):
             return outcome, False
         if cause is None:
-            return _failure(probe.name, outcome), False
+            self._note_damage(probe.name, outcome)
+            return outcomes.failure(probe.name, outcome), False
         cause = self._rename(probe, cause)
         if cause.final:
             self._missing, self._see = f"see {cause.name}", cause.name
         if cause.name == probe.name:
-            return _cause_result(cause, 0.0), False
+            return outcomes.cause_result(cause, 0.0), False
         if not self._is_known(cause):
             self._kinds.add((cause.name, cause.kind))
             passed = "pass" in self._results_of(cause.name)
-            self._report(_cause_result(cause, seconds, passed))
+            self._report(outcomes.cause_result(cause, seconds, passed))
         why = f"see {cause.name}: {outcome.finding}"
-        return _skip(probe, why, cause.name), cause.avoidable
+        return outcomes.skip(probe.name, why, cause.name), cause.avoidable
 
     def _is_known(self, cause: Cause) -> bool:
         """Return whether a cause, or a failure of the probe of its name, is reported already."""
@@ -267,12 +278,27 @@ class Check:
             self._renamed[cause.name] = probe.name
         return replace(cause, name=self._renamed.get(cause.name, cause.name))
 
-    async def _ask(self, probe: Probe) -> ProbeResult | Failed:
+    async def _ask_and_judge(self, probe: Probe) -> tuple[ProbeResult | Failed, Cause | None]:
+        """Return the outcome of a probe, and the cause of a failure that is not its own.
+
+        Where no cause is known, the control of the failure tells what the failure is about.
+        """
+        outcome = await self._ask(probe, _run(probe, self._path))
+        cause = await self._find_cause(outcome)
+        if cause is None and isinstance(outcome, Failed) and outcome.control is not None:
+            self._path.close()
+            first, outcome = outcome, await self._ask(probe, _compare(outcome.control))
+            cause = None if outcome is first else await self._find_cause(outcome)
+        return outcome, cause
+
+    async def _ask(
+        self, probe: Probe, question: Coroutine[Any, Any, Finding]
+    ) -> ProbeResult | Failed:
         settings = self._settings
         limit = 6 * settings.timeout + probe.min_duration(settings)
         if pace := self._path.pace:
             limit += MANY_CONNECTIONS / pace
-        asking = Deferred.fromCoroutine(_run(probe, self._path))
+        asking = Deferred.fromCoroutine(question)
         asking.addTimeout(limit, self._path.reactor)
         try:
             finding: Finding = await asking
@@ -281,7 +307,7 @@ class Check:
                 self._path.note_end(failed)
             return failed
         except Skipped as skipped:
-            return _skip(probe, str(skipped), skipped.see)
+            return outcomes.skip(probe.name, str(skipped), skipped.see)
         except defer.TimeoutError:
             return self._timed_out(probe, limit)
         except CancelledError:
@@ -291,8 +317,8 @@ class Check:
             why = alert_advice(name) or "the server, or a middlebox, ended it"
             return Failed(f"the connection broke: {name}", why)
         except NotImplementedError:
-            return _skip(probe, "this transport cannot do that")
-        return _success(probe, finding)
+            return outcomes.skip(probe.name, "this transport cannot do that")
+        return outcomes.success(probe.name, finding)
 
     async def _find_cause(self, outcome: ProbeResult | Failed) -> Cause | None:
         if not isinstance(outcome, Failed):
@@ -303,14 +329,28 @@ class Check:
     def _other_subject(self, failed: Failed) -> Cause:
         """Return the cause of a failure that is not about the probe's own subject.
 
-        It has the name of the probe that has failed for it before, if one has.
+        It has the name of the result that reports such a failure, if there is one.
         """
-        names = {probe.name for probe in self._results if probe.result == "fail"}
-        name = next((each for each in _STREAM_PROBES if each in names), failed.subject)
-        if name in self._reported - names:
-            name = "stream"  # that probe has passed
-        facts = {**_fault_facts(failed), **failed.facts}
-        return Cause(name, failed.finding, failed.cause, facts)
+        name = self._name_of_alike(failed)
+        if not name:
+            name = STREAM if failed.subject in self._reported else failed.subject
+            self._note_damage(name, failed)
+        return Cause(name, failed.finding, failed.cause, outcomes.failure_facts(failed))
+
+    def _name_of_alike(self, failed: Failed) -> str:
+        """Return the result that reports a failure of plain streams like this one, or ""."""
+        if failed.fault is None:
+            names = {probe.name for probe in self._results if probe.result == "fail"}
+            return next((each for each in _STREAM_PROBES if each in names), "")
+        known = self._path.context.knowledge.damages
+        alike = (each.name for each in known if each.is_alike(failed.fault, failed.end))
+        return next(alike, "")
+
+    def _note_damage(self, name: str, failed: Failed) -> None:
+        """Note the fault of a stream that is reported, unless its bytes are known to be changed."""
+        if failed.fault is not None and "changed" not in failed.facts:
+            damage = Damage(name, failed.fault, failed.end)
+            self._path.context.knowledge.damages.append(damage)
 
     def _timed_out(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.context.verified_bytes()
@@ -325,50 +365,12 @@ class Check:
         return ProbeResult(probe.name, "info", words, 0.0, facts={"bytes": came})
 
 
-def _success(probe: Probe, finding: Finding) -> ProbeResult:
-    result: Result = "info" if finding.info else "pass"
-    return ProbeResult(probe.name, result, finding.text, 0.0, facts=finding.facts)
-
-
 async def _run(probe: Probe, path: Path) -> Finding:
     return await probe.run(path)
 
 
-def _skip(probe: Probe, why: str, see: str = "") -> ProbeResult:
-    """Return that a probe is skipped, why, and the name of the result that explains it."""
-    return ProbeResult(probe.name, "skip", why, 0.0, facts={"see": see} if see else {})
-
-
-def _failure(name: str, failed: Failed) -> ProbeResult:
-    facts = {**_fault_facts(failed), **failed.facts}
-    return ProbeResult(name, "fail", failed.finding, 0.0, failed.cause, facts)
-
-
-def _cause_result(cause: Cause, seconds: float, passed: bool = False) -> ProbeResult:
-    """Return a cause as a result.
-
-    :param passed: the probe of that name has passed.
-    """
-    but = "; another connection had passed" if passed else ""
-    finding = f"{cause.finding}{but}"
-    result: Result = "info" if cause.info else "fail"
-    return ProbeResult(cause.name, result, finding, seconds, cause.advice, cause.facts)
-
-
-def _fault_facts(failed: Failed) -> dict[str, Any]:
-    fault = failed.fault
-    if fault is None:
-        return {}
-    return {
-        "fault": fault.kind.value,
-        "offset": fault.offset,
-        "length": fault.length,
-        "faults": fault.count,
-        "explained": fault.explained,
-        "before": fault.before.hex(),
-        "expected": fault.expected.hex(),
-        "seen": fault.seen.hex(),
-    }
+async def _compare(control: Callable[[], Awaitable[Failed]]) -> Finding:
+    raise await control()
 
 
 class CheckOptions(TypedDict, total=False):

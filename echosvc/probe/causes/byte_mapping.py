@@ -78,16 +78,17 @@ def change_facts(changes: Changes) -> dict[str, dict[str, str]]:
     return {"changed": {value.hex(): came.hex() for value, came in changes.items()}}
 
 
-async def find_changes(path: Path) -> dict[bytes, bytes]:
+async def find_changes(path: Path, backwards: bool = False) -> dict[bytes, bytes]:
     """Return what each value that changes comes back as; none, if that cannot be found out.
 
     Each value is sent by itself between letters, and CR LF as a pair.
 
+    :param backwards: the values are sent in the reverse order, so each is in another place.
     :raises Failed: there is no connection.
     """
     known: dict[bytes, bytes] = {}
     for letters in (ascii_lowercase, ascii_lowercase[::-1]):  # the path may change some of them
-        values, came = await _ask_for_values(path, letters)
+        values, came = await _ask_for_values(path, letters, backwards)
         path.close()
         known = {**came, **known}
         if len(known) == len(values):
@@ -95,11 +96,14 @@ async def find_changes(path: Path) -> dict[bytes, bytes]:
     return _without_pairs_of_values({each: came for each, came in known.items() if each != came})
 
 
-async def _ask_for_values(path: Path, letters: str) -> tuple[list[bytes], dict[bytes, bytes]]:
+async def _ask_for_values(
+    path: Path, letters: str, backwards: bool
+) -> tuple[list[bytes], dict[bytes, bytes]]:
     """Return which values were sent, with marks of these letters, and what each came back as."""
     connection = await path.open()
     framing, reserved = path.settings.framing, connection.prefix_matcher.boundary_bytes
-    values = [bytes((value,)) for value in range(256) if value not in reserved + b"\n"]
+    numbers = reversed(range(256)) if backwards else range(256)
+    values = [bytes((value,)) for value in numbers if value not in reserved + b"\n"]
     if framing != "line":
         values += [b"\n", b"\r\n"]  # the last ones: LF may end a message
     try:

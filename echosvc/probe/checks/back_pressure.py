@@ -10,6 +10,7 @@ second time has failed.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet import defer
@@ -23,6 +24,7 @@ from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
+from echosvc.probe.engine.plain_stream import compare_with_plain_stream
 from echosvc.probe.settings import MIB
 
 #: A path that takes so many bytes that are not read has no bound.
@@ -36,6 +38,8 @@ MAX_FILL_TIME = 60.0
 #: What is sent while both directions are full and the replies are read: bytes at most, and for how
 #: long at the rate at which the path was filled, seconds.
 MAX_MORE, _MORE_TIME = 32 * MIB, 1.0
+#: The longest plain stream that is sent to find out whether it has the same fault, bytes.
+MAX_CONTROL = 16 * MIB
 #: A rate that is measured over less time is not trusted, seconds.
 _LEAST_TIME = 0.05
 #: How often all this is done at most, and how often the stream must stop, where it does.
@@ -47,6 +51,7 @@ _TIMES, _STOPS = 4, 2
     order=90,
     summary="a sender that reads no replies is stopped, and loses nothing",
     min_duration=lambda _: 2 * MAX_FILL_TIME,
+    needs=("path",),
 )
 async def back_pressure(path: Path) -> Finding:
     """Check that a sender that reads no replies is stopped, and loses nothing."""
@@ -124,8 +129,14 @@ async def _fill_and_read(path: Path) -> int:
     except Failed as failed:
         stopped = f"the sender is stopped after {format_bytes(taken)}"
         failed.finding = f"{stopped}, but once it reads: {failed.finding}"
+        failed.control = partial(compare_with_plain_stream, path, failed, _control_size(failed))
         raise
     return taken
+
+
+def _control_size(failed: Failed) -> int:
+    """Return the size of a plain stream in which the same fault would be found."""
+    return min(max(2 * failed.fault.offset if failed.fault else 0, MIB), MAX_CONTROL)
 
 
 def _unbounded(connection: ProbeConnection, taken: int) -> Exception:

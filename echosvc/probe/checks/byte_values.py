@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from echosvc.probe.causes.byte_mapping import change_facts, find_changes, note_changes
+from echosvc.probe.causes.byte_mapping import (
+    change_facts,
+    explains,
+    find_changes,
+    note_changes,
+)
 from echosvc.probe.causes.known_mappings import explain_changes, list_changes
 from echosvc.probe.causes.message_ends import describe_trimming, find_trimming, trimming_facts
 from echosvc.probe.checks.registry import probe
@@ -17,7 +22,12 @@ _TIMES = 16
 _PAIR = b"\r\n"
 
 
-@probe("bytes", order=40, summary="all 256 values of a byte come back, wherever they stand")
+@probe(
+    "bytes",
+    order=40,
+    summary="all 256 values of a byte come back, wherever they stand",
+    needs=("path",),
+)
 async def values(path: Path) -> Finding:
     """Check that all 256 values come back as they were sent, also at the ends of messages."""
     connection = await path.open()
@@ -64,7 +74,7 @@ async def _describe_changes(path: Path, failed: Failed) -> Failed:
     """
     path.close()
     try:
-        changes = await find_changes(path)
+        changes = await _find_changes(path, failed)
         if not changes:
             return await _describe_trimming(path) or failed
     except (Failed, *CONNECTION_ERRORS):
@@ -72,6 +82,19 @@ async def _describe_changes(path: Path, failed: Failed) -> Failed:
     note_changes(path, changes)
     facts = change_facts(changes)
     return Failed(list_changes(changes), explain_changes(changes), failed.fault, facts)
+
+
+async def _find_changes(path: Path, failed: Failed) -> dict[bytes, bytes]:
+    """Return what each value that changes comes back as.
+
+    Where that does not explain the failure, some may have changed for the place in which they
+    stood: only those count that change in another place, too.
+    """
+    changes = await find_changes(path)
+    if not changes or (failed.fault is not None and explains(changes, failed.fault)):
+        return changes
+    again = await find_changes(path, backwards=True)
+    return {value: came for value, came in changes.items() if again.get(value) == came}
 
 
 async def _describe_trimming(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from echosvc._text import format_bytes
 from echosvc.probe.checks.registry import probe
@@ -11,6 +12,7 @@ from echosvc.probe.engine.fault import Fault
 from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.payload import AnyPayload
+from echosvc.probe.engine.plain_stream import compare_with_plain_stream
 
 #: Bytes that each of many connections carries.
 EACH_SIZE = 65536
@@ -18,14 +20,18 @@ EACH_SIZE = 65536
 _MIN_DISTINCT = 8
 
 
-@probe("connections", order=100, summary="many at once do not disturb each other")
+@probe("connections", order=100, summary="many at once do not disturb each other", needs=("path",))
 async def concurrent_connections(path: Path) -> Finding:
     """Check that each of many connections gets its own stream back."""
     count = path.allowed(path.settings.connections)
     connections = await path.open_many(count)
     payloads = [path.payload(EACH_SIZE, connection) for connection in connections]
     pairs = zip(connections, payloads, strict=True)
-    await gather([_exchange_own(connection, payload, payloads) for connection, payload in pairs])
+    try:
+        await gather([_exchange_own(each, payload, payloads) for each, payload in pairs])
+    except Failed as failed:
+        failed.control = partial(compare_with_plain_stream, path, failed, payloads[0].size)
+        raise
     size = format_bytes(payloads[0].size)
     return Finding(
         f"{count} at once, each with {size} of its own, which came back to it",

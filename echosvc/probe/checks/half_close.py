@@ -7,12 +7,14 @@ is cut, the same stream is sent without FIN: only if that always comes back is t
 A middlebox that swallows the FIN, and closes both sides by a timer, lets all replies pass, and
 its own FIN comes in the end. The FIN of a server that answers ours comes right behind its last
 reply, however long the path. So the time between the two tells them apart, but for a server that
-waits itself. A server of lines answers a last line without LF when the FIN has come, and not
-before: with that framing it can be known.
+waits itself. Where each end is late, a connection without FIN is watched: whether it ends as soon
+shows whether the FIN starts the timer. A server of lines answers a last line without LF when the
+FIN has come, and not before: with that framing it can be known whether the FIN has reached it.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 
 from twisted.internet.defer import Deferred
@@ -28,6 +30,7 @@ from echosvc.probe.engine.payload import FixedPayload
 from echosvc.probe.engine.silence import explain_by_kernel
 from echosvc.probe.engine.trials import MAX_TIMES, Trials
 from echosvc.probe.engine.verifier import Verifier
+from echosvc.probe.engine.watch import rest
 from echosvc.probe.settings import MIB
 
 #: Bytes sent right before the FIN: less than a segment, several segments, more than a buffer.
@@ -55,7 +58,12 @@ _SMALL_SIZE = 100
 _LINE_WAIT = 0.2
 
 
-@probe("half-close", order=80, summary="after data and FIN all replies come, then FIN")
+@probe(
+    "half-close",
+    order=80,
+    summary="after data and FIN all replies come, then FIN",
+    needs=("path",),
+)
 async def half_close(path: Path) -> Finding:
     """Check that after data and FIN all replies come, then the server's FIN."""
     (await open_half_closing(path)).close()
@@ -64,12 +72,14 @@ async def half_close(path: Path) -> Finding:
     await _ask_in_turn(trials)
     for size, each in trials.items():
         if each.failures:
-            raise await _judge(path, size, each)
+            failed = each.failures[0]
+            failed.control = partial(_compare_without_fin, path, size, each)
+            raise failed
     gaps = [gap for size in sizes if size <= WRITE_SIZE for gap in trials[size].results]
     if min(gaps) > LATE_FIN and not _is_timer(sorted(gaps)):
         gaps += await _ask_more(trials[sizes[0]])
     arrived = await _line_end_arrives(path, min(gaps)) if path.settings.framing == "line" else False
-    return _conclude(path, sizes, gaps, arrived)
+    return await _conclude(path, sizes, gaps, arrived)
 
 
 async def open_half_closing(path: Path) -> ProbeConnection:
@@ -106,9 +116,8 @@ async def _ask_more(trials: Trials[float]) -> list[float]:
     return trials.results[before:]
 
 
-async def _judge(path: Path, size: int, trials: Trials[float]) -> Failed:
+async def _compare_without_fin(path: Path, size: int, trials: Trials[float]) -> Failed:
     """Return the failure, after the same without FIN: only if that works is the FIN the cause."""
-    path.close()
     control = Trials(path, _WithoutFin(path, size))
     await control.repeat(trials.controls, _COUNTING_SECONDS)
     if control.failures:
@@ -283,7 +292,7 @@ async def _answers(connection: ProbeConnection, verifier: Verifier, seconds: flo
     return True
 
 
-def _conclude(path: Path, sizes: list[int], gaps: list[float], arrived: bool) -> Finding:
+async def _conclude(path: Path, sizes: list[int], gaps: list[float], arrived: bool) -> Finding:
     """Return that everything came, and what is to be said of the time of the FIN.
 
     :param gaps: the times between the last reply and FIN, seconds.
@@ -303,13 +312,31 @@ def _conclude(path: Path, sizes: list[int], gaps: list[float], arrived: bool) ->
     if not _is_timer(late):
         return Finding(f"{text}: the server, or a middlebox, ends late", info=True, facts=facts)
     path.context.knowledge.half_close_fails = True
-    raise Failed(f"{text}: a timer ends the connection, not our FIN", _TIMER_CAUSE, facts=facts)
+    what, why = _IDLE_TIMER if await _ends_without_fin(path, late) else _FIN_TIMER
+    raise Failed(f"{text}: {what}", why, facts=facts)
 
 
-#: Why a timer ends the connection.
-_TIMER_CAUSE = (
-    "a middlebox does not pass the FIN on, and closes after a while; or the server itself waits"
-    " (a server of lines would tell: --framing line at both ends)"
+async def _ends_without_fin(path: Path, late: list[float]) -> bool:
+    """Return whether a connection on which nothing is sent any more ends as soon without our FIN.
+
+    :param late: the times after which connections ended with it, seconds, in ascending order.
+    """
+    path.close()
+    connection = await path.open()
+    return await rest(connection, 1.1 * late[-1] + _TIMER) is not None
+
+
+#: What timer ends the connection, and why: one that starts at our FIN, or one that does not.
+_FIN_TIMER = (
+    "our FIN starts a timer, which ends the connection",
+    "the server keeps its side open for that time (--allow-half-open), or a middlebox gives it to"
+    " half-closed connections and does not pass the FIN on (socat: shut-none). Check the server"
+    " itself to know; or, with --framing line at both ends, the path",
+)
+_IDLE_TIMER = (
+    "a timer ends the connection, with our FIN or without",
+    "an idle time-out of a middlebox, or of the server; either a middlebox does not pass the FIN"
+    " on, or the server does not end at it (--allow-half-open)",
 )
 
 

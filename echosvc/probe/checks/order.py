@@ -12,7 +12,7 @@ from echosvc.probe.settings import MIB
 ORDER_SIZE = 4 * MIB
 
 
-@probe("order", order=60, summary="nothing is lost, repeated or out of order")
+@probe("order", order=60, summary="nothing is lost, repeated or out of order", needs=("path",))
 async def order(path: Path) -> Finding:
     """Check that a numbered stream comes back whole, once and in order."""
     connection = await path.open()

@@ -35,6 +35,8 @@ class Probe:
     :ivar beside: asks the question beside other probes, on a few connections that mostly wait;
         ``None``: that is not possible. Nothing is found there but that all is well.
     :ivar subjects: causes that are the probe's own subject: it fails under its own name.
+    :ivar needs: names of earlier probes that are run before it, asked for or not: they find out
+        soon what would make it wait for a time-out.
     :ivar requirement: why all later probes are skipped if this one fails; "": they are not.
     """
 
@@ -48,6 +50,7 @@ class Probe:
     requirement: str
     beside: Run | None = None
     subjects: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 _registered: dict[str, Probe] = {}
@@ -64,6 +67,7 @@ def probe(
     requirement: str = "",
     beside: Run | None = None,
     subjects: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
 ) -> Callable[[_Run], _Run]:
     """Register the decorated function as a probe; see :class:`Probe` for the parameters.
 
@@ -75,7 +79,7 @@ def probe(
             raise ValueError(f"the name {name!r} or the order {order} is taken by another probe")
         times = min_duration, duration
         _registered[name] = Probe(
-            name, order, summary, run, *times, enabled, requirement, beside, subjects
+            name, order, summary, run, *times, enabled, requirement, beside, subjects, needs
         )
         return run
 

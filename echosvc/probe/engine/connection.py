@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic
 
 from twisted.internet import defer
@@ -16,7 +16,7 @@ from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import FOREIGN_CAUSES, Failed, describe_fault, describe_foreign
-from echosvc.probe.engine.payload import AnyPayload
+from echosvc.probe.engine.payload import AnyPayload, piece_sizes, split_payload
 from echosvc.probe.engine.prefix_detection import (
     describe_no_answer,
     describe_one_answer,
@@ -113,6 +113,11 @@ class ProbeConnection:
     @property
     def _framing(self) -> str:
         return self._context.settings.framing
+
+    @property
+    def _piece_size(self) -> int:
+        """Bytes of each write; with ``length`` framing, of each message."""
+        return self.frame_size if self._framing == "length" else WRITE_SIZE
 
     def close(self) -> None:
         """End the connection; if nothing is due on it, by FIN, so that the server sees no reset.
@@ -358,8 +363,7 @@ class ProbeConnection:
     def verifier(self, payload: AnyPayload) -> Verifier:
         """Return a verifier of a payload that is sent by :meth:`send`."""
         self._all_returned = False
-        samples = split_payload(payload, self._framing, self.frame_size, sample=True)
-        self.expect_sizes(frozenset(map(len, samples)))
+        self.expect_sizes(frozenset(piece_sizes(payload, self._piece_size)))
         sizes = {"line": payload.line_size, "length": self.frame_size}
         message_size = sizes.get(self._framing, 0)
         self._sent.append(self._context.sent_payloads.add(payload))
@@ -370,7 +374,7 @@ class ProbeConnection:
         return Deferred.fromCoroutine(self._send(payload, finish))
 
     async def _send(self, payload: AnyPayload, finish: bool) -> None:
-        for message in split_payload(payload, self._framing, self.frame_size):
+        for message in split_payload(payload, self._piece_size):
             if not await self.send_message(message):
                 return
         if finish:
@@ -400,7 +404,7 @@ class ProbeConnection:
 
     def _describe(self, verifier: Verifier, fault: Fault, reason: str) -> Failed:
         """Return a fault as a failure, with the connection that its bytes were sent on."""
-        owner = ""
+        owner, fault = "", self._located(verifier, fault)
         if fault.kind in _FOREIGN:
             owner = self._context.sent_payloads.owner_of(fault.seen, verifier.payload)
         if owner:
@@ -409,6 +413,13 @@ class ProbeConnection:
         totals = self.bytes_received, self.bytes_sent + verifier.offset
         words = describe_fault(fault, reason, self.prefix, totals)
         return Failed(*words, fault=fault, end=reason)
+
+    def _located(self, verifier: Verifier, fault: Fault) -> Fault:
+        """Return a fault with the bytes that its connection had carried before it."""
+        headers = len(frame_message(self._framing, b"")) * (fault.offset // self.frame_size + 1)
+        sent = self.bytes_sent + headers + fault.offset
+        came = self.bytes_received - verifier.unused + fault.offset - verifier.offset
+        return replace(fault, sent=sent, came=came)
 
     async def expect_no_more(self, verifier: Verifier, seconds: float = 0.05) -> None:
         """Wait whether something comes though everything has come already.
@@ -426,16 +437,6 @@ class ProbeConnection:
         if fault is not None:
             raise self._describe(verifier, fault, "")
         self.bytes_sent += verifier.offset
-
-
-def split_payload(
-    payload: AnyPayload, framing: str, frame_size: int, sample: bool = False
-) -> Iterator[bytes]:
-    """Yield the messages of a payload; with ``sample``, only those of different sizes."""
-    size = frame_size if framing == "length" else WRITE_SIZE
-    offsets = range(0, payload.size, size)
-    for offset in {0, offsets[-1]} if sample else offsets:
-        yield payload.at(offset, size)
 
 
 def frame_message(framing: str, message: bytes) -> bytes:

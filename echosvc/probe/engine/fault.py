@@ -39,6 +39,8 @@ class Fault:
     :ivar seen: what came there.
     :ivar explained: this fault, and others of its kind, explain everything that came after it.
     :ivar count: in how many places the stream is wrong in this way, at least.
+    :ivar sent: bytes that this side had sent on the connection before ``offset``, in all.
+    :ivar came: bytes that had come on the connection before the fault, in all.
     """
 
     kind: FaultKind
@@ -51,6 +53,8 @@ class Fault:
     seen: bytes = b""
     explained: bool = True
     count: int = 1
+    sent: int = 0
+    came: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,8 @@ class Failed(Exception):
         not the cause; ``None``: not known yet.
     :ivar pause: seconds in which no byte came on a connection that the peer ended; the longest.
     :ivar subject: what it is about, if that is not the probe's own subject; or "".
+    :ivar control: asked where no cause is found: the same without what the probe is about. It
+        returns the failure that is to be reported, this one or that of the control.
     """
 
     age: float | None = None
@@ -39,6 +42,7 @@ class Failed(Exception):
         super().__init__(finding)
         self.finding, self.cause, self.fault, self.facts = finding, cause, fault, facts or {}
         self.end, self.subject = end, subject
+        self.control: Callable[[], Awaitable[Failed]] | None = None
 
 
 class Skipped(Exception):

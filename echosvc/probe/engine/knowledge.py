@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from echosvc.probe.engine.damage import Damage
 from echosvc.probe.engine.size_limit import SizeLimit
 
 _LINE_ENDS = b"\r\n"
@@ -33,6 +34,7 @@ class Knowledge:
     :ivar deadlock_size: bytes after which the path stops while both directions are full; 0: it is
         not known to do so.
     :ivar half_close_fails: the client's FIN does not have the effect that it should.
+    :ivar damages: the faults of streams that were reported.
     :ivar idle_end: how a connection ended that was idle, and after how many seconds; ``None``:
         not known.
     """
@@ -53,6 +55,7 @@ class Knowledge:
     fin_unanswered: bool = False
     deadlock_size: int = 0
     half_close_fails: bool = False
+    damages: list[Damage] = field(default_factory=list)
     idle_end: tuple[str, float] | None = None
 
     @property

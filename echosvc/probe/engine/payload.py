@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
+from collections.abc import Iterator
 
 #: Bytes that are made together.
 BLOCK_SIZE = 65536
@@ -104,6 +105,17 @@ class FixedPayload:
 
 
 AnyPayload = Payload | FixedPayload
+
+
+def split_payload(payload: AnyPayload, size: int) -> Iterator[bytes]:
+    """Yield a payload in pieces of ``size`` bytes; the last one may be shorter."""
+    for offset in range(0, payload.size, size):
+        yield payload.at(offset, size)
+
+
+def piece_sizes(payload: AnyPayload, size: int) -> set[int]:
+    """Return the different sizes of these pieces."""
+    return {min(size, payload.size), payload.size % size or size}
 
 
 def _table(excluded: bytes) -> bytes:

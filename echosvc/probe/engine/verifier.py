@@ -66,6 +66,11 @@ class Verifier:
         return self._unexpected is not None
 
     @property
+    def unused(self) -> int:
+        """Bytes that came and are not known to be right."""
+        return len(self._partial if self._unexpected is None else self._unexpected)
+
+    @property
     def complete(self) -> bool:
         """Whether everything came, and nothing else so far."""
         return not self.wrong and not self._partial and self.offset == self._payload.size

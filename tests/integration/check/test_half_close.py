@@ -89,9 +89,34 @@ async def test_an_end_by_a_timer_is_no_answer_to_the_fin():
     probe = await result_of(Late, "half-close")
     assert probe.result == "fail"
     assert "but FIN only " in probe.finding
-    assert "a timer ends the connection, not our FIN" in probe.finding
-    assert "or the server itself waits" in probe.cause
+    assert probe.finding.endswith("our FIN starts a timer, which ends the connection")
+    assert "the server keeps its side open for that time" in probe.cause
+    assert "or a middlebox gives it to half-closed connections" in probe.cause
     assert probe.facts["fin_seconds"] == pytest.approx(0.3, rel=0.3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_by_an_idle_time_out_is_told_from_one_after_the_fin():
+    class Idle(Echo):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.limit = reactor.callLater(0.5, self.transport.loseConnection)
+
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            self.limit.reset(0.3)
+
+        def fin_came(self) -> None:
+            self.limit.reset(0.3)
+
+        def connectionLost(self, reason: object = None) -> None:
+            if self.limit.active():
+                self.limit.cancel()
+
+    probe = await result_of(Idle, "half-close")
+    assert probe.result == "fail"
+    assert probe.finding.endswith("a timer ends the connection, with our FIN or without")
+    assert probe.cause.startswith("an idle time-out of a middlebox, or of the server")
 
 
 @pytest_twisted.ensureDeferred

@@ -305,7 +305,8 @@ async def test_a_translation_is_reported_though_bytes_has_passed():
     first: dict[Any, int] = {}
 
     def heard(transport: Any, data: bytes) -> None:
-        right = not any(count > 4096 for each, count in first.items() if each is not transport)
+        longer = sum(count > 4096 for each, count in first.items() if each is not transport)
+        right = longer < 2  # the first one is that of `path`, which `bytes` needs
         first[transport] = first.get(transport, 0) + len(data)
         transport.write(data if right else data.replace(b"\xff", b"\xff\xff"))
 

@@ -67,6 +67,7 @@ CAUSES = (
     ("lifetime", "connections end at some age, busy or not"),
     ("restart", "all connections ended at the same moment"),
     ("volume", "connections end after so many bytes"),
+    ("stream", "streams are damaged, though `sizes` has passed: longer ones, or now and then"),
     ("reuse", "bytes of an earlier connection came"),
     ("deadlock", "the path stops while both directions are full"),
 )

@@ -290,7 +290,7 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("order", "sizes", "reuse", "volume"),
+        ("order", "sizes", "stream", "reuse", "volume"),
         "No setting of these programs loses, repeats or reorders bytes of a TCP stream: look for"
         " relays of your own, and for buffers that they use again. A stream that ends at the same"
         " offset each time has met a limit of volume.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,9 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.errors import TLSError
+from echosvc.probe.causes.damage import explain_by_same_damage
 from echosvc.probe.causes.registry import Cause, CauseTable
 from echosvc.probe.check import MAX_RUNS, Check
 from echosvc.probe.checks.registry import Probe
+from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult
@@ -22,6 +25,7 @@ from echosvc.probe.settings import Settings
 FAILED = Failed("7 bytes lost")
 FOUND = Cause("bytes", "0xff never comes back", "a middlebox eats it", {"value": 255})
 OTHER = Cause("limit", "5 of 10 were answered")
+LOST = Fault(FaultKind.LOST, 5000, 7, sent=5001, came=5010)
 
 
 def _zero(_: Settings) -> float:
@@ -98,7 +102,9 @@ class CheckTests(PathTests):
 
     def check(self, *outcomes: Callable[[int], Finding]) -> CheckResult:
         """Run a check of probes that are judged by how often they were run, counted from 1."""
-        probes = [self.probe(number, each) for number, each in enumerate(outcomes, 1)]
+        return self.run_probes(*(self.probe(n, each) for n, each in enumerate(outcomes, 1)))
+
+    def run_probes(self, *probes: Probe) -> CheckResult:
         settings = Settings(timeout=10.0)
         check = Check(
             self.clock, self.target, settings, "nowhere", probes=probes, causes=self.table
@@ -194,6 +200,73 @@ class CheckTests(PathTests):
             ],
         )
         self.assertNotIn("run 2", self.asked)
+
+    def test_where_no_cause_is_known_a_control_tells_what_a_failure_is_about(self) -> None:
+        other = Failed("1 MiB: 7 bytes lost", fault=LOST, subject="sizes")
+        result = self.check(self.fail_with_control(other))
+        self.assertEqual(
+            self.lines(result),
+            [
+                ("sizes", "fail", "1 MiB: 7 bytes lost"),
+                ("probe1", "skip", "see sizes: 1 MiB: 7 bytes lost"),
+            ],
+        )
+        self.assertEqual(self.asked, ["run 1", "control"])
+
+    def test_where_a_cause_is_known_no_control_is_asked(self) -> None:
+        self.know("known", 10, FOUND)
+        self.check(self.fail_with_control(FAILED))
+        self.assertNotIn("control", self.asked)
+
+    def test_a_control_that_passes_leaves_the_failure_to_the_probe_and_asks_no_cause_again(
+        self,
+    ) -> None:
+        self.know("known", 10, None)
+        result = self.check(self.fail_with_control(None))
+        self.assertEqual(self.lines(result), [("probe1", "fail", "7 bytes lost")])
+        self.assertEqual(self.asked, ["run 1", "known", "control"])
+
+    def test_a_fault_of_streams_that_was_reported_explains_the_same_one(self) -> None:
+        self.table.register(order=2)(explain_by_same_damage)
+        again = replace(LOST, offset=4990, sent=5001)
+        result = self.check(self.fail_by(LOST), self.fail_by(again))
+        self.assertEqual(
+            self.lines(result),
+            [("probe1", "fail", "7 bytes lost"), ("probe2", "skip", "see probe1: 7 bytes lost")],
+        )
+        self.assertEqual(result.probes[1].facts["see"], "probe1")
+
+    def test_another_fault_of_streams_is_reported_too(self) -> None:
+        self.table.register(order=2)(explain_by_same_damage)
+        other = replace(LOST, kind=FaultKind.REPEATED)
+        result = self.check(self.fail_by(LOST), self.fail_by(other))
+        self.assertEqual([probe.result for probe in result.probes], ["fail", "fail"])
+
+    def fail_by(self, fault: Fault) -> Callable[[int], Finding]:
+        def outcome(run: int) -> Finding:
+            raise Failed("7 bytes lost", fault=fault)
+
+        return outcome
+
+    def fail_with_control(self, other: Failed | None) -> Callable[[int], Finding]:
+        failed = Failed("7 bytes lost", fault=LOST)
+
+        async def control() -> Failed:
+            self.asked.append("control")
+            return other or failed
+
+        def outcome(run: int) -> Finding:
+            failed.control = control
+            raise failed
+
+        return outcome
+
+    def test_a_probe_that_another_one_needs_is_run_and_not_reported(self) -> None:
+        needed = replace(self.probe(1, self.fail), enabled=lambda _: False)
+        asked = replace(self.probe(2, lambda _: Finding("well")), needs=("probe1",))
+        result = self.run_probes(needed, asked)
+        self.assertEqual(self.lines(result), [("probe2", "pass", "well")])
+        self.assertEqual(self.asked, ["run 1", "run 2"])
 
     def test_a_cause_of_the_name_of_a_probe_is_its_result(self) -> None:
         self.know("known", 10, Cause("probe2", "5 of 10 got no answer"))
