@@ -21,8 +21,6 @@ Where answers are lost, the same is done without FIN, and, if that works, with s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from time import monotonic
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -62,7 +60,7 @@ _MAX_FILL_TIME = 30.0
 class _Unread:
     """A stream of which nothing was read yet.
 
-    :ivar sent: when it was out, by ``time.monotonic``.
+    :ivar sent: when it was out, by the reactor's clock.
     """
 
     connection: ProbeConnection
@@ -77,7 +75,6 @@ class _Unread:
     summary="what is due after FIN comes, though it is read late",
     min_duration=lambda _: _MAX_FILL_TIME + 4 * WAIT,
     duration=lambda _: WAIT + 1,
-    needs=("path",),
 )
 async def late_answers(path: Path) -> Finding:
     """Check that answers are not lost that are read long after FIN."""
@@ -107,9 +104,7 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     watching.cancel()
     lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
     if lost:
-        failed = lost[0][1]
-        failed.control = partial(_judge, path, lost, len(waiting))
-        raise failed
+        raise await _judge(path, lost, [each.size for each in waiting])
     sizes = [each.size for each in waiting]
     listed = (
         f"{plural(len(sizes), 'stream')} of {format_bytes(sizes[0])} to {format_bytes(sizes[-1])}"
@@ -126,21 +121,35 @@ async def _send_until_full(path: Path) -> list[_Unread]:
     :raises Skipped: it does not take the first one.
     """
     waiting: list[_Unread] = []
-    began, most = monotonic(), path.context.knowledge.connection_limit or len(SIZES)
+    began = path.reactor.seconds()
     for size in SIZES:
+        if not _make_room(path, waiting):
+            break
         unread = await _send_behind(path, size, waiting)
         if unread is None:
             break
         waiting.append(unread)
-        if len(waiting) > most:
-            waiting.pop(0).connection.client.abort()
-        if monotonic() > began + _FILL_TIME:
+        if path.reactor.seconds() > began + _FILL_TIME:
             break
     if not waiting:
-        seconds = format_duration(monotonic() - began)
+        seconds = format_duration(path.reactor.seconds() - began)
         least = format_bytes(SIZES[0])
         raise Skipped(f"the path does not take {least} within {seconds} while nothing is read")
     return waiting
+
+
+def _make_room(path: Path, waiting: list[_Unread]) -> bool:
+    """End the shortest stream where another one would be a connection too many, and one rests.
+
+    :return: ``False``: it is the only one, and is to be read.
+    """
+    limit = path.context.knowledge.connection_limit
+    if limit is None or len(waiting) + 1 < limit:
+        return True
+    if len(waiting) > 1:
+        waiting.pop(0).connection.client.abort()
+        return True
+    return not waiting
 
 
 async def _send_behind(path: Path, size: int, waiting: list[_Unread]) -> _Unread | None:
@@ -165,7 +174,7 @@ async def _send(path: Path, size: int, finish: bool = True) -> _Unread | None:
     sending = connection.send(payload, finish=finish)
     sending.addErrback(lambda _: None)
     if await _is_taken(path, connection, sending):
-        return _Unread(connection, verifier, size, monotonic())
+        return _Unread(connection, verifier, size, path.reactor.seconds())
     sending.cancel()
     connection.client.abort()
     return None
@@ -177,14 +186,15 @@ async def _is_taken(path: Path, connection: ProbeConnection, sending: Deferred[N
     Where the connection ends meanwhile, reading will find how.
     """
     client, full_time = connection.client, max(_FULL_TIME, 3 * connection.rtt)
-    began = moved = monotonic()
+    now = path.reactor.seconds
+    began = moved = now()
     taken = -1
     while client.reason is None and (not sending.called or client.unsent):
         if client.bytes_out - client.unsent != taken:
-            taken, moved = client.bytes_out - client.unsent, monotonic()
-        elif monotonic() > moved + full_time:
+            taken, moved = client.bytes_out - client.unsent, now()
+        elif now() > moved + full_time:
             return False
-        if monotonic() > began + _MAX_FILL_TIME:
+        if now() > began + _MAX_FILL_TIME:
             return False
         await deferLater(path.reactor, _POLL)
     return True
@@ -192,7 +202,7 @@ async def _is_taken(path: Path, connection: ProbeConnection, sending: Deferred[N
 
 async def _read(path: Path, unread: _Unread, seconds: float) -> Failed | None:
     """Read and verify a stream so many seconds after it was out; return what is wrong."""
-    await deferLater(path.reactor, max(0.0, unread.sent + seconds - monotonic()))
+    await deferLater(path.reactor, max(0.0, unread.sent + seconds - path.reactor.seconds()))
     try:
         await unread.connection.verify(unread.verifier)
     except Failed as failed:
@@ -201,36 +211,33 @@ async def _read(path: Path, unread: _Unread, seconds: float) -> Failed | None:
     return None
 
 
-async def _judge(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Failed:
-    """Return the failure, after the same without FIN, and with shorter waits.
-
-    :param asked: how many streams were sent.
-    """
-    control = await _compare_without_fin(path, [size for size, _ in lost])
+async def _judge(path: Path, lost: list[tuple[int, Failed]], sizes: list[int]) -> Failed:
+    """Return the failure, after the same without FIN, and with shorter waits."""
+    cut = [size for size, _ in lost]
+    size, failed = lost[0]
+    control = await _compare_without_fin(path, cut)
     if control is not None:
         return control
-    size, failed = lost[0]
-    often = f"{len(lost)} of {plural(asked, 'time')}"
-    failed.finding = (
-        f"read {WAIT:g} s after {format_bytes(size)} and FIN: {failed.finding} ({often})"
-    )
-    failed.facts |= {"times": asked, "failed": len(lost), "size": size, "asked_seconds": WAIT}
+    often = f"{len(lost)} of {plural(len(sizes), 'time')}"
+    finding = f"read {WAIT:g} s after {format_bytes(size)} and FIN: {failed.finding} ({often})"
+    facts = {
+        **failed.facts,
+        "times": len(sizes),
+        "failed": len(lost),
+        "size": size,
+        "asked_seconds": WAIT,
+    }
     if failed.fault is None or failed.fault.kind is not FaultKind.CUT:
-        return failed
+        return Failed(finding, failed.cause, failed.fault, facts, failed.end)
     if failed.end == "silence":  # each shorter wait would take a time-out, too
-        failed.cause = _FORGOTTEN
-        return failed
+        return Failed(finding, _FORGOTTEN, failed.fault, facts, failed.end)
     alive, dead = await _search(path, size)
-    failed.facts |= {"alive": alive, "dead": dead}
-    failed.cause = _TIME_OUT if alive else _AT_ONCE
-    failed.finding += f"; {_describe_waits(alive, dead)}"
-    return failed
-
-
-def _describe_waits(alive: float, dead: float) -> str:
+    facts |= {"alive": alive, "dead": dead}
+    words = f"read after {alive:g} s it comes, after {dead:g} s it does not"
     if not alive:
-        return f"read after {dead:g} s it does not come, either"
-    return f"read after {alive:g} s it comes, after {dead:g} s it does not"
+        words = f"read after {dead:g} s it does not come, either"
+    why = _TIME_OUT if alive else _AT_ONCE
+    return Failed(f"{finding}; {words}", why, failed.fault, facts, failed.end)
 
 
 #: Why answers are lost.

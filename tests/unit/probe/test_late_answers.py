@@ -1,0 +1,102 @@
+"""Answers that are read late are missed where they are lost, and the time after which is found."""
+
+from __future__ import annotations
+
+from echosvc.probe.checks.late_answers import SHORTER, SIZES, WAIT, late_answers
+from echosvc.probe.engine.findings import Skipped
+from echosvc.probe.settings import MIB
+from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
+
+
+class Buffering(MemoryServer):
+    """Takes streams of up to a size while nothing is read."""
+
+    def __init__(self, window: int = MIB) -> None:
+        super().__init__()
+        self.window = window
+
+
+class Impatient(Buffering):
+    """Ends a half-closed connection after a time, whatever is due on it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def finished(self, connection: MemoryConnection) -> None:
+        connection.clock.callLater(self.seconds, connection.cut)
+
+
+class Forgetting(Buffering):
+    """Forgets a half-closed connection soon."""
+
+    def finished(self, connection: MemoryConnection) -> None:
+        connection.clock.callLater(0.5, connection.mute)
+
+
+class Hasty(Buffering):
+    """Ends each connection on which more is due than a reader leaves for a second."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        super().received(connection, data)
+        if connection.unread:
+            connection.clock.callLater(1.0, lambda: connection.unread and connection.cut())
+
+
+class LateAnswersTests(NetworkTestCase):
+    def test_a_path_that_keeps_what_is_due_passes(self) -> None:
+        path = self.path(Buffering())
+        finding = self.result(late_answers(path))
+        self.assertRegex(
+            finding.text,
+            r"^with 3 streams of 256 KiB to 1 MiB due and nothing read for 2\.8 s after FIN,",
+        )
+        self.assertEqual(finding.facts, {"asked_seconds": WAIT, "sizes": list(SIZES[:3])})
+        self.assertEqual(path.context.knowledge.max_segment, 0)
+
+    def test_no_more_streams_wait_at_once_than_connections_are_allowed(self) -> None:
+        for limit, sizes in ((4, SIZES[-3:]), (3, SIZES[-2:]), (2, SIZES[:1])):
+            server = Buffering(8 * MIB)
+            path = self.path(server)
+            path.context.knowledge.connection_limit = limit
+            finding = self.result(late_answers(path))
+            self.assertEqual(finding.facts["sizes"], list(sizes))
+            self.assertEqual(path.most_open, limit)
+
+    def test_the_time_after_which_they_are_lost_is_found(self) -> None:
+        for seconds in (0.05, 0.3, 1.2, 2.0):
+            failed = self.failure(late_answers(self.path(Impatient(seconds))))
+            alive, dead = failed.facts["alive"], failed.facts["dead"]
+            self.assertTrue(alive < seconds < dead, (alive, seconds, dead))
+            self.assertIn(dead, (*SHORTER, WAIT))
+            self.assertRegex(
+                failed.finding, r"^read 2\.8 s after .* and FIN: .* FIN.* \(3 of 3 tim"
+            )
+            self.assertEqual((failed.facts["failed"], failed.facts["times"]), (3, 3))
+            if alive:
+                self.assertIn("a short time-out of half-closed connections", failed.cause)
+            else:
+                self.assertEqual(failed.cause, "a middlebox closes both directions at the FIN")
+
+    def test_a_connection_that_is_forgotten_is_told_without_a_search(self) -> None:
+        failed = self.failure(late_answers(self.path(Forgetting())))
+        self.assertIn("a firewall forgets half-closed connections", failed.cause)
+        self.assertNotIn("dead", failed.facts)
+
+    def test_what_is_lost_without_fin_too_is_not_blamed_on_the_fin(self) -> None:
+        failed = self.failure(late_answers(self.path(Hasty())))
+        self.assertRegex(failed.finding, r"^read after 2\.8 s, with FIN and without: ")
+        self.assertEqual(failed.subject, "sizes")
+
+    def test_a_path_that_takes_nothing_while_nothing_is_read_cannot_be_asked(self) -> None:
+        skipped = self.skipped(self.path(Buffering(100_000)))
+        self.assertRegex(skipped, "^the path does not take 256 KiB within .* while nothing is read")
+
+    def test_where_half_close_has_failed_it_is_not_asked(self) -> None:
+        path = self.path(Buffering())
+        path.context.knowledge.half_close_fails = True
+        self.assertRegex(self.skipped(path), "^see half-close")
+
+    def skipped(self, path: object) -> str:
+        """Why the probe does not apply."""
+        return str(self.error(late_answers(path), Skipped))
