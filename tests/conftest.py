@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.examples import try_few
+
 # Hundreds of processes import the package, and as many workers as there are import the tests:
 # compile each file once, also where the environment says otherwise.
 sys.dont_write_bytecode = False
@@ -43,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, why in LEFT_OUT.items():
         config.addinivalue_line("markers", f"{name}: {why}; runs with --{name} or --all")
+    if not (config.getoption("slow") or config.getoption("all")):
+        try_few()
     starts_workers = config.getoption("dist", "no") != "no"
     if not starts_workers and not os.environ.get(COVER_PROCESSES):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)

@@ -17,7 +17,7 @@ _FILES = (
     "wire/test_reply_matching",
     "tls/test_records",
 )
-_SHORT, _LONG = 200, 20_000
+_SHORT, _LONG = 100, 20_000
 #: How long the long form goes on, seconds.
 _SECONDS = 600.0
 

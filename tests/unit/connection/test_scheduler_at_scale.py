@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.python.runtime import seconds as wall_seconds
@@ -18,6 +18,7 @@ from echosvc.connection.scheduler import (
     SCANS_PER_IDLE,
     DeadlineScheduler,
 )
+from tests.support.examples import examples
 from tests.support.scheduling import Item, allowed, one_turn, run, schedule_all
 
 
@@ -58,7 +59,6 @@ class RestTests(SynchronousTestCase):
         st.sampled_from([0.01, 0.06, 0.5, 3.0, 60.0]),
         st.lists(st.floats(0.001, 10.0), min_size=1, max_size=5),
     )
-    @settings(deadline=None)
     def test_a_read_is_met_never_early_and_little_late(
         self, timeout: float, pauses: list[float]
     ) -> None:
@@ -144,7 +144,7 @@ class Restless(Item):
 
 class AnyOrderTests(SynchronousTestCase):
     @given(st.integers(0, 2**32))
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     def test_whatever_they_do_nobody_who_is_due_is_forgotten(self, seed: int) -> None:
         self.patch(scheduler_module, "BATCH", 3)
         rng, clock = random.Random(seed), Clock()
@@ -219,7 +219,7 @@ class CrowdTests(SynchronousTestCase):
         self.assertLess(sum(item.looks for item in items), 20 * len(items))
 
     @given(st.sampled_from([0.3, 2.0, 60.0]), st.integers(1, 1200), st.floats(0.0, 1.0))
-    @settings(deadline=None, max_examples=30)
+    @examples(30)
     def test_in_a_crowd_too_none_is_early_or_much_too_late(
         self, timeout: float, count: int, spread: float
     ) -> None:

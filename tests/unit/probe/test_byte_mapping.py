@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echosvc.probe.causes.byte_mapping import explains, read_contents
@@ -13,6 +13,7 @@ from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
+from tests.support.examples import examples
 
 NO_PREFIX = PrefixMatcher(Template.literal(b""))
 values = st.integers(0, 255).map(lambda value: bytes((value,)))
@@ -28,7 +29,7 @@ def fault_of(payload: Payload, came: bytes) -> Fault | None:
 
 
 @given(changes, st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_stream_whose_values_are_changed_is_explained(changed, seed):
     payload = Payload(5000, seed)
     fault = fault_of(payload, apply_changes(changed, payload.at(0, payload.size)))
@@ -38,7 +39,7 @@ def test_a_stream_whose_values_are_changed_is_explained(changed, seed):
 
 
 @given(st.integers(0, 10_000), st.sampled_from(("replace", "ignore")))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_stream_that_is_decoded_is_explained_though_some_of_it_is_valid(seed, errors):
     """A value that is changed by itself is not changed in the middle of a character."""
     payload = Payload(3000, seed)
@@ -53,7 +54,7 @@ def test_a_stream_that_is_decoded_is_explained_though_some_of_it_is_valid(seed, 
 
 
 @given(st.integers(0, 4000), st.integers(1, 900), st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_another_fault_is_not_explained_by_it(start, size, seed):
     """The path changes 0xff always, but the bytes that are lost are others."""
     payload = Payload(5000, seed, excluded=b"\xff")

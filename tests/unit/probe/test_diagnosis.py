@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echosvc.probe.engine.diagnosis import diagnose
@@ -15,6 +15,7 @@ from echosvc.probe.engine.payload import FixedPayload, Payload
 from echosvc.probe.engine.verifier import CONTEXT, WINDOW, Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
+from tests.support.examples import examples
 from tests.support.steps import steps
 
 NO_PREFIX = PrefixMatcher(Template.literal(b""))
@@ -89,7 +90,7 @@ NEAREST = {
 
 
 @given(st.sampled_from(KINDS), st.booleans(), st.data())
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_several_faults_of_one_kind_are_of_that_kind(kind, final, data):
     some = data.draw(damages(*NEAREST[kind]))
     payload = Payload(150_000 if final else 2 * WINDOW, data.draw(st.integers(0, 99)))
@@ -109,7 +110,7 @@ def doubled(value: int, sent: bytes) -> bytes:
 
 
 @given(st.integers(0, 255), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_value_that_is_doubled_is_never_out_of_order(value, seed):
     payload = Payload(20_000, seed)
     sent = payload.at(0, payload.size)
@@ -122,7 +123,7 @@ def test_a_value_that_is_doubled_is_never_out_of_order(value, seed):
 
 
 @given(st.sampled_from(KINDS), st.data())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_what_is_shown_stands_at_the_offset(kind, data):
     payload = Payload(20_000, data.draw(st.integers(0, 99)))
     sent = payload.at(0, payload.size)

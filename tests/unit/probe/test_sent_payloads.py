@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echosvc.probe.engine.findings import ANOTHER, EARLIER
 from echosvc.probe.engine.payload import FixedPayload, Payload
 from echosvc.probe.engine.sent_payloads import SentPayloads
+from tests.support.examples import examples
 
 
 def sent(*sizes: int, ended: bool = True) -> tuple[SentPayloads, list[Payload]]:
@@ -20,7 +21,7 @@ def sent(*sizes: int, ended: bool = True) -> tuple[SentPayloads, list[Payload]]:
 
 
 @given(st.integers(0, 199_000), st.integers(24, 4000), st.integers(0, 2), st.binary(max_size=5))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_part_of_an_earlier_payload_is_recognised(start, size, which, garbage):
     kept, payloads = sent(200_000, 200_000, 200_000)
     data = garbage + payloads[which].at(start, size)
@@ -29,7 +30,7 @@ def test_any_part_of_an_earlier_payload_is_recognised(start, size, which, garbag
 
 
 @given(st.integers(0, 199_000), st.integers(0, 4000))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_what_was_never_sent_has_no_owner(start, size):
     kept, _ = sent(200_000, 200_000)
     assert kept.owner_of(Payload(200_000, 77).at(start, size)) == ""

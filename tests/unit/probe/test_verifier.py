@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echosvc.probe.engine.diagnosis import diagnose
@@ -16,6 +16,7 @@ from echosvc.probe.engine.verifier import WINDOW, Verifier
 from echosvc.wire.compare import common_prefix_length
 from echosvc.wire.prefix_matching import PrefixMatcher, match_template
 from echosvc.wire.template import Template
+from tests.support.examples import examples
 from tests.support.steps import steps
 
 NONE = PrefixMatcher(Template.literal(b""))
@@ -94,7 +95,6 @@ cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
 
 
 @given(st.binary(min_size=1, max_size=3000), cuts)
-@settings(deadline=None)
 def test_what_comes_back_whole_is_complete(sent, places):
     verifier = verified(FixedPayload(sent), NONE, cut(sent, places))
     assert verifier.complete
@@ -103,14 +103,13 @@ def test_what_comes_back_whole_is_complete(sent, places):
 
 
 @given(st.integers(1, 5000), cuts)
-@settings(deadline=None)
 def test_lines_without_a_prefix_are_complete_however_they_are_cut(size, places):
     payload = Payload(size, 1, lines=True)
     assert verified(payload, NONE, cut(whole(payload), places), message_size=LINE_SIZE).complete
 
 
 @given(st.binary(min_size=1, max_size=300), damages, cuts)
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_whatever_the_bytes_are_a_fault_is_found_and_explains_what_came(sent, damage, places):
     came = damage.do(sent)
     verifier = verified(FixedPayload(sent), NONE, cut(came, places))
@@ -123,7 +122,7 @@ def test_whatever_the_bytes_are_a_fault_is_found_and_explains_what_came(sent, da
 
 
 @given(st.integers(1, 200_000), st.integers(0, 99), damages, cuts)
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_in_our_payloads_every_fault_has_its_name_and_place(size, seed, damage, places):
     payload = Payload(size, seed)
     sent = whole(payload)
@@ -140,7 +139,7 @@ def test_in_our_payloads_every_fault_has_its_name_and_place(size, seed, damage, 
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_prefixes_may_stand_anywhere_and_hide_nothing(data):
     mark = data.draw(st.sampled_from((SENDING, NUMBERED)))
     payload = Payload(data.draw(st.integers(100, 20_000)), excluded=mark.boundary_bytes)
@@ -169,7 +168,7 @@ short = st.lists(st.sampled_from(b"abc"), min_size=1, max_size=4).map(bytes)
 
 
 @given(few, short, cuts, cuts)
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_a_payload_that_looks_like_the_prefix_is_not_accused(sent, prefix, places, others):
     mark = PrefixMatcher(Template.literal(prefix))
     if prefix in sent and len(prefix) > 1:
@@ -180,7 +179,6 @@ def test_a_payload_that_looks_like_the_prefix_is_not_accused(sent, prefix, place
 
 
 @given(st.integers(1, 5), st.integers(1, 2000), cuts, damages)
-@settings(deadline=None)
 def test_length_frames_are_marks_too(count, size, places, damage):
     mark = PrefixMatcher(Template.literal(b"> "), frozenset((size,)))
     payload = Payload(count * size)
@@ -195,7 +193,6 @@ def test_length_frames_are_marks_too(count, size, places, damage):
 
 
 @given(st.integers(1, 5), cuts, damages)
-@settings(deadline=None)
 def test_each_line_has_its_mark_and_no_other_place(count, places, damage):
     payload = Payload(count * LINE_SIZE - 100, excluded=SENDING.boundary_bytes, lines=True)
     sent = whole(payload)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -15,6 +15,7 @@ from twisted.internet.testing import StringTransport
 from echosvc import EchoFactory, EchoProtocol, Outcome
 from echosvc.connection.sender import HIGH_WATER
 from echosvc.server.protocol import LaterReply
+from tests.support.examples import examples
 from tests.support.server import Broken, ServerTestCase
 from tests.support.transports import Line
 
@@ -107,7 +108,7 @@ class OrderTests(LaterTestCase):
         line.turn()
         self.assertEqual(line.receive(), b"\0\0\0\2bc")
 
-    @settings(deadline=None, max_examples=50)
+    @examples(50)
     @given(st.lists(st.sampled_from(["now", "later", "deferred"]), max_size=30), st.data())
     def test_any_mixture_keeps_the_order(self, kinds: list[str], data: st.DataObject) -> None:
         waiting: list[Callable[[], None]] = []

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from echosvc import EchoProtocol, Outcome
 from echosvc.connection.sender import HIGH_WATER
+from tests.support.examples import examples
 from tests.support.server import ServerTestCase, framed, lines_of
 
 
@@ -92,7 +93,7 @@ class ReplyTests(ServerTestCase):
         self.assertEqual(self.exchange(data, prefix=""), data)
         self.assertEqual(self.exchange(data, prefix=b""), data)
 
-    @settings(deadline=None, max_examples=50)
+    @examples(50)
     @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8))
     def test_without_the_prefixes_it_is_what_was_sent(self, pieces: list[bytes]) -> None:
         for framing in ("chunk", "line"):

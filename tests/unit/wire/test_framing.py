@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from unittest import SkipTest
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,6 +24,7 @@ from echosvc.wire.framing import (
     replace_invalid,
 )
 from tests.support import node_decoder
+from tests.support.examples import examples
 
 NOISE = bytes.fromhex("00 41 80 90 a0 bf c0 c2 c3 df e0 e2 ed ef f0 f4 f5 f7 f8 ff 0a 0d")
 FRAGMENTS = st.sampled_from(
@@ -31,7 +32,7 @@ FRAGMENTS = st.sampled_from(
 )
 STREAMS = st.lists(FRAGMENTS | st.binary(max_size=5), max_size=30).map(b"".join)
 ENCODINGS = st.sampled_from(["raw", "utf-8"])
-THOROUGH = settings(deadline=None, max_examples=300)
+THOROUGH = examples(300)
 
 
 @st.composite
@@ -236,7 +237,7 @@ class LiveNodeTests(SynchronousTestCase):
 class OracleTests(SynchronousTestCase):
     """Any stream, cut anywhere, gives the oracle's answer."""
 
-    @settings(deadline=None, max_examples=500)
+    @examples(500)
     @given(streams_of_messages(), ENCODINGS, st.integers(1, 60))
     def test_every_framing_agrees_with_its_oracle(
         self, stream: tuple[str, list[bytes]], encoding: str, limit: int

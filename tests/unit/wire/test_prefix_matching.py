@@ -6,13 +6,14 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echosvc.wire.pattern import MAX_TRIES, Match, Pattern, Run
 from echosvc.wire.prefix_matching import DIGITS, VISIBLE, prefix_pattern
 from echosvc.wire.reply_matching import StreamCounter
 from echosvc.wire.template import Template
+from tests.support.examples import examples
 from tests.support.steps import steps
 
 KIB = 1024
@@ -60,7 +61,7 @@ plain_parts = st.lists(literals | runs, min_size=1, max_size=5).map(joined)
 all_parts = st.lists(literals | runs | named, min_size=1, max_size=5).map(joined)
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(all_parts, texts)
 def test_the_first_and_shortest_is_found_as_by_a_regular_expression(parts, text):
     pattern, oracle = Pattern(parts), expression(parts, greedy=False)
@@ -70,7 +71,7 @@ def test_the_first_and_shortest_is_found_as_by_a_regular_expression(parts, text)
     assert pattern.find_all(text) == expected
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(plain_parts, texts)
 def test_the_longest_reading_is_found_where_it_is_asked_for(parts, text):
     oracle = expression(parts, greedy=True)
@@ -78,7 +79,7 @@ def test_the_longest_reading_is_found_where_it_is_asked_for(parts, text):
     assert [found[:2] for found in Pattern(parts, greedy=True).find_all(text)] == expected
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(all_parts, texts)
 def test_a_whole_text_is_matched_as_by_a_regular_expression(parts, text):
     pattern, oracle = Pattern(parts), expression(parts, greedy=False)
@@ -104,14 +105,14 @@ def begins(parts: list[bytes | Run], text: bytes) -> bool:
     return any(begins(rest, text[size:]) for size in range(1, min(run, part.max_length) + 1))
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(plain_parts, texts)
 def test_the_longest_beginning_at_the_end_is_found(parts, text):
     sizes = (size for size in range(len(text), 0, -1) if begins(parts, text[-size:]))
     assert Pattern(parts).partial_length(text) == next(sizes, 0)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(plain_parts, texts, st.integers(1, 25))
 def test_each_place_is_told_from_the_last_to_the_first(parts, text, starts):
     oracle = expression(parts, greedy=True)
@@ -124,7 +125,6 @@ def test_each_place_is_told_from_the_last_to_the_first(parts, text, starts):
     assert [each[:2] for each in found] == expected
 
 
-@settings(deadline=None)
 @given(
     st.text("ab", min_size=1, max_size=3).map(lambda text: text.encode() * 40) | literals,
     st.lists(st.text("ab", min_size=1, max_size=3), max_size=3),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.wire.reply_matching import ReplyMatcher, StreamCounter
 from echosvc.wire.template import Template
+from tests.support.examples import examples
 
 SENDING = Template.literal(b"Sending: ")
 
@@ -71,7 +72,6 @@ class ReplyMatcherTests(SynchronousTestCase):
     def test_bytes_in_another_order_are_no_answer(self) -> None:
         self.assertFalse(ReplyMatcher(SENDING, b"abc").feed(b"Sending: acb"))
 
-    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=60), st.sets(st.integers(1, 59), max_size=6))
     def test_any_message_is_answered_wherever_it_is_cut(
         self, message: bytes, cuts: set[int]
@@ -81,7 +81,6 @@ class ReplyMatcherTests(SynchronousTestCase):
         self.assertIsNotNone(found)
         self.assertLessEqual(found, len(stream))
 
-    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=60), st.sets(st.integers(1, 59), max_size=6))
     def test_no_message_is_answered_early(self, message: bytes, cuts: set[int]) -> None:
         """Where nothing in it can be taken for the prefix."""
@@ -89,7 +88,7 @@ class ReplyMatcherTests(SynchronousTestCase):
         stream = served(b"Sending: ", message, cuts)
         self.assertEqual(answered_after(ReplyMatcher(SENDING, message), stream), len(stream))
 
-    @settings(deadline=None, max_examples=300)
+    @examples(300)
     @given(
         st.text("ab", max_size=4),
         st.text("ab", min_size=1, max_size=24),
@@ -163,7 +162,6 @@ class StreamCounterTests(SynchronousTestCase):
         tally = self.tally(Template.parse("{message}: "), 4, b"1", b"2: ab13", b": c", b"d")
         self.assertEqual(tally.payload, 4)
 
-    @settings(deadline=None)
     @given(
         st.binary(min_size=1, max_size=80).map(lambda data: bytes(byte | 0x80 for byte in data)),
         st.sets(st.integers(1, 79), max_size=6),
