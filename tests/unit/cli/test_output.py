@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from echosvc.cli.terminal import LossyStderr, OutputError, StandardOutput, write_all
+from tests.support.commands import slow
 from tests.support.process import environment, running, with_interrupt
 from tests.support.waiting import LIMIT
 
@@ -260,7 +261,9 @@ def test_it_can_be_interrupted_while_its_output_is_full(blocking: bool) -> None:
         client.stderr.close()
 
 
-@pytest.mark.parametrize("words", [["send", "--to", "unix:/no/such", "hi"], ["check", "unix:/no"]])
+@pytest.mark.parametrize(
+    "words", [["send", "--to", "unix:/no/such", "hi"], *slow(["check", "unix:/no"])]
+)
 @pytest.mark.parametrize("how", ["closed", "full", "not read"])
 def test_a_standard_error_that_takes_nothing_changes_no_status(words: list[str], how: str) -> None:
     with full_pipe() as (out, into, _):

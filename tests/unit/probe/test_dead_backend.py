@@ -1,0 +1,58 @@
+"""A dead server of several is told from a path that has shut, and later connections avoid it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from echosvc.probe.causes.dead_backend import explain_by_dead_backend
+from echosvc.probe.engine.connection import Unanswered
+from echosvc.probe.engine.findings import Failed
+from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
+
+
+class Balanced(MemoryServer):
+    """Answers the connections for whose number a function is true; the numbers begin with 1."""
+
+    def __init__(self, answers: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.answers, self.count = answers, 0
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self.count += 1
+        if not self.answers(self.count):
+            connection.mute()
+
+
+class DeadBackendTests(NetworkTestCase):
+    def explain(self, answers: Callable[[int], bool]) -> Any:
+        """The cause where the first connection was answered, and the second was not."""
+        self.searched = self.path(Balanced(answers))
+        self.result(self.searched.open())
+        failed = self.failure(self.searched.open())
+        self.assertIsInstance(failed, Unanswered)
+        self.searched.close()
+        return self.result(explain_by_dead_backend(self.searched, failed))
+
+    def test_answers_that_come_and_go_are_a_dead_server(self) -> None:
+        cause = self.explain(lambda number: number % 2 == 1)
+        self.assertEqual((cause.name, cause.avoidable), ("identity", True))
+        self.assertRegex(
+            cause.finding,
+            "^5 of 10 connections got no answer: they were not answered within 3 s; ",
+        )
+        self.assertEqual((cause.facts["unanswered"], cause.facts["asked"]), (5, 10))
+        self.searched.close()
+        for _ in range(6):
+            self.result(self.searched.open())
+
+    def test_a_path_that_has_shut_or_was_shut_is_none(self) -> None:
+        self.assertIsNone(self.explain(lambda number: number == 1))
+        self.assertIsNone(self.explain(lambda number: number != 2))
+        self.assertIsNone(self.explain(lambda number: number == 1 or number > 4))
+        self.assertEqual(self.searched.context.knowledge.retries, 0)
+
+    def test_bytes_that_are_wrong_are_no_dead_server(self) -> None:
+        path = self.path(MemoryServer())
+        self.result(path.open())
+        self.assertIsNone(self.result(explain_by_dead_backend(path, Failed("1 byte lost"))))

@@ -1,0 +1,147 @@
+"""A whole check of a path in memory: what breaks one thing has one FAIL, under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from echosvc.endpoints.client import ClientTarget
+from echosvc.probe.check import PROBES, Check
+from echosvc.probe.result import CheckResult
+from echosvc.probe.settings import Settings
+from tests.support.memory_network import (
+    MemoryConnection,
+    MemoryEndpoint,
+    MemoryServer,
+    NetworkTestCase,
+)
+
+#: They measure by another clock, or send much.
+SKIPPED = ("idle", "find-idle", "lifetime", "rtt", "back-pressure", "late-answers")
+#: Those that do not apply here: there is no prefix, no TLS, no kernel and no reset.
+WITHOUT = {"greeting", "identity", "path", "tls", "proxy", "reset", "server-fin"}
+
+
+class Eating(MemoryServer):
+    """Removes a byte value."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        connection.answer(data.replace(b"\xff", b""))
+
+
+class Translating(MemoryServer):
+    """Makes CR LF of LF."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        connection.answer(data.replace(b"\n", b"\r\n"))
+
+
+class Losing(MemoryServer):
+    """Loses some bytes of long streams."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        start = 50_000 - (connection.taken - len(data))
+        if 0 <= start < len(data) - 7:
+            data = data[:start] + data[start + 7 :]
+        connection.answer(data)
+
+
+class Narrow(MemoryServer):
+    """Behind a link that drops long segments."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        super().received(connection, data)
+        if min(connection.segment, len(data)) > 1300:
+            connection.mute()
+
+
+class Few(MemoryServer):
+    """Answers a few connections at once."""
+
+    def connected(self, connection: MemoryConnection) -> None:
+        if len(self.open) > 5:
+            connection.mute()
+
+
+class Lines(MemoryServer):
+    """Answers lines, each as a function changes it, and what is left of one at FIN."""
+
+    def __init__(self, change: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self.change, self.kept = change, dict[MemoryConnection, bytes]()
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        *lines, rest = (self.kept.get(connection, b"") + data).split(b"\n")
+        self.kept[connection] = rest
+        connection.answer(b"".join(self.change(line) + b"\n" for line in lines))
+
+    def finished(self, connection: MemoryConnection) -> None:
+        if rest := self.kept.get(connection):
+            connection.answer(self.change(rest))
+        connection.finish()
+
+
+class Unfinished(MemoryServer):
+    """Never ends its own direction."""
+
+    def finished(self, connection: MemoryConnection) -> None:
+        pass
+
+
+class WholeCheckTests(NetworkTestCase):
+    def check(self, server: MemoryServer, **settings: object) -> CheckResult:
+        endpoint = MemoryEndpoint(self.clock, server)
+        target = ClientTarget(endpoint, "nowhere:1", endpoint)
+        asked = Settings(**{"skip": SKIPPED, "max_size": 70_000, **settings})
+        probes = [each for each in PROBES if each.name != "connect"]  # it resolves in a thread
+        check = Check(self.clock, target, asked, "nowhere:1", probes=probes)
+        return self.result(check.run())
+
+    def failures(self, server: MemoryServer, **settings: object) -> dict[str, str]:
+        probes = self.check(server, **settings).probes
+        return {each.name: each.finding for each in probes if each.result == "fail"}
+
+    def test_a_path_that_breaks_nothing_is_accused_of_nothing(self) -> None:
+        result = self.check(MemoryServer(), skip=SKIPPED[:4])
+        self.assertTrue(result.ok, result)
+        names = {each.name for each in result.probes}
+        skipped = {each.name for each in result.probes if each.result == "skip"}
+        self.assertLessEqual({"bytes", "sizes", "order", "half-close", "back-pressure"}, names)
+        self.assertEqual(skipped, WITHOUT)
+
+    def test_servers_of_all_framings_are_accused_of_nothing(self) -> None:
+        for framing, server in (("line", Lines(lambda line: line)), ("length", MemoryServer())):
+            self.assertEqual(self.failures(server, framing=framing), {})
+
+    def test_lines_that_are_trimmed(self) -> None:
+        found = self.failures(Lines(bytes.strip), framing="line")
+        (finding,) = self.one(found, "bytes")
+        self.assertIn("bytes are removed at the beginning", finding)
+
+    def test_line_ends_that_are_translated(self) -> None:
+        (finding,) = self.one(self.failures(Translating()), "bytes")
+        self.assertIn("0x0a comes as 0d 0a", finding)
+
+    def test_a_value_that_is_removed(self) -> None:
+        (finding,) = self.one(self.failures(Eating()), "bytes")
+        self.assertIn("ff", finding)
+
+    def test_bytes_that_are_lost(self) -> None:
+        found = self.failures(Losing(), only=("sizes",))
+        self.assertRegex(found["sizes"], "7 bytes lost at offset 4999")
+
+    def test_segments_that_are_dropped(self) -> None:
+        (finding,) = self.one(self.failures(Narrow()), "path-mtu")
+        self.assertIn("packets of more than 1340 bytes are dropped", finding)
+
+    def test_a_limit_of_connections(self) -> None:
+        (finding,) = self.one(self.failures(Few()), "limit")
+        self.assertRegex(finding, "^5 of 10 connections at once were answered")
+
+    def test_a_fin_that_is_not_answered(self) -> None:
+        (finding,) = self.one(self.failures(Unfinished()), "half-close")
+        self.assertIn("all replies came, but no FIN within 10 s", finding)
+
+    def one(self, failures: dict[str, str], name: str) -> list[str]:
+        """The findings of all failures, of which there is one, of that name."""
+        self.assertEqual([*failures], [name], failures)
+        return [*failures.values()]
