@@ -91,6 +91,7 @@ def _has(found: object, names: list[str]) -> bool:
     return True
 
 
+@cache
 def instance_attributes(kind: type) -> set[str]:
     """The attributes that instances of a class get, by its own code and that of its bases."""
     kinds = [each for each in kind.__mro__ if each.__module__.startswith(("echosvc", "twisted"))]

@@ -41,6 +41,11 @@ def plain_server(answer: object) -> Iterator[str]:
         thread.join(LIMIT)
 
 
+def slow(*values: object) -> list[object]:
+    """Values of a parameter that only a slow run tries: each is a process, or several."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def one_line(stderr: bytes) -> str:
     text = stderr.decode()
     assert text.endswith("\n")

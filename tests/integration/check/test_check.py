@@ -19,9 +19,8 @@ from tests.support.reactor import no_faults, serving, within
 from tests.support.waiting import LIMIT
 
 
-@pytest.mark.parametrize(
-    "run", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("run", range(5))
 @pytest_twisted.ensureDeferred
 async def test_a_clean_path_is_never_accused(run):
     result = await checked(FaultSpec())
@@ -34,7 +33,7 @@ async def test_a_clean_path_is_never_accused(run):
 @pytest.mark.parametrize(
     "faults",
     [
-        FaultSpec(chunk_size=1),
+        pytest.param(FaultSpec(chunk_size=1), marks=pytest.mark.slow),
         FaultSpec(chunk_size=7, upstream=True),
         pytest.param(FaultSpec(delay=0.2), marks=pytest.mark.slow),
     ],
@@ -249,14 +248,22 @@ async def test_a_probe_that_is_skipped_names_the_result_that_explains_it():
     assert result.probes[1].as_dict()["see"] == "connect"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"only": ("connect", "bytes", "half-close", "tls"), "max_size": 70_000},
+        pytest.param({"skip": FAST, "max_size": MIB}, marks=pytest.mark.slow),
+    ],
+    ids=["some", "all"],
+)
 @pytest_twisted.ensureDeferred
-async def test_tls_is_described_and_carries_everything(tmp_path):
+async def test_tls_is_described_and_carries_everything(settings, tmp_path):
     pem = tmp_path / "server.pem"
     pem.write_bytes(issue("localhost", days=30).pem)
     where = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
     async with serving(EchoFactory(log="quiet"), where) as (_, port):
         endpoint = f"tls:localhost:{port}:trustRoots={pem}"
-        result = await within(Deferred.fromCoroutine(check(endpoint, skip=FAST, max_size=MIB)), 60)
+        result = await within(Deferred.fromCoroutine(check(endpoint, **settings)), 60)
     assert failures(result) == []
     first, tls = (
         next(each for each in result.probes if each.name == n) for n in ("connect", "tls")

@@ -19,7 +19,11 @@ import asyncio, contextlib, json, os, sys, threading
 from echosvc import check, check_async
 endpoint, *rest = sys.argv[1:]
 """
-SHORT = {"skip": ("idle", "reset", "back-pressure", "sizes")}
+#: Without what takes long, or sends much.
+SHORT = {
+    "skip": ("idle", "reset", "server-fin", "back-pressure", "late-answers", "sizes"),
+    "max_size": 200_000,
+}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from tests.support.commands import COMMAND, echosvc, one_line, plain_server
+from tests.support.commands import COMMAND, echosvc, one_line, plain_server, slow
 from tests.support.process import Server, environment, running, with_interrupt
 from tests.support.sockets import receive_all
 from tests.support.waiting import LIMIT
@@ -320,7 +320,7 @@ def test_tls_to_a_plain_server_is_explained_as_check_does(to: tuple[str, str]) -
     assert f"likely: {cause}\n" in checked
 
 
-@pytest.mark.parametrize("prefix", ["other: ", "", "{connection}/{message}: ", "Send", "o"])
+@pytest.mark.parametrize("prefix", ["{connection}/{message}: ", *slow("", "other: ", "Send", "o")])
 def test_without_a_prefix_any_answer_will_do(prefix: str) -> None:
     """And nobody waits for a prefix that was not told: there is no deadline here."""
     with running("--prefix", prefix, "--log", "quiet") as server:
@@ -362,7 +362,7 @@ def test_without_a_prefix_a_server_may_end_first_but_must_answer_each_message() 
     assert one_line(done.stderr) == "echosvc: the server sent EOF before an answer to 'two'"
 
 
-@pytest.mark.parametrize("prefix", ["Sending: ", "other: ", "", "{message}> "])
+@pytest.mark.parametrize("prefix", ["other: ", *slow("Sending: ", "", "{message}> ")])
 def test_without_a_prefix_a_stream_comes_back_whole(prefix: str) -> None:
     data = os.urandom(1 << 20) + bytes(1 << 20) + b"Sending: " * 1000
     with running("--prefix", prefix, "--log", "quiet") as server:
@@ -372,8 +372,8 @@ def test_without_a_prefix_a_stream_comes_back_whole(prefix: str) -> None:
     assert len(done.stdout) >= len(data)
 
 
-@pytest.mark.parametrize("prefix", [b"Sending: ", b"other: ", b"", b"hello\n> "])
-@pytest.mark.parametrize("lost", [0, 5, 9])
+@pytest.mark.parametrize("prefix", [b"other: ", b"", *slow(b"Sending: ", b"hello\n> ")])
+@pytest.mark.parametrize("lost", [5, *slow(0, 9)])
 def test_without_a_prefix_a_lost_byte_of_a_stream_is_a_failure(prefix: bytes, lost: int) -> None:
     def answer(client: socket.socket) -> None:
         data = receive_all(client)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,22 @@ from tests.support.sockets import receive_all
 from tests.support.waiting import LIMIT
 
 TLS = ("--to", "tls:localhost:1")
+#: Runs a command in this process that refuses its arguments; gives what it says.
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
+    def run(*words: str) -> str:
+        try:
+            status = cli.main(list(words))
+        except SystemExit as leaving:
+            status = leaving.code
+        out, err = capfd.readouterr()
+        assert (status, out) == (2, "")
+        return one_line(err.encode())
+
+    return run
 
 
 SEVERAL = "{hostname}-{peer}-{local}: "
@@ -171,11 +188,12 @@ def test_interrupted_is_130(number: int) -> None:
         (["demo", "x"], "x"),
     ],
 )
-def test_wrong_arguments_are_one_line_and_status_2(words: list[str], complaint: str) -> None:
-    done = echosvc(*words)
-    assert complaint in one_line(done.stderr)
-    assert one_line(done.stderr).startswith("echosvc: ")
-    assert (done.returncode, done.stdout) == (2, b"")
+def test_wrong_arguments_are_one_line_and_status_2(
+    words: list[str], complaint: str, refused: Refused
+) -> None:
+    line = refused(*words)
+    assert complaint in line
+    assert line.startswith("echosvc: ")
 
 
 @pytest.mark.parametrize(
@@ -192,12 +210,10 @@ def test_wrong_arguments_are_one_line_and_status_2(words: list[str], complaint: 
         ["demo", "--to=--"],
     ],
 )  # fmt: skip
-def test_two_dashes_are_a_value_like_another(words: list[str]) -> None:
-    done = echosvc(*words)
+def test_two_dashes_are_a_value_like_another(words: list[str], refused: Refused) -> None:
     option = next(each for each in words if each.endswith("=--"))[:-3]
     expected = "there is no probe '--'" if option in ("--only", "--skip") else option
-    assert expected in one_line(done.stderr)
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert expected in refused(*words)
 
 
 def test_two_dashes_can_be_a_prefix() -> None:
@@ -208,8 +224,8 @@ def test_two_dashes_can_be_a_prefix() -> None:
             assert (done.stdout, done.stderr) == (b"--x\n", b"")
 
 
-def test_a_value_for_a_flag_is_refused_in_plain_words() -> None:
-    line = one_line(echosvc("send", "--quiet=2", "x").stderr)
+def test_a_value_for_a_flag_is_refused_in_plain_words(refused: Refused) -> None:
+    line = refused("send", "--quiet=2", "x")
     assert line == "echosvc: --quiet: takes no value, and '2' was given"
 
 
@@ -239,14 +255,14 @@ def test_a_path_is_named_where_the_working_directory_is_gone(words: str, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["-1", "inf", "1e400"])
-def test_a_number_is_refused_as_it_was_written(text: str) -> None:
+def test_a_number_is_refused_as_it_was_written(text: str, refused: Refused) -> None:
     must = f"must be a number of seconds, 0 or more, not '{text}'"
-    assert one_line(echosvc("send", f"--timeout={text}", "x").stderr).endswith(must)
+    assert refused("send", f"--timeout={text}", "x").endswith(must)
     assert one_line(echosvc("serve", f"--idle-timeout={text}").stderr).endswith(must)
 
 
-def test_an_expression_is_refused_in_plain_words() -> None:
-    line = one_line(echosvc("check", "--identity", "(", "1").stderr)
+def test_an_expression_is_refused_in_plain_words(refused: Refused) -> None:
+    line = refused("check", "--identity", "(", "1")
     assert line == "echosvc: --identity: '(' is no regular expression (at character 1)"
 
 
@@ -277,8 +293,8 @@ def test_the_help_of_serve_is_that_of_the_others(option: str) -> None:
     assert closed.returncode == 1
 
 
-def test_a_long_wrong_argument_is_cut_in_the_middle() -> None:
-    line = one_line(echosvc("send", "--to", f"carrier:{'a' * 5000}", "x").stderr)
+def test_a_long_wrong_argument_is_cut_in_the_middle(refused: Refused) -> None:
+    line = refused("send", "--to", f"carrier:{'a' * 5000}", "x")
     assert len(line) < 600
     assert line.startswith("echosvc: --to 'carrier:aaa")
     assert "'carrier' is no kind of endpoint, and no port follows it: write PORT" in line
@@ -333,10 +349,9 @@ def test_ctrl_c_while_python_imports_is_silent(ignored: bool) -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["demo", "--help"]])
-def test_help_has_examples(words: list[str]) -> None:
-    done = echosvc(*words)
-    assert done.returncode == 0
-    assert b"examples:" in done.stdout
+def test_help_has_examples(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    assert "examples:" in capfd.readouterr().out
 
 
 def test_demo_runs_three_sessions(to: tuple[str, str]) -> None:

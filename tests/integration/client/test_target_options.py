@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from echosvc.cli import main as cli
 from tests.support.commands import echosvc, one_line
 from tests.support.process import Server, running
 from tests.support.target import Asked, failed, fine, refusing, to
@@ -112,9 +113,10 @@ def test_options_for_tls_go_with_a_url_of_tls_and_no_other() -> None:
     assert failed("--to", f"tls://localhost:{refusing()}", "--insecure").count("\n") == 2
 
 
-def test_help_says_how_a_server_is_written() -> None:
+def test_help_says_how_a_server_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     for command in ("send", "check", "demo"):
-        said = " ".join(echosvc(command, "--help").stdout.decode().split())
+        assert cli.main([command, "--help"]) == 0
+        said = " ".join(capfd.readouterr().out.split())
         for form in ("HOST:PORT", "tcp:HOST:PORT", "tls:HOST:PORT", "unix:PATH", "tls://HOST:PORT"):
             assert form in said
         assert "NAME: in front selects an endpoint type" in said
