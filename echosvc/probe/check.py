@@ -357,6 +357,7 @@ class Check:
         if came < limit * MIN_RATE:
             words = f"not done within {format_duration(limit)}, though something came now and then"
             return ProbeResult(probe.name, "fail", words, 0.0, "the peer makes no progress")
+        self._path.limit_sizes(max(1, int(came / limit * self._settings.timeout)))
         rate = format_bytes(int(came / limit))
         words = (
             f"not done within {format_duration(limit)}; {format_bytes(came)} came back as they"

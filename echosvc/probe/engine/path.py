@@ -260,6 +260,16 @@ class Path:
         self._backlog_seconds, self.retransmits = 0.0, 0
         self._turns.most_open = 0
 
+    @property
+    def received(self) -> int:
+        """Bytes that came over all connections so far."""
+        return self._progress.received
+
+    @property
+    def silent_for(self) -> float:
+        """For how long nothing has come, seconds."""
+        return self._progress.silent_for
+
     async def wait_until_alone(self, seconds: float) -> None:
         """Wait until no probe is asked beside the one whose turn it is, for a limited time."""
         await self._turns.wait_until_alone(seconds)

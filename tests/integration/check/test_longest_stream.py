@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 
 from echosvc.probe.checks.sizes import wanted_sizes
 from echosvc.probe.settings import MIB
@@ -50,3 +51,31 @@ async def test_bytes_are_not_judged_where_not_all_may_be_sent():
     for size, verdict in ((255, "skip"), (256, "pass")):
         result = await against(heard=heard, only=("bytes",), skip=(), max_size=size)
         assert [probe.result for probe in result.probes] == [verdict], result
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_that_would_take_too_long_are_not_sent_and_that_is_said():
+    def answer_late(transport: Any, data: bytes) -> None:
+        transport.pauseProducing()
+        reactor.callLater(0.05, transport.write, data)
+        reactor.callLater(0.05, transport.resumeProducing)
+
+    result = await against(heard=answer_late, only=("sizes", "order"), skip=(), max_size=16 * MIB)
+    sizes, order = result.probes
+    assert (sizes.result, sizes.facts["sizes"][-1]) == ("info", MIB)
+    assert "; 16 MiB would take " in sizes.finding
+    assert order.result == "pass"  # with what passes within the time-out
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_stops_is_a_failure_though_its_time_is_over():
+    taken: dict[Any, int] = {}
+
+    def heard(transport: Any, data: bytes) -> None:
+        taken[transport] = taken.get(transport, 0) + len(data)
+        if taken[transport] < 300_000:
+            transport.write(data)
+
+    result = await against(heard=heard, only=("sizes",), skip=(), timeout=0.4)
+    assert "fail" in {probe.result for probe in result.probes}, result
