@@ -20,7 +20,7 @@ from echosvc.net.errors import describe_error
 from echosvc.probe import outcomes
 from echosvc.probe.background import Background
 from echosvc.probe.causes.damage import NAME as STREAM
-from echosvc.probe.causes.registry import Cause, CauseTable, load_causes
+from echosvc.probe.causes.registry import Cause, CauseTable, internal_error, load_causes
 from echosvc.probe.checks.registry import Probe, load_probes
 from echosvc.probe.engine.damage import Damage
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
@@ -235,7 +235,7 @@ class Check:
         for _ in range(MAX_RUNS):
             self._path.begin_probe()
             try:
-                outcome, cause = await self._ask_and_judge(probe)
+                outcome, cause = await self._outcome(probe)
             finally:
                 self._path.close()
             result, again = self._conclude(probe, outcome, cause, monotonic() - began)
@@ -277,6 +277,16 @@ class Check:
         if cause.name in probe.subjects and "fail" not in self._results_of(cause.name):
             self._renamed[cause.name] = probe.name
         return replace(cause, name=self._renamed.get(cause.name, cause.name))
+
+    async def _outcome(self, probe: Probe) -> tuple[ProbeResult | Failed, Cause | None]:
+        """Do the same as ``_ask_and_judge``. An error of echosvc ends this probe, not the check."""
+        try:
+            return await self._ask_and_judge(probe)
+        except CancelledError:
+            raise
+        except Exception as error:
+            cause = internal_error(f"the probe {probe.name}", error)
+            return Failed("not found out"), cause
 
     async def _ask_and_judge(self, probe: Probe) -> tuple[ProbeResult | Failed, Cause | None]:
         """Return the outcome of a probe, and the cause of a failure that is not its own.

@@ -52,8 +52,13 @@ _USUAL_SEGMENT = 1460
 _LONG_QUIET = 3.0
 #: How often what is too long, and what is not, is sent in the end.
 _TIMES = 3
-#: What becomes of what is too long.
-_LOST = (Answer.DROPPED, Answer.SILENCE, Answer.UNCONNECTED)
+#: What becomes of what is too long, what is known of the direction then, in words and for programs.
+#: The first ones prove more.
+_DIRECTIONS = {
+    Answer.DROPPED: ("; ours are dropped: none is acknowledged", "to the server"),
+    Answer.SILENCE: ("; ours arrive, the replies are dropped", "from the server"),
+    Answer.UNCONNECTED: ("; even the handshake of TLS is dropped", "unknown"),
+}
 #: A stream of this size must pass in small segments before the other probes rely on them, bytes,
 #: in this time, seconds.
 _BULK_SIZE, _BULK_TIME = 65536, 3.0
@@ -134,7 +139,7 @@ class _Search:
             return None
         limit = None
         if self._path.target.tcp is not None:
-            limit = await self._by_segments(first)
+            limit = await self._by_segments()
         if limit is None and first.answer is not Answer.UNCONNECTED:
             limit = await self._by_messages()
         self._knowledge.size_is_no_cause = limit is None
@@ -171,7 +176,7 @@ class _Search:
         self._segment = self._segment or _USUAL_SEGMENT
         self._size = 2 * self._segment + SAFE_SEGMENT
 
-    async def _by_segments(self, first: Trial) -> SizeLimit | None:
+    async def _by_segments(self) -> SizeLimit | None:
         """Return the largest MSS that passes; ``None``: the MSS does not matter."""
         if (await self._try(SAFE_SEGMENT)).answer is not Answer.WHOLE:
             return None
@@ -184,7 +189,8 @@ class _Search:
         lost = await self._lose(good + 1, 0)
         if not lost or not await self._come_back(good, 0):
             return None
-        return SizeLimit(good, self._size, first.answer, self._headers, await self._carries(good))
+        avoidable = await self._carries(good)
+        return SizeLimit(good, self._size, _answer_to(lost), self._headers, avoidable)
 
     async def _carries(self, segment: int) -> bool:
         """Return whether a stream passes in segments of this size at once."""
@@ -213,14 +219,14 @@ class _Search:
         stopped = any(trial.came or trial.answer is Answer.UNCONNECTED for trial in lost)
         if not lost or stopped or not await self._come_back(0, good):
             return None
-        return SizeLimit(good, 0, lost[0].answer)
+        return SizeLimit(good, 0, _answer_to(lost))
 
     async def _lose(self, segment: int, size: int) -> list[Trial]:
         """Return what became of several messages at once; none, if one was answered."""
         self._path.close()
         times = self._path.allowed(_TIMES)
         trials = await gather([self._exchange(segment, size, _LONG_QUIET) for _ in range(times)])
-        return trials if all(trial.answer in _LOST for trial in trials) else []
+        return trials if all(trial.answer in _DIRECTIONS for trial in trials) else []
 
     async def _come_back(self, segment: int, size: int) -> bool:
         """Return whether several messages come back, one after the other."""
@@ -243,6 +249,12 @@ class _Search:
         return True
 
 
+def _answer_to(lost: list[Trial]) -> Answer:
+    """Return what became of several messages that were lost, as far as one of them proves it."""
+    answers = {trial.answer for trial in lost}
+    return next(answer for answer in _DIRECTIONS if answer in answers)
+
+
 # -- in words -------------------------------------------------------------------------------------
 
 
@@ -250,15 +262,12 @@ def _describe(limit: SizeLimit) -> Cause:
     if not limit.size:
         return _describe_messages(limit)
     packet = limit.good + limit.headers
-    facts = {
-        "max_packet": packet,
-        "max_segment": limit.good,
-        "direction": _DIRECTIONS.get(limit.answer, ("", "unknown"))[1],
-    }
+    words, direction = _DIRECTIONS[limit.answer]
+    facts = {"max_packet": packet, "max_segment": limit.good, "direction": direction}
     finding = (
         f"packets of more than {packet} bytes are dropped, and no report of it arrives:"
         f" {plural(limit.size, 'byte')} come back with an MSS of {limit.good}, not with"
-        f" {limit.good + 1} or more{_DIRECTIONS[limit.answer][0]}"
+        f" {limit.good + 1} or more{words}"
     )
     return Cause(
         NAME, finding, _advice(limit), facts, avoidable=limit.avoidable, final=not limit.avoidable
@@ -294,11 +303,3 @@ def _describe_messages(limit: SizeLimit) -> Cause:
         " MTU is not reported (RFC 2923), or a proxy or the server does not answer long messages"
     )
     return Cause("message-size", finding, advice, facts, final=True)
-
-
-#: What is known of the direction, in words and for programs.
-_DIRECTIONS = {
-    Answer.DROPPED: ("; ours are dropped: none is acknowledged", "to the server"),
-    Answer.SILENCE: ("; ours arrive, the replies are dropped", "from the server"),
-    Answer.UNCONNECTED: ("; even the handshake of TLS is dropped", "unknown"),
-}

@@ -21,11 +21,15 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
+from echosvc._text import one_line
 from echosvc.probe import causes
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.findings import Failed, Skipped
 from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
+
+#: Under which name an error of echosvc itself is reported.
+INTERNAL_ERROR = "internal-error"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class _Registered:
     seconds: float
     explain: Explain
 
+    @property
+    def name(self) -> str:
+        return self.explain.__name__
+
 
 class CauseTable:
     """The functions that know a cause each."""
@@ -92,19 +100,42 @@ class CauseTable:
     async def find(self, path: Path, failed: Failed) -> Cause | None:
         """Return the cause of a failure; ``None``: the probe's subject is it.
 
-        An experiment that fails itself, or takes too long, has found nothing.
+        An experiment that fails itself, cannot be made, or takes too long, has found nothing. If
+        echosvc has an error in one, and no other finds the cause, the error is the cause: nothing
+        is known of the path then.
         """
+        own: Cause | None = None
         for each in self._registered:
             path.close()
             asking = Deferred.fromCoroutine(_explain(each.explain, path, failed))
             asking.addTimeout(path.settings.timeout + each.seconds, path.reactor)
             try:
                 found = await asking
-            except (defer.TimeoutError, Failed, *CONNECTION_ERRORS):
+            except (defer.TimeoutError, Failed, Skipped, *CONNECTION_ERRORS):
+                continue
+            except CancelledError:
+                raise
+            except Exception as error:
+                own = own or internal_error(f"the search for a cause ({each.name})", error)
                 continue
             if found is not None:
                 return found
-        return None
+        return own
+
+
+def internal_error(where: str, error: Exception) -> Cause:
+    """Return an error of echosvc itself as what keeps a probe from its result.
+
+    :param where: what echosvc was doing.
+    """
+    words = one_line(f"{type(error).__name__}: {error}")
+    return Cause(
+        INTERNAL_ERROR,
+        f"{where} failed: {words}",
+        "a fault of echosvc itself, or of a module that changes it, not of the path",
+        facts={"error": type(error).__name__},
+        kind=f"{where} {words}",
+    )
 
 
 async def _explain(explain: Explain, path: Path, failed: Failed) -> Cause | None:

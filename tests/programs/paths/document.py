@@ -69,6 +69,7 @@ CAUSES = (
     ("volume", "connections end after so many bytes"),
     ("stream", "streams are damaged, though `sizes` has passed: longer ones, or now and then"),
     ("reuse", "bytes of an earlier connection came"),
+    ("internal-error", "an error of echosvc itself kept a probe from its result"),
     ("deadlock", "the path stops while both directions are full"),
 )
 #: What each probe asks is in its table; this is around it.

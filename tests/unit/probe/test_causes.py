@@ -17,7 +17,7 @@ from echosvc.probe.causes.registry import Cause, CauseTable
 from echosvc.probe.check import MAX_RUNS, Check
 from echosvc.probe.checks.registry import Probe
 from echosvc.probe.engine.fault import Fault, FaultKind
-from echosvc.probe.engine.findings import Failed, Finding
+from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult
 from echosvc.probe.settings import Settings
@@ -69,11 +69,28 @@ class CauseTableTests(PathTests):
         self.assertIsNone(self.successResultOf(self.find()))
 
     def test_an_experiment_that_fails_itself_has_found_nothing(self) -> None:
-        for order, error in enumerate((Failed("no answer"), ConnectionResetError(), TLSError("x"))):
+        errors = Failed("no answer"), ConnectionResetError(), TLSError("x"), Skipped("too long")
+        for order, error in enumerate(errors):
             self.know(str(order), order, error)
         self.know("last", 9, FOUND)
         self.assertIs(self.successResultOf(self.find()), FOUND)
-        self.assertEqual(self.asked, ["0", "1", "2", "last"])
+        self.assertEqual(self.asked, ["0", "1", "2", "3", "last"])
+
+    def test_an_error_of_echosvc_in_an_experiment_leaves_the_other_causes_to_be_found(self) -> None:
+        self.know("broken", 1, KeyError("\x1b[31m"))
+        self.know("right", 2, FOUND)
+        self.assertIs(self.successResultOf(self.find()), FOUND)
+
+    def test_where_no_cause_is_found_an_error_of_echosvc_is_told_and_the_path_not_accused(
+        self,
+    ) -> None:
+        self.know("broken", 1, KeyError("\x1b[31m"))
+        self.know("none", 2, None)
+        cause = self.successResultOf(self.find())
+        self.assertEqual((cause.name, cause.avoidable), ("internal-error", False))
+        self.assertIn("KeyError", cause.finding)
+        self.assertTrue(cause.finding.isprintable(), cause.finding)
+        self.assertIn("not of the path", cause.advice)
 
     def test_an_experiment_ends_after_its_time_and_the_time_out(self) -> None:
         waiting: Deferred[None] = Deferred()
@@ -225,6 +242,21 @@ class CheckTests(PathTests):
         result = self.check(self.fail_with_control(None))
         self.assertEqual(self.lines(result), [("probe1", "fail", "7 bytes lost")])
         self.assertEqual(self.asked, ["run 1", "known", "control"])
+
+    def test_an_error_of_echosvc_ends_one_probe_and_not_the_check(self) -> None:
+        def broken(run: int) -> Finding:
+            raise KeyError("size")
+
+        result = self.check(broken, lambda _: Finding("right"))
+        self.assertEqual(
+            self.lines(result),
+            [
+                ("internal-error", "fail", "the probe probe1 failed: KeyError: 'size'"),
+                ("probe1", "skip", "see internal-error: not found out"),
+                ("probe2", "pass", "right"),
+            ],
+        )
+        self.assertFalse(result.ok)
 
     def test_a_fault_of_streams_that_was_reported_explains_the_same_one(self) -> None:
         self.table.register(order=2)(explain_by_same_damage)

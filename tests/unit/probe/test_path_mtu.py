@@ -9,7 +9,7 @@ from echosvc.probe.causes.registry import Cause
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.size_limit import Answer, SizeLimit
-from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
+from tests.support.memory_network import SEGMENT, MemoryConnection, MemoryServer, NetworkTestCase
 
 FAILED = Failed("the stream stopped", fault=Fault(FaultKind.CUT, 0, 5000), end="silence")
 
@@ -44,6 +44,15 @@ class Short(MemoryServer):
             connection.mute()
 
 
+class Ending(Narrow):
+    """The same, but the longest segments are answered by FIN."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        super().received(connection, data)
+        if len(data) > connection.segment == SEGMENT:
+            connection.cut()
+
+
 class PathMTUTests(NetworkTestCase):
     def explain(self, server: MemoryServer, failed: Failed = FAILED) -> Any:
         self.searched = self.path(server)
@@ -70,6 +79,11 @@ class PathMTUTests(NetworkTestCase):
         self.assertEqual(self.searched.context.knowledge.max_segment, 0)
         again = self.result(explain_by_path_mtu(self.searched, FAILED))
         self.assertEqual(again, cause)
+
+    def test_what_becomes_of_segments_that_are_one_byte_too_long_is_told(self) -> None:
+        cause = self.explain(Ending(1200))
+        self.assertEqual((cause.name, cause.facts["max_segment"]), ("path-mtu", 1200))
+        self.assertEqual(cause.facts["direction"], "from the server")
 
     def test_a_limit_of_messages_is_found_to_the_byte_and_no_mtu(self) -> None:
         cause = self.explain(Short(1000))
