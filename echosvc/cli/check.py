@@ -56,7 +56,7 @@ exit status: 0 nothing failed, 1 something did, 2 usage error, 130 interrupted
 
 def epilog() -> str:
     """Return what the help says behind the options. It loads all probes."""
-    from echosvc.probe.check import PROBES
+    from echosvc.probe.validation import PROBES
 
     return _EPILOG.replace(
         "{probes}", "\n".join(f"  {probe.name:<13}  {probe.summary}" for probe in PROBES)
@@ -194,7 +194,8 @@ class _Progress:
 async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:
     """Make the probes; return the exit status."""
     from echosvc.net.clock import use_monotonic_clock
-    from echosvc.probe.check import Check, long_probes
+    from echosvc.probe.check import Check
+    from echosvc.probe.validation import long_probes
 
     use_monotonic_clock(reactor)
     out, settings = StandardOutput(), check_options(args)
@@ -240,7 +241,7 @@ def check_options(args: argparse.Namespace) -> Settings:
 
     :raises SettingsError: they make no sense together.
     """
-    from echosvc.probe.check import validate
+    from echosvc.probe.validation import validate
 
     options = Settings(
         prefix=args.prefix,

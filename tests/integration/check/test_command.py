@@ -26,9 +26,9 @@ from echosvc.cli import check as command
 from echosvc.cli import main as cli
 from echosvc.cli.terminal import OutputError, StandardOutput
 from echosvc.net.listeners import PORT
-from echosvc.probe.check import NAMES, PROBES, SettingsError, long_probes
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, Settings
+from echosvc.probe.validation import NAMES, PROBES, SettingsError, long_probes
 from tests.support.process import ROOT, Process, environment
 from tests.support.waiting import LIMIT, wait_until
 

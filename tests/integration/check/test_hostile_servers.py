@@ -12,8 +12,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from echosvc import check
-from echosvc.probe.check import NAMES
 from echosvc.probe.result import CheckResult
+from echosvc.probe.validation import NAMES
 from tests.support.hostile_servers import BRIEF, SERVERS, TIMEOUT, listening, server
 from tests.support.process import environment
 from tests.support.reactor import in_thread, no_faults, within

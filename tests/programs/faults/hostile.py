@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from echosvc.cli.main import DEMO
-from echosvc.probe.check import NAMES
+from echosvc.probe.validation import NAMES
 from tests.programs.faults.clients import PREFIX, cpu, descriptors
 from tests.programs.faults.registry import Finding, fault
 from tests.support.certificates import issue

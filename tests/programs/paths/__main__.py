@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from echosvc.probe.check import PROBES
+from echosvc.probe.validation import PROBES
 from tests.programs.paths.catalogue import commands
 from tests.programs.paths.catalogue.registry import load
 from tests.programs.paths.catalogue.runner import reached

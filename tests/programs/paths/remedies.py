@@ -325,6 +325,13 @@ REMEDIES = (
         ),
     ),
     Remedy(
+        ("internal-error",),
+        "Nothing was found out about the path. The other probes are judged as ever.",
+        (
+            ("echosvc", "`--skip NAME`", "leave the probe out, and report the line"),
+        ),
+    ),
+    Remedy(
         ("reset",),
         "What was aborted looks as if it had ended, or the other way round.",
         (

@@ -13,7 +13,7 @@ import pytest
 
 from echosvc.cli.main import parser
 from echosvc.probe import causes
-from echosvc.probe.check import NAMES, PROBES
+from echosvc.probe.validation import NAMES, PROBES
 from tests.programs.paths.catalogue.registry import load
 from tests.programs.paths.document import CAUSES, PARTS, SYMPTOMS, head, questions
 from tests.programs.paths.remedies import REMEDIES, written_remedies

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from echosvc.probe.check import NAMES, PROBES
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.settings import Settings
+from echosvc.probe.validation import NAMES, PROBES
 from tests.support.process import ROOT, environment
 from tests.support.waiting import LIMIT
 
@@ -28,7 +28,7 @@ import sys
 from echosvc.probe import checks
 checks.__path__.append(sys.argv[1])
 from echosvc.cli.check import epilog
-from echosvc.probe.check import NAMES, SettingsError, validate
+from echosvc.probe.validation import NAMES, SettingsError, validate
 from echosvc.probe.settings import Settings
 validate(Settings(only=("invented",)))
 print(" ".join(NAMES))

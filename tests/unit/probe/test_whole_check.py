@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from echosvc.endpoints.client import ClientTarget
-from echosvc.probe.check import PROBES, Check
+from echosvc.probe.check import Check
 from echosvc.probe.result import CheckResult
 from echosvc.probe.settings import Settings
+from echosvc.probe.validation import PROBES
 from tests.support.memory_network import (
     MemoryConnection,
     MemoryEndpoint,
