@@ -74,7 +74,8 @@ def test_every_option_is_understood() -> None:
     ("words", "why"),
     [
         ("--only x", "there is no probe 'x'; there are connect, echo,"),
-        ("--skip order,", "there is no probe ''"),
+        ("--skip order,", "an empty name in skip"),
+        ("--only echo,", "an empty name in only"),
         ("--only order --skip order", "no probe is left"),
         ("--only find-idle", "the probe find-idle needs --find-idle MAX"),
         ("--only lifetime", "the probe lifetime needs --lifetime MAX"),
