@@ -24,6 +24,8 @@ _Result = TypeVar("_Result")
 
 #: How often progress is checked within a time-out.
 _CHECKS = 8
+#: So many seconds may be missing to a time-out because of rounding.
+_ROUNDING = 1e-6
 
 
 class Progress:
@@ -108,7 +110,7 @@ class _ProgressTimeout:
         self._note_lateness()
         stalled = self._progress.stalled_since(self._moment)
         left = self._timeout + self._uncounted - stalled
-        if left > 0:
+        if left > _ROUNDING:
             self._next = self._schedule(left)
         else:
             self._timed_out = True
