@@ -42,8 +42,7 @@ async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
     first = await ask(path, path.answer_time)
     if first.connection is not None or first.failed is None or first.came:
         return None  # something answers, if not as it should
-    dropped = history.opened == opened and first.failed.end == "silence"
-    ended = _DROPPED if dropped and not path.context.encrypted else _ENDED
+    ended = _describe_end(path, first.failed, history.opened > opened)
     return await _wait_for_end(path, first.failed, is_unanswered(failed), ended)
 
 
@@ -101,11 +100,26 @@ async def _ask_again(path: Path, seconds: float) -> Answer | None:
     return None
 
 
+def _describe_end(path: Path, failed: Failed, connected: bool) -> str:
+    """Return why nothing answers any more, if it is no limit.
+
+    :param failed: the failure of the newest connection.
+    :param connected: it was made, with TLS where that is spoken.
+    """
+    if failed.end != "silence":
+        return _ENDED
+    if connected:
+        return _HANGS
+    return _UNKNOWN if path.context.encrypted else _DROPPED
+
+
 _RESTART = "a restart of the server, or of a middlebox"
 _RATE = (
     "a limit of connections a second or a minute (xinetd cps, HAProxy conn_rate, a firewall);"
     " --pace N"
 )
 _ENDED = "the server has ended, or a middlebox has"
-#: Nobody refuses a connection, as the kernel of a server that has ended does.
+_HANGS = "connections are still made: the server hangs, or a middlebox does"
+#: The kernel of a server that has ended refuses connections.
 _DROPPED = "the host is gone, or a firewall drops packets to it"
+_UNKNOWN = "the host is gone, a firewall drops packets to it, or what speaks TLS there hangs"
