@@ -56,8 +56,9 @@ class EchoClient(Connection):
         self._write_paused = False  # the transport has enough to send
         self._producer: IPushProducer | None = None
         self._writers: list[Deferred[None]] = []
-        self._receivers: list[Deferred[bytes]] = []
+        self._receivers: deque[Deferred[bytes]] = deque()
         self._receive_buffer: deque[bytes] = deque()
+        self._buffered = 0  # bytes in it
         self._closers: list[Deferred[Outcome]] = []
         self._reason: Failure | None = None
 
@@ -112,7 +113,8 @@ class EchoClient(Connection):
         """
         if self._receive_buffer:
             piece = self._receive_buffer.popleft()
-            if self.blocks & PAUSED and self._buffered() < HIGH_WATER:
+            self._buffered -= len(piece)
+            if self.blocks & PAUSED and self._buffered < HIGH_WATER:
                 self.resume()
             return succeed(piece)
         if self.eof_received or self.phase is CLOSED:
@@ -203,14 +205,12 @@ class EchoClient(Connection):
             self._close_timeout.progress(self._timeouts.last_activity)
         self._bytes_in += len(data)
         if self._receivers:
-            self._receivers.pop(0).callback(data)
+            self._receivers.popleft().callback(data)
             return
         self._receive_buffer.append(data)
-        if self._buffered() >= HIGH_WATER:
+        self._buffered += len(data)
+        if self._buffered >= HIGH_WATER:
             self._pause_for(APPLICATION)
-
-    def _buffered(self) -> int:
-        return sum(map(len, self._receive_buffer))
 
     def _peer_eof(self, just_now: bool = False) -> None:  # noqa: ARG002
         if not self.factory.config.allow_half_open:
@@ -250,7 +250,9 @@ class EchoClient(Connection):
         return fail(self._reason)
 
 
-def _drain_waiters(waiting: list[Deferred[_Result]]) -> Iterator[Deferred[_Result]]:
+def _drain_waiters(
+    waiting: list[Deferred[_Result]] | deque[Deferred[_Result]],
+) -> Iterator[Deferred[_Result]]:
     """Remove those that wait now, one by one: each may cancel another, or wait anew."""
     for each in tuple(waiting):
         if each in waiting:
