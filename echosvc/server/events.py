@@ -83,7 +83,8 @@ class Throttle:
 class EventLog:
     """The log lines of one server.
 
-    Lines that clients cause by doing wrong are throttled.
+    The two lines of a connection, and those of its messages, are written for each one. All others
+    that clients can cause are throttled.
 
     :param level: ``quiet``, ``connections`` or ``messages``.
     :param call_later: ``callLater``, for the counts of suppressed lines.
@@ -165,11 +166,12 @@ class EventLog:
 
     def timed_out(self, remote: str, seconds: float) -> None:
         """Nothing was read, and no write progressed, for the idle time-out."""
-        log.info(
-            "Socket Timed out: remote = {remote} idle seconds = {seconds:.3f}",
-            remote=remote,
-            seconds=seconds,
-        )
+        if self._throttle.allow("Socket Timed out"):
+            log.info(
+                "Socket Timed out: remote = {remote} idle seconds = {seconds:.3f}",
+                remote=remote,
+                seconds=seconds,
+            )
 
     def socket_error(self, remote: str, why: str) -> None:
         """A connection failed."""

@@ -232,6 +232,18 @@ class LineTests(SynchronousTestCase):
         self.assertEqual([each.get("count") for each in events], [None, 2, None])
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_clients_that_fall_idle_again_and_again_make_few_lines(self) -> None:
+        clock = Clock()
+        report = EventLog("connections", clock.callLater)
+        with capturedLogs() as events:
+            for _ in range(300):
+                report.timed_out("r", 0.5)
+            clock.advance(PERIOD)
+        self.assertEqual(len(events), BURST + 1)
+        self.assertEqual(
+            formatEvent(events[-1]), "Socket Timed out: 290 more such lines left out in 1 s"
+        )
+
     def test_good_clients_have_all_their_lines(self) -> None:
         with capturedLogs() as events:
             report = EventLog("connections", Clock().callLater)
