@@ -187,6 +187,8 @@ def _parse_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _check_crc(header: bytes, size: int, tlvs: tuple[tuple[int, bytes], ...]) -> None:
     """Check the checksum, if there is one: it covers the header with itself as zeros (2.2.3)."""
+    if sum(kind == _TLV_CRC32C for kind, _ in tlvs) > 1:
+        raise ProxyError("a PROXY header with several checksums")
     at = _V2_FIXED_SIZE + size
     for kind, value in tlvs:
         if kind == _TLV_CRC32C:
@@ -199,14 +201,22 @@ def _check_crc(header: bytes, size: int, tlvs: tuple[tuple[int, bytes], ...]) ->
 def crc32c(data: bytes) -> int:
     """Return the CRC of iSCSI (RFC 3720, B.4).
 
-    It is computed bit by bit: headers are short and rare.
+    It is computed byte by byte from a table: a load balancer sends one with each connection.
     """
     crc = 0xFFFFFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        crc = crc >> 8 ^ _CRC_TABLE[crc & 0xFF ^ byte]
     return crc ^ 0xFFFFFFFF
+
+
+def _divided(byte: int) -> int:
+    """Return the remainder of a byte, divided bit by bit by the polynomial of the CRC."""
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    return byte
+
+
+_CRC_TABLE = tuple(map(_divided, range(256)))
 
 
 # -- encoding --------------------------------------------------------------------

@@ -100,6 +100,27 @@ class ExampleTests(SynchronousTestCase):
             with self.assertRaisesRegex(ProxyError, "checksum"):
                 parse(wrong)
 
+    def test_the_checksum_is_the_remainder_of_a_division_bit_by_bit(self) -> None:
+        for data in (b"", *(bytes((byte,)) for byte in range(256)), bytes(range(256)) * 3):
+            self.assertEqual(crc32c(data), divided(data))
+
+    def test_one_checksum_is_looked_at_and_no_more(self) -> None:
+        zero = v2(0x21, 0x11, V4[4:] + tlv(3, bytes(4)) + tlv(3, bytes(4)))
+        right = zero[:-4] + crc32c(zero).to_bytes(4, "big")
+        for header in (zero, right):
+            with self.assertRaisesRegex(ProxyError, "several checksums"):
+                parse(header)
+
+
+def divided(data: bytes) -> int:
+    """The CRC as RFC 3720 defines it."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
 
 class RefusedTests(SynchronousTestCase):
     def refused(self, data: bytes) -> str:
