@@ -50,6 +50,8 @@ _FULL_TIME = 0.3
 _FILL_TIME = 3.0
 #: How often that is looked at, seconds.
 _POLL = 0.01
+#: How many streams are asked at once to find the time after which they are cut.
+_STREAMS = 3
 #: How often a control is asked: so often, less the number of streams that were cut.
 _ROUNDS = 4
 #: A stream that the path still takes after so long is given up, seconds.
@@ -159,7 +161,8 @@ async def _send_behind(path: Path, size: int, waiting: list[_Unread]) -> _Unread
     silence means that the path takes no more.
     """
     try:
-        return await _send(path, size)
+        with path.patience(path.answer_time):
+            return await _send(path, size)
     except Failed as failed:
         if waiting and failed.end == "silence":
             return None
@@ -231,7 +234,7 @@ async def _judge(path: Path, lost: list[tuple[int, Failed]], sizes: list[int]) -
         return Failed(finding, failed.cause, failed.fault, facts, failed.end)
     if failed.end == "silence":  # each shorter wait would take a time-out, too
         return Failed(finding, _FORGOTTEN, failed.fault, facts, failed.end)
-    alive, dead = await _search(path, size)
+    alive, dead = await _search(path, cut)
     facts |= {"alive": alive, "dead": dead}
     words = f"read after {alive:g} s it comes, after {dead:g} s it does not"
     if not alive:
@@ -263,22 +266,26 @@ async def _compare_without_fin(path: Path, sizes: list[int]) -> Failed | None:
     return None
 
 
-async def _ask(path: Path, size: int, seconds: float) -> Failed | None:
-    """Send a stream and FIN, and read it after so many seconds; return what is wrong."""
+async def _all_come(path: Path, sizes: list[int], seconds: float) -> bool:
+    """Send streams and FIN; return whether all come that are read after so many seconds."""
     path.close()
-    unread = await _send(path, size)
-    return None if unread is None else await _read(path, unread, seconds)
+    sent = [unread for size in sizes if (unread := await _send(path, size))]
+    return not any(await gather([_read(path, each, seconds) for each in sent]))
 
 
-async def _search(path: Path, size: int) -> tuple[float, float]:
+async def _search(path: Path, cut: list[int]) -> tuple[float, float]:
     """Return the longest wait after which all answers came, and the shortest one after which not.
 
-    The first is 0 where there is none.
+    The first is 0 where there is none. Several streams are asked each time: that one comes may be
+    by chance, that one is cut is not.
+
+    :param cut: the sizes of streams that were cut.
     """
+    sizes = (_STREAMS * cut)[: path.allowed(_STREAMS)]
     alive, dead = -1, len(SHORTER)
     while alive + 1 < dead:
         middle = (alive + dead) // 2
-        if await _ask(path, size, SHORTER[middle]) is None:
+        if await _all_come(path, sizes, SHORTER[middle]):
             alive = middle
         else:
             dead = middle

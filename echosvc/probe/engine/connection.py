@@ -133,7 +133,7 @@ class ProbeConnection:
             client.abort()
             return
         client.finish()
-        few = max(_SHORT_CLOSE_TIMEOUT, 3 * self.rtt)
+        few = min(CLOSE_TIMEOUT, max(_SHORT_CLOSE_TIMEOUT, 3 * self.rtt))
         seconds = few if self._context.knowledge.fin_unanswered else CLOSE_TIMEOUT
         limit = self._context.reactor.callLater(seconds, self._abort_unanswered)
         client.when_closed().addCallback(lambda _: limit.active() and limit.cancel())

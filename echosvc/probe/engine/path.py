@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from OpenSSL import SSL
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
-from twisted.internet.error import ConnectionClosed
+from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
 
 from echosvc._text import escaped
 from echosvc.endpoints.client import ClientTarget
@@ -98,6 +98,8 @@ class Path:
                 return self._check_client(await self._attempt(nagle))
             except (CancelledError, Failed):
                 raise
+            except ConnectingCancelledError:  # by the caller: the time-out has an error of its own
+                raise CancelledError from None
             except Exception as error:
                 late = describe_error(error) == "ETIMEDOUT"
                 if late and self._progress.silent_for < self.settings.timeout:

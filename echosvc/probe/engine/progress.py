@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -119,6 +120,7 @@ class _ProgressTimeout:
     def _fired(self, result: _Result | Failure) -> _Result | Failure:
         if self._next.active():
             self._next.cancel()
-        if self._timed_out and isinstance(result, Failure) and result.check(CancelledError):
+        cancelled = CancelledError, ConnectingCancelledError
+        if self._timed_out and isinstance(result, Failure) and result.check(*cancelled):
             raise defer.TimeoutError(self._timeout, "Deferred")
         return result

@@ -90,7 +90,7 @@ async def test_the_idle_time_out_is_found(how):
     assert probe.result == "info", probe
     assert probe.facts["idle_seconds"] == pytest.approx(2.0, rel=0.02)
     assert probe.facts["how"] == {"fin": "FIN", "rst": "RST", "silence": "silence"}[how]
-    assert probe.seconds < 8
+    assert probe.seconds < 16  # far less than the longest time that is searched for
 
 
 class Impatient(Protocol):
