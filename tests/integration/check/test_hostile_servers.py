@@ -52,7 +52,7 @@ async def test_a_server_that_does_wrong_fails_in_words(name):
     with no_faults():
         async with listening(SERVERS[name]) as port:
             run = check(f"tcp:127.0.0.1:{port}", **BRIEF)
-            result = await within(Deferred.fromCoroutine(run), 3 * LIMIT)
+            result = await within(Deferred.fromCoroutine(run), 6 * LIMIT)
     assert_judged(result)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -95,6 +96,17 @@ class ProgressTests(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.wait(8)
         self.failureResultOf(waiting, defer.TimeoutError)
+
+    def test_an_attempt_to_connect_ends_by_the_time_out_in_the_same_way(self) -> None:
+        def attempt() -> Deferred[bytes]:
+            return Deferred(lambda each: each.errback(ConnectingCancelledError(None)))
+
+        waiting = self.progress.limit(attempt())
+        self.wait(8.1)
+        self.failureResultOf(waiting, defer.TimeoutError)
+        cancelled = self.progress.limit(attempt())
+        cancelled.cancel()
+        self.failureResultOf(cancelled, ConnectingCancelledError)
 
     def test_a_result_and_a_cancellation_stay_what_they_are(self) -> None:
         fired: Deferred[bytes] = self.progress.limit(Deferred())

@@ -24,6 +24,7 @@ def _five(name: str, title: str, **more: object) -> Entry:
         echosvc(),
         expected=(*_ONE_AT_A_TIME, *_ENDS, fails(_NAMES, r"\b5\b", "limit|at once")),
         nowhere=_NO_LISTENER,
+        limit=120.0,
     ).also(name, title, **more)
 
 
