@@ -21,6 +21,7 @@ Where answers are lost, the same is done without FIN, and, if that works, with s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -77,6 +78,7 @@ class _Unread:
     summary="what is due after FIN comes, though it is read late",
     min_duration=lambda _: _MAX_FILL_TIME + 4 * WAIT,
     duration=lambda _: WAIT + 1,
+    needs=("path",),
 )
 async def late_answers(path: Path) -> Finding:
     """Check that answers are not lost that are read long after FIN."""
@@ -106,7 +108,9 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     watching.cancel()
     lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
     if lost:
-        raise await _judge(path, lost, [each.size for each in waiting])
+        failed = lost[0][1]
+        failed.control = partial(_judge, path, lost, len(waiting))
+        raise failed
     sizes = [each.size for each in waiting]
     listed = (
         f"{plural(len(sizes), 'stream')} of {format_bytes(sizes[0])} to {format_bytes(sizes[-1])}"
@@ -214,33 +218,37 @@ async def _read(path: Path, unread: _Unread, seconds: float) -> Failed | None:
     return None
 
 
-async def _judge(path: Path, lost: list[tuple[int, Failed]], sizes: list[int]) -> Failed:
-    """Return the failure, after the same without FIN, and with shorter waits."""
-    cut = [size for size, _ in lost]
-    size, failed = lost[0]
-    control = await _compare_without_fin(path, cut)
+async def _judge(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Failed:
+    """Return the failure, after the same without FIN, and with shorter waits.
+
+    :param asked: how many streams were sent.
+    """
+    sizes = [size for size, _ in lost]
+    control = await _compare_without_fin(path, sizes)
     if control is not None:
         return control
-    often = f"{len(lost)} of {plural(len(sizes), 'time')}"
-    finding = f"read {WAIT:g} s after {format_bytes(size)} and FIN: {failed.finding} ({often})"
-    facts = {
-        **failed.facts,
-        "times": len(sizes),
-        "failed": len(lost),
-        "size": size,
-        "asked_seconds": WAIT,
-    }
+    size, failed = lost[0]
+    often = f"{len(lost)} of {plural(asked, 'time')}"
+    failed.finding = (
+        f"read {WAIT:g} s after {format_bytes(size)} and FIN: {failed.finding} ({often})"
+    )
+    failed.facts |= {"times": asked, "failed": len(lost), "size": size, "asked_seconds": WAIT}
     if failed.fault is None or failed.fault.kind is not FaultKind.CUT:
-        return Failed(finding, failed.cause, failed.fault, facts, failed.end)
+        return failed
     if failed.end == "silence":  # each shorter wait would take a time-out, too
-        return Failed(finding, _FORGOTTEN, failed.fault, facts, failed.end)
-    alive, dead = await _search(path, cut)
-    facts |= {"alive": alive, "dead": dead}
-    words = f"read after {alive:g} s it comes, after {dead:g} s it does not"
+        failed.cause = _FORGOTTEN
+        return failed
+    alive, dead = await _search(path, sizes)
+    failed.facts |= {"alive": alive, "dead": dead}
+    failed.cause = _TIME_OUT if alive else _AT_ONCE
+    failed.finding += f"; {_describe_waits(alive, dead)}"
+    return failed
+
+
+def _describe_waits(alive: float, dead: float) -> str:
     if not alive:
-        words = f"read after {dead:g} s it does not come, either"
-    why = _TIME_OUT if alive else _AT_ONCE
-    return Failed(f"{finding}; {words}", why, failed.fault, facts, failed.end)
+        return f"read after {dead:g} s it does not come, either"
+    return f"read after {alive:g} s it comes, after {dead:g} s it does not"
 
 
 #: Why answers are lost.

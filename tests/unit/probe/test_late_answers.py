@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echosvc.probe.checks.late_answers import SHORTER, SIZES, WAIT, late_answers
-from echosvc.probe.engine.findings import Skipped
+from echosvc.probe.engine.findings import Failed, Skipped
 from echosvc.probe.settings import MIB
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
 
@@ -65,7 +65,7 @@ class LateAnswersTests(NetworkTestCase):
 
     def test_the_time_after_which_they_are_lost_is_found(self) -> None:
         for seconds in (0.05, 0.3, 1.2, 2.0):
-            failed = self.failure(late_answers(self.path(Impatient(seconds))))
+            failed = self.judged(Impatient(seconds))
             alive, dead = failed.facts["alive"], failed.facts["dead"]
             self.assertTrue(alive < seconds < dead, (alive, seconds, dead))
             self.assertIn(dead, (*SHORTER, WAIT))
@@ -79,12 +79,12 @@ class LateAnswersTests(NetworkTestCase):
                 self.assertEqual(failed.cause, "a middlebox closes both directions at the FIN")
 
     def test_a_connection_that_is_forgotten_is_told_without_a_search(self) -> None:
-        failed = self.failure(late_answers(self.path(Forgetting())))
+        failed = self.judged(Forgetting())
         self.assertIn("a firewall forgets half-closed connections", failed.cause)
         self.assertNotIn("dead", failed.facts)
 
     def test_what_is_lost_without_fin_too_is_not_blamed_on_the_fin(self) -> None:
-        failed = self.failure(late_answers(self.path(Hasty())))
+        failed = self.judged(Hasty())
         self.assertRegex(failed.finding, r"^read after 2\.8 s, with FIN and without: ")
         self.assertEqual(failed.subject, "sizes")
 
@@ -96,6 +96,12 @@ class LateAnswersTests(NetworkTestCase):
         path = self.path(Buffering())
         path.context.knowledge.half_close_fails = True
         self.assertRegex(self.skipped(path), "^see half-close")
+
+    def judged(self, server: MemoryServer) -> Failed:
+        """How the probe fails, after the control that no known cause spares it."""
+        failed = self.failure(late_answers(self.path(server)))
+        assert failed.control is not None
+        return self.result(failed.control())
 
     def skipped(self, path: object) -> str:
         """Why the probe does not apply."""
