@@ -219,14 +219,14 @@ async def test_a_process_is_a_path_without_addresses_and_half_close():
     [
         ("exit 3", "the connection ended by an unclean end before an answer"),
         ("head -c 1 >/dev/null", "the connection ended by FIN before an answer"),
-        ("sleep 60", "no answer to '~' within 0.5 s: nothing came back"),
+        ("sleep 60", "no answer to '~' within 1.5 s: nothing came back"),
     ],
 )
 @pytest_twisted.ensureDeferred
 async def test_a_process_that_does_not_answer_fails_in_words(program, words):
     endpoint = ProcessEndpoint(reactor, "/bin/sh", ("sh", "-c", f"exec 2>&-; {program}"))
     with no_faults():
-        run = check(endpoint, timeout=0.5, only=("connect", "echo"))
+        run = check(endpoint, timeout=1.5, only=("connect", "echo"))
         result = await within(Deferred.fromCoroutine(run))
     assert [probe.result for probe in result.probes] == ["pass", "fail"]
     assert result.probes[1].finding.startswith(words)

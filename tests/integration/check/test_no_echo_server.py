@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from echosvc.faults.spec import FaultSpec
 from echosvc.probe.result import CheckResult, ProbeResult
 from tests.support.checking import against, failure, failures
+from tests.support.waiting import LIMIT
 
 
 def first_failure(result: CheckResult) -> ProbeResult:
@@ -145,7 +146,8 @@ async def test_connections_that_are_mixed_up_are_named():
             data = (others[0] if others else b"") + data
         transport.write(data)
 
-    probe = first_failure(await against(heard=heard, only=("connections",)))
+    # After a silence it would be asked again, and then the first bytes are an earlier one's.
+    probe = first_failure(await against(heard=heard, only=("connections",), timeout=LIMIT))
     assert "another connection's" in probe.cause
 
 
