@@ -11,7 +11,7 @@ second time has failed.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,6 +29,8 @@ from echosvc.probe.settings import MIB
 
 #: A path that takes so many bytes that are not read has no bound.
 MAX_UNREAD = 256 * MIB
+#: More than kernels hold: where it comes back, a program has buffered it, bytes.
+MAX_KERNELS = 64 * MIB
 #: A sender that can write nothing for so long is blocked, seconds.
 BLOCKED_TIME = 1.0
 #: A path that still takes something after this time is too slow for its buffers to be filled,
@@ -123,7 +125,7 @@ async def _fill_and_read(path: Path) -> int:
     sent = await sender.run()
     taken = sent - connection.client.queued
     if sent >= MAX_UNREAD:
-        raise _unbounded(connection, taken)
+        await _judge_unbounded(path, connection, payload, taken)
     try:
         await sender.go_on(sent)
     except Failed as failed:
@@ -139,15 +141,28 @@ def _control_size(failed: Failed) -> int:
     return min(max(2 * failed.fault.offset if failed.fault else 0, MIB), MAX_CONTROL)
 
 
-def _unbounded(connection: ProbeConnection, taken: int) -> Exception:
+async def _judge_unbounded(
+    path: Path, connection: ProbeConnection, payload: Payload, taken: int
+) -> NoReturn:
+    """Raise what it means that the sender never had to wait.
+
+    Only what comes back, once it is read, was buffered. What does not was discarded.
+    """
     if not connection.client.had_socket:
-        return Skipped("this transport never says that it is full")
-    return Failed(
+        raise Skipped("this transport never says that it is full")
+    finding = (
         f"{format_bytes(MAX_UNREAD)} went out, none of the answers was read, and the sender never"
-        " had to wait",
-        "a middlebox, or the server, buffers without bound",
-        facts={"taken": taken},
+        " had to wait"
     )
+    verifier = connection.verifier(payload.resized(MAX_UNREAD))
+    try:
+        await connection.verify(verifier, enough=MAX_KERNELS)
+    except Failed as failed:
+        failed.finding = f"{finding}, but once it reads: {failed.finding}"
+        failed.control = partial(compare_with_plain_stream, path, failed, _control_size(failed))
+        raise
+    cause = "a middlebox, or the server, buffers without bound"
+    raise Failed(finding, cause, facts={"taken": taken})
 
 
 class _UnreadSender:

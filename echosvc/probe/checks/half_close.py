@@ -244,8 +244,8 @@ def _explain_cut(failed: Failed, size: int, came: int, seconds: float) -> Failed
 
 #: Why the replies end after our FIN, by how the connection ended.
 _CUT_CAUSES = {
-    "FIN": "a middlebox closed both directions at the FIN",
-    "RST": "a middlebox reset the connection at the FIN",
+    "FIN": "a middlebox, or the server, ends both directions at the FIN before all replies passed",
+    "RST": "a middlebox, or the server, resets the connection at the FIN",
 }
 _STOPPED = "a middlebox stopped passing bytes on at the FIN, and closed later"
 

@@ -19,6 +19,8 @@ _MIN_INTERVAL, _MAX_INTERVAL = 0.005, 0.1
 #: Characters of one to four bytes, combining characters, both directions of writing.
 _TEXT = "Grüße, 世界! ἀρχή Привет שלום नमस्ते 🚀👩‍🚀 e\u0301 \u2028 \ufeff \U0010ffff "
 _TIMES = 8
+#: How often text is compared with what is no cut text.
+_CONTROLS = 2
 
 
 @probe("text", order=70, summary="UTF-8 is preserved though its characters are cut")
@@ -26,18 +28,11 @@ async def text(path: Path) -> Finding:
     """Check that text comes back as it was sent, though writes cut its characters."""
     connection = await path.open()
     letters = _letters(path, connection)
-    interval = await _measure_interval(connection)
-    payload = FixedPayload(_encode(path, letters))
-    verifier = connection.verifier(payload)
+    pieces = _pieces(path, letters)
     try:
-        if path.settings.framing == "chunk":
-            await _send_pieces(path, connection, payload, interval)
-        else:
-            await connection.send(payload)
-        await connection.verify(verifier)
-        await connection.expect_no_more(verifier)
+        await _exchange_pieces(path, connection, pieces)
     except Failed as failed:
-        raise await _compare_uncut(path, payload, failed) from None
+        raise await _compare(path, pieces, failed) from None
     return Finding(
         f"{len(letters)} characters of UTF-8 cut in their middle come back as they were sent"
     )
@@ -63,18 +58,12 @@ def _letters(path: Path, connection: ProbeConnection) -> str:
     return kept
 
 
-def _encode(path: Path, letters: str) -> bytes:
-    return letters.encode() + b"\n" * (path.settings.framing == "line")
-
-
-async def _send_pieces(
-    path: Path, connection: ProbeConnection, payload: FixedPayload, interval: float
-) -> None:
-    """Send one segment for each piece, so that each is one read."""
-    for piece in _cut_characters(payload.at(0, payload.size)):
-        if not await connection.send_message(piece):
-            break
-        await deferLater(path.reactor, interval)
+def _pieces(path: Path, letters: str) -> list[bytes]:
+    """Return the pieces that text is sent in: messages have characters cut only without framing."""
+    data = letters.encode()
+    if path.settings.framing == "chunk":
+        return _cut_characters(data)
+    return [data + b"\n" * (path.settings.framing == "line")]
 
 
 async def _measure_interval(connection: ProbeConnection) -> float:
@@ -86,23 +75,56 @@ async def _measure_interval(connection: ProbeConnection) -> float:
     return min(max(_MIN_INTERVAL, connection.rtt), _MAX_INTERVAL)
 
 
-async def _compare_uncut(path: Path, payload: FixedPayload, failed: Failed) -> Failed:
-    """Send the same in one piece: only if it comes back, the cuts are the cause."""
+async def _compare(path: Path, pieces: list[bytes], failed: Failed) -> Failed:
+    """Return the failure of text that was cut; only if the cuts are the cause, it is that.
+
+    Text comes back in one piece, ASCII in as many pieces, and the text in pieces fails each time:
+    one connection of several may be to another server.
+    """
     fault = failed.fault
     if path.settings.framing != "chunk" or fault is None:
         return failed
-    path.close()
-    try:
-        connection = await path.open()
-        await connection.exchange(payload)
-    except Failed:
-        return failed
+    ascii_pieces = [bytes(97 + place % 26 for place in range(len(piece))) for piece in pieces]
+    for _ in range(_CONTROLS):
+        whole = await _comes_back(path, [b"".join(pieces)])
+        if (
+            not whole
+            or not await _comes_back(path, ascii_pieces)
+            or await _comes_back(path, pieces)
+        ):
+            return failed
     return Failed(
         f"characters are cut between two reads, and do not come back: {failed.finding}",
         "each read is decoded as UTF-8 by itself, on the path or by the server",
         facts={"offset": fault.offset, "expected": fault.expected.hex(), "seen": fault.seen.hex()},
         end=failed.end,
     )
+
+
+async def _comes_back(path: Path, pieces: list[bytes]) -> bool:
+    """Return whether pieces come back that are sent over a new connection."""
+    path.close()
+    try:
+        connection = await path.open()
+        await _exchange_pieces(path, connection, pieces)
+    except Failed:
+        return False
+    return True
+
+
+async def _exchange_pieces(path: Path, connection: ProbeConnection, pieces: list[bytes]) -> None:
+    """Send one segment for each piece, so that each is one read, and expect all of it back.
+
+    :raises Failed: it does not come back.
+    """
+    interval = await _measure_interval(connection)
+    verifier = connection.verifier(FixedPayload(b"".join(pieces)))
+    for piece in pieces:
+        if not await connection.send_message(piece):
+            break
+        await deferLater(path.reactor, interval)
+    await connection.verify(verifier)
+    await connection.expect_no_more(verifier)
 
 
 def _cut_characters(data: bytes) -> list[bytes]:

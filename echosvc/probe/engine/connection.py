@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from time import monotonic
 
@@ -380,14 +381,17 @@ class ProbeConnection:
         if finish:
             self.client.finish()
 
-    async def verify(self, verifier: Verifier, seconds: float | None = None) -> None:
+    async def verify(
+        self, verifier: Verifier, seconds: float | None = None, enough: float = math.inf
+    ) -> None:
         """Receive until everything came.
 
         :param seconds: how long to wait for each part, as in :meth:`receive`.
+        :param enough: so many bytes are enough.
         :raises Failed: something is wrong with it.
         """
         reason, wrong_since = "", 0.0
-        while not (verifier.complete or verifier.fault):
+        while not (verifier.complete or verifier.fault or verifier.offset >= enough):
             try:
                 verifier.feed(await self.receive(1.0 if verifier.wrong else seconds))
             except ConnectionEnded as end:

@@ -175,7 +175,10 @@ def _likely_cause(fault: Fault, reason: str, prefix: bytes, totals: tuple[int, .
     if fault.kind is FaultKind.GARBLED and len(seen) < SAMPLE_SIZE:
         return "too few bytes came to tell what happened to them"
     if fault.count >= _MANY and fault.length <= _SHORT and fault.kind in _OF_SOME_BYTES:
-        return "a middlebox, or the server, treats some bytes as text or as commands"
+        return (
+            "a middlebox, or the server, treats certain bytes as text or as commands, or damages"
+            " streams again and again"
+        )
     return CAUSES.get(fault.kind, "")
 
 
@@ -217,10 +220,10 @@ def _are_similar(data: bytes, prefix: bytes) -> bool:
 
 #: What causes a fault of each kind, where nothing more is known.
 CAUSES = {
-    FaultKind.LOST: "a middlebox drops bytes where its buffer is full or when it fails over",
-    FaultKind.REPEATED: "a middlebox sends bytes again that it had sent",
-    FaultKind.REORDERED: "two parts of a middlebox write to one connection",
-    FaultKind.CHANGED: "a middlebox rewrites what it carries, or memory is faulty",
+    FaultKind.LOST: "a middlebox, or the server, drops bytes",
+    FaultKind.REPEATED: "a middlebox, or the server, sends bytes again that it had sent",
+    FaultKind.REORDERED: "a middlebox, or the server, passes parts of a stream on in another order",
+    FaultKind.CHANGED: "a middlebox, or the server, rewrites bytes, or memory is faulty",
     FaultKind.INSERTED: "a middlebox, or the server, adds bytes of its own",
     FaultKind.UNMARKED: "a middlebox lost the prefix itself, or the header",
     FaultKind.GARBLED: "more than one thing is done to the bytes, or other bytes come instead",

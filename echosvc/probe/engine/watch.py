@@ -13,6 +13,7 @@ from echosvc.probe.engine.endings import Ending
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path, gather
+from echosvc.probe.engine.payload import AnyPayload
 
 #: Seconds between two messages of a busy connection, and of a second one.
 BUSY_INTERVAL, SLOWER_INTERVAL = 0.1, 0.25
@@ -108,8 +109,23 @@ async def use_again(path: Path, connection: ProbeConnection) -> str:
     except Failed as failed:
         if failed.fault is not None and failed.fault.kind is not FaultKind.CUT:
             raise
-        return failed.end if failed.end in ("FIN", "RST") else "silence"
+        if failed.end in ("FIN", "RST"):
+            return failed.end
+        await _exchange_without_rest(path, payload)
+        return "silence"
     return ""
+
+
+async def _exchange_without_rest(path: Path, payload: AnyPayload) -> None:
+    """Exchange what was not answered after a rest over a new connection, without a rest.
+
+    :raises Failed: it is not answered there, either: the rest is not the cause.
+    """
+    connection = await open_beside(path)
+    try:
+        await connection.exchange(payload, path.settings.timeout)
+    finally:
+        connection.close()
 
 
 async def open_beside(path: Path) -> ProbeConnection:

@@ -9,7 +9,7 @@ from tests.programs.paths.catalogue.entry import CLEAN, FAST, Entry, Line, fails
 _MTU = "path-mtu|mtu"
 _LARGE = "iptables -w -A FORWARD {} -p tcp -m length --length {}: -j DROP"
 #: What no other probe may be accused of.
-_ELSEWHERE = "at the FIN|without bound|mixes connections|buffer is full"
+_ELSEWHERE = "at the FIN|without bound|mixes connections|drops bytes"
 
 
 def _black_hole(
