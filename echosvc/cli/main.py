@@ -23,7 +23,7 @@ from echosvc._version import __version__
 from echosvc.cli import check as check_command
 from echosvc.cli import send as send_command
 from echosvc.cli import serve
-from echosvc.cli.send import SendError, SendOptions, SendSession
+from echosvc.cli.send_session import SendError, SendOptions, SendSession
 from echosvc.cli.standard_input import InputError
 from echosvc.cli.target import (
     INSECURE,
@@ -240,7 +240,7 @@ def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:
 
     def ended(results: list[tuple[bool, int | None]]) -> None:
         if not statuses:
-            statuses.append(_exit_status([result for _, result in results]))
+            statuses.append(exit_status([result for _, result in results]))
             reactor.stop()
 
     def begin() -> None:
@@ -272,7 +272,7 @@ def _install_exit_handlers(reactor: Any) -> None:
             signal.signal(number, leave)
 
 
-def _exit_status(results: Sequence[object]) -> int:
+def exit_status(results: Sequence[object]) -> int:
     """Print each error of the coroutines once; return the exit status."""
     failures = [result for result in results if isinstance(result, Failure)]
     for line in dict.fromkeys(_error_line(failure) for failure in failures):
@@ -286,4 +286,6 @@ def _error_line(failure: Failure) -> str:
     if failure.check(SendError):
         return message
     known = failure.check(OutputError, InputError)
-    return f"echosvc: {message}" if known else f"echosvc: internal error: {message}"
+    if known:
+        return f"echosvc: {message}"
+    return f"echosvc: internal error: {type(failure.value).__name__}: {message}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 
 from echosvc.connection.outcome import Outcome
-from echosvc.net.errors import TLSError
+from echosvc.net.errors import is_network_error
 
 
 def final_outcome(outcome: Outcome | None, reason: Failure | None, complete: bool) -> Outcome:
@@ -22,17 +22,8 @@ def final_outcome(outcome: Outcome | None, reason: Failure | None, complete: boo
         return outcome
     if isinstance(why, ConnectionAborted):
         return outcome or Outcome.ABORTED
-    if _is_application_error(why):
+    if not is_network_error(why):
         return Outcome.FAILED
     # Broken while it ended well: what was queued may be lost.
     broken = outcome in (None, Outcome.FINISHED, Outcome.CLOSED)
     return Outcome.RESET if outcome is None or broken else outcome
-
-
-def _is_application_error(why: BaseException) -> bool:
-    """Whether a connection was lost by an exception that is none of the network's or TLS's.
-
-    A reactor so ends a connection whose protocol has raised it.
-    """
-    from_network = isinstance(why, (ConnectionClosed, OSError, TLSError))
-    return not from_network and type(why).__module__ != "OpenSSL.SSL"

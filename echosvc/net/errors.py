@@ -11,6 +11,7 @@ from twisted.internet.error import (
     CannotListenError,
     ConnectError,
     ConnectingCancelledError,
+    ConnectionClosed,
     ConnectionLost,
     DNSLookupError,
     TCPTimedOutError,
@@ -77,6 +78,10 @@ def describe_error(error: BaseException) -> str:
     return _one_line(inner)
 
 
+#: What no endpoint reports on purpose.
+_PROGRAM_ERRORS = (
+    TypeError, AttributeError, NameError, LookupError, AssertionError, ArithmeticError, ImportError,
+)  # fmt: skip
 #: What else the errors of an attempt say. A router, a firewall or the host itself reports them by
 #: ICMP; Linux makes an error of each message (icmp_err_convert, icmpv6_err_convert), as it does of
 #: routes and rules of its own.
@@ -119,6 +124,23 @@ def describe_tls_error(error: BaseException) -> str:
     if reasons is None:
         return f"TLS: {_one_line(error)}"
     return "TLS: " + ("; ".join(reasons) or "the connection ended")
+
+
+def is_network_error(error: BaseException) -> bool:
+    """Return whether an error that ended a connection is one of the network's, or of TLS.
+
+    A reactor also ends a connection whose protocol has raised an exception, with that exception.
+    """
+    network = isinstance(error, (ConnectionClosed, OSError, TLSError))
+    return network or type(error).__module__ == "OpenSSL.SSL"
+
+
+def is_program_error(error: BaseException) -> bool:
+    """Return whether an attempt to connect has failed by a mistake of a program.
+
+    An endpoint may fail with exceptions of its own, and with ValueError for what it cannot resolve.
+    """
+    return isinstance(error, _PROGRAM_ERRORS)
 
 
 def is_hangup(error: BaseException | None) -> bool:

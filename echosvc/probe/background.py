@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
 from echosvc.probe.checks.registry import Probe
-from echosvc.probe.engine.findings import Failed, Finding, Skipped
-from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
+from echosvc.probe.engine.findings import Finding, Skipped
+from echosvc.probe.engine.path import Path
 
 #: A probe may take so much longer than it waits before it is given up here, seconds.
 _LONGER = 2.0
@@ -63,14 +62,14 @@ class Background:
 
 
 async def _ask(probe: Probe, path: Path) -> Early | None:
-    """Return what a probe has found; ``None``: something was wrong."""
+    """Return what a probe has found; ``None``: something was wrong, with echosvc even."""
     began = monotonic()
     with path.beside() as other:
         asking = Deferred.fromCoroutine(_run(probe, other))
         asking.addTimeout(probe.duration(path.settings) + _LONGER, path.reactor)
         try:
             return Early(await asking, monotonic() - began)
-        except (Failed, Skipped, defer.TimeoutError, CancelledError, *CONNECTION_ERRORS):
+        except Exception:
             return None
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet import tcp
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ConnectionDone, ReactorNotRunning
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -188,7 +188,7 @@ class EchoService(Service):
         idle = self.factory.when_idle()
         if not idle.called:
             limit = self._time().callLater(seconds, idle.cancel)
-            with suppress(Exception):
+            with suppress(CancelledError):
                 await idle
             if limit.active():
                 limit.cancel()

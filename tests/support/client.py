@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 
 from echosvc import EchoClient, EchoFactory, connect
-from echosvc.cli.send import SendOptions, SendSession
+from echosvc.cli.send_session import SendOptions, SendSession
 from echosvc.endpoints import client_endpoint
 from tests.support.reactor import in_thread, no_faults, turn, until, within
 from tests.support.waiting import LIMIT

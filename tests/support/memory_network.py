@@ -142,7 +142,7 @@ class MemoryConnection(Sender):
 
     def abort(self) -> bool:
         self._outgoing.clear()
-        self.clock.callLater(0, self._lose, ConnectionAborted())
+        self.clock.callLater(0, self.lose, ConnectionAborted())
         return True
 
     def pauseProducing(self) -> None:
@@ -202,9 +202,10 @@ class MemoryConnection(Sender):
             else:
                 self._protocol.readConnectionLost()
         if self._closing and self._finished and not self._outgoing:
-            self._lose(ConnectionDone())
+            self.lose(ConnectionDone())
 
-    def _lose(self, reason: Exception) -> None:
+    def lose(self, reason: Exception) -> None:
+        """End for a reason."""
         if not self.is_gone:
             self.is_gone = True
             self._server.open.remove(self)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.connection import HeldBack
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.findings import Failed, HeldBack
 from echosvc.probe.engine.path import Path
 
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from echosvc._text import quote
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connect_errors import NotConnected
-from echosvc.probe.engine.connection import ConnectionEnded, Unanswered
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.connection import ConnectionEnded
+from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
 
 #: What is sent: a control character, and one that is removed again by DEL. What a terminal makes of

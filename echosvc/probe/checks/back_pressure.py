@@ -17,6 +17,7 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 
 from echosvc._text import format_bytes, format_duration
+from echosvc.net.errors import is_network_error
 from echosvc.probe.causes.deadlock import find_deadlock
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ProbeConnection
@@ -188,7 +189,9 @@ class _UnreadSender:
                 self._filled = self._path.reactor.seconds()
             except (CancelledError, Skipped):
                 raise
-            except Exception:
+            except Exception as error:
+                if not is_network_error(error):
+                    raise
                 raise Failed(
                     f"the connection ended after {format_bytes(offset)} of which nothing was read",
                     "a middlebox, or the server, ends clients that do not read",

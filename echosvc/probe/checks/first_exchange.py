@@ -18,14 +18,8 @@ from echosvc._text import quote
 from echosvc.probe.checks.framing_detection import FIN_CAUSE, FramingTrial, framing_trials
 from echosvc.probe.checks.longer_message import ControlTrial, LongerMessageTrial
 from echosvc.probe.checks.protocol_detection import ProtocolTrial, protocols
-from echosvc.probe.engine.connection import (
-    LONG_MESSAGE,
-    ConnectionEnded,
-    HeldBack,
-    ProbeConnection,
-    Unanswered,
-)
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.connection import LONG_MESSAGE, ConnectionEnded, ProbeConnection
+from echosvc.probe.engine.findings import Failed, HeldBack, Unanswered
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.protocols import name_protocol, name_talker
 

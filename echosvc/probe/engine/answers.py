@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from echosvc.probe.engine.connect_errors import NotConnected
-from echosvc.probe.engine.connection import ProbeConnection, Unanswered
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.connection import ProbeConnection
+from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
 
 #: So many connections without an answer, and none with one, are enough.

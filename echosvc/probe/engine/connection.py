@@ -12,11 +12,17 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from echosvc._text import quote
-from echosvc.net.errors import TLSError, describe_error
+from echosvc.net.errors import TLSError, describe_error, is_network_error
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.fault import Fault, FaultKind
-from echosvc.probe.engine.findings import FOREIGN_CAUSES, Failed, describe_fault, describe_foreign
+from echosvc.probe.engine.findings import (
+    FOREIGN_CAUSES,
+    Failed,
+    Unanswered,
+    describe_fault,
+    describe_foreign,
+)
 from echosvc.probe.engine.payload import AnyPayload, piece_sizes, split_payload
 from echosvc.probe.engine.prefix_detection import (
     describe_no_answer,
@@ -61,22 +67,6 @@ class ConnectionEnded(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class Unanswered(Failed):
-    """A message was not answered.
-
-    :ivar came: what came in place of an answer.
-    :ivar rtt: seconds of a round trip to the address of the connection, at least.
-    """
-
-    def __init__(self, finding: str, cause: str, reason: str, came: bytes, rtt: float) -> None:
-        super().__init__(finding, cause, end=reason)
-        self.came, self.rtt = came, rtt
-
-
-class HeldBack(Failed):
-    """A first message is answered only if it is long."""
 
 
 class ProbeConnection:
@@ -178,6 +168,8 @@ class ProbeConnection:
         except CancelledError:
             raise
         except Exception as error:
+            if not is_network_error(error):
+                raise
             raise ConnectionEnded(self._describe_end(error)) from None
         if not data:
             raise ConnectionEnded("FIN")
@@ -225,7 +217,9 @@ class ProbeConnection:
             await self.write(message)
         except CancelledError:
             raise
-        except Exception:
+        except Exception as error:
+            if not is_network_error(error):
+                raise
             return False
         return True
 

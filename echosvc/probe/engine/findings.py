@@ -45,6 +45,22 @@ class Failed(Exception):
         self.control: Callable[[], Awaitable[Failed]] | None = None
 
 
+class Unanswered(Failed):
+    """A message was not answered.
+
+    :ivar came: what came in place of an answer.
+    :ivar rtt: seconds of a round trip to the address of the connection, at least.
+    """
+
+    def __init__(self, finding: str, cause: str, reason: str, came: bytes, rtt: float) -> None:
+        super().__init__(finding, cause, end=reason)
+        self.came, self.rtt = came, rtt
+
+
+class HeldBack(Failed):
+    """A first message is answered only if it is long."""
+
+
 class Skipped(Exception):
     """The probe does not apply; its text is the reason.
 

@@ -14,12 +14,12 @@ from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
 
 from echosvc._text import escaped
 from echosvc.endpoints.client import ClientTarget
-from echosvc.net.errors import TLSError, describe_error
+from echosvc.net.errors import TLSError, describe_error, is_program_error
 from echosvc.probe.engine.client import ProbeClient, ProbeClientFactory
 from echosvc.probe.engine.connect_errors import NotConnected, describe_connect_error
-from echosvc.probe.engine.connection import SMALL_FRAME_SIZE, ProbeConnection, Unanswered
+from echosvc.probe.engine.connection import SMALL_FRAME_SIZE, ProbeConnection
 from echosvc.probe.engine.context import ProbeContext
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.turns import LimitReached, Turns
 from echosvc.probe.settings import Settings
@@ -101,6 +101,8 @@ class Path:
             except ConnectingCancelledError:  # by the caller: the time-out has an error of its own
                 raise CancelledError from None
             except Exception as error:
+                if is_program_error(error):
+                    raise
                 late = describe_error(error) == "ETIMEDOUT"
                 if late and self._progress.silent_for < self.settings.timeout:
                     continue  # its SYN waits in a queue behind the bytes of the other connections

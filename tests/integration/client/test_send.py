@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from echosvc.cli.send import SendError
+from echosvc.cli.send_session import SendError
 from echosvc.cli.terminal import OutputError
 from echosvc.wire.template import Template
 from tests.support.client import (

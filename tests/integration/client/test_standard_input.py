@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import pytest_twisted
 
-from echosvc.cli.send import STDIN, SendError, SendOptions
+from echosvc.cli.send_session import STDIN, SendError, SendOptions
 from echosvc.cli.standard_input import InputError, InputReader
 from tests.support.client import (
     MIB,
@@ -50,7 +50,7 @@ async def piped_input() -> AsyncIterator[RawIOBase]:
     try:
         with (
             open(into, "wb", buffering=0) as pipe,
-            mock.patch("echosvc.cli.send.InputReader", Remembered),
+            mock.patch("echosvc.cli.send_session.InputReader", Remembered),
         ):
             yield pipe
         for reader in readers:

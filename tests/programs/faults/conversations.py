@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import react
 
-from echosvc.cli.send import SendError, SendOptions, SendSession
+from echosvc.cli.send_session import SendError, SendOptions, SendSession
 from echosvc.endpoints import client_endpoint
 from echosvc.wire.template import Template
 from tests.programs.faults.hostile import AT_ONCE, DEADLINE, DRIP

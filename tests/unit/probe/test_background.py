@@ -65,7 +65,7 @@ class BackgroundTests(SynchronousTestCase):
         self.assertEqual(self.path.closed, 1)
 
     def test_a_failure_is_not_taken(self) -> None:
-        for error in (Failed("bad"), Skipped("not here"), ConnectionError()):
+        for error in (KeyError(), Failed("bad"), Skipped("not here"), ConnectionError()):
             self.start(error)
             self.clock.advance(WAIT)
             self.assertIsNone(self.successResultOf(self.finding()))

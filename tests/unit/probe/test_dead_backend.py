@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from echosvc.probe.causes.dead_backend import explain_by_dead_backend
-from echosvc.probe.engine.connection import Unanswered
-from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.findings import Failed, Unanswered
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
 
 
