@@ -12,6 +12,7 @@ from echosvc.probe.causes.known_mappings import (
 )
 from echosvc.probe.causes.marked_messages import MarkedMessages
 from echosvc.probe.causes.registry import Cause, cause
+from echosvc.probe.causes.translation import find_translation
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
@@ -81,7 +82,8 @@ def change_facts(changes: Changes) -> dict[str, dict[str, str]]:
 async def find_changes(path: Path, backwards: bool = False) -> dict[bytes, bytes]:
     """Return what each value that changes comes back as; none, if that cannot be found out.
 
-    Each value is sent by itself between letters, and CR LF as a pair.
+    Each value is sent by itself between letters, and CR LF as a pair. Where the letters do not come
+    back, all values are sent without.
 
     :param backwards: the values are sent in the reverse order, so each is in another place.
     :raises Failed: there is no connection.
@@ -93,6 +95,8 @@ async def find_changes(path: Path, backwards: bool = False) -> dict[bytes, bytes
         known = {**came, **known}
         if len(known) == len(values):
             break
+    if not known:
+        return await find_translation(path)
     return _without_pairs_of_values({each: came for each, came in known.items() if each != came})
 
 

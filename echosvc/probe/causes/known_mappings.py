@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import encode
 from collections.abc import Callable, Mapping
 
 #: What each value, or pair of values, that is changed comes back as.
@@ -10,6 +11,9 @@ Changes = Mapping[bytes, bytes]
 #: How many changes a sentence lists.
 _MAX_LISTED = 3
 _REPLACED = "�".encode()
+#: So many values that come as one other value each are translated by a table.
+_TABLE = 20
+_TRANSLATED = "bytes are translated by a table, as between character sets (EBCDIC), or encrypted"
 _LINE_ENDS = {b"\n": "LF", b"\r": "CR", b"\r\n": "CR LF"}
 
 
@@ -49,6 +53,8 @@ def explain_changes(changes: Changes) -> str:
     for explains, words in _KNOWN:
         if all(explains(value, came) for value, came in changes.items()):
             return words
+    if len(changes) >= _TABLE and all(len(came) == 1 for came in changes.values()):
+        return _TRANSLATED
     reasons = [_first_reason(value, came) for value, came in changes.items()]
     distinct = list(dict.fromkeys(reasons))
     if "" in distinct or len(distinct) > _MAX_LISTED:
@@ -101,5 +107,9 @@ _KNOWN: tuple[tuple[Callable[[bytes, bytes], bool], str], ...] = (
     (
         lambda value, came: came.lower() == value.lower(),
         "letters are changed to upper or lower case",
+    ),
+    (
+        lambda value, came: came == encode(value.decode("latin-1"), "rot13").encode("latin-1"),
+        "letters are moved by 13 places in the alphabet (ROT13)",
     ),
 )

@@ -19,6 +19,8 @@ from echosvc.wire.compare import common_run
 
 #: As many bytes that are sent a second time are not the same by chance.
 _MIN_REPEATED = 8
+#: As many bytes do not stand in another place by chance.
+_MIN_MOVED = 8
 #: How far before its first wrong byte a piece may begin: bytes that are the same by chance.
 _MAX_UNSEEN = 16
 #: Longest piece, or difference, of which each way to cut it is tried, bytes.
@@ -219,7 +221,8 @@ class _Differences:
 
         late = max(range(1, min(first.size, _SHORT)), key=agreed)
         early = agreed(late)
-        if not early:
+        moved = due[late : late + early] + due[:late]
+        if not early or (early < _MIN_MOVED and moved != seen[: late + early]):
             return Explanation(FaultKind.REORDERED, length=first.size, explained=False)
         return Explanation(FaultKind.REORDERED, length=late, origin=late, early=early)
 

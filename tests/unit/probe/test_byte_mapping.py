@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from echosvc.probe.causes.byte_mapping import explains, read_contents
 from echosvc.probe.causes.known_mappings import apply_changes, explain_changes, list_changes
+from echosvc.probe.causes.translation import read_translation, shuffled_values
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.payload import Payload
@@ -129,3 +130,35 @@ def test_what_stands_behind_the_last_letter_is_the_end_of_a_line():
         b"b": b"B",
         b"c": b"",
     }
+
+
+ORDERS = tuple(map(shuffled_values, (1, 2)))
+
+
+@given(st.permutations(range(256)))
+@examples(20)
+def test_a_translation_is_read_from_all_values_in_two_orders(table):
+    came = [order.translate(bytes(table)) for order in ORDERS]
+    changed = {bytes((value,)): bytes((table[value],)) for value in range(256)}
+    assert read_translation(ORDERS, came) == {a: b for a, b in changed.items() if a != b}
+
+
+def test_what_is_no_translation_of_single_bytes_changes_no_value():
+    for change in (
+        lambda data: data[::-1],
+        lambda data: data[128:] + data[:128],
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: bytes(byte ^ place for place, byte in enumerate(data)),
+    ):
+        assert read_translation(ORDERS, [change(order) for order in ORDERS]) == {}
+
+
+def test_a_table_of_single_values_is_named_for_what_it_does():
+    ebcdic = {
+        bytes((value,)): bytes((value,)).decode("cp037").encode("latin-1") for value in range(256)
+    }
+    words = "bytes are translated by a table, as between character sets (EBCDIC), or encrypted"
+    assert explain_changes({a: b for a, b in ebcdic.items() if a != b}) == words
+    moved = {b"a": b"n", b"b": b"o", b"Z": b"M"}
+    assert explain_changes(moved) == "letters are moved by 13 places in the alphabet (ROT13)"

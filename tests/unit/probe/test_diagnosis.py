@@ -220,3 +220,28 @@ def test_the_search_is_bounded_whatever_came():
         return steps(lambda: diagnose(b"", sent, seen, 0, final=False))
 
     assert look(20_000) <= 2 * look(5_000)
+
+
+LETTERS = FixedPayload(
+    bytes(random.Random(7).choices(b"abcdefghijklmnopqrstuvwxyz0123456789", k=432))
+)
+
+
+@given(st.permutations(range(97, 123)))
+@examples(50)
+def test_a_translation_of_letters_is_no_move_of_bytes(table):
+    sent = LETTERS.at(0, LETTERS.size)
+    fault = fault_of(LETTERS, bytes(table[byte - 97] if byte >= 97 else byte for byte in sent))
+    assert fault is None or fault.kind is FaultKind.CHANGED
+
+
+def test_a_permutation_names_no_moved_piece_that_may_stand_there_by_chance():
+    """Of a stream that comes back reversed, a few bytes always agree somewhere."""
+    for seed in range(20):
+        payload = Payload(400, seed)
+        fault = fault_of(payload, payload.at(0, payload.size)[::-1])
+        assert fault is not None
+        assert fault.early == 0
+        finding = describe_fault(fault, "", b"")[0]
+        assert "came before" not in finding
+        assert "400 bytes from offset 0 on came in another order" in finding
