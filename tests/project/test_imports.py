@@ -43,6 +43,8 @@ PURE = (
     "probe.engine.findings",
     "probe.engine.knowledge",
     "probe.engine.prefix_detection",
+    "probe.engine.reply_forms",
+    "probe.engine.reply_times",
     "probe.engine.size_limit",
     "probe.engine.silence",
     "probe.engine.tcp_info",

@@ -40,7 +40,7 @@ async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
     await path.wait_for_backlog(failed=True)
     opened = history.opened
     first = await ask(path, path.answer_time)
-    if first.connection is not None or first.failed is None or first.came:
+    if first.connection is not None or first.failed is None or first.is_alive:
         return None  # something answers, if not as it should
     ended = _describe_end(path, first.failed, history.opened > opened)
     return await _wait_for_end(path, first.failed, is_unanswered(failed), ended)

@@ -1,8 +1,9 @@
 """The first exchange of a check: with a server of which nothing is known.
 
 If the first message is not answered soon, other connections are asked in other ways, all at once:
-in other framings, in other protocols, with a longer message. What is answered is the cause. If
-nothing is, the first message is sent once more and its answer waited for with the whole time-out.
+in other framings, in other protocols, with a longer message, with several messages. What is
+answered is the cause. If nothing is, the first message is sent once more and its answer waited for
+with the whole time-out.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from twisted.internet.task import deferLater
 from echosvc._text import quote
 from echosvc.probe.checks.framing_detection import FIN_CAUSE, FramingTrial, framing_trials
 from echosvc.probe.checks.longer_message import ControlTrial, LongerMessageTrial
+from echosvc.probe.checks.message_trial import MessageTrial, explain_by_form
 from echosvc.probe.checks.protocol_detection import ProtocolTrial, protocols
 from echosvc.probe.engine.connection import LONG_MESSAGE, ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.findings import Failed, HeldBack, Unanswered
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.prefix_detection import UnclearPrefix
 from echosvc.probe.engine.protocols import name_protocol, name_talker
 
 #: How long the server may speak first, seconds.
@@ -29,6 +32,8 @@ LISTEN_TIME = 0.2
 #: addition.
 _ANSWER_TIME = 1.0
 _ROUND_TRIPS = 4
+#: The part of that time for each of several messages.
+_SHARE = 0.35
 #: How long other protocols may still answer once one has, seconds, and round trips.
 _GRACE, _GRACE_TRIPS = 0.2, 2
 
@@ -56,6 +61,8 @@ async def first_exchange(path: Path) -> ProbeConnection:
         await connection.detect_prefix(limit)
     except Unanswered as failed:
         unanswered = failed
+    except UnclearPrefix as failed:
+        raise await explain_by_form(path, failed, limit) from None
     else:
         return connection
     path.close()
@@ -103,9 +110,9 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     """Find out why a message is not answered; return the failure with its cause, or as it is."""
     framings = framing_trials(path, failed.came, limit)
     spoken = [ProtocolTrial(path, each) for each in protocols(path)]
-    longer = LongerMessageTrial(path, limit / 2)
+    longer, messages = LongerMessageTrial(path, limit / 2), _several(path, failed, limit)
     settling = [Deferred.fromCoroutine(each.run()) for each in spoken]
-    settling.append(Deferred.fromCoroutine(longer.run()))
+    settling += [Deferred.fromCoroutine(longer.run()), Deferred.fromCoroutine(messages.run())]
     control = ControlTrial(path)
     others = [Deferred.fromCoroutine(each.run()) for each in framings]
     others.append(Deferred.fromCoroutine(control.run()))
@@ -121,9 +128,27 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
             return trial.explain(failed)
     if control.answered:
         return failed
-    if longer.answered:
-        return await _held_back(path, failed, limit / 2)
-    return _conclude(failed, framings)
+    answers = _describe_answers(failed, messages)
+    if answers is None and longer.answered:
+        held = await _held_back(path, failed, limit / 2)
+        if isinstance(held, HeldBack):
+            return held
+    if answers is None and (longer.answered or messages.is_late):
+        messages = _several(path, failed, limit)
+        await messages.run()
+        answers = _describe_answers(failed, messages)
+    return answers or _conclude(failed, framings, messages)
+
+
+def _several(path: Path, failed: Unanswered, limit: float) -> MessageTrial:
+    return MessageTrial(path, _SHARE * limit, failed.came)
+
+
+def _describe_answers(failed: Unanswered, messages: MessageTrial) -> Failed | None:
+    """Return what several messages showed; ``None``: they were not answered."""
+    if (times := messages.times) is not None:
+        times.finding = f"{failed.finding}; {times.finding}"
+    return messages.form or times
 
 
 async def _run_all(
@@ -176,7 +201,7 @@ async def _held_back(path: Path, failed: Unanswered, seconds: float) -> Failed:
     return HeldBack(finding, _HELD_CAUSE)
 
 
-def _conclude(failed: Unanswered, tries: Sequence[FramingTrial]) -> Failed:
+def _conclude(failed: Unanswered, tries: Sequence[FramingTrial], messages: MessageTrial) -> Failed:
     """Return what the trials of framings showed."""
     for each in tries:
         if each.answered:
@@ -188,4 +213,4 @@ def _conclude(failed: Unanswered, tries: Sequence[FramingTrial]) -> Failed:
             return Failed(finding, _ONCE_CAUSE)
         if not failed.came:
             return Failed(finding, name_protocol(each.came) or "no echo server")
-    return failed
+    return messages.foreign or failed

@@ -23,6 +23,8 @@ from echosvc.wire.proxy_header import encode_header
 #: The most bytes of an answer.
 _MAX_ANSWER = 8192
 _REQUEST = b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
+#: A line that is nothing but the first one.
+_LINE = b"HELLO\r\n"
 #: What a terminal edits: it removes a character before DEL, and sends CR before LF.
 _EDITED, _EDITED_ANSWER = b"ab\x7fc\n", b"ac\r\n"
 
@@ -54,7 +56,7 @@ def protocols(path: Path) -> list[Protocol]:
     if not path.context.encrypted:
         known.insert(0, _tls(path))
         if not isinstance(path.target.endpoint, ProxyingEndpoint):
-            known += [_proxy(path, 1), _proxy(path, 2)]
+            known += [_any_line(path), _proxy(path, 1), _proxy(path, 2)]
     return known
 
 
@@ -81,9 +83,26 @@ def _terminal() -> Protocol:
     )
 
 
-def _proxy(path: Path, version: int) -> Protocol:
+def _any_line(path: Path) -> Protocol:
+    """Return a line that is no header: what takes any line first would take a header, too."""
+    token, message = _first_message(path)
+    return Protocol(
+        f"{quote(_LINE)} and {quote(token)}",
+        "the server, or a middlebox, takes the first line of each connection for something else: a"
+        " login, a handshake or a header",
+        lambda _: _LINE + message,
+        lambda came: came.endswith(token) and _LINE.strip() not in came,
+    )
+
+
+def _first_message(path: Path) -> tuple[bytes, bytes]:
+    """Return the first message, and the same as it is sent."""
     token = path.context.token + b"\n" * (path.settings.framing == "line")
-    message = frame_message(path.settings.framing, token)
+    return token, frame_message(path.settings.framing, token)
+
+
+def _proxy(path: Path, version: int) -> Protocol:
+    token, message = _first_message(path)
 
     def encode(connection: ProbeConnection) -> bytes:
         transport = connection.client.transport

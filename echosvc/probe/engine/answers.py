@@ -21,6 +21,7 @@ from echosvc.probe.engine.connect_errors import NotConnected
 from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.prefix_detection import AnsweredOnce
 
 #: So many connections without an answer, and none with one, are enough.
 _ENOUGH = 5
@@ -44,6 +45,11 @@ class Answer:
         """What came in place of an answer."""
         return self.failed.came if isinstance(self.failed, Unanswered) else b""
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server answers at all, if not as it should."""
+        return self.came != b"" or isinstance(self.failed, AnsweredOnce)
+
 
 def is_unanswered(failed: Failed) -> bool:
     """Return whether a failure is that a connection was refused, or not answered."""
@@ -56,7 +62,7 @@ async def ask(path: Path, seconds: float | None = None, turns: int = 1) -> Answe
     :param seconds: how long to wait for it; ``None``: the time-out of the path.
     :param turns: how many connections are asked at once, where only so many are opened a second.
     """
-    clock = path.reactor
+    clock, answered = path.reactor, path.context.history.answered
     began = clock.seconds()
     asking = Deferred.fromCoroutine(path.open_once(seconds=seconds))
     if seconds is not None:  # to connect may take longer than that
@@ -64,9 +70,13 @@ async def ask(path: Path, seconds: float | None = None, turns: int = 1) -> Answe
         asking.addTimeout(1.2 * seconds + waiting, clock)
     try:
         connection = await asking
-    except (NotConnected, Unanswered) as failed:
+    except (NotConnected, Unanswered, AnsweredOnce) as failed:
         return Answer(clock.seconds() - began, failed=failed)
     except defer.TimeoutError:
+        if path.context.template is None and path.context.history.answered > answered:
+            return Answer(
+                clock.seconds() - began, failed=AnsweredOnce("only one message was answered")
+            )
         words = f"no connection to {path.target.name} was answered within {seconds:g} s"
         late = NotConnected(words, end="silence")
         return Answer(clock.seconds() - began, failed=late)

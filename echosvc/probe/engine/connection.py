@@ -25,6 +25,7 @@ from echosvc.probe.engine.findings import (
 )
 from echosvc.probe.engine.payload import AnyPayload, piece_sizes, split_payload
 from echosvc.probe.engine.prefix_detection import (
+    AnsweredOnce,
     describe_no_answer,
     describe_one_answer,
     detect_prefix,
@@ -95,7 +96,7 @@ class ProbeConnection:
         self.prefix_matcher = PrefixMatcher(Template.literal(b""))
         self.prefix = b""
         self._template = Template.literal(b"")
-        self.bytes_received = self.bytes_sent = 0
+        self.bytes_received = self.bytes_sent = self._requests = 0
         self._all_returned = True  # what was sent has come back
         self._taken = 0  # bytes that the peer had taken at the last is_sending()
         self._sent: list[SentPayload] = []
@@ -240,13 +241,14 @@ class ProbeConnection:
         return self.unread
 
     async def request(self, seconds: float | None = None) -> bytes:
-        """Send a token; return what comes before it.
+        """Send a token, another one than the last time; return what comes before it.
 
         :param seconds: how long to wait for each part of the answer, as in :meth:`receive`.
         :raises Failed: it does not come back.
         """
         self._all_returned = False
-        token = self._context.token + b"\n" * (self._framing == "line")
+        token = self._context.tokens[self._requests % 2] + b"\n" * (self._framing == "line")
+        self._requests += 1
         self.write(token).addErrback(_ignore)
         self.bytes_sent += len(frame_message(self._framing, token))
         came, self.unread, began = self.unread, b"", monotonic()
@@ -310,7 +312,7 @@ class ProbeConnection:
         """Send another token; return what comes before it.
 
         :param before: what came before the first one.
-        :raises Failed: it does not come back. The framing is not the cause: the first one did.
+        :raises AnsweredOnce: it does not come back. The framing is not the cause: the first did.
         """
         try:
             return await self.request()
@@ -318,15 +320,15 @@ class ProbeConnection:
             whole = self._context.token + b"\n" * (self._framing == "line")
             timeout = self._context.settings.timeout
             words = describe_one_answer(failed.end, before + whole, failed.came, timeout)
-            raise Failed(*words, end=failed.end) from None
+            raise AnsweredOnce(*words, end=failed.end) from None
 
     def _detect(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
         """Return prefix and greeting, from what came before two tokens."""
-        token = self._context.token
-        headless = missing_header(self._framing, second, token)
+        context = self._context
+        headless = missing_header(self._framing, second, context.tokens[1])
         try:
             stripped = strip_header(second, self._framing)
-            detected = detect_prefix(self._context.settings, first, stripped, token)
+            detected = detect_prefix(context.settings, first, stripped, context.token)
         except Failed as failed:
             raise (headless if headless and headless.facts else failed) from None
         if headless is not None:

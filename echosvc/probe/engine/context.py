@@ -10,7 +10,7 @@ from echosvc.probe.engine.findings import Skipped
 from echosvc.probe.engine.history import ConnectionHistory
 from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.payload import Payload
-from echosvc.probe.engine.prefix_detection import TOKEN
+from echosvc.probe.engine.prefix_detection import SECOND_TOKEN, TOKEN
 from echosvc.probe.engine.progress import Progress
 from echosvc.probe.engine.sent_payloads import SentPayloads
 from echosvc.probe.engine.verifier import Verifier
@@ -55,6 +55,11 @@ class ProbeContext:
     def token(self) -> bytes:
         """The message that the prefix is detected with."""
         return TOKEN * self.knowledge.first_message
+
+    @property
+    def tokens(self) -> tuple[bytes, bytes]:
+        """The first message, and another one of the same size, which takes turns with it."""
+        return self.token, SECOND_TOKEN * self.knowledge.first_message
 
     def adopt(self, other: ProbeContext) -> None:
         """Know what another context knows of the same server, now and later."""

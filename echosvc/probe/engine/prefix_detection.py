@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
+
 from echosvc._text import plural, quote
 from echosvc.probe.engine.findings import Failed, tls_cause
 from echosvc.probe.engine.protocols import name_protocol
 from echosvc.probe.settings import Settings
 from echosvc.wire.prefix_matching import match_template, match_template_suffix
-from echosvc.wire.template import Template
+from echosvc.wire.template import Field, Template
 
 #: The message that the prefix is detected with: one byte, which no path can cut.
 TOKEN = b"~"
+#: The next one on a connection. Some servers drop a message that is like the last one.
+SECOND_TOKEN = b"^"
 #: How PROXY headers begin, of both versions.
 _PROXY_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
 #: Longest prefix that is detected, bytes.
 MAX_PREFIX = 4096
+_NUMBER = re.compile(rb"[0-9]+")
+
+
+class AnsweredOnce(Failed):
+    """The first message of a connection was answered, the second not."""
+
+
+class UnclearPrefix(Failed):
+    """Two messages were answered, but what came before them is no prefix."""
 
 
 def strip_header(before: bytes, framing: str) -> bytes:
@@ -25,6 +38,16 @@ def strip_header(before: bytes, framing: str) -> bytes:
 def has_length_header(message: bytes) -> bool:
     """Return whether this is one message with its length in front."""
     return len(message) >= 4 and int.from_bytes(message[:4], "big") == len(message) - 4
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """Return the messages that have their length in front; the last one may not be whole."""
+    messages = []
+    while data:
+        size = 4 + int.from_bytes(data[:4], "big")
+        messages.append(data[4:size])
+        data = data[size:]
+    return messages
 
 
 def missing_header(framing: str, second: bytes, token: bytes = TOKEN) -> Failed | None:
@@ -54,7 +77,8 @@ def detect_prefix(
     :param first: what came before the first reply: greeting and prefix.
     :param second: what came before the second reply: the prefix.
     :param token: the message that was answered.
-    :raises Failed: the prefix changes, or does not match the one that was given.
+    :raises UnclearPrefix: the prefix changes, or does not match the one that was given.
+    :raises Failed: it is too long, or a PROXY header came back.
     """
     if any(header in first for header in _PROXY_HEADERS):
         raise Failed(
@@ -66,7 +90,7 @@ def detect_prefix(
         raise Failed(f"a prefix of {len(second)} bytes; no more than {MAX_PREFIX} are looked for")
     parts = first.split(token)
     if len(parts) > 1 and parts[0] and len(set(parts)) == 1:
-        raise Failed(
+        raise UnclearPrefix(
             f"{quote(token)} was answered {len(parts)} times",
             "several servers get the same bytes, or a middlebox repeats them",
         )
@@ -74,11 +98,34 @@ def detect_prefix(
         return _match_given(settings.prefix, first, second, header)
     if first.endswith(second):
         return Template.literal(second), first[: len(first) - len(second) - header]
-    raise Failed(
+    raise UnclearPrefix(
         f"the prefix changes from reply to reply: {quote(first)}, then {quote(second)}",
-        "give it with --prefix in the server's template syntax, such as '{message}: '; or several"
-        " servers answer on one connection",
+        f"{_advise_on_change(first, second)}; or several servers answer on one connection",
     )
+
+
+def _advise_on_change(first: bytes, second: bytes) -> str:
+    """Return what is to be done about a prefix that changes.
+
+    :param first: what came before the first reply: greeting and prefix.
+    :param second: the second prefix.
+    """
+    template, text = _number_template(second)
+    if match_template_suffix(template, first) is None:
+        return (
+            "the server puts something else than a number there (a time, or what is random), which"
+            " this check cannot verify"
+        )
+    return f"numbers in it change: give it with --prefix {quote(text)}"
+
+
+def _number_template(prefix: bytes) -> tuple[Template, bytes]:
+    """Return a template of a prefix in which each number may be another one, and its text."""
+    field: bytes | Field = Field("message")
+    texts = _NUMBER.split(prefix)
+    parts = [part for text in texts for part in (text, field)][:-1]
+    escaped = (text.replace(b"{", b"{{").replace(b"}", b"}}") for text in texts)
+    return Template(parts), b"{message}".join(escaped)
 
 
 def _match_given(
@@ -86,14 +133,14 @@ def _match_given(
 ) -> tuple[Template, bytes]:
     """Return the prefix that was given, and the greeting before it."""
     if match_template(prefix, second) is None:
-        raise Failed(
+        raise UnclearPrefix(
             f"the prefix is {quote(second)}, which is not of the form that --prefix gives",
             "another server answers, or --prefix is wrong",
         )
     found = match_template_suffix(prefix, first[header:])
     if found is not None:
         return prefix, first[: found[1]]
-    raise Failed(
+    raise UnclearPrefix(
         f"the first prefix is {quote(first)}, which is not of the form that --prefix gives;"
         f" the second is {quote(second)}",
         "bytes were lost, added or changed at the beginning of the stream",

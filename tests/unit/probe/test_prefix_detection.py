@@ -10,6 +10,7 @@ from echosvc._text import format_bytes, format_duration
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.prefix_detection import (
     MAX_PREFIX,
+    UnclearPrefix,
     describe_no_answer,
     describe_one_answer,
     detect_prefix,
@@ -53,6 +54,19 @@ class LearnedTests(SynchronousTestCase):
         self.assert_fails("a prefix of 4097 bytes", PLAIN, b"", b"x" * (MAX_PREFIX + 1))
         self.assert_fails("'~' was answered 2 times", PLAIN, b"> ~> ", b"> ")
         self.assert_fails("the PROXY header came back", PLAIN, b"> PROXY TCP4 1 2 3 4\r\n", b"> ")
+
+    def test_what_changes_in_a_prefix_decides_what_is_advised(self) -> None:
+        for first, second, advice in (
+            (b"hi 1: ", b"2: ", "give it with --prefix '{message}: '"),
+            (b"[9] ", b"[10] ", "give it with --prefix '[{message}] '"),
+            (b"17.25 ", b"17.5 ", "give it with --prefix '{message}.{message} '"),
+            (b"{7} ", b"{8} ", "give it with --prefix '{{{message}}} '"),
+            (b"[9] ", b"[a] ", "something else than a number there"),
+            (b"ab12> ", b"cd34> ", "something else than a number there"),
+        ):
+            failed = self.assertRaises(UnclearPrefix, detect_prefix, PLAIN, first, second)
+            self.assertIn(advice, failed.cause)
+            self.assertIn("or several servers answer on one connection", failed.cause)
 
 
 class TimeTests(SynchronousTestCase):
