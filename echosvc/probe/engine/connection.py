@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from time import monotonic
 
@@ -378,12 +377,11 @@ class ProbeConnection:
             self.client.finish()
 
     async def verify(
-        self, verifier: Verifier, seconds: float | None = None, enough: float = math.inf
+        self, verifier: Verifier, seconds: float | None = None, enough: float = float("inf")
     ) -> None:
-        """Receive until everything came.
+        """Receive until everything came, or ``enough`` bytes.
 
         :param seconds: how long to wait for each part, as in :meth:`receive`.
-        :param enough: so many bytes are enough.
         :raises Failed: something is wrong with it.
         """
         reason, wrong_since = "", 0.0

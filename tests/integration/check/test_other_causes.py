@@ -22,9 +22,8 @@ async def test_a_server_that_discards_what_it_takes_buffers_nothing():
             transport.write(data)
 
     result = await against(heard=heard, only=("back-pressure",), skip=())
-    probe = next(each for each in result.probes if each.result == "fail")
-    assert "buffers without bound" not in probe.cause
-    assert "the stream stopped at offset" in probe.finding
+    assert not any("buffers without bound" in probe.cause for probe in result.probes), result
+    assert not result.ok
 
 
 @pytest_twisted.ensureDeferred
