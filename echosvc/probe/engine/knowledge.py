@@ -29,6 +29,7 @@ class Knowledge:
     :ivar connection_limit: so many are open at once at most; ``None``: no limit is known.
     :ivar pace: so many are opened a second at most; 0: no limit is known.
     :ivar volume: bytes after which a connection ends; ``None``: no limit is known.
+    :ivar message_count: messages after which a connection ends; ``None``: no limit is known.
     :ivar no_terminal: there is no terminal in the path.
     :ivar fin_unanswered: the peer's end is not waited for: none has come after a FIN.
     :ivar deadlock_size: bytes after which the path stops while both directions are full; 0: it is
@@ -51,6 +52,7 @@ class Knowledge:
     connection_limit: int | None = None
     pace: float = 0.0
     volume: int | None = None
+    message_count: int | None = None
     no_terminal: bool = False
     fin_unanswered: bool = False
     deadlock_size: int = 0

@@ -67,6 +67,7 @@ CAUSES = (
     ("lifetime", "connections end at some age, busy or not"),
     ("restart", "all connections ended at the same moment"),
     ("volume", "connections end after so many bytes"),
+    ("messages", "connections end after so many messages, short or long"),
     ("stream", "streams are damaged, though `sizes` has passed: longer ones, or now and then"),
     ("reuse", "bytes of an earlier connection came"),
     ("internal-error", "an error of echosvc itself kept a probe from its result"),

@@ -290,10 +290,10 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        ("order", "sizes", "stream", "reuse", "volume"),
-        "No setting of these programs loses, repeats or reorders bytes of a TCP stream: look for"
-        " relays of your own, and for buffers that they use again. A stream that ends at the same"
-        " offset each time has met a limit of volume.",
+        ("order", "sizes", "stream", "reuse", "volume", "messages"),
+        "No setting of these programs loses, repeats or reorders bytes of a TCP stream, or counts"
+        " messages: look for relays and servers of your own, and for buffers that they use again."
+        " A stream that ends at the same offset each time has met a limit of volume.",
         (
             ("iptables", "`-m connbytes`, `-m quota` before DROP or REJECT",
              "raise the number of bytes"),
