@@ -116,7 +116,7 @@ REMEDIES = (
             ("HAProxy", "`timeout server-fin`, `timeout client-fin` (none: the other time-outs)",
              "raise them: while one direction has ended they replace `timeout server`,"
              " `timeout client` and `timeout tunnel`"),
-            ("HAProxy", "`option abortonclose` (off)",
+            ("HAProxy", "`option abortonclose` (off in TCP mode)",
              "leave it off: it gives up what waits for a server once the client has sent FIN"),
             ("Envoy `tcp_proxy`", "`idle_timeout` (1 hour)", "it passes the FIN on; raise this"),
             ("socat", "`-t` (0.5 s)",
