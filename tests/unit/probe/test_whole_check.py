@@ -63,6 +63,21 @@ class Few(MemoryServer):
             connection.mute()
 
 
+class FewAndSlow(Few):
+    """Ends those that are more than a number in a second, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def connected(self, connection: MemoryConnection) -> None:
+        super().connected(connection)
+        now = connection.clock.seconds()
+        self.times = [each for each in self.times if each > now - 1] + [now]
+        if len(self.times) > 20:
+            connection.cut()
+
+
 class Lines(MemoryServer):
     """Answers lines, each as a function changes it, and what is left of one at FIN."""
 
@@ -137,6 +152,14 @@ class WholeCheckTests(NetworkTestCase):
     def test_a_limit_of_connections(self) -> None:
         (finding,) = self.one(self.failures(Few()), "limit")
         self.assertRegex(finding, "^5 of 10 connections at once were answered")
+
+    def test_two_limits_of_connections_are_each_reported_once(self) -> None:
+        result = self.check(FewAndSlow())
+        failed = [each for each in result.probes if each.result == "fail"]
+        self.assertEqual([each.name for each in failed], ["limit", "limit"], result)
+        self.assertIn("a limit of open connections", failed[0].cause)
+        self.assertIn("a limit of connections a second", failed[1].cause)
+        self.assertIn("sizes", {each.name for each in result.probes if each.result == "pass"})
 
     def test_a_fin_that_is_not_answered(self) -> None:
         (finding,) = self.one(self.failures(Unfinished()), "half-close")
