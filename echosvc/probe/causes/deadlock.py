@@ -34,10 +34,9 @@ from echosvc.probe.settings import MIB
 
 #: More than the buffers of a path hold, bytes, and how often it is sent.
 _FILLING, _TIMES = 64 * MIB, 3
-#: A shorter stream does not fill the buffers of two kernels in both directions, bytes.
-_SHORTEST = 262144
-#: So many bytes are on their way at most in the second experiment: hardly any buffer is too small
-#: for them. They are sent in messages of so many.
+#: So many bytes are on their way at most in the second experiment: hardly any path has too small
+#: buffers for them, so no shorter stream is stopped by a deadlock. They are sent in messages of so
+#: many.
 _FEW, _MESSAGE = 32768, 8192
 #: How long these may bring no answer, seconds.
 _FEW_QUIET = 2.0
@@ -99,7 +98,7 @@ def _may_be_deadlock(failed: Failed) -> bool:
     fault, stall = failed.fault, failed.facts.get("tcp", {}).get("stall")
     if failed.end != "silence" or fault is None or fault.kind is not FaultKind.CUT:
         return False
-    return fault.offset + fault.length >= _SHORTEST and stall in _ARRIVED
+    return fault.offset + fault.length > _FEW and stall in _ARRIVED
 
 
 #: What the kernel knows where packets are not dropped.

@@ -69,9 +69,11 @@ async def path_info(path: Path) -> Finding:
 async def _search_limit(path: Path, size: int, trial: Trial) -> None:
     """Find out whether packets above some size are dropped; other probes find all else.
 
+    Where a part of the message came, it has stopped for another reason.
+
     :raises LongMessageLost: they are.
     """
-    if trial.answer is Answer.DAMAGED:
+    if trial.answer is Answer.DAMAGED or trial.came:
         return
     limit = None
     with suppress(Failed):  # there is no connection any more

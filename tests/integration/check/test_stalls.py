@@ -16,8 +16,8 @@ from tests.support.checking import only
 from tests.support.reactor import within
 from tests.support.waiting import LIMIT
 
-#: A stream that is longer is one of those that are counted, bytes.
-LONG = 1_000_000
+#: A connection that carries more is one of those that are counted, bytes: `path` carries less.
+LONG = 2_000_000
 
 
 class Stopping(Protocol):
