@@ -34,6 +34,9 @@ from echosvc.probe.settings import MIB
 
 #: More than the buffers of a path hold, bytes, and how often it is sent.
 _FILLING, _TIMES = 64 * MIB, 3
+#: The same where a stream stopped that is shorter than the buffers of two kernels, bytes, in
+#: lengths of that stream: a slow path would not be rid of more for long.
+_KERNELS, _LENGTHS = 262144, 4
 #: So many bytes are on their way at most in the second experiment: hardly any path has too small
 #: buffers for them, so no shorter stream is stopped by a deadlock. They are sent in messages of so
 #: many.
@@ -79,13 +82,24 @@ async def find_deadlock(path: Path, failed: Failed) -> bool:
     if not _may_be_deadlock(failed) or knowledge.volume is not None:
         return False
     if not knowledge.deadlock_size and path.allowed(2) == 2:
-        knowledge.deadlock_size = await _prove_deadlock(path)
+        knowledge.deadlock_size = await _prove_deadlock(path, _filling(failed))
     return knowledge.deadlock_size > 0
 
 
-async def _prove_deadlock(path: Path) -> int:
+def _length(failed: Failed) -> int:
+    """Return the size of the stream that stopped."""
+    return failed.fault.offset + failed.fault.length if failed.fault is not None else 0
+
+
+def _filling(failed: Failed) -> int:
+    """Return how many bytes are sent to make the path stop again."""
+    length = _length(failed)
+    return _FILLING if length >= _KERNELS else _LENGTHS * length
+
+
+async def _prove_deadlock(path: Path, filling: int) -> int:
     """Return after how many bytes the path stops; 0: it cannot be proved."""
-    stopped = await _fill_until_it_stops(path)
+    stopped = await _fill_until_it_stops(path, filling)
     if stopped is None:
         return 0
     size = (stopped.taken + stopped.came) // 2 + _MORE
@@ -98,26 +112,26 @@ def _may_be_deadlock(failed: Failed) -> bool:
     fault, stall = failed.fault, failed.facts.get("tcp", {}).get("stall")
     if failed.end != "silence" or fault is None or fault.kind is not FaultKind.CUT:
         return False
-    return fault.offset + fault.length > _FEW and stall in _ARRIVED
+    return _length(failed) > _FEW and stall in _ARRIVED
 
 
 #: What the kernel knows where packets are not dropped.
 _ARRIVED = (Stall.NOT_READ.value, Stall.TAKEN.value)
 
 
-async def _fill_until_it_stops(path: Path) -> _Stopped | None:
+async def _fill_until_it_stops(path: Path, size: int) -> _Stopped | None:
     """Return the connection on which the path stops; ``None``: it does not."""
     for _ in range(_TIMES):
         path.close()
-        if (stopped := await _fill(path)) is not None:
+        if (stopped := await _fill(path, size)) is not None:
             return stopped
     return None
 
 
-async def _fill(path: Path) -> _Stopped | None:
+async def _fill(path: Path, size: int) -> _Stopped | None:
     """Send until nothing more is taken, then read; return the connection if the path stops."""
     connection = await path.open()
-    payload = path.payload(_FILLING, connection, limited=False)
+    payload = path.payload(size, connection, limited=False)
     verifier = connection.verifier(payload)
     sending = connection.send(payload)
     sending.addErrback(lambda _: None)

@@ -21,6 +21,8 @@ from echosvc.probe.settings import MIB
 #: less than this time, seconds: so a slow path is not filled.
 _STREAMS = (16384, 65536, 262_144, MIB)
 _SHORT = 0.1
+#: How long the search for a limit of size takes at most, seconds.
+_SEARCH_TIME = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,12 @@ class _Rate:
         return round(self.size / self.seconds) if self.seconds else 0
 
 
-@probe("path", order=35, summary="what the kernel knows of it: MSS, MTU, options, rate, losses")
+@probe(
+    "path",
+    order=35,
+    summary="what the kernel knows of it: MSS, MTU, options, rate, losses",
+    min_duration=lambda _: _SEARCH_TIME,
+)
 async def path_info(path: Path) -> Finding:
     """Report what the kernel knows of the connection to the next hop."""
     connection = await path.open()

@@ -206,6 +206,13 @@ def through_pipe(shell: str) -> Hop:
     return configured_relay("pipe.sh", script, "socat", "-t", "30", listen, "EXEC:sh {file}")
 
 
+def through_terminal() -> Hop:
+    """A relay that passes bytes through a raw pseudo-terminal to a program that connects."""
+    listen = "TCP-LISTEN:{port},fork,reuseaddr,bind={host},backlog=128"
+    each = 'EXEC:"socat - TCP:{to_host}:{to_port}",pty,raw,echo=0'
+    return relay("socat", listen, each)
+
+
 _SQUID = """\
 http_port {host}:{port}
 acl all src all

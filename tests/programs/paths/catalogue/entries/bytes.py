@@ -12,6 +12,7 @@ from tests.programs.paths.catalogue.builders.relays import (
     socat,
     through_pipe,
     through_socks,
+    through_terminal,
 )
 from tests.programs.paths.catalogue.builders.relays import python as python_relay
 from tests.programs.paths.catalogue.builders.scripts import TRIMMING_SERVER, changing
@@ -165,6 +166,17 @@ ENTRIES = (
             fails("deadlock|back-pressure", "both directions|neither"),
         ),
         limit=120.0,
+    ),
+    Entry(
+        "tty-raw",
+        "socat before a pseudo-terminal that passes bytes on, whose buffers are small",
+        echosvc(),
+        via=(through_terminal(),),
+        expected=(
+            *passes("connect", "echo", "bytes", "text"),
+            fails("deadlock", "both directions|neither"),
+        ),
+        limit=180.0,
     ),
     Entry(
         "microsocks",
