@@ -40,7 +40,7 @@ _KERNELS, _LENGTHS = 262144, 4
 #: So many bytes are on their way at most in the second experiment: hardly any path has too small
 #: buffers for them, so no shorter stream is stopped by a deadlock. They are sent in messages of so
 #: many.
-_FEW, _MESSAGE = 32768, 8192
+FEW, _MESSAGE = 32768, 8192
 #: How long these may bring no answer, seconds.
 _FEW_QUIET = 2.0
 #: What is sent that way beyond what was taken before, bytes.
@@ -112,7 +112,7 @@ def _may_be_deadlock(failed: Failed) -> bool:
     fault, stall = failed.fault, failed.facts.get("tcp", {}).get("stall")
     if failed.end != "silence" or fault is None or fault.kind is not FaultKind.CUT:
         return False
-    return _length(failed) > _FEW and stall in _ARRIVED
+    return _length(failed) > FEW and stall in _ARRIVED
 
 
 #: What the kernel knows where packets are not dropped.
@@ -157,7 +157,7 @@ async def _carries_few(path: Path, size: int) -> bool:
 
     def send_more() -> None:
         nonlocal sent
-        while sent < size and sent + _MESSAGE <= verifier.offset + _FEW:
+        while sent < size and sent + _MESSAGE <= verifier.offset + FEW:
             message = payload.at(sent, _MESSAGE)
             connection.write(message).addErrback(lambda _: None)
             sent += len(message)
@@ -180,7 +180,7 @@ def _describe(size: int) -> Cause:
     finding = (
         "the path neither takes nor gives while both directions are full: it stops after"
         f" {format_bytes(size)}, though its answers are read; as many bytes pass if"
-        f" no more than {format_bytes(_FEW)} are on their way"
+        f" no more than {format_bytes(FEW)} are on their way"
     )
     advice = (
         "a deadlock: a relay on the path, or the server, writes and does not read meanwhile, so"

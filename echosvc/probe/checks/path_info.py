@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from echosvc._text import format_bytes, format_duration, plural
+from echosvc.probe.causes.deadlock import FEW
 from echosvc.probe.causes.path_mtu import LongMessageLost, find_limit
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
@@ -76,11 +77,12 @@ async def path_info(path: Path) -> Finding:
 async def _search_limit(path: Path, size: int, trial: Trial) -> None:
     """Find out whether packets above some size are dropped; other probes find all else.
 
-    Where a part of the message came, it has stopped for another reason.
+    Where a part of the message came, it has stopped for another reason. A longer one than
+    :data:`~echosvc.probe.causes.deadlock.FEW` may have stopped for a deadlock.
 
     :raises LongMessageLost: they are.
     """
-    if trial.answer is Answer.DAMAGED or trial.came:
+    if trial.answer is Answer.DAMAGED or trial.came or size > FEW:
         return
     limit = None
     with suppress(Failed):  # there is no connection any more
