@@ -23,6 +23,8 @@ _MANY = 64
 #: Where a stream is wrong in so many places, so many connections are asked: they may be to
 #: different servers.
 _SEVERAL, _TRIES = 3, 4
+#: Of so many values it is found out whether what follows them in a message is lost.
+_MAX_CUTTING = 8
 #: The most bytes that are shown of what a value comes back as.
 _MAX_CONTENT = 16
 
@@ -114,9 +116,29 @@ async def _ask_for_values(
         marked = MarkedMessages(framing, reserved, letters)
     except ValueError:
         return values, {}
-    messages = [marked.mark(place) + value + marked.end for place, value in enumerate(values)]
-    found = marked.between(await marked.exchange(connection, messages))
-    return values, read_contents(values, found, marked.end)
+    known: dict[bytes, bytes] = {}
+    left = values
+    for _ in range(_MAX_CUTTING):
+        messages = [marked.mark(place) + value + marked.end for place, value in enumerate(left)]
+        found = marked.between(await marked.exchange(connection, messages))
+        known |= read_contents(left, found, marked.end)
+        last = max(found, default=len(left))
+        if last == len(left) or not await _is_cutting(path, marked, left[last]):
+            break
+        known[left[last]] = b""
+        path.context.knowledge.cutting |= set(left[last])
+        left = left[last + 1 :]
+        connection = await path.open()
+    return values, known
+
+
+async def _is_cutting(path: Path, marked: MarkedMessages, value: bytes) -> bool:
+    """Return whether what follows a value in a message is lost, and the value too."""
+    connection = await path.open()
+    whole = await marked.exchange_one(connection, marked.mark(0) + marked.end)
+    came = await marked.exchange_one(connection, marked.mark(0) + value + marked.end)
+    lost = marked.between(came).get(0, marked.end)
+    return marked.between(whole).get(0) == marked.end and not lost
 
 
 def read_contents(values: list[bytes], found: dict[int, bytes], end: bytes) -> dict[bytes, bytes]:

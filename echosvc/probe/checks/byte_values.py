@@ -8,7 +8,7 @@ from echosvc.probe.causes.byte_mapping import (
     find_changes,
     note_changes,
 )
-from echosvc.probe.causes.known_mappings import explain_changes, list_changes
+from echosvc.probe.causes.known_mappings import Changes, explain_changes, list_changes
 from echosvc.probe.causes.message_ends import describe_trimming, find_trimming, trimming_facts
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import ProbeConnection
@@ -81,7 +81,17 @@ async def _describe_changes(path: Path, failed: Failed) -> Failed:
         return failed
     note_changes(path, changes)
     facts = change_facts(changes)
-    return Failed(list_changes(changes), explain_changes(changes), failed.fault, facts)
+    finding = f"{list_changes(changes)}{_describe_cutting(path, changes)}"
+    return Failed(finding, explain_changes(changes), failed.fault, facts)
+
+
+def _describe_cutting(path: Path, changes: Changes) -> str:
+    """Return after which of the values that change all else of a message is lost; or ""."""
+    cutting = [value for value in changes if set(value) <= path.context.knowledge.cutting]
+    if not cutting:
+        return ""
+    names = ", ".join(f"0x{value.hex()}" for value in cutting)
+    return f"; what follows {names} in a message is lost, too"
 
 
 async def _find_changes(path: Path, failed: Failed) -> dict[bytes, bytes]:

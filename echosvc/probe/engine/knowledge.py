@@ -17,6 +17,7 @@ class Knowledge:
     :ivar changed_values: byte values that do not come back as they were sent, and what they come
         back as.
     :ivar changed_pairs: the same for two bytes of which each alone comes back.
+    :ivar cutting: byte values that are lost with everything that follows them in a message.
     :ivar trimmed: byte values that are removed at the ends of messages.
     :ivar lifetime: seconds after which a connection is ended though it is busy; 0: none is known.
     :ivar max_segment: the longest segment that the path carries, bytes, without TCP's options;
@@ -42,6 +43,7 @@ class Knowledge:
 
     changed_values: dict[int, bytes] = field(default_factory=dict)
     changed_pairs: dict[bytes, bytes] = field(default_factory=dict)
+    cutting: set[int] = field(default_factory=set)
     trimmed: bytes = b""
     lifetime: float = 0.0
     max_segment: int = 0
