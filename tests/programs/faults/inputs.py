@@ -13,6 +13,7 @@ from tests.support.process import ROOT, environment
 _FILES = (
     "wire/test_proxy_header",
     "wire/test_framing",
+    "wire/test_utf8_decoder",
     "wire/test_template",
     "wire/test_reply_matching",
     "tls/test_records",

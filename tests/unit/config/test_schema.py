@@ -69,8 +69,46 @@ WRONG: dict[str, tuple[object, ...]] = {
     "pause_on_connect": ("yes", None),
 }
 
+#: What the code that serves a connection makes of each setting: of the messages, with values that
+#: keep a connection from the fast path; time-outs of a connection; all else.
+OF_MESSAGES = {
+    "discard": (True,),
+    "framing": tuple(name for name in FRAMINGS if name != "chunk"),
+    "encoding": ("utf-8",),
+    "log": ("messages",),
+}
+TIMEOUTS = {
+    "idle_timeout", "linger", "handshake_timeout", "stall_timeout", "max_lifetime",
+    "half_open_timeout",
+}  # fmt: skip
+OF_NEITHER = {
+    "prefix", "greeting", "max_message", "idle_action", "max_connections", "over_limit",
+    "max_per_peer", "allow", "deny", "proxy_protocol", "proxy_from", "allow_half_open",
+    "keep_alive", "nagle", "drain", "pause_on_connect",
+}  # fmt: skip
+
 
 class ConfigTests(SynchronousTestCase):
+    def test_every_setting_is_of_messages_or_a_time_out_or_neither(self) -> None:
+        names = {field.name for field in fields(Config)}
+        remedy = (
+            "a setting of messages is in OF_MESSAGES of this file and in Config.plain, a time-out"
+            " of a connection in TIMEOUTS and in Config.timeouts(), another one in OF_NEITHER"
+        )
+        self.assertEqual({*OF_MESSAGES, *TIMEOUTS, *OF_NEITHER}, names, remedy)
+
+    def test_a_setting_of_messages_keeps_a_connection_from_the_fast_path(self) -> None:
+        self.assertTrue(Config().plain)
+        for name, values in OF_MESSAGES.items():
+            for value in values:
+                self.assertFalse(Config(**{name: value}).plain, (name, value))
+
+    def test_every_time_out_of_a_connection_is_kept_by_its_clock(self) -> None:
+        for name in TIMEOUTS:
+            self.assertIn(12.345, Config(**{name: 12.345}).timeouts(), name)
+        of_client = TIMEOUTS & {field.name for field in fields(ClientConfig)}
+        self.assertEqual(of_client, {"idle_timeout", "linger"}, "EchoClientFactory keeps these")
+
     def test_every_setting_is_tried_here(self) -> None:
         names = {field.name for field in fields(Config)}
         for table, given in (("GOOD", set(GOOD)), ("WRONG", set(WRONG))):

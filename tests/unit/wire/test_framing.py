@@ -1,14 +1,11 @@
-"""Bytes to messages: against Node's decoder and against oracles written here."""
+"""Bytes to messages: against oracles written here."""
 
 from __future__ import annotations
 
-import itertools
-import re
 import struct
 import time
 from collections.abc import Callable
 from typing import NamedTuple
-from unittest import SkipTest
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,30 +16,12 @@ from echosvc.wire.framing import (
     Framer,
     MessageTooLong,
     MessageTruncated,
-    Utf8Decoder,
     make_framer,
-    replace_invalid,
 )
-from tests.support import node_decoder
+from tests.support.byte_streams import STREAMS, reads, text, texts_of
 from tests.support.examples import examples
 
-NOISE = bytes.fromhex("00 41 80 90 a0 bf c0 c2 c3 df e0 e2 ed ef f0 f4 f5 f7 f8 ff 0a 0d")
-FRAGMENTS = st.sampled_from(
-    [*(bytes((byte,)) for byte in NOISE), *(text.encode() for text in ("é", "€", "😀", "\ufeff"))]
-)
-STREAMS = st.lists(FRAGMENTS | st.binary(max_size=5), max_size=30).map(b"".join)
 ENCODINGS = st.sampled_from(["raw", "utf-8"])
-THOROUGH = examples(300)
-
-
-@st.composite
-def reads(draw: st.DrawFn, streams: st.SearchStrategy[bytes] = STREAMS) -> list[bytes]:
-    """A stream, cut anywhere."""
-    data = draw(streams)
-    places = draw(st.sets(st.integers(1, max(1, len(data) - 1)), max_size=12))
-    ends = [0, *sorted(places), len(data)]
-    pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
-    return [piece for piece in pieces if piece]
 
 
 def take_all(framer: Framer) -> list[bytes]:
@@ -65,10 +44,6 @@ def outcome(framer: Framer, pieces: list[bytes]) -> list[object]:
     except (MessageTooLong, MessageTruncated) as error:
         messages.append(type(error))
     return messages
-
-
-def text(data: bytes) -> bytes:
-    return data.decode("utf-8", "replace").encode()
 
 
 # -- the oracles: whole streams, the simplest way --------------------------------
@@ -97,30 +72,6 @@ def frames_of(stream: bytes, limit: int, encoding: str) -> list[object]:
         result.append(text(message) if encoding == "utf-8" else message)
         stream = stream[4 + size :]
     return [*result, MessageTruncated] if stream else result
-
-
-_HELD = re.compile(rb"(?:[\xC0-\xDF]|[\xE0-\xEF][\x80-\xBF]?|[\xF0-\xF7][\x80-\xBF]{0,2})\Z")
-
-
-def texts_of(pieces: list[bytes]) -> list[bytes]:
-    """Node's decoder, by the rule as it is written down."""
-    held, result = b"", []
-    for piece in pieces:
-        parts = []
-        while held and piece:
-            announced = 2 if held[0] < 0xE0 else 3 if held[0] < 0xF0 else 4
-            if 0x80 <= piece[0] <= 0xBF:
-                held, piece = held + piece[:1], piece[1:]
-                if len(held) < announced:
-                    continue
-            parts.append(held)
-            held = b""
-        if not held:
-            found = _HELD.search(piece)
-            held = found[0] if found else b""
-            parts.append(piece[: len(piece) - len(held)])
-        result.append(b"".join(map(text, parts)))
-    return [each for each in [*result, text(held)] if each]
 
 
 def reads_of(pieces: list[bytes], limit: int, encoding: str) -> list[object]:
@@ -169,71 +120,6 @@ def streams_of_messages(draw: st.DrawFn) -> tuple[str, list[bytes]]:
     return name, draw(reads(messages | STREAMS))
 
 
-class Utf8Tests(SynchronousTestCase):
-    def decoded(self, pieces: list[bytes]) -> list[str]:
-        decoder = Utf8Decoder()
-        texts = [decoder.decode(piece) for piece in pieces]
-        return [each.decode("utf-8") for each in [*texts, decoder.end()]]
-
-    def test_every_recorded_stream_decodes_as_by_node(self) -> None:
-        table = node_decoder.recorded()
-        self.assertGreater(len(table), 1500)
-        wrong = [pieces for pieces, texts in table if self.decoded(pieces) != texts]
-        self.assertEqual(wrong, [])
-
-    def test_the_table_is_that_of_the_generator(self) -> None:
-        """So that what the generator covers is what is tested."""
-        recorded = [pieces for pieces, _ in node_decoder.recorded()]
-        self.assertEqual(recorded, list(node_decoder.streams()))
-
-    def test_the_oracle_of_these_tests_agrees_with_node(self) -> None:
-        for pieces, texts in node_decoder.recorded():
-            self.assertEqual(texts_of(pieces), [each.encode() for each in texts if each], pieces)
-
-    def test_a_held_lead_is_one_replacement_character_for_each_invalid_part(self) -> None:
-        for held, count in ((b"\xe2\x82", 1), (b"\xe0\x80", 2), (b"\xf0\x80\x80", 3)):
-            self.assertEqual(self.decoded([b"a" + held]), ["a", "\ufffd" * count])
-
-    def test_a_decoder_is_as_new_after_the_end(self) -> None:
-        decoder = Utf8Decoder()
-        decoder.decode(b"\xf0\x9f")
-        decoder.end()
-        self.assertEqual(decoder.decode(b"\x98\x80a"), "\ufffd\ufffda".encode())
-        self.assertEqual(decoder.end(), b"")
-
-    @THOROUGH
-    @given(reads())
-    def test_any_stream_cut_anywhere_decodes_by_the_rule(self, pieces: list[bytes]) -> None:
-        self.assertEqual([each.encode() for each in self.decoded(pieces) if each], texts_of(pieces))
-
-    @given(st.text())
-    def test_valid_text_is_itself_wherever_it_is_cut(self, whole: str) -> None:
-        pieces = [bytes((byte,)) for byte in whole.encode()]
-        self.assertEqual("".join(self.decoded(pieces)), whole)
-
-    @given(st.binary())
-    def test_replace_invalid_is_idempotent_and_valid(self, data: bytes) -> None:
-        once = replace_invalid(data)
-        self.assertEqual(once.decode("utf-8").encode(), replace_invalid(once))
-
-
-class LiveNodeTests(SynchronousTestCase):
-    """The same, asked of the Node that is here."""
-
-    def setUp(self) -> None:
-        if node_decoder.NODE is None:
-            raise SkipTest("no node on the path")
-        self.node = node_decoder.NodeDecoder()
-        self.addCleanup(self.node.close)
-
-    @THOROUGH
-    @given(reads())
-    def test_any_stream_cut_anywhere_decodes_as_by_node(self, pieces: list[bytes]) -> None:
-        decoder = Utf8Decoder()
-        texts = [*map(decoder.decode, pieces), decoder.end()]
-        self.assertEqual([each.decode("utf-8") for each in texts], self.node.decode(pieces))
-
-
 class OracleTests(SynchronousTestCase):
     """Any stream, cut anywhere, gives the oracle's answer."""
 
@@ -246,7 +132,7 @@ class OracleTests(SynchronousTestCase):
         expected = EXPECTED[name].oracle(pieces, limit, encoding)
         self.assertEqual(outcome(make_framer(name, encoding, limit), pieces), expected)
 
-    @THOROUGH
+    @examples(300)
     @given(
         reads(st.lists(STREAMS, max_size=5).map(lambda all_: b"".join(map(framed, all_)))),
         ENCODINGS,
