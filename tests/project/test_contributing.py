@@ -1,8 +1,9 @@
-"""CONTRIBUTING.md shows how a probe is added: what it shows is a probe."""
+"""CONTRIBUTING.md shows how a probe and a cause are added: what it shows is one."""
 
 from __future__ import annotations
 
 import re
+import select
 import socketserver
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.packages import is_allowed, named_modules
 from tests.support.process import ROOT, environment, running
 from tests.support.sockets import reset
 from tests.support.waiting import LIMIT
@@ -21,21 +23,24 @@ from tests.support.waiting import LIMIT
 #: ``echosvc`` with a directory more in which modules of probes are looked for.
 _ECHOSVC = """\
 import sys
-from echosvc.probe import checks
-checks.__path__.append(sys.argv.pop(1))
+from importlib import import_module
+import_module(f"echosvc.probe.{sys.argv.pop(1)}").__path__.append(sys.argv.pop(1))
 from echosvc.__main__ import main
 sys.exit(main())
 """
 
 
-def shown_probe() -> str:
+def shown_code(decorator: str) -> str:
+    """The example that has a decorator."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    (block,) = re.findall(r"^ *```python\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *```python\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if f"@{decorator}(" in block]
     return textwrap.dedent(block)
 
 
 def echosvc(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _ECHOSVC, str(directory), *words]
+    """Run echosvc with the modules of a directory, whose name is that of their package."""
+    command = [sys.executable, "-c", _ECHOSVC, directory.name, str(directory), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment())
 
 
@@ -48,10 +53,21 @@ class _ResetAtFin(socketserver.BaseRequestHandler):
         reset(self.request)
 
 
+class _SlowStart(socketserver.BaseRequestHandler):
+    """Echoes on connections that send nothing in their first second, and never on others."""
+
+    def handle(self) -> None:
+        at_once, _, _ = select.select([self.request], [], [], 1.0)
+        while data := self.request.recv(65536):
+            if not at_once:
+                self.request.sendall(data)
+
+
 @contextmanager
-def resetting_server() -> Iterator[int]:
-    """An echo server that answers FIN by a reset; its port."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _ResetAtFin) as server:
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    """A server; its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=[0.05])
         thread.start()
         try:
@@ -63,9 +79,11 @@ def resetting_server() -> Iterator[int]:
 
 @pytest.fixture
 def shown(tmp_path: Path) -> Path:
-    """A directory with the module that is shown."""
-    (tmp_path / "empty.py").write_text(shown_probe())
-    return tmp_path
+    """A directory with the module of the probe that is shown."""
+    directory = tmp_path / "checks"
+    directory.mkdir()
+    (directory / "empty.py").write_text(shown_code("probe"))
+    return directory
 
 
 def test_the_probe_that_is_shown_passes_where_the_server_answers_fin_by_fin(shown: Path) -> None:
@@ -76,7 +94,7 @@ def test_the_probe_that_is_shown_passes_where_the_server_answers_fin_by_fin(show
 
 
 def test_the_probe_that_is_shown_fails_where_the_server_answers_fin_by_a_reset(shown: Path) -> None:
-    with resetting_server() as port:
+    with serving(_ResetAtFin) as port:
         done = echosvc(shown, "check", f"tcp:127.0.0.1:{port}", "--only", "empty")
     assert re.search(r"^FAIL  empty .* ended as reset", done.stdout, re.MULTILINE), done
     assert done.returncode == 1
@@ -85,3 +103,24 @@ def test_the_probe_that_is_shown_fails_where_the_server_answers_fin_by_a_reset(s
 def test_the_probe_that_is_shown_is_listed_by_its_module_alone(shown: Path) -> None:
     listed = echosvc(shown, "check", "--help").stdout
     assert re.search(r"^  empty +a connection that sends nothing but FIN gets FIN$", listed, re.M)
+
+
+def test_the_cause_that_is_shown_is_found_and_reported_once(tmp_path: Path) -> None:
+    directory = tmp_path / "causes"
+    directory.mkdir()
+    (directory / "slow_start.py").write_text(shown_code("cause"))
+    with serving(_SlowStart) as port:
+        done = echosvc(
+            directory, "check", f"tcp:127.0.0.1:{port}", "--timeout", "2", "--only", "echo,order"
+        )
+    found = re.findall(r"^FAIL  (\S+)", done.stdout, re.MULTILINE)
+    assert found == ["slow-start"], done
+    assert done.stdout.count("see slow-start") >= 2, done
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("decorator", ["probe", "cause"])
+def test_what_is_shown_imports_only_what_the_table_of_imports_allows(decorator: str) -> None:
+    named = [*named_modules(shown_code(decorator))]
+    assert len(named) >= 3
+    assert [target for target in named if not is_allowed("probe", target)] == []

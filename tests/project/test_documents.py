@@ -21,9 +21,9 @@ _TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 DOCUMENTS = sorted([*(ROOT / name for name in _TOP), *(ROOT / "docs").rglob("*.md")])
 #: Documents about other code: Node's, that of a release or that of a measured run.
 _OTHER_CODE = {"node.md", "CHANGELOG.md", "performance.md"}
-#: Names of Twisted and of Node that no source uses, and names of files.
+#: Names of Twisted, of Node and of a load balancer that no source uses, and names of files.
 _FOREIGN = {
-    "resetAndDestroy", "setTimeout",
+    "resetAndDestroy", "setTimeout", "ConnectionSettings.IdleTimeout",
     "ClientService", "ReactorBase.mainLoop", "StandardIOEndpoint", "echosvc.log", "mainLoop", "md",
 }  # fmt: skip
 #: A middlebox, the peer, a pending connection, admission, the operator; "Return", not "Give".

@@ -5,14 +5,22 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import echosvc
 from echosvc import endpoints
-from tests.support.packages import ABOVE_ALL, ALLOWED, EVERYWHERE, HOME, MODULES
+from tests.support.packages import (
+    ABOVE_ALL,
+    ALLOWED,
+    EVERYWHERE,
+    HOME,
+    MODULES,
+    is_allowed,
+    matches,
+    named_modules,
+)
 
 #: Modules that load no Twisted, zope or OpenSSL.
 PURE = (
@@ -60,29 +68,10 @@ for name in {names!r}:
 """
 
 
-def imported(name: str) -> Iterator[str]:
-    """The modules of the package that a module names in any import, wherever it stands."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{name}: a relative import"
-            yield from _from(str(node.module), [alias.name for alias in node.names])
-        elif isinstance(node, ast.Import):
-            yield from (each.name[8:] for each in node.names if each.name.startswith("echosvc."))
-
-
-def _from(module: str, names: list[str]) -> Iterator[str]:
-    if module != "echosvc" and not module.startswith("echosvc."):
-        return
-    inside = module[8:]
-    for name in names:
-        full = f"{inside}.{name}" if inside else name
-        yield full if full in MODULES else inside or "__init__"
-
-
 @cache
 def graph_of_imports() -> dict[str, set[str]]:
     """The modules that each module imports."""
-    return {name: set(imported(name)) - {name} for name in MODULES}
+    return {name: set(named_modules(MODULES[name].read_text("utf-8"))) - {name} for name in MODULES}
 
 
 def circles(graph: dict[str, set[str]]) -> set[str]:
@@ -97,10 +86,6 @@ def circles(graph: dict[str, set[str]]) -> set[str]:
 
 def package(name: str) -> str:
     return name.partition(".")[0]
-
-
-def matches(name: str, row: str) -> bool:
-    return name == row or name.startswith(row + ".")
 
 
 def fresh(code: str, absent: tuple[str, ...]) -> tuple[int, str]:
@@ -124,16 +109,25 @@ class TableTests(SynchronousTestCase):
             for name, targets in graph_of_imports().items()
             if package(name) not in ABOVE_ALL
             for target in targets
-            if not self.allowed(package(name), target)
+            if not is_allowed(package(name), target)
         ]
         self.assertEqual(wrong, [])
 
-    @staticmethod
-    def allowed(row: str, target: str) -> bool:
-        if row in EVERYWHERE:
-            return target in EVERYWHERE
-        rows = ALLOWED[row] | EVERYWHERE | {row}
-        return any(matches(target, each) for each in rows)
+    def test_what_a_row_allows_is_used(self) -> None:
+        """All but what the probe that CONTRIBUTING.md shows imports."""
+        graph = graph_of_imports()
+        unused = [
+            f"{row} -> {each}"
+            for row, allowed in ALLOWED.items()
+            for each in allowed
+            if not any(
+                matches(target, each)
+                for name in graph
+                if package(name) == row
+                for target in graph[name]
+            )
+        ]
+        self.assertLessEqual(set(unused), {"probe -> connection.outcome"})
 
     def test_no_modules_import_each_other_in_a_circle(self) -> None:
         self.assertEqual(circles(dict(graph_of_imports())), set())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import echosvc
@@ -15,13 +17,13 @@ ALLOWED: dict[str, set[str]] = {
     "net": {"wire.proxy_header"},
     "config": {"wire"},
     "connection": {"net"},
-    "faults": {"connection", "net"},
+    "faults": set(),
     "tls": {"connection", "net"},
     "endpoints": {"net", "tls"},
-    "client": {"config", "connection", "net"},
-    "server": {"wire", "config", "net", "connection", "faults"},
+    "client": {"config", "connection"},
+    "server": {"wire", "config", "net", "connection"},
     "reports": {"probe.result"},
-    "probe": {"wire", "config", "net", "client", "endpoints", "tls"},
+    "probe": {"wire", "net", "client", "connection.outcome", "endpoints", "tls"},
 }
 
 
@@ -39,3 +41,34 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(HOME.rglob("*.py"))}
+
+
+def named_modules(source: str) -> Iterator[str]:
+    """The modules of the package that a source names in any import, wherever it stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"a relative import: {ast.unparse(node)}"
+            yield from _from(str(node.module), [alias.name for alias in node.names])
+        elif isinstance(node, ast.Import):
+            yield from (each.name[8:] for each in node.names if each.name.startswith("echosvc."))
+
+
+def _from(module: str, names: list[str]) -> Iterator[str]:
+    if module != "echosvc" and not module.startswith("echosvc."):
+        return
+    inside = module[8:]
+    for name in names:
+        full = f"{inside}.{name}" if inside else name
+        yield full if full in MODULES else inside or "__init__"
+
+
+def is_allowed(row: str, target: str) -> bool:
+    """Whether the table lets a package import a module."""
+    if row in EVERYWHERE:
+        return target in EVERYWHERE
+    rows = ALLOWED[row] | EVERYWHERE | {row}
+    return any(matches(target, each) for each in rows)
+
+
+def matches(name: str, row: str) -> bool:
+    return name == row or name.startswith(row + ".")

@@ -98,10 +98,20 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if set(word) & set(" {}()<>") else word
 
 
-def _written() -> Iterator[str]:
+def _words() -> Iterator[str]:
+    """What needs no program: the questions and the remedies."""
     yield head()
     yield questions((probe.name, probe.summary) for probe in PROBES)
     yield from written_remedies()
+
+
+def _with_new_words(page: str) -> str:
+    """The page as it is, with its words written anew."""
+    return "".join(_words()) + page[page.index(EXAMPLES) :]
+
+
+def _written() -> Iterator[str]:
+    yield from _words()
     yield EXAMPLES
     yield f"With this configuration of HAProxy:\n\n{_indented(HAPROXY, TIME_OUT)}\n"
     for part in PARTS:
@@ -122,8 +132,16 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.programs.paths", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write-docs", action="store_true", help="write docs/check.md")
+    what.add_argument(
+        "--write-words",
+        action="store_true",
+        help="write what docs/check.md says of probes, causes and remedies, and run nothing",
+    )
     commands.add_arguments(what, parser)
     options = parser.parse_args()
+    if options.write_words:
+        _DOCUMENT.write_text(_with_new_words(_DOCUMENT.read_text("utf-8")), "utf-8")
+        return 0
     if not options.write_docs:
         return commands.run(parser, options)
     _DOCUMENT.write_text("".join(_written()), "utf-8")
