@@ -23,7 +23,7 @@ DOCUMENTS = sorted([*(ROOT / name for name in _TOP), *(ROOT / "docs").rglob("*.m
 _OTHER_CODE = {"node.md", "CHANGELOG.md", "performance.md"}
 #: Names of Twisted, of Node and of a load balancer that no source uses, and names of files.
 _FOREIGN = {
-    "resetAndDestroy", "setTimeout", "ConnectionSettings.IdleTimeout",
+    "resetAndDestroy", "setTimeout", "ConnectionSettings", "IdleTimeout",
     "ClientService", "ReactorBase.mainLoop", "StandardIOEndpoint", "echosvc.log", "mainLoop", "md",
 }  # fmt: skip
 #: A middlebox, the peer, a pending connection, admission, the operator; "Return", not "Give".
