@@ -158,8 +158,8 @@ REMEDIES = (
     Remedy(
         ("limit", "outage", "connections"),
         "So many connections at once, or a second, are let through; others wait, or are closed."
-        " With `--pace N` the check opens no more than N a second. An `outage` is a limit that"
-        " closes the service for everybody, a restart, or a ban.",
+        " With `--pace N` the check opens no more than N a second. An `outage` is a restart, a"
+        " server that has ended or hangs, a ban, or a limit that closes the service for everybody.",
         (
             ("HAProxy", "`maxconn` of the process, of a frontend and of a server",
              "raise it; over that of a server connections wait for `timeout queue`, which is"
