@@ -216,10 +216,11 @@ class _Search:
 
         good = await find_largest(1, self._size, _LIKELY_MESSAGES, passes)
         lost = await self._lose(0, good + 1)
-        stopped = any(trial.came or trial.answer is Answer.UNCONNECTED for trial in lost)
-        if not lost or stopped or not await self._come_back(0, good):
+        came = {trial.came for trial in lost}  # of a stream that stops, another number each time
+        stopped = any(trial.answer is Answer.UNCONNECTED for trial in lost)
+        if stopped or came not in ({0}, {good}) or not await self._come_back(0, good):
             return None
-        return SizeLimit(good, 0, _answer_to(lost))
+        return SizeLimit(good, 0, _answer_to(lost), cut=came == {good})
 
     async def _lose(self, segment: int, size: int) -> list[Trial]:
         """Return what became of several messages at once; none, if one was answered."""
@@ -286,11 +287,16 @@ def _advice(limit: SizeLimit) -> str:
 
 
 def _describe_messages(limit: SizeLimit) -> Cause:
+    size = plural(limit.good, "byte")
+    longer = f"of longer ones the first {size} come back" if limit.cut else "longer ones are not"
     finding = (
-        f"messages of up to {plural(limit.good, 'byte')} are answered, longer ones are not, though"
-        " as many bytes come back in short ones"
+        f"messages of up to {size} are answered, {longer}, though as many bytes come back in short"
+        " ones"
     )
     facts = {"max_message": limit.good, "direction": _DIRECTIONS[limit.answer][1]}
+    if limit.cut:
+        advice = "the server, or a proxy, reads so much of a message and discards the rest"
+        return Cause("message-size", finding, advice, facts, final=True)
     if limit.answer is Answer.DROPPED:
         finding += ": the packets of longer ones are dropped on the way to the next hop"
         advice = (

@@ -31,6 +31,7 @@ class SizeLimit:
         0: ``good`` is the size of a message.
     :ivar answer: what becomes of a larger one.
     :ivar headers: bytes of a packet that are not counted in ``good``; 0: not known.
+    :ivar cut: of a larger message as many bytes come back.
     :ivar avoidable: streams of any size pass in such segments.
     """
 
@@ -39,6 +40,7 @@ class SizeLimit:
     answer: Answer
     headers: int = 0
     avoidable: bool = False
+    cut: bool = False
 
 
 async def find_largest(

@@ -44,6 +44,13 @@ class Short(MemoryServer):
             connection.mute()
 
 
+class Truncating(MemoryServer):
+    """Answers the first bytes of each message."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        connection.answer(data[:1000])
+
+
 class Ending(Narrow):
     """The same, but the longest segments are answered by FIN."""
 
@@ -90,6 +97,12 @@ class PathMTUTests(NetworkTestCase):
         self.assertEqual((cause.name, cause.final), ("message-size", True))
         self.assertRegex(cause.finding, "^messages of up to 1000 bytes are answered, longer ones")
         self.assertEqual(cause.facts["max_message"], 1000)
+
+    def test_messages_of_which_the_first_bytes_come_back_are_called_answered(self) -> None:
+        cause = self.explain(Truncating())
+        self.assertEqual((cause.name, cause.final), ("message-size", True))
+        self.assertRegex(cause.finding, "of longer ones the first 1000 bytes come back,")
+        self.assertNotIn("MTU", cause.advice)
 
     def test_a_limit_of_bytes_is_none_of_their_size(self) -> None:
         self.assertIsNone(self.explain(Short(1000, most=1500)))
