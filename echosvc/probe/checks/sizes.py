@@ -37,6 +37,7 @@ _PARALLEL = 8
     order=50,
     summary="streams from 1 byte to --max-size come back whole",
     subjects=("volume",),
+    needs=("path",),
     min_duration=lambda settings: settings.max_size / _LEAST_RATE,
     duration=lambda settings: settings.max_size / 20e6,
 )

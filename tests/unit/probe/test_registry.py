@@ -68,6 +68,15 @@ def test_a_name_or_an_order_is_taken_once(name: str, order: int) -> None:
     assert len({each.name for each in PROBES}) == len(PROBES)
 
 
+def test_probes_that_send_long_streams_need_to_know_whether_long_packets_pass() -> None:
+    needing = {each.name for each in PROBES if "path" in each.needs}
+    assert needing == {
+        "bytes", "sizes", "order", "half-close", "late-answers", "back-pressure", "connections"
+    }  # fmt: skip
+    orders = {each.name: each.order for each in PROBES}
+    assert all(orders[name] < each.order for each in PROBES for name in each.needs)
+
+
 def test_a_search_without_a_limit_is_not_made() -> None:
     search = next(each for each in PROBES if each.name == "find-idle")
     assert not search.enabled(Settings())
