@@ -133,13 +133,13 @@ servers changes by some percent from run to run. Of a connection with one messag
 
 A stream costs 1.1 to 1.25 of the cheapest C loop, and that one differs by 15 % from run to run,
 because it is the best of ten. A part of 64 KiB costs 20 µs in C, for two copies by the kernel; the
-two Python calls around it, the event and the counters add 2 to 3 µs. The target of 1.1 is
-therefore met in some runs and missed in others. Longer reads would reduce that part, but a chunk
-would be above 64 KiB, or a client that does not read would hold more memory.
+two Python calls around it, the event and the counters add 2 to 3 µs. The targets, 1.1 and on the
+lean reactor 1.05, are therefore met in some runs and missed in others. Longer reads would reduce
+that part, but a chunk would be above 64 KiB, or a client that does not read would hold more memory.
 
-- TLS: the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
-  call that only finds out that there is nothing more is left out, and the buffer for the
-  ciphertext is no larger than needed (together 4 µs).
+On TLS the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
+call that only finds out that there is nothing more is left out, and the buffer for the ciphertext
+is no larger than needed (together 4 µs).
 """
 
 

@@ -239,9 +239,8 @@ def _runs_on_reactor(request: pytest.FixtureRequest) -> bool:
             _fail(f"this test is written for pytest-twisted, but {why}")
         return True
     unawaited = inspect.iscoroutinefunction(function) and not _runner(test)
-    if (
-        unawaited and _plugin(request.config) is not None
-    ):  # it passes such a test without running it
+    # The plugin passes such a test without running it.
+    if unawaited and _plugin(request.config) is not None:
         _fail("nobody awaits this test: put @pytest_twisted.ensureDeferred above it")
     return False
 

@@ -226,9 +226,8 @@ def _run(service: EchoService, reactor: Any) -> int:
         reactor.run()
     except KeyboardInterrupt:  # before the reactor replaced the handler
         return EXIT_BY_SIGNAL + signal.SIGINT
-    except (
-        Exception
-    ) as error:  # asyncio's loop raises it; another reactor fails once more after a crash
+    # The loop of asyncio raises it; another reactor fails once more after a crash.
+    except Exception as error:
         if reactor.running:
             crash_main_loop(reactor, str(error))
     return service.exit_status.status

@@ -1,4 +1,4 @@
-"""A timer that strikes when a client makes no progress."""
+"""A timer that fires when a client makes no progress."""
 
 from __future__ import annotations
 

@@ -49,9 +49,8 @@ def makeService(options: Options) -> EchoService:
         service.bind()
     except ListenError as error:
         exit_with_error(str(error))
-    service.unserved = list(
-        unclaimed_sockets(service.ports)
-    )  # before a daemon gets another process ID
+    # Before a daemon gets another process ID.
+    service.unserved = list(unclaimed_sockets(service.ports))
     if not running.running:
         service.exit_status.watch(running)
     return service

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from echosvc.config.kinds import Kind, Seconds, Whole
+from echosvc.config.kinds import Kind, Seconds, Whole, read_number
 from echosvc.net.hosts import is_host
 from echosvc.probe.settings import pattern_fault
 from echosvc.wire.template import Template, TemplateError
@@ -50,7 +50,7 @@ def positive_seconds(text: str) -> float:
 def connections_a_second(text: str) -> float:
     """Read a number of connections a second, more than 0 and at most 10,000."""
     try:
-        value = float(text)
+        value = read_number(float, text, "a number")
     except ValueError:
         value = 0.0
     if not 0 < value <= 10_000:

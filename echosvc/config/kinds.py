@@ -134,7 +134,7 @@ class Seconds(Kind):
 
         :raises ValueError: it is none, or one that :meth:`fault` refuses.
         """
-        seconds = _number(float, text, "a number of seconds, 0 or more")
+        seconds = read_number(float, text, "a number of seconds, 0 or more")
         if self.fault(seconds):
             raise ValueError(f"must be a number of seconds, 0 or more, not {text!r}")
         return seconds
@@ -168,10 +168,10 @@ class Whole(Kind):
 
         :raises ValueError: it is none.
         """
-        return _number(int, text, f"a whole number of {self.unit}")
+        return read_number(int, text, f"a whole number of {self.unit}")
 
 
-def _number(kind: Callable[[str], _Number], text: str, what: str) -> _Number:
+def read_number(kind: Callable[[str], _Number], text: str, what: str) -> _Number:
     """Read a number in ASCII digits, without Python's underscores."""
     try:
         if not text.isascii() or "_" in text:

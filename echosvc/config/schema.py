@@ -84,8 +84,8 @@ class Config:
         default=65536,
         metadata=row(
             Whole(1, MAX_MESSAGE, "bytes"),
-            "Longest message, its delimiter counted, a header not, bytes. A chunk is bounded by"
-            " one read.",
+            "Longest message in bytes. A delimiter counts, a header of lengths does not. A chunk is"
+            " bounded by one read.",
         ),
     )
     encoding: str = field(

@@ -1,9 +1,9 @@
 """One connection's life, the same for server and client: reading, pausing, ending.
 
 Its :class:`~echosvc.connection.phase.Phase` follows the table of :mod:`echosvc.connection.phase`;
-bits of ``blocks`` keep it from reading. Every phase but OPEN has a deadline, so that every
-connection ends: politely by :meth:`Connection.close_with`, at once by
-:meth:`Connection.abort_with`. Each takes the outcome, which is final once the phase is CLOSED.
+bits of ``blocks`` keep it from reading. Every phase but OPEN has a deadline, HANDSHAKE where
+``handshake_timeout`` is set. So every connection ends: politely by :meth:`Connection.close_with`,
+at once by :meth:`Connection.abort_with`. Each takes the outcome, final once the phase is CLOSED.
 
 Several defaults of Twisted lose data or hang here; each is named where it is avoided.
 """
@@ -222,7 +222,7 @@ class Connection(Protocol):
         self.blocks |= reason
         self._update_fast_path()
         self._check_soon()  # from now on it is our check that finds a reset
-        if self._sender.half_closes or self.bytes_in:  # or it stops Twisted's handshake
+        if self._sender.half_closes or self.bytes_in:  # a pause would stop Twisted's handshake
             self.transport.pauseProducing()
 
     def resume(self) -> None:

@@ -47,8 +47,8 @@ MIN_DELAY = 0.01
 #: Longer by so much for each connection that may be due then, seconds: else many of them, due
 #: one after the other, would each have a check of the whole bucket.
 COALESCE_PER_ITEM = 1e-4
-#: So many are checked in one turn of the reactor; then the clients have theirs. A check takes 5
-#: to 10 us: with 5,000 clients that do not read, others waited for 30 to 70 ms.
+#: So many are checked in one turn of the reactor; then the reactor serves clients. A check takes
+#: 5 to 10 us: with 5,000 clients that do not read, others waited for 30 to 70 ms.
 BATCH = 500
 
 
@@ -81,8 +81,8 @@ Item = TypeVar("Item", bound=HasDeadline)
 class DeadlineScheduler(Generic[Item]):
     """Checks everything scheduled, regularly and at its deadlines.
 
-    A deadline is met within a fortieth of the shortest time-out, or 12.5 ms: exactly, unless
-    many are due together. Times are of a monotonic clock: where the reactor
+    A deadline is met exactly where few are due together. Where many are, it is met within a
+    fortieth of the shortest time-out, or 12.5 ms. Times are of a monotonic clock: where the reactor
     keeps wall time, of ``time.monotonic``.
 
     :param clock: schedules the checks; ``None`` = the global reactor, once it is needed.

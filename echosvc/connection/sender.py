@@ -166,7 +166,7 @@ class Sender:
     # -- ending ---------------------------------------------------------------
 
     def can_close(self) -> bool:
-        """Whether :meth:`close` loses nothing: the socket is bare, and nothing waits to be sent."""
+        """Return whether :meth:`close` loses nothing: the socket is bare, and nothing waits."""
         return False
 
     def close(self) -> None:
@@ -217,12 +217,12 @@ class Sender:
             self._socket_transport.bufferSize = size
 
     def has_socket_error(self) -> bool:
-        """Whether a reset has come that the reactor, while not reading, cannot see."""
+        """Return whether a reset has come that the reactor, while not reading, cannot see."""
         handle = self.socket
         return handle is not None and socket_options.has_error(handle)
 
     def is_disconnecting(self) -> bool:
-        """Whether the socket below is to close once its queue is empty.
+        """Return whether the socket below is to close once its queue is empty.
 
         So it is when the peer has ended Twisted's own TLS, which does not report that.
         """
@@ -317,7 +317,7 @@ class SocketSender(Sender):
             stream.replies = replies
 
     def can_close(self) -> bool:
-        """Whether no TLS was started on it, and nothing waits to be sent."""
+        """Return whether no TLS was started on it, and nothing waits to be sent."""
         return not (self._socket_transport.TLS or self.queued())
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """A relay that injects faults, for tests of clients and of checks.
 
 It passes bytes, FINs and resets from clients to servers and back as they are, but for the faults
-of a :class:`~echosvc.faults.spec.FaultSpec`.
+of a :class:`~echosvc.faults.spec.FaultSpec`. What it delays, or buffers, it keeps without bound: it
+is for tests.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def plain_ip(host: str) -> str:
 def address_of(transport: object, method: str) -> IAddress | None:
     """Return what ``getHost`` or ``getPeer`` of a transport returns; ``None`` where it has none.
 
-    A process has none, and a pipe.
+    A process has none, and a pipe. A transport over another one, such as TLS, asks that: it has the
+    method, and raises AttributeError within it.
     """
     with suppress(AttributeError, NotImplementedError):
         return cast(IAddress, getattr(transport, method)())

@@ -155,7 +155,7 @@ class _Race:
             )
         except Exception:  # an installed resolver may raise anything
             if self._ended:
-                raise
+                raise  # to the caller of connect(): its Deferred has fired already
             self._fail(Failure())
 
     def _resolved(self, addresses: list[str]) -> None:

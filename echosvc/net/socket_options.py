@@ -54,12 +54,12 @@ def cork(handle: socket.SocketType) -> None:
 
 
 def is_tcp(handle: socket.SocketType) -> bool:
-    """Whether a stream socket is one of TCP, not of UNIX."""
+    """Return whether a stream socket is one of TCP, not of UNIX."""
     return handle.family in (socket.AF_INET, socket.AF_INET6)
 
 
 def has_error(handle: socket.SocketType) -> bool:
-    """Whether an error, such as a reset, waits on the socket; it is taken from there."""
+    """Return whether an error, such as a reset, waits on the socket; it is taken from there."""
     return handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 

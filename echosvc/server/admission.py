@@ -82,14 +82,14 @@ class Admission:
         return 0 < self.limit <= self.open
 
     def admits(self, address: IAddress | None) -> bool:
-        """Whether this client is served; if not, that is counted and logged."""
+        """Return whether this client is served; if not, that is counted and logged."""
         if self._unrestricted and not self.full:
             return True
         why = self._refusal(getattr(address, "host", None))
         return not why or self.refuse(address, why)
 
     def admits_proxy(self, address: IAddress | None) -> bool:
-        """Whether this is a proxy whose header is believed; if not, as :meth:`admits`."""
+        """Return whether this is a proxy whose header is believed; if not, as :meth:`admits`."""
         host = getattr(address, "host", None)
         if self.full:
             return self.refuse(address, self._over_limit())
@@ -166,7 +166,7 @@ class PerPeerCounter:
         self._counts: dict[str | bytes, int] = {}
 
     def allows(self, host: str) -> bool:
-        """Whether the peer may have one more."""
+        """Return whether the peer may have one more."""
         return not self._limit or self._counts.get(_peer(host), 0) < self._limit
 
     def add(self, host: str) -> None:

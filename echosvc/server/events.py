@@ -53,7 +53,7 @@ class Throttle:
         self._call: Cancellable | None = None
 
     def allow(self, kind: str, most: int = BURST) -> bool:
-        """Whether a line of this kind may be written now.
+        """Return whether a line of this kind may be written now.
 
         :param kind: one of a few words, never anything that a peer chooses.
         :param most: so many in a period.
@@ -105,7 +105,7 @@ class EventLog:
         """A listening socket was passed to the process, and nothing accepts from it."""
         advice = "nothing here can serve it: it is neither TCP nor a UNIX stream"
         if address is not None:
-            advice = "its clients wait in vain; --listen systemd:index={index} serves it"
+            advice = "its clients are never served; --listen systemd:index={index} serves it"
         log.warn(
             "Inherited socket not served: index = {index} name = {name} address = {address}: "
             + advice,

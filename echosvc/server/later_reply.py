@@ -14,7 +14,7 @@ LaterReply = Deferred[Any] | Coroutine[Any, Any, Any]
 
 
 def is_later(reply: object) -> TypeGuard[LaterReply]:
-    """Whether an answer comes later."""
+    """Return whether an answer comes later."""
     if reply is None or isinstance(reply, bytes):  # nearly always, and faster to ask
         return False
     return isinstance(reply, Deferred) or iscoroutine(reply)

@@ -35,10 +35,10 @@ class EchoProtocol(Connection):
 
     Everything read before our own FIN is answered, in order, before the connection
     ends, however the client ends it. Reading stops above the high-water mark (60 KiB queued;
-    21 KiB with ``utf-8``). Never more than 64 KiB, one message and one prefix are queued.
+    21 KiB with ``utf-8``). What is held for a client is bounded: docs/security.md says by what.
 
     Override :meth:`reply` to answer something else, :meth:`opened`, :meth:`peer_ended`,
-    :meth:`idle` or :meth:`ended` to hear of the rest. An exception in one of them, of
+    :meth:`idle` or :meth:`ended` to be notified of the rest. An exception in one of them, of
     whatever class, is logged and ends this connection, once the client has taken what was
     sent: by a reset where a reply that was due is missing.
 
@@ -175,7 +175,7 @@ class EchoProtocol(Connection):
             self._use_framer()
 
     def _is_overridden(self) -> bool:
-        """Whether a subclass, or this instance alone, answers in its own way."""
+        """Return whether a subclass, or this instance alone, answers in its own way."""
         return (
             getattr(self.reply, "__func__", None) is not EchoProtocol.reply
             or getattr(self.dataReceived, "__func__", None) is not EchoProtocol.dataReceived

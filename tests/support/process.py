@@ -16,16 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.support.sockets import connect
 from tests.support.waiting import LIMIT, wait_until
-
-if TYPE_CHECKING:
-    pass
-
 
 ROOT = Path(__file__).resolve().parents[2]
 

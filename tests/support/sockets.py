@@ -8,14 +8,11 @@ import socket
 import ssl
 import termios
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from echosvc import Outcome
 from tests.support.payload import MIB, READ, payload
 from tests.support.waiting import LIMIT, wait_until, wait_until_settled
-
-if TYPE_CHECKING:
-    pass
 
 
 def connect(address: tuple[str, int] | str, receive_buffer: int = 0) -> socket.socket:

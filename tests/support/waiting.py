@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 #: Bound of every wait, seconds. Generous: machines are slow at times.
 LIMIT = 30.0

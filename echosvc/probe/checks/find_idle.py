@@ -210,7 +210,7 @@ class _Round:
             self._stopping = self._path.reactor.callLater(left, self._stop)
 
     def _stop(self) -> None:
-        """End the round; what was opened late, and has rested for less than the others, is moot."""
+        """End the round. What was opened late, and has rested for less, does not count."""
         idle = self.endings[0].idle
         since = perf_counter() - idle - tolerance(idle) / 2
         self.outlived = sum(began < since for began in self._resting.values())

@@ -98,9 +98,8 @@ def resolve_name(name: str) -> Resolution:
         return Resolution()
     began = perf_counter()
     try:
-        asked = (
-            with_zone_index(bare) if numeric else ascii_host(bare)
-        )  # as for the connection itself
+        # As for the connection itself.
+        asked = with_zone_index(bare) if numeric else ascii_host(bare)
         found = socket.getaddrinfo(asked, int(port), type=socket.SOCK_STREAM)
     except (OSError, HostError, UnicodeError):
         found = []

@@ -21,8 +21,8 @@ from echosvc.wire.template import Template
 class ProbeContext:
     """What the connections of one path share.
 
-    It opens no connection and knows none. A path, or a plan that opens connections in another
-    way, makes one and passes it to each :class:`~echosvc.probe.engine.connection.ProbeConnection`.
+    It opens no connection and knows none. A path makes one and passes it to each
+    :class:`~echosvc.probe.engine.connection.ProbeConnection`.
 
     :param reactor: what everything runs on.
     :param sends: whether the peer has taken more of a long message since the last call; see

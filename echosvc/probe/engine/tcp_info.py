@@ -4,7 +4,7 @@ Theory of operation. The structure of <linux/tcp.h> only ever grew at its end, s
 where it always stood, and a kernel that does not know one returns fewer bytes. A field whose bytes
 are not there is ``None``. The first 104 bytes have been there since Linux 2.6.
 
-The kernel knows who is to blame for a silence. A peer's kernel acknowledges what arrives, whether
+The kernel knows where a silence begins. A peer's kernel acknowledges what arrives, whether
 its program reads or not, until its buffer is full; then it announces a window of 0. So what is not
 acknowledged, though it was sent again and again, did not arrive. What is acknowledged did.
 """

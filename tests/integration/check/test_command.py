@@ -130,7 +130,7 @@ def test_wrong_settings_of_a_program_are_refused_in_plain_words(
         "--idle -1", "--find-idle 0", "--lifetime 0", "--lifetime x",
         "--timeout 0", "--timeout nan", "--connections 0", "--connections x", "--connections 1e3",
         "--connections 10001", "--max-size 0", "--max-size x", "--max-size 5T", "--max-size -1",
-        "--pace 0", "--pace x", "--pace nan",
+        "--pace 0", "--pace x", "--pace nan", "--pace 1_0", "--pace ٣",
         "--framing x", "--prefix {x}", "--identity (", "--send-proxy v3", "a b",
     ],
 )  # fmt: skip

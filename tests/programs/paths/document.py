@@ -345,7 +345,7 @@ def test_my_client_notices_loss(misbehaving_relay):
 
 The relay makes one fault at a time, as a `FaultSpec` describes: it loses, repeats, swaps, changes
 or inserts bytes, cuts the stream, closes at FIN or drops it, buffers without bound, drops idle
-connections, delays.
+connections, delays (and keeps without bound what it delays).
 
 ## What it cannot know
 
