@@ -128,13 +128,18 @@ async def test_idle_connections_that_die(how, says):
     assert "1.2 s: " + says in probe.finding
 
 
+#: By how much the other side of a test may be late itself on a busy machine, seconds.
+LATE = 0.3
+
+
 @pytest.mark.parametrize("how", ["fin", "rst", pytest.param("silence", marks=pytest.mark.slow)])
 @pytest_twisted.ensureDeferred
 async def test_the_idle_time_out_is_found(how):
     faults = FaultSpec(idle_timeout=2.0, on_idle=how)
     probe = only(await checked(faults, "find-idle", find_idle=20.0, timeout=1.0))
     assert probe.result == "info", probe
-    assert probe.facts["idle_seconds"] == pytest.approx(2.0, rel=0.02)
+    early = 0.1 if how == "silence" else 0.02  # what is used in time may be carried too late
+    assert 2 * (1 - early) <= probe.facts["idle_seconds"] <= 2 + LATE
     assert probe.facts["how"] == {"fin": "FIN", "rst": "RST", "silence": "silence"}[how]
     assert probe.seconds < 16  # far less than the longest time that is searched for
 
@@ -236,7 +241,7 @@ LIMITED = [{"max_lifetime": 0.8}]
 async def test_a_limit_of_life_is_found():
     probe = only(await checked(None, "lifetime", lifetime=3.0, servers=LIMITED))
     assert (probe.result, probe.facts["how"]) == ("fail", "FIN"), probe
-    assert probe.facts["lifetime_seconds"] == pytest.approx(0.8, abs=0.05)
+    assert 0.75 <= probe.facts["lifetime_seconds"] <= 0.8 + LATE
     assert "busy or not" in probe.finding
 
 
@@ -316,7 +321,7 @@ async def test_a_probe_that_rests_longer_than_connections_may_is_not_failed_for_
     result = await checked(FaultSpec(idle_timeout=0.6), "back-pressure")
     cause, probe = result.probes
     assert (cause.name, cause.result, cause.facts["how"]) == ("idle", "fail", "FIN"), result
-    assert cause.facts["idle_seconds"] == pytest.approx(0.6, abs=0.05)
+    assert 0.55 <= cause.facts["idle_seconds"] <= 0.6 + LATE
     assert (probe.name, probe.result) == ("back-pressure", "skip")
 
 
