@@ -22,9 +22,11 @@ from echosvc.probe.engine.path import Path
 _ENDS = ("FIN", "RST", "silence")
 #: Below the smallest limit a path carries nothing; a larger one is not looked for, bytes.
 _LEAST, _MOST = 64, 512 << 20
-#: Into how many parts the bytes are cut that a connection has carried, by the first and by the
-#: second stream; each stream is longer by this factor.
-_FIRST, _SECOND, _MORE = 16, 11, 1.3
+#: Into how many parts the bytes are cut that a connection has carried, by the first, the second and
+#: the third stream; each stream is longer by this factor.
+_FIRST, _SECOND, _THIRD, _MORE = 16, 11, 23, 1.3
+#: By how much two streams that are cut by an exact limit differ.
+_EXACT = 0.01
 #: How often a smaller limit is looked for where the first part is cut already.
 _TRIES = 8
 #: What is missing to a power of two, at most, where that is taken for the limit.
@@ -66,10 +68,27 @@ async def explain_by_volume(path: Path, failed: Failed) -> Cause | None:
     second = await _send(path, max(first.carried, first.part), _SECOND, pause)
     if second is None:
         return None
-    allowed = max(first.part, second.part) + _TOLERANCE * first.carried
-    if abs(first.carried - second.carried) > allowed:
+    if not _are_beside(first, second) or not await _is_cut_again(path, first, second, pause):
         return None
     return _conclude(path, first, second)
+
+
+def _are_beside(first: _Cut, second: _Cut) -> bool:
+    """Return whether two streams were cut after as many bytes, as far as their parts tell."""
+    allowed = max(first.part, second.part) + _TOLERANCE * first.carried
+    return abs(first.carried - second.carried) <= allowed
+
+
+async def _is_cut_again(path: Path, first: _Cut, second: _Cut, pause: float) -> bool:
+    """Return whether a limit is exact, or a third stream is cut beside the others.
+
+    What cuts streams at random may cut two of them in the same part.
+    """
+    if abs(first.received - second.received) <= _EXACT * first.received:
+        return True
+    path.close()
+    third = await _send(path, max(first.carried, first.part), _THIRD, pause / 2)
+    return third is not None and _are_beside(first, third) and _are_beside(second, third)
 
 
 def _size(failed: Failed) -> int:

@@ -45,6 +45,8 @@ MAX_MORE, _MORE_TIME = 32 * MIB, 1.0
 MAX_CONTROL = 16 * MIB
 #: A rate that is measured over less time is not trusted, seconds.
 _LEAST_TIME = 0.05
+#: Streams that are read, to find out whether they end as well.
+_READERS = 3
 #: How often all this is done at most, and how often the stream must stop, where it does.
 _TIMES, _STOPS = 4, 2
 
@@ -80,15 +82,16 @@ async def _judge_stop(path: Path, failed: Failed, before: list[Failed], passed: 
     :raises Failed: it does prove something.
     """
     path.note_end(failed)
+    ended = isinstance(failed, EndedUnread)
     stopped = failed.fault is not None and failed.fault.kind is FaultKind.CUT
-    if failed.end != "silence" or not stopped:
+    if not ended and (failed.end != "silence" or not stopped):
         raise failed
     count = len(before) + 1
     if count == _STOPS:
         failed.finding += f" ({count} of {count + passed} times)"
         failed.facts |= {"times": count + passed, "failed": count}
         raise failed
-    if await find_deadlock(path, failed):
+    if not ended and await find_deadlock(path, failed):
         raise failed
     return failed
 
@@ -107,10 +110,10 @@ def _conclude(path: Path, taken: list[int], stops: list[Failed]) -> Finding:
     if not stops:
         return Finding(text, facts=facts)
     times = len(taken) + len(stops)
-    text += (
-        f", but {len(stops)} of {times} times nothing came for {path.settings.timeout:g} s: a"
-        " machine was held up, or it is a race"
-    )
+    ended = any(isinstance(stop, EndedUnread) for stop in stops)
+    what = "the connection ended" if ended else f"nothing came for {path.settings.timeout:g} s"
+    why = "a restart" if ended else "a machine was held up"
+    text += f", but {len(stops)} of {times} times {what}: {why}, or it is a race"
     facts |= {"times": times, "failed": len(stops)}
     return Finding(text, info=True, facts=facts)
 
@@ -166,6 +169,40 @@ async def _judge_unbounded(
     raise Failed(finding, cause, facts={"taken": taken})
 
 
+class EndedUnread(Failed):
+    """A connection ended of which nothing was read.
+
+    :param offset: bytes that were sent.
+    """
+
+    def __init__(self, path: Path, offset: int, end: str) -> None:
+        super().__init__(
+            f"the connection ended after {format_bytes(offset)} of which nothing was read",
+            "a middlebox, or the server, ends clients that do not read",
+            facts={"bytes": offset},
+            end=end,
+        )
+        size = min(max(offset, MIB), MAX_CONTROL)
+        self.control = partial(_compare_with_reader, path, self, size)
+
+
+async def _compare_with_reader(path: Path, failed: Failed, size: int) -> Failed:
+    """Return the failure, or that of a stream of this size that is read: then reading is no cause.
+
+    :raises Failed: there is no connection any more.
+    """
+    for _ in range(_READERS):
+        path.close()
+        connection = await path.open()
+        try:
+            await connection.exchange(path.payload(size, connection, limited=False))
+        except Failed as other:
+            other.finding = f"{format_bytes(size)}: {other.finding}"
+            other.subject = "sizes"
+            return other
+    return failed
+
+
 class _UnreadSender:
     """Sends and reads nothing until the path takes no more."""
 
@@ -192,12 +229,7 @@ class _UnreadSender:
             except Exception as error:
                 if not is_network_error(error):
                     raise
-                raise Failed(
-                    f"the connection ended after {format_bytes(offset)} of which nothing was read",
-                    "a middlebox, or the server, ends clients that do not read",
-                    facts={"bytes": offset},
-                    end=self._connection.end,
-                ) from None
+                raise EndedUnread(self._path, offset, self._connection.end) from None
         return MAX_UNREAD
 
     async def go_on(self, sent: int) -> None:

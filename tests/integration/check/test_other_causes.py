@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from echosvc.probe.checks import back_pressure
 from echosvc.probe.settings import MIB
 from tests.support.checking import against
 
 
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
-async def test_a_server_that_discards_what_it_takes_buffers_nothing():
+async def test_a_server_that_discards_what_it_takes_buffers_nothing(monkeypatch):
+    monkeypatch.setattr(back_pressure, "MAX_UNREAD", 16 * MIB)
+    monkeypatch.setattr(back_pressure, "MAX_KERNELS", 8 * MIB)
     taken: dict[Any, int] = {}
 
     def heard(transport: Any, data: bytes) -> None:
         taken[transport] = taken.get(transport, 0) + len(data)
-        if taken[transport] < 5 * MIB:
+        if taken[transport] < MIB:
             transport.write(data)
 
     result = await against(heard=heard, only=("back-pressure",), skip=())
@@ -52,3 +55,27 @@ async def test_a_server_that_ends_after_some_messages_is_said_to_do_that():
         ("messages", "fail"), ("sizes", "skip"), ("text", "skip"), ("rtt", "skip"),
     ], result  # fmt: skip
     assert result.probes[0].finding.startswith("connections end by FIN after 4 messages")
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_one_connection_that_ends_while_nobody_reads_proves_nothing():
+    taken: dict[Any, int] = {}
+    ended = False
+
+    def heard(transport: Any, data: bytes) -> None:
+        nonlocal ended
+        taken[transport] = taken.get(transport, 0) + len(data)
+        transport.write(data)
+        if taken[transport] > 2 * MIB and not ended:
+            ended = True
+            transport.abortConnection()
+
+    def met(transport: Any) -> None:
+        transport.registerProducer(transport, True)  # it reads only what it can send back
+
+    result = await against(met=met, heard=heard, only=("back-pressure",), skip=(), timeout=4.0)
+    (probe,) = result.probes
+    assert probe.result == "info", probe
+    assert "1 of " in probe.finding
+    assert "the connection ended" in probe.finding
