@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from echosvc._text import quote
+from echosvc.net.hosts import is_address
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.wire.prefix_matching import prefix_pattern
+from echosvc.wire.template import Template
 
 
 @probe("proxy", order=130, summary="the server sees our address (needs {peer} in its prefix)")
@@ -19,8 +22,7 @@ async def proxy(path: Path) -> Finding:
         if ours.encode() in connection.prefix:
             return Finding(f"the server sees us as we are: {ours}")
         raise Skipped("needs a server whose prefix has {peer}, and the same --prefix here")
-    found = prefix_pattern(template).match_whole(connection.prefix)
-    seen = found.values()["peer"] if found else "?"
+    seen = _address_seen(template, connection.prefix)
     if seen != ours:
         raise Failed(
             f"the server sees {seen}, and we are {ours}",
@@ -29,3 +31,21 @@ async def proxy(path: Path) -> Finding:
             facts={"seen": seen, "local": ours},
         )
     return Finding(f"the server sees us as we are: {ours}", facts={"seen": seen})
+
+
+def _address_seen(template: Template, prefix: bytes) -> str:
+    """Return the address that the server has put into its prefix.
+
+    :raises Failed: what stands there is none.
+    """
+    found = prefix_pattern(template).match_whole(prefix)
+    seen = found.values()["peer"] if found else ""
+    host, colon, port = seen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if colon and port.isdecimal() and is_address(bare):
+        return seen
+    raise Failed(
+        f"the server's prefix {quote(prefix)} has no address where --prefix has {{peer}}",
+        "--prefix does not fit the server's: give both the same, with {peer} in it",
+        facts={"prefix": quote(prefix)[1:-1]},
+    )

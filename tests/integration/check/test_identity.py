@@ -73,6 +73,16 @@ async def test_a_relay_shows_its_own_address():
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_prefix_without_an_address_is_no_fault_of_the_path():
+    probe = await failure(FaultSpec(), "proxy", servers=[{}], prefix="{peer}: ")
+    assert probe.finding == (
+        "the server's prefix 'Sending: ' has no address where --prefix has {peer}"
+    )
+    assert probe.cause.startswith("--prefix does not fit the server's")
+    assert "middlebox" not in probe.cause
+
+
+@pytest_twisted.ensureDeferred
 async def test_without_anything_between_the_server_sees_us():
     async with serving(EchoFactory(log="quiet", prefix="{peer}> ")) as (host, port):
         for prefix in (None, "{peer}> "):
