@@ -45,6 +45,10 @@ _HELD_CAUSE = (
     "something looks at the first bytes of a connection and waits for more of them (nginx"
     " ssl_preread, HAProxy inspect-delay, Envoy tls_inspector)"
 )
+_CONTENT_CAUSE = (
+    "something looks at the first bytes of a connection, and waits while they may be the beginning"
+    " of a protocol that it knows (Envoy http_inspector)"
+)
 
 
 async def first_exchange(path: Path) -> ProbeConnection:
@@ -118,7 +122,7 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     others.append(Deferred.fromCoroutine(control.run()))
     await _run_all(path, settling, others, limit, _GRACE + _GRACE_TRIPS * rtt)
     path.close()
-    if longer.premature or any(each.premature for each in framings):
+    if longer.premature or any(each.premature and not each.is_by_content for each in framings):
         if not failed.came:  # this one was answered, too, if not as it should
             path.context.history.note_answered()
             failed.cause = _OTHER_CAUSE
@@ -128,6 +132,8 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
             return trial.explain(failed)
     if control.answered:
         return failed
+    if (other := next((each for each in framings if each.is_by_content), None)) is not None:
+        return _held_by_content(failed, other)
     answers = _describe_answers(failed, messages)
     if answers is None and longer.answered:
         held = await _held_back(path, failed, limit / 2)
@@ -138,6 +144,12 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
         await messages.run()
         answers = _describe_answers(failed, messages)
     return answers or _conclude(failed, framings, messages)
+
+
+def _held_by_content(failed: Unanswered, other: FramingTrial) -> Failed:
+    """Return that other first bytes were answered, fewer than a message of any framing has."""
+    finding = f"{failed.finding}; {quote(other.sent)} was answered at once by {quote(other.came)}"
+    return Failed(finding, _CONTENT_CAUSE)
 
 
 def _several(path: Path, failed: Unanswered, limit: float) -> MessageTrial:

@@ -72,6 +72,11 @@ class FramingTrial:
         return _LENGTH_CAUSE if self._framing == "length" else _LINE_CAUSE
 
     @property
+    def is_by_content(self) -> bool:
+        """Whether a part of a message was answered that is no part of the first message."""
+        return self.premature and self._framing == "length" and not self._finish
+
+    @property
     def facts(self) -> dict[str, str]:
         """The same for programs."""
         return {} if self._finish else {"framing": self._framing}

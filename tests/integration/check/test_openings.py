@@ -65,6 +65,27 @@ async def test_first_bytes_that_are_held_back_are_said_and_avoided(name):
     assert result.ok
 
 
+class Inspecting(Server):
+    """Echoes, but holds first bytes back that may be the beginning of a word."""
+
+    held: bytes | None = b""
+
+    def answer(self, data: bytes) -> None:
+        if self.held is not None:
+            self.held += data
+            if not self.held.strip(b"~"):
+                return
+            data, self.held = self.held, None
+        super().answer(data)
+
+
+@pytest_twisted.ensureDeferred
+async def test_first_bytes_that_are_held_back_for_what_they_are_are_no_outage():
+    probe = await echo_failure(Inspecting)
+    assert "was answered at once by" in probe.finding
+    assert probe.cause.startswith("something looks at the first bytes of a connection")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1.3, 1.7, 2.5])
 @pytest_twisted.ensureDeferred
