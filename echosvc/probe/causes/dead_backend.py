@@ -25,7 +25,8 @@ _RETRIES = 4
 @cause(order=12, seconds=20.0)
 async def explain_by_dead_backend(path: Path, failed: Failed) -> Cause | None:
     """Return that some connections are not answered, though no two are open at once."""
-    if not is_unanswered(failed) or not path.context.history.answered:
+    history = path.context.history
+    if not is_unanswered(failed) or not (history.answered or history.opened):
         return None
     answers = await ask_in_turn(path, _ASKED, path.answer_time, _PAUSE)
     if not _come_and_go(answers):

@@ -11,6 +11,7 @@ from twisted.internet import defer
 
 from echosvc._text import format_duration, plural
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
+from echosvc.probe.checks.first_connection import connect_first
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.engine.connect_time import (
@@ -37,26 +38,25 @@ async def connect(path: Path) -> Finding:
     """Check that a connection can be made: to which addresses, in what time."""
     names = await _resolve(path)
     path.context.lookup_seconds = names.seconds or 0.0
-    began = perf_counter()
-    client = (await path.connect()).client
-    ready = perf_counter()
+    first = await connect_first(path)
+    client, ready = first.connection.client, perf_counter()
     path.context.encrypted = hasattr(client.transport, "tls_version")
-    took = _connect_time(client, client.made - began)
+    took = _connect_time(client, client.made - first.began)
     tried = await _try_addresses(path, names, client, took)
     tls_seconds = ready - client.made if path.context.encrypted else None
     words, facts = _describe_times(took, names.seconds, tls_seconds)
     text = f"{_describe_remote(client)} in {', '.join(words)}"
     failed = [_describe_failure(each["address"], each["error"]) for each in tried if each["error"]]
+    failed += filter(None, [first.describe_others()])
     if failed:
         text += f"; but {', '.join(failed)}"
-    return Finding(
-        text, facts={"remote": client.remote, "local": client.local, "addresses": tried, **facts}
-    )
+    facts |= {"remote": client.remote, "local": client.local, "addresses": tried}
+    return Finding(text, info=bool(first.ends), facts=facts)
 
 
 def _describe_times(
     took: Attempt, lookup: float | None, tls: float | None
-) -> tuple[list[str], dict[str, float]]:
+) -> tuple[list[str], dict[str, Any]]:
     """Return what took how long, in words and as facts.
 
     :param lookup: seconds that the look-up took; ``None``: there was none.
@@ -65,7 +65,7 @@ def _describe_times(
     again = took.syn_retransmits
     after = f" after {plural(again, 'retransmitted SYN')}" if again else ""
     words = [format_duration(took.seconds) + after]
-    facts: dict[str, float] = {"connect_seconds": round(took.seconds, 6)}
+    facts: dict[str, Any] = {"connect_seconds": round(took.seconds, 6)}
     if again:
         facts["syn_retransmits"] = again
     if lookup is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from time import monotonic
@@ -10,7 +11,7 @@ from typing import Any
 
 from echosvc._text import format_duration, plural
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.engine.findings import Finding
+from echosvc.probe.engine.findings import Finding, Unanswered
 from echosvc.probe.engine.path import Path
 
 #: A first answer is slow that takes longer than later ones by so many seconds.
@@ -51,9 +52,21 @@ async def first_answer(path: Path) -> Finding:
 
 
 async def _time(path: Path) -> _Opening:
+    """Time one connection; another one where one of several servers is known to be dead."""
+    for _ in range(path.context.knowledge.retries):
+        with suppress(Unanswered):
+            return await _time_one(path, path.retry_time)
+    return await _time_one(path)
+
+
+async def _time_one(path: Path, seconds: float | None = None) -> _Opening:
+    """Time one connection.
+
+    :param seconds: how long its answer is waited for; ``None``: the time-out.
+    """
     connection = await path.connect()
     opened = monotonic()
-    await connection.detect_prefix()
+    await connection.detect_prefix(seconds)
     answered = monotonic()
     await connection.request()
     known = connection.client.handshake

@@ -110,7 +110,7 @@ async def ask_in_turn(path: Path, count: int, seconds: float, pause: float = 0.0
         asked = []
         for each in asking:
             asked.append(each)
-            await _wait_for(each, min(seconds, path.retry_time), path.reactor)
+            await wait_for(each, min(seconds, path.retry_time), path.reactor)
             if len(asked) >= _ENOUGH and not any(answer.connection for answer in known):
                 break
             await deferLater(path.reactor, pause)
@@ -145,7 +145,7 @@ def _running(
             each.cancel()
 
 
-async def _wait_for(asking: Deferred[Any], seconds: float, clock: IReactorTime) -> None:
+async def wait_for(asking: Deferred[Any], seconds: float, clock: IReactorTime) -> None:
     """Wait until a Deferred has fired, for ``seconds`` at most; it goes on then."""
     done: Deferred[None] = Deferred()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -81,8 +81,25 @@ class Path:
     async def connect(self, nagle: bool = False) -> ProbeConnection:
         """Open a connection, once those that were closed are gone.
 
+        Where one of several servers is known to be dead, another connection is tried.
+
         :raises Failed: there is none.
         """
+        found = await self._try_others(lambda: self._connect_once(nagle))
+        return found or await self._connect_once(nagle)
+
+    async def _try_others(
+        self, attempt: Callable[[], Coroutine[Any, Any, ProbeConnection]]
+    ) -> ProbeConnection | None:
+        """Try as many connections as there may be dead servers; each costs a short time."""
+        limit = 2 * self.retry_time + (self.settings.connections / self.pace if self.pace else 0.0)
+        for _ in range(self.context.knowledge.retries):
+            trying = Deferred.fromCoroutine(attempt())
+            with suppress(NotConnected, Unanswered, defer.TimeoutError):
+                return await trying.addTimeout(limit, self.reactor)
+        return None
+
+    async def _connect_once(self, nagle: bool) -> ProbeConnection:
         async with self._turns.turn(self._is_beside) as opened:
             began = self.reactor.seconds()
             connection = ProbeConnection(self.context, await self._connect_client(nagle, began))
@@ -162,10 +179,8 @@ class Path:
 
         Where one of several servers is known to be dead, another connection is tried.
         """
-        for _ in range(self.context.knowledge.retries):
-            with suppress(NotConnected, Unanswered):
-                return await self.open_once(nagle, self.retry_time)
-        return await self.open_once(nagle)
+        found = await self._try_others(lambda: self.open_once(nagle, self.retry_time))
+        return found or await self.open_once(nagle)
 
     async def open_once(self, nagle: bool = False, seconds: float | None = None) -> ProbeConnection:
         """Open a connection, and detect its prefix.
@@ -173,7 +188,7 @@ class Path:
         :param seconds: how long the first answer is waited for; ``None``: the time-out.
         :raises Failed: there is no answer; the connection is closed.
         """
-        connection = await self.connect(nagle)
+        connection = await self._connect_once(nagle)
         began = self.reactor.seconds() - connection.connect_seconds
         try:
             await connection.detect_prefix(seconds)

@@ -45,6 +45,22 @@ class DeadBackendTests(NetworkTestCase):
         for _ in range(6):
             self.result(self.searched.open())
 
+    def test_it_may_be_met_before_anything_was_answered(self) -> None:
+        path = self.path(Balanced(lambda number: number % 3 != 2))
+        self.result(path.connect())
+        failed = self.failure(path.open())
+        self.assertEqual(self.result(explain_by_dead_backend(path, failed)).name, "identity")
+
+    def test_once_it_is_known_it_costs_little_time(self) -> None:
+        self.explain(lambda number: number % 2 == 1)
+        self.searched.close()
+        for connect in (self.searched.open, self.searched.connect):
+            before = self.clock.seconds()
+            for _ in range(4):
+                self.result(connect())
+            self.assertLess(self.clock.seconds() - before, 4.0)
+            self.searched.close()
+
     def test_a_path_that_has_shut_or_was_shut_is_none(self) -> None:
         self.assertIsNone(self.explain(lambda number: number == 1))
         self.assertIsNone(self.explain(lambda number: number != 2))
