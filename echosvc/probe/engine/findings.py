@@ -146,6 +146,8 @@ def _describe_others(fault: Fault) -> str:
     return f", the first of at least {fault.count} such faults" if fault.count > 1 else ""
 
 
+#: So many bytes of a sample are changed where all of some kind are.
+_SEVERAL = 2
 #: So many faults of so few bytes are no accidents.
 _MANY, _SHORT = 3, 8
 #: Faults that befall bytes for what they are.
@@ -211,11 +213,12 @@ def _rewritten(due: bytes, seen: bytes) -> str:
     if seen.startswith(b"\xef\xbf\xbd"):
         return "the bytes are decoded as UTF-8 on the path or by the server (--encoding utf-8)"
     pairs = list(zip(due, seen, strict=False))
-    if len(pairs) < 4 or due[: len(pairs)] == seen[: len(pairs)]:
-        return ""
+    if sum(one != other for one, other in pairs) < _SEVERAL:
+        return ""  # one bit may be wrong
     if all(one & 0x7F == other for one, other in pairs):
         return "the eighth bit of each byte is cleared: a middlebox carries 7-bit text only"
-    if due.lower()[: len(pairs)] == seen.lower()[: len(pairs)]:
+    sent = due[: len(pairs)]
+    if seen in (sent.lower(), sent.upper()):
         return "letters are changed to upper or lower case"
     return ""
 

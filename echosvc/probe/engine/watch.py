@@ -8,9 +8,10 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from echosvc._text import plural, quote
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.endings import SAME_MOMENT, Ending
-from echosvc.probe.engine.fault import FaultKind
+from echosvc.probe.engine.fault import SAMPLE_SIZE, FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.payload import AnyPayload
@@ -97,7 +98,11 @@ async def rest(connection: ProbeConnection, seconds: float) -> Ending | None:
         data = await connection.receive(max(0.0, left))
     except ConnectionEnded as end:
         return None if end.reason == "silence" else ending_of(connection, end.reason)
-    raise Failed(f"{len(data)} bytes came that were not requested, while idle")
+    raise Failed(
+        f"{plural(len(data), 'byte')} came that were not requested, while idle:"
+        f" {quote(data[:SAMPLE_SIZE])}",
+        "the server, or a middlebox, sends something by itself: a keep-alive, or a late answer",
+    )
 
 
 async def use_again(path: Path, connection: ProbeConnection) -> str:

@@ -109,7 +109,8 @@ async def test_unasked_bytes_on_an_idle_connection():
             reactor.callLater(0.1, lambda: transport.connected and transport.write(b"hello?"))
 
     probe = only(await against(heard=heard, only=("idle",), skip=(), idle=(1.0,)))
-    assert probe.finding == "6 bytes came that were not requested, while idle"
+    assert probe.finding == "6 bytes came that were not requested, while idle: 'hello?'"
+    assert "sends something by itself" in probe.cause
 
 
 @pytest_twisted.ensureDeferred
