@@ -95,14 +95,15 @@ def _came_together(group: Sequence[Exchange]) -> bool:
 
 
 def _in_blocks(exchanges: Sequence[Exchange]) -> WrongForm | None:
-    """Return that the first bytes of all answers came after so many bytes were sent."""
-    sent, last = b"".join(each.sent for each in exchanges), exchanges[-1]
+    """Return that the first bytes of all answers came once so many bytes had been sent."""
+    pieces, last = [each.sent for each in exchanges], exchanges[-1]
     if _group_size(exchanges) != len(exchanges) or len(exchanges) <= ENOUGH:
         return None
-    prefix, found, _ = last.came.partition(exchanges[0].sent)
-    due = b"".join(prefix + each.sent for each in exchanges)
-    if not found or not due.startswith(last.came):
+    prefix, found, _ = last.came.partition(pieces[0])
+    # What waits for more may stand before the server, which then reads all pieces as one message.
+    due = (b"".join(prefix + each for each in pieces), prefix + b"".join(pieces))
+    if not found or not any(each.startswith(last.came) for each in due):
         return None
-    many, size = format_bytes(len(sent)), len(last.came)
-    words = f"nothing came before {many} had been sent, then the first {format_bytes(size)}"
-    return WrongForm(words, _BUFFERED, facts={"sent_bytes": len(sent), "came_bytes": size})
+    many, size = sum(map(len, pieces)), len(last.came)
+    words = f"nothing came until {format_bytes(many)} had been sent, then {format_bytes(size)}"
+    return WrongForm(words, _BUFFERED, facts={"sent_bytes": many, "came_bytes": size})

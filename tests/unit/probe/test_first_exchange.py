@@ -244,9 +244,22 @@ class OddServerTests(NetworkTestCase):
     def test_answers_that_leave_in_blocks(self) -> None:
         for size, prefix in ((4096, b""), (4096, b"> "), (1000, b"")):
             failed = self.failure_of(in_blocks(size, prefix))
-            self.assertIn("nothing came before ", failed.finding)
+            self.assertIn("nothing came until ", failed.finding)
             self.assertIn("buffered output", failed.cause)
             self.assertEqual(failed.facts["came_bytes"] % size, 0)
+
+    def test_blocks_that_the_server_reads_as_one_message(self) -> None:
+        def make() -> Callable[[bytes], bytes]:
+            blocks = in_blocks(4096)()
+
+            def answer(data: bytes) -> bytes:
+                return b"Sending: " + block if (block := blocks(data)) else b""
+
+            return answer
+
+        failed = self.failure_of(make)
+        self.assertIn("nothing came until 4 KiB had been sent", failed.finding)
+        self.assertEqual(failed.facts["sent_bytes"], 4096)
 
     def test_a_server_that_says_nothing_is_accused_of_nothing_else(self) -> None:
         failed = self.failure(echo(self.path(Answering(always(lambda _: b"")), timeout=1.0)))
