@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from echosvc._text import format_bytes
 from echosvc.probe.checks.registry import probe
+from echosvc.probe.checks.repetition import check_repetition
 from echosvc.probe.engine.findings import Finding
 from echosvc.probe.engine.path import Path
 from echosvc.probe.settings import MIB
@@ -19,6 +20,7 @@ async def order(path: Path) -> Finding:
     payload = path.payload(ORDER_SIZE, connection, numbered=True)
     verifier = await connection.exchange(payload)
     await connection.expect_no_more(verifier)
+    await check_repetition(path)
     replies = f" in {verifier.replies} replies" if connection.prefix_matcher else ""
     size = format_bytes(payload.size)
     return Finding(

@@ -42,6 +42,10 @@ IN_PAIRS = holding("(held + data, b'') if number % 2 == 0 else (b'', held + data
 ONE_LATE = holding("(held, data)")
 #: The first read is swallowed.
 WITHOUT_FIRST = holding("(data if number > 1 else b'', b'')")
+#: A read that is like the one before it is dropped.
+WITHOUT_REPETITIONS = _SERVER % {
+    "answer": "self.request.sendall(data * (data != vars(self).get('last'))); self.last = data"
+}
 #: Answers leave in blocks of 4096 bytes, as stdio writes to a pipe.
 IN_BLOCKS = holding(
     "((held + data)[: len(held + data) // 4096 * 4096],"

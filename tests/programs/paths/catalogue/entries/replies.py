@@ -7,6 +7,7 @@ from tests.programs.paths.catalogue.builders.odd_echoes import (
     IN_PAIRS,
     ONE_LATE,
     WITHOUT_FIRST,
+    WITHOUT_REPETITIONS,
     answering,
 )
 from tests.programs.paths.catalogue.builders.relays import through_pipe
@@ -65,6 +66,13 @@ ENTRIES = (
     _odd("one-late", "a server that is one message late", ONE_LATE, "after the next message"),
     _odd("login", "a server that swallows the first message", WITHOUT_FIRST, "first message"),
     _odd("in-blocks", "a server that writes blocks", IN_BLOCKS, "buffered output"),
+    Entry(
+        "no-repetitions",
+        "a server that drops a read like the one before",
+        python(WITHOUT_REPETITIONS),
+        expected=(*passes("connect", "echo", "bytes", "sizes"), fails("order", "like the one")),
+        nowhere=_NOWHERE,
+    ),
     Entry(
         "stdio",
         "tr, whose output is buffered by stdio",
