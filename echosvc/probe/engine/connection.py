@@ -32,7 +32,7 @@ from echosvc.probe.engine.prefix_detection import (
     recognize_prefix,
     strip_header,
 )
-from echosvc.probe.engine.sent_payloads import SentPayload
+from echosvc.probe.engine.sent_payloads import MIN_OWNED, SentPayload
 from echosvc.probe.engine.silence import explain_by_kernel
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.wire.prefix_matching import PrefixMatcher
@@ -403,7 +403,8 @@ class ProbeConnection:
     def _describe(self, verifier: Verifier, fault: Fault, reason: str) -> Failed:
         """Return a fault as a failure, with the connection that its bytes were sent on."""
         owner, fault = "", self._located(verifier, fault)
-        if fault.kind in _FOREIGN:
+        short = fault.explained and 0 < fault.length < MIN_OWNED
+        if fault.kind in _FOREIGN and not short:
             owner = self._context.sent_payloads.owner_of(fault.seen, verifier.payload)
         if owner:
             words = describe_foreign(fault, owner)

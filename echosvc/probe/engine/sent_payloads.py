@@ -17,7 +17,7 @@ from echosvc.probe.engine.payload import BLOCK_SIZE, AnyPayload, Payload
 _MAX_KEPT = 512
 _MAX_SEARCHED = 64 * 1024 * 1024
 #: Bytes of a sample; as many do not occur in two payloads by chance.
-_SAMPLE = 12
+MIN_OWNED = 12
 #: How many samples are searched for.
 _MAX_SAMPLES = 6
 #: Payloads have all values. What has nothing but these is text of a server: its prefix.
@@ -60,12 +60,14 @@ class SentPayloads:
         :param own: the payload of the connection on which they came. Bytes that occur in it
             prove nothing.
         """
-        samples = {each for each in _samples(data) if own is None or not _contains(own, {each})}
+        samples = set(_samples(data))
+        if own is not None:
+            samples -= _found_in(own, samples)
         if not samples:
             return ""
         left = _MAX_SEARCHED
         for sent in sorted(self._kept, key=lambda each: (not each.ended, each.payload.size)):
-            if sent.payload.size <= left and _contains(sent.payload, samples):
+            if sent.payload.size <= left and _found_in(sent.payload, samples):
                 return sent.owner
             left -= min(left, sent.payload.size)
         return ""
@@ -73,16 +75,18 @@ class SentPayloads:
 
 def _samples(data: bytes) -> list[bytes]:
     """Return parts of what came, from its beginning on; none, if it is too short, or text."""
-    last = len(data) - _SAMPLE
+    last = len(data) - MIN_OWNED
     places = range(0, last + 1, max(1, last // (_MAX_SAMPLES - 1)))
-    parts = (data[place : place + _SAMPLE] for place in places)
+    parts = (data[place : place + MIN_OWNED] for place in places)
     return [part for part in parts if part.strip(_TEXT)]
 
 
-def _contains(payload: AnyPayload, samples: set[bytes]) -> bool:
-    """Return whether one of the samples occurs in a payload."""
+def _found_in(payload: AnyPayload, samples: set[bytes]) -> set[bytes]:
+    """Return those of the samples that occur in a payload."""
+    found: set[bytes] = set()
     for start in range(0, min(payload.size, _MAX_SEARCHED), BLOCK_SIZE):
-        block = payload.at(start, BLOCK_SIZE + _SAMPLE - 1)
-        if any(sample in block for sample in samples):
-            return True
-    return False
+        if found == samples:
+            break
+        block = payload.at(start, BLOCK_SIZE + MIN_OWNED - 1)
+        found |= {sample for sample in samples if sample in block}
+    return found
