@@ -46,7 +46,7 @@ _LARGE_EACH = 5
 #: A failure is counted, and compared with a control, for so long, seconds.
 _COUNTING_SECONDS = 5.0
 #: A server's FIN that comes so long after its last reply does not answer ours at once, seconds.
-LATE_FIN = 0.05
+LATE_FIN = 0.025
 #: The shortest time that is taken for a timer's, seconds; and where not each FIN is late, as a FIN
 #: that is lost and sent again is, too.
 _TIMER, _RARE_TIMER = 0.15, 0.3
