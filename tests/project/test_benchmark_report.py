@@ -222,6 +222,7 @@ def test_an_installed_server_does_not_get_this_checkout(monkeypatch):
     assert "PYTHONPATH" not in environment(installed=True)
 
 
+@pytest.mark.slow
 def test_two_installations_are_compared():
     need("cc")
     options = ["--quick", "--only=pingpong-64x1", "--peers=ours", "--rounds=2"]

@@ -15,6 +15,8 @@ import pytest
 from tests.support.process import ROOT
 from tests.support.waiting import LIMIT
 
+pytestmark = pytest.mark.slow  # a wheel is built, and an environment for it
+
 _LIST = (
     "from twisted.plugin import getPlugins; from twisted.application.service import IServiceMaker;"
     " print([m.tapname for m in getPlugins(IServiceMaker)].count('echosvc'))"

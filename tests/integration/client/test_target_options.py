@@ -53,6 +53,7 @@ def test_insecure_believes_anybody_and_says_so_once(server: Server) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_insecure_asks_for_the_name_all_the_same() -> None:
     with Asked() as asked:
         for words, name in (
@@ -64,6 +65,7 @@ def test_insecure_asks_for_the_name_all_the_same() -> None:
             assert asked.names.pop() == name
 
 
+@pytest.mark.slow
 def test_it_shows_its_certificate(demanding: Server, files: Files) -> None:
     ca = "--ca", f"{files.place}/root.pem"
     one = files.of_client("somebody")
