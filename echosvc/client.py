@@ -128,14 +128,14 @@ class EchoClient(Connection):
     @property
     def half_closes(self) -> bool:
         """Whether :meth:`finish` ends one direction only; not so on Twisted's own TLS."""
-        return self._sender.half_closes
+        return self.sender.half_closes
 
     def cork(self) -> None:
         """Hold small writes back until the FIN, with which they then share a segment.
 
         Not for longer than 200 ms, and only on TCP.
         """
-        self._sender.cork()
+        self.sender.cork()
 
     def finish(self) -> None:
         """End our direction (Node's ``end()``): flush, then FIN.
@@ -168,7 +168,7 @@ class EchoClient(Connection):
     # -- life -----------------------------------------------------------------
 
     def _transport_ready(self) -> None:
-        self._sender.set_socket_options(self.factory.config.nagle, self.factory.config.keep_alive)
+        self.sender.set_socket_options(self.factory.config.nagle, self.factory.config.keep_alive)
         self._register_producer()
 
     def pauseProducing(self) -> None:
@@ -185,7 +185,7 @@ class EchoClient(Connection):
         """Write again: the transport's queue is empty."""
         self._write_paused = False
         self._record_activity()
-        if self._sender.is_disconnecting():
+        if self.sender.is_disconnecting():
             self.transport.unregisterProducer()
         for writer in _drain_waiters(self._writers):
             writer.callback(None)
@@ -229,7 +229,7 @@ class EchoClient(Connection):
         self.idle(seconds)
 
     def _closed(self, outcome: Outcome, reason: Failure, opened: bool) -> None:  # noqa: ARG002
-        if outcome is Outcome.FINISHED and self._sender.unclean_eof:
+        if outcome is Outcome.FINISHED and self.sender.unclean_eof:
             outcome = self.outcome = Outcome.TRUNCATED
         self._reason = reason
         if self._producer is not None:

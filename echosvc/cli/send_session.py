@@ -133,7 +133,7 @@ class _Client(EchoClient):
 
         Such as that of an ICMP message (tcp(7), "soft error").
         """
-        handle = self._sender.socket
+        handle = self.sender.socket
         return take_error(handle) if handle is not None else ""
 
     def idle(self, seconds: float) -> None:  # noqa: ARG002

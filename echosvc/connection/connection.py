@@ -54,7 +54,7 @@ class Connection(Protocol):
     _producer_registered = False
     _local_address: IAddress | None = None
     _opened_at: float
-    _sender: Sender
+    sender: Sender  # everything leaves by it
     _timeouts: OpenTimeouts
     _close_timeout: CloseTimeout | None = None
 
@@ -107,7 +107,7 @@ class Connection(Protocol):
     @property
     def queued(self) -> int:
         """Bytes accepted for sending that the kernel has not taken yet."""
-        return self._sender.queued()
+        return self.sender.queued()
 
     @property
     def age(self) -> float:
@@ -156,7 +156,7 @@ class Connection(Protocol):
         self.blocks = 0
         self.outcome = self._close_timeout = None
         self._producer_registered = False
-        self._sender = sender = make_sender(self.transport)
+        self.sender = sender = make_sender(self.transport)
         timers, config = self.factory.timers, self.factory.config
         self._opened_at = now = timers.now()
         self._timeouts = OpenTimeouts(config.idle_timeout, now, config.max_lifetime)
@@ -203,7 +203,7 @@ class Connection(Protocol):
         """Go on: the transport's queue is empty."""
         self.blocks &= ~BACK_PRESSURE
         self._record_activity()
-        if self._sender.is_disconnecting():
+        if self.sender.is_disconnecting():
             self.transport.unregisterProducer()  # or it would wait for us before it closes
         elif not self.closing:
             self._update_fast_path()
@@ -222,7 +222,7 @@ class Connection(Protocol):
         self.blocks |= reason
         self._update_fast_path()
         self._check_soon()  # from now on it is our check that finds a reset
-        if self._sender.half_closes or self.bytes_in:  # a pause would stop Twisted's handshake
+        if self.sender.half_closes or self.bytes_in:  # a pause would stop Twisted's handshake
             self.transport.pauseProducing()
 
     def resume(self) -> None:
@@ -247,12 +247,12 @@ class Connection(Protocol):
     def _send(self, data: bytes, defer: bool = False) -> None:
         """Send ``data`` and count it; ``defer``: in the reactor's next turn."""
         self._bytes_sent += len(data)
-        if not self._sender.send(data, defer):
+        if not self.sender.send(data, defer):
             self._watch_write_progress()
 
     def _watch_write_progress(self) -> None:
         """Note that bytes wait: from now on their progress is checked."""
-        if self._timeouts.note_queued(self.bytes_out, self._sender.waiting()):
+        if self._timeouts.note_queued(self.bytes_out, self.sender.waiting()):
             self._check_soon()
 
     # -- ending ---------------------------------------------------------------
@@ -276,7 +276,7 @@ class Connection(Protocol):
         if self._producer_registered:
             self.transport.unregisterProducer()
         self._start_close_timeout(outcome, resets)
-        if resets and not self._sender.unsent():
+        if resets and not self.sender.unsent():
             self.abort_with(outcome)
             return
         if not self.eof_received:
@@ -286,7 +286,7 @@ class Connection(Protocol):
 
     def _send_fin(self) -> None:
         """Close our direction once the queue is empty; both, where the peer has closed its own."""
-        if self.eof_received or not self._sender.half_closes:
+        if self.eof_received or not self.sender.half_closes:
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
@@ -299,9 +299,9 @@ class Connection(Protocol):
 
     def _close_on_eof(self, outcome: Outcome) -> None:
         """End where the reactor is reporting the peer's FIN: at once, if nothing waits."""
-        if self.outcome is None and self._sender.can_close():
+        if self.outcome is None and self.sender.can_close():
             self.outcome = outcome
-            self._sender.close()
+            self.sender.close()
         else:
             self.close_with(outcome)
 
@@ -314,16 +314,16 @@ class Connection(Protocol):
         if self.phase is CLOSED or (self.closing and self._close_timeout is None):
             return
         timeout, self._close_timeout = self._close_timeout, None
-        if timeout is None or not timeout.fin_sent or self._sender.unsent():
+        if timeout is None or not timeout.fin_sent or self.sender.unsent():
             self._record_outcome(outcome)
         self.due = math.inf
-        if not self._sender.abort():
+        if not self.sender.abort():
             self.connectionLost(Failure(ConnectionAborted()))
 
     def readConnectionLost(self) -> None:
         """Handle the peer's FIN: Node's ``end`` event."""
-        if self._sender.write_failed:
-            self._sender.fail_connection()
+        if self.sender.write_failed:
+            self.sender.fail_connection()
             return
         self.blocks |= EOF
         if self.outcome is None:
@@ -332,8 +332,8 @@ class Connection(Protocol):
                 self._record_activity()
         elif self._close_timeout is not None and self._close_timeout.resets:
             return  # the peer is to see nothing but the reset
-        elif self._sender.can_close():
-            self._sender.close()
+        elif self.sender.can_close():
+            self.sender.close()
         else:
             self.transport.loseConnection()
 
@@ -352,7 +352,7 @@ class Connection(Protocol):
         self.phase = CLOSED
         self.factory.timers.cancel(self)
         # After the peer has closed both directions, our close fails although all data arrived.
-        complete = self.eof_received and not self._sender.queued()
+        complete = self.eof_received and not self.sender.queued()
         if not opened:
             self.outcome = self.outcome or Outcome.HANDSHAKE
         self.outcome = final_outcome(self.outcome, reason, complete)
@@ -403,9 +403,9 @@ class Connection(Protocol):
             self.due = math.inf  # aborted: the reactor's next turn reports the end
         elif self.phase is HANDSHAKE:
             self.abort_with(Outcome.HANDSHAKE)
-        elif self._sender.is_disconnecting():
+        elif self.sender.is_disconnecting():
             self.close_with(Outcome.FINISHED)
-        elif self.blocks & (APPLICATION | REPLY) and self._sender.has_socket_error():
+        elif self.blocks & (APPLICATION | REPLY) and self.sender.has_socket_error():
             self.abort_with(Outcome.RESET)
         else:
             self._check_open(now)
@@ -417,7 +417,7 @@ class Connection(Protocol):
         if awaiting and not finished:
             timeouts.last_activity = now  # our reply is late, not the client
         # A transport without figures reports at least that bytes wait.
-        waiting = self._sender.waiting() or self.blocks & BACK_PRESSURE
+        waiting = self.sender.waiting() or self.blocks & BACK_PRESSURE
         idle_seconds = timeouts.check(now, self.bytes_out, waiting)
         paused = self.blocks & (APPLICATION | REPLY) > 0
         self.due = timeouts.next_check(now, self.factory.timers.interval, paused)
@@ -447,4 +447,4 @@ class Connection(Protocol):
 
     def _unsent(self) -> int:
         """Return the bytes that the peer has not taken; a reply that is awaited counts as one."""
-        return self._sender.unsent() + (self.blocks & REPLY > 0)
+        return self.sender.unsent() + (self.blocks & REPLY > 0)

@@ -140,7 +140,7 @@ class EchoProtocol(Connection):
         super().connectionMade()
 
     def _transport_ready(self) -> None:
-        state, sender = self.factory, self._sender
+        state, sender = self.factory, self.sender
         config = state.config
         if not sender.options_inherited:
             sender.set_socket_options(config.nagle, config.keep_alive, config.stall_timeout)
@@ -167,7 +167,7 @@ class EchoProtocol(Connection):
         """Choose the path, after :meth:`opened`: it may have given this connection a reply()."""
         if self._framer is not _NO_FRAMER:
             return
-        plain = self.factory.is_plain_echo and self._sender.half_closes
+        plain = self.factory.is_plain_echo and self.sender.half_closes
         if plain and isinstance(self._prefix, bytes) and not self._is_overridden():
             self._plain_prefix = self._prefix
             self._update_fast_path()
@@ -189,7 +189,7 @@ class EchoProtocol(Connection):
         if prefix is not self._fast_prefix:
             self._fast_prefix = prefix
             replies = None if prefix is None else self.factory.reply_buffer(prefix)
-            self._sender.set_fast_reply(self, replies)
+            self.sender.set_fast_reply(self, replies)
 
     def dataReceived(self, data: bytes) -> None:
         """Answer what was read; once we are closing, discard it."""
@@ -200,14 +200,14 @@ class EchoProtocol(Connection):
         size = len(data)
         self.fast_bytes += size
         self.fast_messages += 1
-        sender, large = self._sender, size >= SENDMSG_THRESHOLD
+        sender, large = self.sender, size >= SENDMSG_THRESHOLD
         sent = sender.send_both(prefix, data) if large else sender.send(prefix + data)
         if not sent:
             self._watch_write_progress()
 
     def send_remainder(self, data: bytes) -> None:
         """Send the rest of a reply that the stream began to send."""
-        self._sender.queue(data)
+        self.sender.queue(data)
         self._watch_write_progress()
 
     # -- the framed path ------------------------------------------------------
@@ -272,7 +272,7 @@ class EchoProtocol(Connection):
         :return: whether messages are left. Then the batch leaves in the reactor's next
             turn, whatever the kernel would take now: other clients come first.
         """
-        budget = self._sender.write_budget()
+        budget = self.sender.write_budget()
         while (message := self._framer.take()) is not None:
             self._append_reply(message, batch)
             if batch.outcome or self.closing or self.blocks & (APPLICATION | REPLY):
@@ -365,7 +365,7 @@ class EchoProtocol(Connection):
             self.close_with(self._eof_outcome())
 
     def _eof_outcome(self) -> Outcome:
-        return Outcome.TRUNCATED if self._sender.unclean_eof else Outcome.FINISHED
+        return Outcome.TRUNCATED if self.sender.unclean_eof else Outcome.FINISHED
 
     def _outcome_without_eof(self) -> Outcome:
         """The outcome where the end was reported, but no FIN: with Twisted's own TLS."""
@@ -397,10 +397,10 @@ class EchoProtocol(Connection):
             self._update_fast_path()
             self._answer()
             if not self.blocks & PAUSED:
-                self._sender.flush_received()
+                self.sender.flush_received()
         if self._pending_reply is not None:
             return True
-        left = self._framer.pending or self._sender.has_undelivered
+        left = self._framer.pending or self.sender.has_undelivered
         blocked = self.blocks & BACK_PRESSURE > 0 and not self.closing
         return blocked and outcome in _SERVER_INITIATED and bool(left)
 

@@ -132,8 +132,6 @@ class Framer:
 class ChunkFramer(Framer):
     """A message is what one read returned, as in Node's ``data`` event."""
 
-    __slots__ = ("_reads",)
-
     def __init__(self) -> None:
         self._reads: list[bytes] = []
 

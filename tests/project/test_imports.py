@@ -129,6 +129,18 @@ class TableTests(SynchronousTestCase):
         ]
         self.assertLessEqual(set(unused), {"probe -> connection.outcome"})
 
+    def test_probes_import_causes_and_both_the_engine_and_never_the_other_way(self) -> None:
+        order = ("probe.engine", "probe.causes", "probe.checks")
+        wrong = [
+            f"{name} -> {target}"
+            for name, targets in graph_of_imports().items()
+            for target in targets
+            for place, lower in enumerate(order)
+            for upper in order[place + 1 :]
+            if matches(name, lower) and matches(target, upper)
+        ]
+        self.assertEqual(wrong, [])
+
     def test_no_modules_import_each_other_in_a_circle(self) -> None:
         self.assertEqual(circles(dict(graph_of_imports())), set())
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 from tests.support.waiting import LIMIT
 
 
-# Imported late: whoever imports this module must not thereby install a reactor.
 def within(waited: Deferred[Any], seconds: float = LIMIT) -> Deferred[Any]:
     """``waited``, bounded."""
     from twisted.internet import reactor

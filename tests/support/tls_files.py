@@ -95,11 +95,3 @@ def shown(server: Server, name: str | None = None) -> bytes:
     with tls(server, context(), name) as client:
         assert ask(client) == b"Sending: x"
         return client.getpeercert(True)
-
-
-def closed(server: Server) -> bool:
-    try:
-        server.connect().close()
-    except ConnectionError:
-        return True
-    return False

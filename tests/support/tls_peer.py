@@ -234,7 +234,7 @@ async def all_ended(factory: Recording, count: int) -> None:
 
 def unread(connection: EchoProtocol) -> int:
     """Bytes that the kernel has for a server's connection."""
-    size = fcntl.ioctl(connection._sender.socket.fileno(), termios.FIONREAD, bytes(4))
+    size = fcntl.ioctl(connection.sender.socket.fileno(), termios.FIONREAD, bytes(4))
     return int.from_bytes(size, sys.byteorder)
 
 

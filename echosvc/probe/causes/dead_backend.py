@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from echosvc._text import plural
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.checks.identity import describe_servers
 from echosvc.probe.engine.answers import (
     Answer,
     ask_in_turn,
@@ -14,6 +13,7 @@ from echosvc.probe.engine.answers import (
 )
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.servers import describe_servers
 
 #: How many connections are asked, and the seconds between two of them: a limit of connections a
 #: second shall not be the cause.

@@ -91,7 +91,7 @@ class ProbeClient(EchoClient):
     @property
     def socket(self) -> socket.SocketType | None:
         """The socket below everything; ``None``: there is none, or it is closed."""
-        return cast("socket.SocketType | None", self._sender.socket)
+        return cast("socket.SocketType | None", self.sender.socket)
 
     @property
     def tcp_info(self) -> TCPInfo | None:
@@ -128,7 +128,7 @@ class ProbeClient(EchoClient):
     @property
     def unsent(self) -> int:
         """Bytes that the kernel of the peer, or of a proxy, has not acknowledged."""
-        return self._sender.unsent()
+        return self.sender.unsent()
 
 
 class ProbeClientFactory(EchoClientFactory):

@@ -26,14 +26,9 @@ _BASE = struct.Struct("=8B24I")
 #: What was added later: our name, the offset, the format.
 _LATER = (
     ("bytes_acked", 120, "=Q"),
-    ("bytes_received", 128, "=Q"),
     ("segments_sent", 136, "=I"),
-    ("segments_received", 140, "=I"),
     ("unsent_bytes", 144, "=I"),
-    ("min_rtt_us", 148, "=I"),
-    ("data_segments_sent", 156, "=I"),
     ("delivery_rate", 160, "=Q"),
-    ("bytes_retransmitted", 208, "=Q"),
     ("out_of_order", 224, "=I"),
     ("send_window", 228, "=I"),
 )
@@ -80,7 +75,6 @@ class TCPInfo:
     :ivar window_scales: of our segments and of the peer's, shifts in bits.
     :ivar rto: time-out for an acknowledgement, seconds.
     :ivar send_mss: most bytes in one of our segments.
-    :ivar receive_mss: the same of the peer's, estimated from those that came.
     :ivar unacked: segments that are not acknowledged.
     :ivar sacked: segments that arrived behind one that did not.
     :ivar since_data: seconds since bytes came.
@@ -90,9 +84,7 @@ class TCPInfo:
     :ivar announced_mss: what we announced.
     :ivar retransmits: segments that were sent again, in all.
     :ivar bytes_acked: bytes that the peer acknowledged; its SYN counts as one.
-    :ivar bytes_received: bytes that came.
     :ivar unsent_bytes: bytes in the kernel's queue that were never sent.
-    :ivar min_rtt_us: shortest round trip of late, µs.
     :ivar delivery_rate: the newest rate of acknowledged bytes, bytes a second.
     :ivar out_of_order: segments that came behind one that had not come.
     :ivar send_window: bytes that the peer is ready to take.
@@ -106,7 +98,6 @@ class TCPInfo:
     window_scales: tuple[int, int]
     rto: float
     send_mss: int
-    receive_mss: int
     unacked: int
     sacked: int
     since_data: float
@@ -116,14 +107,9 @@ class TCPInfo:
     announced_mss: int
     retransmits: int
     bytes_acked: int | None = None
-    bytes_received: int | None = None
     segments_sent: int | None = None
-    segments_received: int | None = None
     unsent_bytes: int | None = None
-    min_rtt_us: int | None = None
-    data_segments_sent: int | None = None
     delivery_rate: int | None = None
-    bytes_retransmitted: int | None = None
     out_of_order: int | None = None
     send_window: int | None = None
 
@@ -192,7 +178,6 @@ def parse_tcp_info(data: bytes) -> TCPInfo | None:
         window_scales=(low, high) if sys.byteorder == "little" else (high, low),
         rto=numbers[0] / 1e6,
         send_mss=numbers[2],
-        receive_mss=numbers[3],
         unacked=numbers[4],
         sacked=numbers[5],
         since_data=numbers[11] / 1e3,

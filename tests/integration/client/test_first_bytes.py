@@ -98,7 +98,7 @@ async def test_half_close_and_back_pressure_are_as_without(version: int) -> None
             connect(ProxyingEndpoint(TCP4ClientEndpoint(reactor, *address), version))
         )
         assert client.half_closes
-        assert isinstance(client._sender, SocketSender)  # its bytes go to the kernel directly
+        assert isinstance(client.sender, SocketSender)  # its bytes go to the kernel directly
         with accepted(listener) as server:
             data, sent = payload(8 * MIB), 0
             while (room := client.write(data[sent : sent + 65536])).called:

@@ -207,7 +207,7 @@ async def test_an_abort_when_the_client_has_everything_keeps_the_word(where, kin
             connection = factory.only
             connection.finish()
             assert await in_thread(receive_exactly, client, 1000) == b"Sending: x"
-            await until(lambda: connection._sender.unsent() == 0)
+            await until(lambda: connection.sender.unsent() == 0)
             connection.abort()
             await within(factory.when_idle())
     assert factory.outcomes == [Outcome.CLOSED]

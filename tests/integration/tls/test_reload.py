@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from tests.support.certificates import Issued, issue
 from tests.support.process import TWISTD, Server, environment, need, running
+from tests.support.process import refused as is_refused
 from tests.support.sockets import receive_exactly
-from tests.support.tls_files import Files, ask, closed, context, nothing, shown, tls
+from tests.support.tls_files import Files, ask, context, nothing, shown, tls
 from tests.support.waiting import LIMIT, wait_until
 
 
@@ -188,7 +189,7 @@ def test_the_signal_does_not_end_a_drain(own_files: Files) -> None:
         with tls(server, context()) as live:
             assert ask(live) == b"Sending: x"
             server.signal(signal.SIGTERM)
-            wait_until(lambda: closed(server))
+            wait_until(lambda: is_refused(server))
             reload(server)
             own_files.server.unlink()
             server.signal(signal.SIGHUP)

@@ -1,0 +1,40 @@
+"""The servers that answer, counted by the names in their prefixes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from echosvc._text import plural, quote
+from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.server_names import find_names
+
+#: A word. One of digits alone is a counter, while ``web1`` is a name.
+_WORD = re.compile(r"[\w.-]+")
+
+
+async def describe_servers(path: Path, prefixes: list[bytes]) -> tuple[str, dict[str, Any]]:
+    """Return how many servers answered on how many connections, in words and as facts.
+
+    :raises Failed: a prefix does not match the regular expression of the settings.
+    """
+    names = Counter(await _server_names(path, prefixes))
+    counts = {quote(name.encode("utf-8", "surrogateescape")): names[name] for name in sorted(names)}
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    on = plural(len(prefixes), "connection")
+    text = f"{plural(len(names), 'server')} on {on}: {listed}"
+    return text, {"servers": {name[1:-1]: count for name, count in counts.items()}}
+
+
+async def _server_names(path: Path, prefixes: list[bytes]) -> list[str]:
+    expression = path.settings.identity
+    if expression is not None:
+        return await find_names(path.reactor, expression, prefixes, path.settings.timeout)
+    texts = [prefix.decode("utf-8", "surrogateescape") for prefix in prefixes]
+    return [without_counters(text) for text in texts]
+
+
+def without_counters(prefix: str) -> str:
+    """Return a prefix without the decimal numbers that stand alone."""
+    return _WORD.sub(lambda word: "" if word[0].isdecimal() else word[0], prefix)
