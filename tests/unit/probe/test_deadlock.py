@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from echosvc.probe.causes.deadlock import explain_by_deadlock
+from echosvc.probe.causes.deadlock import FEW, explain_by_deadlock
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
@@ -69,7 +69,7 @@ class DeadlockTests(NetworkTestCase):
         self.assertIsNone(self.explain(Ending(), stopped()))
 
     def test_a_stream_that_fits_into_buffers_is_none(self) -> None:
-        self.assertIsNone(self.explain(Blind(), stopped(100_000)))
+        self.assertIsNone(self.explain(Blind(), stopped(FEW)))
 
     def test_where_packets_are_dropped_or_an_end_came_it_is_none(self) -> None:
         self.assertIsNone(self.explain(Blind(), stopped(stall="dropped")))
