@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"echosvc {__version__}")
-    commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    commands = top.add_subparsers(metavar="COMMAND", dest="command")
     commands.add_parser("serve", help="run the server", add_help=False)
     _add_send(commands)
     _add_check(commands)
@@ -201,6 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser()
     try:
         args = commands.parse_args(arguments)
+        if args.command is None:  # asked for here: argparse would not name an unknown option first
+            commands.error("the following arguments are required: COMMAND")
         args.command_line = shlex.join(["echosvc", *arguments])
         if sys.stdout is None:
             raise OutputError(OSError(errno.EBADF, ""))

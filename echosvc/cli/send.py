@@ -13,38 +13,24 @@ from echosvc.cli.terminal import StandardOutput
 from echosvc.config.schema import ENCODINGS
 from echosvc.endpoints.client import ClientTarget
 
+#: Options with a value: names, placeholder, what reads the value, default, help.
+_VALUES: tuple[tuple[tuple[str, ...], str, Callable[[str], Any], Any, str], ...] = (
+    (("--name",), "NAME", str, "echosvc",
+     "name of the session in the output (default: %(default)s)"),
+    (("-p", "--prefix"), "TEMPLATE", values.template, None,
+     "the server's prefix, in its template language: replies must have it (default: they may have"
+     " any)"),
+    (("--timeout",), "SECONDS", values.seconds, SendOptions.timeout,
+     "report that nothing came for this time; 0 = off (default: %(default)s)"),
+    (("--deadline",), "SECONDS", values.seconds, SendOptions.deadline,
+     "fail after this time without progress; 0 = never (default: %(default)s)"),
+)  # fmt: skip
+
 
 def add_arguments(add: Callable[..., Any]) -> None:
     """Add the command's own options."""
-    options = SendOptions()
-    add(
-        "--name",
-        metavar="NAME",
-        default="echosvc",
-        help="name of the session in the output (default: %(default)s)",
-    )
-    add(
-        "-p",
-        "--prefix",
-        metavar="TEMPLATE",
-        type=values.template,
-        help="the server's prefix, in its template language: replies must have it"
-        " (default: they may have any)",
-    )
-    add(
-        "--timeout",
-        metavar="SECONDS",
-        type=values.seconds,
-        default=options.timeout,
-        help="report that nothing came for this time; 0 = off (default: %(default)s)",
-    )
-    add(
-        "--deadline",
-        metavar="SECONDS",
-        type=values.seconds,
-        default=options.deadline,
-        help="fail after this time without progress; 0 = never (default: %(default)s)",
-    )
+    for names, placeholder, read, default, text in _VALUES:
+        add(*names, metavar=placeholder, type=read, default=default, help=text)
     add(
         "--encoding",
         choices=ENCODINGS[::-1],

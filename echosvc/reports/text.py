@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from echosvc._text import printable
 from echosvc.probe.result import CheckResult, ProbeResult, Result
 
 _WORDS: dict[Result, str] = {
@@ -16,8 +17,8 @@ _INDENT = " " * 21
 
 def probe_lines(probe: ProbeResult) -> str:
     """Return the line of one probe, and below it the likely cause where one is known."""
-    text = f"{probe.result.upper():<4}  {probe.name:<13}  {probe.finding}"
-    cause = f"\n{_INDENT}likely: {probe.cause}" if probe.cause else ""
+    text = f"{probe.result.upper():<4}  {probe.name:<13}  {printable(probe.finding)}"
+    cause = f"\n{_INDENT}likely: {printable(probe.cause)}" if probe.cause else ""
     return f"{text} ({probe.seconds:.2f} s){cause}\n"
 
 

@@ -29,6 +29,8 @@ def test_ctrl_c_is_handled_unless_it_is_ignored(monkeypatch):
     ("words", "status", "complaint"),
     [
         (["--version"], 0, ""),
+        ([], 2, "required: COMMAND"),
+        (["--bogus"], 2, "--bogus"),
         (["send"], 2, "MESSAGE"),
         (["send", "--timeout", "soon", "x"], 2, "'soon'"),
         (["send", "--deadline", "-1", "x"], 2, "not '-1'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.reports.text import probe_lines, summary_line
 
@@ -16,6 +18,13 @@ def test_a_probe_is_one_line_and_a_likely_cause_stands_below_its_finding() -> No
     assert first == "FAIL  order          7 bytes lost (1.50 s)"
     assert second.index("likely: a full queue") == first.index("7 bytes")
     assert rest == ""
+
+
+def test_no_finding_and_no_cause_can_harm_a_terminal() -> None:
+    probe = replace(LOST, finding="\x1b[2J\nPASS", cause="\r\u202e")
+    lines = probe_lines(probe).removesuffix("\n").split("\n")
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
 
 
 def test_the_summary_names_passes_and_failures_always_and_others_where_there_are_any() -> None:
