@@ -35,7 +35,7 @@ from echosvc.probe.settings import MIB
 #: More than the buffers of a path hold, bytes, and how often it is sent.
 _FILLING, _TIMES = 64 * MIB, 3
 #: The same where a stream stopped that is shorter than the buffers of two kernels, bytes, in
-#: lengths of that stream: a slow path would not be rid of more for long.
+#: lengths of that stream: a slow path would not be rid of more for long. It is sent once.
 _KERNELS, _LENGTHS = 262144, 4
 #: So many bytes are on their way at most in the second experiment: hardly any path has too small
 #: buffers for them, so no shorter stream is stopped by a deadlock. They are sent in messages of so
@@ -121,7 +121,7 @@ _ARRIVED = (Stall.NOT_READ.value, Stall.TAKEN.value)
 
 async def _fill_until_it_stops(path: Path, size: int) -> _Stopped | None:
     """Return the connection on which the path stops; ``None``: it does not."""
-    for _ in range(_TIMES):
+    for _ in range(_TIMES if size == _FILLING else 1):
         path.close()
         if (stopped := await _fill(path, size)) is not None:
             return stopped
