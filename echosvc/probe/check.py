@@ -216,10 +216,7 @@ class Check:
     async def _ask(
         self, probe: Probe, question: Coroutine[Any, Any, Finding]
     ) -> ProbeResult | Failed:
-        settings = self._settings
-        limit = 6 * settings.timeout + probe.min_duration(settings)
-        if pace := self._path.pace:
-            limit += MANY_CONNECTIONS / pace
+        limit = self._time_limit(probe)
         asking = Deferred.fromCoroutine(question)
         asking.addTimeout(limit, self._path.reactor)
         try:
@@ -241,6 +238,11 @@ class Check:
         except NotImplementedError:
             return outcomes.skip(probe.name, "this transport cannot do that")
         return outcomes.success(probe.name, finding)
+
+    def _time_limit(self, probe: Probe) -> float:
+        """Return how long a probe may take, seconds."""
+        limit = 6 * self._settings.timeout + probe.min_duration(self._settings)
+        return limit + MANY_CONNECTIONS / self._path.pace if self._path.pace else limit
 
     async def _find_cause(self, outcome: ProbeResult | Failed) -> Cause | None:
         if not isinstance(outcome, Failed):

@@ -23,8 +23,14 @@ async def reset(path: Path) -> Finding:
         raise Skipped("this transport has no resets")
     wait = idle_wait(path, "reset")
     reason, after = await wait_for_end(path, connection, wait)
-    if not asked:
-        return _not_asked(reason, after)
+    return _judge(reason, after, wait) if asked else _not_asked(reason, after)
+
+
+def _judge(reason: str, after: float, wait: float) -> Finding:
+    """Return that a reset came that was asked for.
+
+    :raises Failed: none did.
+    """
     if reason == "RST":
         return Finding(
             f"the server's reset arrives as RST, after {format_duration(after)}",

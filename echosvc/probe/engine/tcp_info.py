@@ -23,6 +23,15 @@ from echosvc._text import format_bytes, plural
 #: 8 bytes, the sixth and seventh of which are flags, then numbers of 4, ``tcpi_rto`` to
 #: ``tcpi_total_retrans``.
 _BASE = struct.Struct("=8B24I")
+#: Our names of its numbers, with their places.
+_COUNTS = (
+    ("send_mss", 2), ("unacked", 4), ("sacked", 5), ("path_mtu", 13), ("announced_mss", 19),
+    ("retransmits", 23),
+)  # fmt: skip
+#: The same of times, and how many of their units are a second.
+_DURATIONS = (
+    ("rto", 0, 1e6), ("since_data", 11, 1e3), ("since_segment", 12, 1e3), ("rtt", 15, 1e6),
+)  # fmt: skip
 #: What was added later: our name, the offset, the format.
 _LATER = (
     ("bytes_acked", 120, "=Q"),
@@ -163,7 +172,7 @@ def parse_tcp_info(data: bytes) -> TCPInfo | None:
         return None
     state, _, timeouts, probes, backoff, options, scales, _, *numbers = _BASE.unpack_from(data)
     low, high = scales & 15, scales >> 4
-    later = {
+    later: dict[str, Any] = {
         name: struct.unpack_from(form, data, offset)[0]
         for name, offset, form in _LATER
         if len(data) >= offset + struct.calcsize(form)
@@ -176,16 +185,8 @@ def parse_tcp_info(data: bytes) -> TCPInfo | None:
         options=tuple(name for bit, name in _OPTIONS if options & bit),
         # Bit fields of C begin at the low bit on machines whose low byte stands first.
         window_scales=(low, high) if sys.byteorder == "little" else (high, low),
-        rto=numbers[0] / 1e6,
-        send_mss=numbers[2],
-        unacked=numbers[4],
-        sacked=numbers[5],
-        since_data=numbers[11] / 1e3,
-        since_segment=numbers[12] / 1e3,
-        path_mtu=numbers[13],
-        rtt=numbers[15] / 1e6,
-        announced_mss=numbers[19],
-        retransmits=numbers[23],
+        **{name: numbers[place] for name, place in _COUNTS},
+        **{name: numbers[place] / unit for name, place, unit in _DURATIONS},
         **later,
     )
 
