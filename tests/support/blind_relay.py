@@ -67,6 +67,8 @@ def copy(source: int, target: int) -> None:
 def main() -> None:
     """Serve connections until the process is ended."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        # What is written at once comes at once: a window that closes meanwhile would be a pause.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 212_992)
         print(server.getsockname()[1], flush=True)
         while True:
             client, _ = server.accept()
