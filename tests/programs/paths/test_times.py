@@ -37,5 +37,7 @@ def test_a_restart_of_haproxy_is_neither_an_idle_time_out_nor_a_limit_of_life():
         checking.close()
     lines = [line for line in checking.lines if line.startswith(("FAIL", "PASS", "SKIP"))]
     assert len(lines) == 3, lines
-    assert re.match(r"FAIL  restart +all [23] connections, busy or not, ended at the same", lines[1])
+    assert re.match(
+        r"FAIL  restart +all [23] connections, busy or not, ended at the same", lines[1]
+    )
     assert re.match(r"PASS  idle +survived 2 s, 3 s ", lines[2])
