@@ -20,6 +20,8 @@ Where answers are lost, the same is done without FIN, and, if that works, with s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -86,11 +88,18 @@ async def late_answers(path: Path) -> Finding:
         why = "see half-close: what is due after FIN does not come, or the FIN itself"
         raise Skipped(why, see="half-close")
     resting = await open_half_closing(path)
+    with _short_segments(path):
+        return await _ask_all(path, resting)
+
+
+@contextmanager
+def _short_segments(path: Path) -> Iterator[None]:
+    """Let connections have segments of :data:`MAX_SEGMENT` at most."""
     knowledge = path.context.knowledge
     longest = knowledge.max_segment
     knowledge.max_segment = min(longest or MAX_SEGMENT, MAX_SEGMENT)
     try:
-        return await _ask_all(path, resting)
+        yield
     finally:
         knowledge.max_segment = longest
 
@@ -109,7 +118,7 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
     if lost:
         failed = lost[0][1]
-        failed.control = partial(_judge, path, lost, len(waiting))
+        failed.control = partial(_compare, path, lost, len(waiting))
         raise failed
     sizes = [each.size for each in waiting]
     listed = (
@@ -216,6 +225,12 @@ async def _read(path: Path, unread: _Unread, seconds: float) -> Failed | None:
         return failed
     unread.connection.close()
     return None
+
+
+async def _compare(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Failed:
+    """Return the failure that is to be reported, by streams like those that were lost."""
+    with _short_segments(path):
+        return await _judge(path, lost, asked)
 
 
 async def _judge(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Failed:
