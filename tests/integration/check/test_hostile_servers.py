@@ -76,8 +76,9 @@ async def test_the_other_probes_go_on_after_a_failure():
         run = check(f"tcp:127.0.0.1:{port}", **{**BRIEF, "max_size": 64})
         result = await within(Deferred.fromCoroutine(run), 3 * LIMIT)
     by_name = {probe.name: probe for probe in result.probes}
-    assert by_name["text"].result == "fail"
-    assert "then came RST" in by_name["text"].finding
+    assert by_name["messages"].result == "fail"
+    assert "end by RST after 10 messages" in by_name["messages"].finding
+    assert by_name["text"].result == "skip"
     assert by_name["half-close"].result == by_name["connections"].result == "pass"
 
 
@@ -88,7 +89,7 @@ async def test_the_command_says_so_in_lines_and_status_1():
         words = [f"tcp:127.0.0.1:{port}", "--timeout", "0.5", "--max-size", "1k"]
         done = await in_thread(run_command, *words, "--skip", "back-pressure,idle")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "FAIL  text " in done.stdout
+    assert "FAIL  messages " in done.stdout
     assert "internal error" not in done.stdout
     assert done.stdout.splitlines()[-1].startswith("tcp:127.0.0.1:")
 
