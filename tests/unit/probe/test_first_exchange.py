@@ -7,6 +7,7 @@ from codecs import encode
 from collections.abc import Callable
 
 from echosvc.probe.checks.echo import echo
+from echosvc.probe.checks.longer_message import LongerMessageTrial
 from echosvc.probe.engine.findings import Failed, Finding
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
 
@@ -235,6 +236,11 @@ class OddServerTests(NetworkTestCase):
                 cause = "takes the first message of each connection for something else"
                 if not (prompt and framing == "length"):
                     self.assert_named(without_first(prompt), words, cause, framing=framing)
+
+    def test_what_swallows_the_first_message_does_not_hold_it_back(self) -> None:
+        for answers, held in ((without_first(), False), (in_groups(2), True)):
+            trial = LongerMessageTrial(self.path(Answering(answers), timeout=3.0), 0.5)
+            self.assertEqual(self.result(trial.run()), held)
 
     def test_a_first_line_that_is_swallowed_is_no_proxy_header(self) -> None:
         failed = self.failure_of(without_first_line)

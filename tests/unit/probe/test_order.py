@@ -38,6 +38,19 @@ class Stopping(MemoryServer):
             connection.answer(data)
 
 
+class LosingOnce(Dropping):
+    """Drops one repetition, and none after it."""
+
+    lost = False
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        if data == self._last.get(connection) and self.lost:
+            connection.answer(data)
+            return
+        self.lost = self.lost or data == self._last.get(connection)
+        super().received(connection, data)
+
+
 class OrderTests(NetworkTestCase):
     def test_a_repetition_that_comes_back_is_no_fault(self) -> None:
         finding: Finding = self.result(order(self.path(MemoryServer(), max_size=SIZE)))
@@ -50,6 +63,10 @@ class OrderTests(NetworkTestCase):
                 failed.finding,
                 "a message that is like the one before it is not answered; the one behind it is",
             )
+
+    def test_a_message_that_is_lost_once_is_not_said_to_be_dropped_as_a_repetition(self) -> None:
+        failed = self.failure(order(self.path(LosingOnce(), max_size=SIZE)))
+        self.assertIn("the stream stopped at offset 0", failed.finding)
 
     def test_a_server_that_answers_nothing_more_is_not_said_to_drop_repetitions(self) -> None:
         failed = self.failure(order(self.path(Stopping(), max_size=SIZE)))

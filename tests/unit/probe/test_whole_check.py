@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import encode
 from collections.abc import Callable
 
 from echosvc.endpoints.client import ClientTarget
@@ -34,6 +35,13 @@ class Translating(MemoryServer):
 
     def received(self, connection: MemoryConnection, data: bytes) -> None:
         connection.answer(data.replace(b"\n", b"\r\n"))
+
+
+class Moving(MemoryServer):
+    """Moves letters by 13 places in the alphabet."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        connection.answer(encode(data.decode("latin-1"), "rot13").encode("latin-1"))
 
 
 class Losing(MemoryServer):
@@ -127,6 +135,11 @@ class WholeCheckTests(NetworkTestCase):
     def test_servers_of_all_framings_are_accused_of_nothing(self) -> None:
         for framing, server in (("line", Lines(lambda line: line)), ("length", MemoryServer())):
             self.assertEqual(self.failures(server, framing=framing), {})
+
+    def test_letters_that_are_all_moved(self) -> None:
+        found = self.failures(Moving())
+        (finding,) = self.one(found, "bytes")
+        self.assertIn("52 of 256 values do not come back as they were sent", finding)
 
     def test_lines_that_are_trimmed(self) -> None:
         found = self.failures(Lines(bytes.strip), framing="line")
