@@ -4,6 +4,11 @@ Theory of operation. What is open at once, and what is opened in a short time, a
 two experiments. Connections that are opened one after the other, each once the last one is gone,
 fail only at a limit of connections a second. Connections that are opened at once, and fail though
 those one after the other do not, fail at a limit of open connections.
+
+A connection may also be lost by chance, or at a dead server of several. So a limit must prove
+itself: of a second, where all are answered that are opened slowly, and of twice as many that are
+opened quickly a good part is not; of open connections, where it is the last ones that are not
+answered. Otherwise it is said how many were not answered, and others are tried in their place.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 from twisted.internet.task import deferLater
 
 from echosvc._text import format_duration, plural
+from echosvc.probe.causes.lost_connections import compare_paces, report_lost, report_one_lost
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.answers import (
     Answer,
@@ -46,11 +52,12 @@ _SLOW_PACE, _SLOW_TIME = 4.0, 10.0
 _MOST = 60
 #: How long it is waited for bytes that nobody has asked for, seconds.
 _SURPLUS_TIME = 0.2
+_AT_ONCE = "at once"
 #: How much of the rate that a path has allowed is used from then on.
 _SHARE = 0.5
 
 
-@cause(order=14, seconds=20.0 + _ALONE)
+@cause(order=14, seconds=60.0 + _ALONE)
 async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
     """Return how many connections are answered at once, or a second, where it is not all."""
     if isinstance(failed, LimitReached):  # it is reported already
@@ -67,7 +74,8 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
         await path.wait_until_alone(_ALONE)
         often = max(count, min(_MOST, 2 * path.context.history.reached))
         found = await _explain_by_rate(path, often) or await _explain_by_open(path, count)
-        return found or await _slow_down(path, failed)
+        found = found or await _slow_down(path, failed)
+        return found or (report_one_lost(path, failed) if failed.at_opening else None)
     finally:
         knowledge.connection_limit = knowledge.connection_limit or known
 
@@ -78,7 +86,22 @@ async def _explain_by_rate(path: Path, count: int) -> Cause | None:
     seconds, answered = path.reactor.seconds() - began, count_answered(answers)
     if not 0 < answered < len(answers):
         return None
-    return await _rate(path, answers, seconds, "one after the other")
+    return await _judge_rate(path, answers, seconds, "one after the other")
+
+
+async def _judge_rate(path: Path, answers: list[Answer], seconds: float, how: str) -> Cause | None:
+    """Return what it is that some of the connections were not answered.
+
+    :return: ``None``: nothing is answered any more.
+    """
+    path.close()
+    quickly = ask_together if how == _AT_ONCE else ask_in_turn
+    limited, others = await compare_paces(path, len(answers), quickly)
+    if limited is None:
+        return None
+    if limited:
+        return await _rate(path, answers, seconds, how)
+    return await report_lost(path, answers + others)
 
 
 async def _rate(path: Path, answers: list[Answer], seconds: float, how: str) -> Cause:
@@ -118,7 +141,9 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
     await deferLater(path.reactor, _SETTLE_TIME)
     second = await _count_slowly(path, count)
     if count_answered(second) == count:
-        return await _rate(path, first, seconds, "at once")
+        return await _judge_rate(path, first, seconds, _AT_ONCE)
+    if not _is_full(second):
+        return await report_lost(path, first + second)
     counts = sorted({count_answered(first), count_answered(second)})
     if not 0 < counts[0] <= counts[-1] < count:
         return None
@@ -130,6 +155,12 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
     )
     facts = {"limit": counts[0], "asked": count}
     return Cause("limit", finding, _OPEN_ADVICE, facts, avoidable=True, kind=_OPEN)
+
+
+def _is_full(answers: list[Answer]) -> bool:
+    """Return whether those were answered that came first, and no other."""
+    answered = [each.connection is not None for each in answers]
+    return answered == sorted(answered, reverse=True)
 
 
 async def _count_slowly(path: Path, count: int) -> list[Answer]:

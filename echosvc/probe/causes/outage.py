@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.task import deferLater
-
 from echosvc._text import format_duration, plural
 from echosvc.probe.causes.limit import RATE
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.answers import Answer, ask, is_unanswered
+from echosvc.probe.engine.answers import (
+    ask,
+    ask_together,
+    count_answered,
+    is_unanswered,
+    wait_until_answered,
+)
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.history import ConnectionHistory
 from echosvc.probe.engine.path import Path
 
-#: Seconds between two questions.
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 #: How long answers are waited for, seconds; and after many connections, where a limit of
 #: connections a second is likely: such a limit may last for half a minute.
 _WAIT, _LONG_WAIT = 6.0, 30.0
-#: So many connections within a second may have reached a limit.
-_MANY_A_SECOND = 10
+#: So many connections may have reached a limit, in a second or in ten; so many reach it again.
+_MANY, _MOST = 10, 60
 #: Over so many seconds the connections are counted that were answered before, for the pace of the
 #: later ones, and for people: limits are often those of a minute.
 _SPAN, _MINUTE = 10.0, 60.0
@@ -30,7 +32,7 @@ _SPAN, _MINUTE = 10.0, 60.0
 _SHARE, _LESS, _LEAST = 0.8, 0.5, 0.2
 
 
-@cause(order=16, seconds=60.0)
+@cause(order=16, seconds=100.0)
 async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
     """Return that nothing answers any more, or that nothing has answered for a while."""
     history = path.context.history
@@ -55,24 +57,44 @@ async def _wait_for_end(path: Path, failed: Failed, refused: bool, ended: str) -
     :param ended: what has happened if it is no limit, and lasts.
     """
     history, known = path.context.history, path.context.knowledge.pace
-    began, alive = history.refused_at, history.alive
+    began, many = history.refused_at, history.burst(_SPAN)[0]
     before, facts = _describe_before(history)
-    often = refused and (history.reached >= _MANY_A_SECOND or known > 0)
-    pace = _LESS * known if known else _SHARE * history.burst(_SPAN)[0] / _SPAN
-    again = await _ask_again(path, _LONG_WAIT if often else _WAIT)
+    often = refused and (max(history.reached, many) >= _MANY or known > 0)
+    again = await wait_until_answered(path, _LONG_WAIT if often else _WAIT)
     seconds = path.reactor.seconds() - began
     facts["seconds"] = round(seconds, 3)
     if again is None:
         lasting = format_duration(seconds)
         finding = f"nothing has answered any more for {lasting}, {before}: {failed.finding}"
-        advice = f"{ended}; or {_RATE}" if refused else ended
+        advice = f"{ended}; or {_RATE_OR_BYTES}" if refused else ended
         return Cause("outage", finding, advice, facts, final=True, kind="lasting")
     words = f"no connection was answered for {format_duration(seconds)}, {before}"
-    if not often:
-        return Cause("outage", words, _RESTART, facts, avoidable=True, kind="passing")
-    path.context.knowledge.pace = max(pace, _LEAST)
-    advice = _RATE if alive else f"{_RATE}; or {_RESTART}"
-    return Cause("limit", words, advice, facts, avoidable=True, kind=RATE)
+    if often and (known or await _shuts_again(path, many, facts)):
+        pace = _LESS * known if known else _SHARE * many / _SPAN
+        path.context.knowledge.pace = max(pace, _LEAST)
+        return Cause("limit", words, _RATE, facts, avoidable=True, kind=RATE)
+    advice = f"{_RESTART}; or {_RATE_OR_BYTES}" if refused else _RESTART
+    return Cause("outage", words, advice, facts, avoidable=True, kind="passing")
+
+
+async def _shuts_again(path: Path, many: int, facts: dict[str, Any]) -> bool:
+    """Return whether connections alone, opened at once, make the path shut once more.
+
+    What a restart, or a limit of bytes, has shut stays open. A limit of open connections answers
+    the next one once those are closed.
+
+    :param many: how many were answered before it had shut.
+    """
+    path.close()
+    answers = await ask_together(path, min(2 * many, _MOST), path.answer_time)
+    path.close()
+    facts["answered_again"] = count_answered(answers)
+    if count_answered(answers) == len(answers):
+        return False
+    if (await ask(path, path.answer_time)).connection is not None:
+        return False
+    await wait_until_answered(path, _LONG_WAIT)
+    return True
 
 
 def _describe_before(history: ConnectionHistory) -> tuple[str, dict[str, Any]]:
@@ -85,19 +107,6 @@ def _describe_before(history: ConnectionHistory) -> tuple[str, dict[str, Any]]:
     facts |= {"answered_before": count, "seconds_before": round(seconds, 3)}
     words = f"after {plural(count, 'connection')}"
     return f"{words} in {format_duration(seconds)}" if count > 1 else words, facts
-
-
-async def _ask_again(path: Path, seconds: float) -> Answer | None:
-    """Return the first answer that comes within some seconds; ``None``: there is none."""
-    until = path.reactor.seconds() + seconds
-    for pause in _PAUSES:
-        if path.reactor.seconds() > until:
-            break
-        await deferLater(path.reactor, pause)
-        answer = await ask(path, path.answer_time)
-        if answer.connection is not None:
-            return answer
-    return None
 
 
 def _describe_end(path: Path, failed: Failed, connected: bool) -> str:
@@ -117,6 +126,10 @@ _RESTART = "a restart of the server, or of a middlebox"
 _RATE = (
     "a limit of connections a second or a minute (xinetd cps, HAProxy conn_rate, a firewall);"
     " --pace N"
+)
+_RATE_OR_BYTES = (
+    "a limit of connections a second or a minute (xinetd cps, HAProxy conn_rate, a firewall;"
+    " --pace N), or one of bytes in a time"
 )
 _ENDED = "the server has ended, or a middlebox has"
 _HANGS = "connections are still made: the server hangs, or a middlebox does"

@@ -125,7 +125,7 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     if longer.premature or any(each.premature and not each.is_by_content for each in framings):
         if not failed.came:  # this one was answered, too, if not as it should
             path.context.history.note_answered()
-            failed.cause = _OTHER_CAUSE
+            failed.cause, failed.at_opening = _OTHER_CAUSE, True
         return failed
     for trial in spoken:
         if trial.answered:

@@ -23,8 +23,14 @@ from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.prefix_detection import AnsweredOnce
 
+#: So many connections are asked slowly, and the seconds between two of them.
+_FEW, _LONG_PAUSE = 6, 1.25
 #: So many connections without an answer, and none with one, are enough.
 _ENOUGH = 5
+
+
+#: Seconds between two questions to a path that does not answer.
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,19 @@ async def ask(path: Path, seconds: float | None = None, turns: int = 1) -> Answe
     return Answer(clock.seconds() - began, connection)
 
 
+async def wait_until_answered(path: Path, seconds: float) -> Answer | None:
+    """Return the first answer that comes within some seconds; ``None``: there is none."""
+    until = path.reactor.seconds() + seconds
+    for pause in _PAUSES:
+        if path.reactor.seconds() > until:
+            break
+        await deferLater(path.reactor, pause)
+        answer = await ask(path, path.answer_time)
+        if answer.connection is not None:
+            return answer
+    return None
+
+
 async def ask_together(path: Path, count: int, seconds: float | None = None) -> list[Answer]:
     """Ask ``count`` connections at once; those that are answered stay open until all are known.
 
@@ -96,7 +115,17 @@ async def ask_together(path: Path, count: int, seconds: float | None = None) -> 
         return [await each for each in list(asking)]
 
 
-async def ask_in_turn(path: Path, count: int, seconds: float, pause: float = 0.0) -> list[Answer]:
+async def ask_slowly(path: Path) -> list[Answer]:
+    """Ask some connections, so slowly that a limit of connections a second answers all.
+
+    Those behind one that was not answered are not asked.
+    """
+    return await ask_in_turn(path, _FEW, path.answer_time, _LONG_PAUSE, most_unanswered=1)
+
+
+async def ask_in_turn(
+    path: Path, count: int, seconds: float, pause: float = 0.0, most_unanswered: int = 1000
+) -> list[Answer]:
     """Ask ``count`` connections one after the other; each answered one is closed before the next.
 
     The next one does not wait for long for an answer of one before. Fewer are asked where none of
@@ -104,6 +133,7 @@ async def ask_in_turn(path: Path, count: int, seconds: float, pause: float = 0.0
 
     :param seconds: how long each one waits for its answer.
     :param pause: seconds between two.
+    :param most_unanswered: no more are asked once so many were not answered.
     """
     known: list[Answer] = []
     with _running(_ask_and_close(path, seconds, known) for _ in range(count)) as asking:
@@ -112,6 +142,8 @@ async def ask_in_turn(path: Path, count: int, seconds: float, pause: float = 0.0
             asked.append(each)
             await wait_for(each, min(seconds, path.retry_time), path.reactor)
             if len(asked) >= _ENOUGH and not any(answer.connection for answer in known):
+                break
+            if len(known) - count_answered(known) >= most_unanswered:
                 break
             await deferLater(path.reactor, pause)
         return [await each for each in asked]

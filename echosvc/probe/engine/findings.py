@@ -25,6 +25,8 @@ class Failed(Exception):
     :ivar subject: what it is about, if that is not the probe's own subject; or "".
     :ivar control: asked where no cause is found: the same without what the probe is about. It
         returns the failure that is to be reported, this one or that of the control.
+    :ivar at_opening: a connection was not made, or its first message not answered, and none was
+        opened beside it.
     """
 
     age: float | None = None
@@ -43,6 +45,7 @@ class Failed(Exception):
         self.finding, self.cause, self.fault, self.facts = finding, cause, fault, facts or {}
         self.end, self.subject = end, subject
         self.control: Callable[[], Awaitable[Failed]] | None = None
+        self.at_opening = False
 
 
 class Unanswered(Failed):

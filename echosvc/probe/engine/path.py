@@ -131,7 +131,9 @@ class Path:
         history = self.context.history
         history.note_refused(self._turns.count_open(), began)
         words = describe_connect_error(error, self.target, seconds, history.opened)
-        return NotConnected(*words, end="silence" if late else describe_error(error))
+        failed = NotConnected(*words, end="silence" if late else describe_error(error))
+        failed.at_opening = self._turns.most_open <= 1
+        return failed
 
     def _check_client(self, client: ProbeClient) -> ProbeClient:
         if client.fault is None:
@@ -192,7 +194,8 @@ class Path:
         began = self.reactor.seconds() - connection.connect_seconds
         try:
             await connection.detect_prefix(seconds)
-        except Unanswered:
+        except Unanswered as failed:
+            failed.at_opening = self._turns.most_open <= 1
             connection.close()
             self.context.history.note_refused(self._turns.count_open(), began)
             raise

@@ -61,6 +61,22 @@ class DeadBackendTests(NetworkTestCase):
             self.assertLess(self.clock.seconds() - before, 4.0)
             self.searched.close()
 
+    def test_a_limit_that_lets_some_in_again_and_again_is_no_dead_server(self) -> None:
+        """Six in each two seconds, as Envoy's local_ratelimit has it; others are ended."""
+        clock, times = self.clock, dict[int, int]()
+
+        def admits(_: int) -> bool:
+            interval = int(clock.seconds() / 2)
+            times[interval] = times.get(interval, 0) + 1
+            return times[interval] <= 6
+
+        path = self.path(Balanced(admits))
+        self.result(path.open())
+        failed = self.failure(path.open_many(12))
+        path.close()
+        self.assertIsNone(self.result(explain_by_dead_backend(path, failed)))
+        self.assertGreater(max(times.values()), 6)
+
     def test_a_path_that_has_shut_or_was_shut_is_none(self) -> None:
         self.assertIsNone(self.explain(lambda number: number == 1))
         self.assertIsNone(self.explain(lambda number: number != 2))

@@ -54,6 +54,19 @@ class Mixing(MemoryServer):
         self.open[0 if place >= MOST else place].answer(data)
 
 
+class Losing(MemoryServer):
+    """Ends every connection of some numbers, whatever the pace."""
+
+    def __init__(self, *lost: int) -> None:
+        super().__init__()
+        self.count, self._lost = 0, lost
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self.count += 1
+        if self.count in self._lost:
+            connection.cut()
+
+
 class LimitTests(NetworkTestCase):
     def failed(self, path: Path) -> Failed:
         """What a probe meets that needs more connections than are answered."""
@@ -97,6 +110,29 @@ class LimitTests(NetworkTestCase):
         self.assertEqual(path.context.knowledge.pace, 4 / 2)  # the fifth had shown that it works
         path.close()
         self.assertEqual(len(self.result(path.open_many(ASKED))), ASKED)
+
+    def test_one_connection_that_is_lost_is_no_limit(self) -> None:
+        """It may be lost among those in turn, among those at once, and among those kept open."""
+        for lost in ((5,), (8,), (14,), (14, 23), (14, 29)):
+            path = self.path(Losing(*lost), connections=ASKED)
+            self.result(path.open())
+            path.close()
+            cause = self.explain(path, self.failed_alone(path))
+            self.assertEqual((cause.name, cause.avoidable), ("identity", True), lost)
+            self.assertIn("connections got no answer: they ended by FIN", cause.finding)
+            self.assertEqual(path.context.knowledge.pace, 0.0)
+            self.assertIsNone(path.context.knowledge.connection_limit)
+
+    def test_where_none_is_lost_any_more_the_probe_is_asked_again(self) -> None:
+        path = self.path(Losing(2))
+        self.result(path.open())
+        path.close()
+        path.begin_probe()
+        failed = self.failure(path.open())
+        path.close()
+        cause = self.explain(path, failed)
+        self.assertEqual((cause.name, cause.avoidable), ("identity", True))
+        self.assertIn("the connections that were opened after it are answered", cause.finding)
 
     def test_on_a_long_way_a_limit_a_second_is_told_from_one_at_once_by_opening_slowly(
         self,
