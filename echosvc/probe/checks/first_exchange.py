@@ -122,7 +122,9 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     others.append(Deferred.fromCoroutine(control.run()))
     await _run_all(path, settling, others, limit, _GRACE + _GRACE_TRIPS * rtt)
     path.close()
-    if longer.premature or any(each.premature and not each.is_by_content for each in framings):
+    # What came shows that nothing was held back.
+    by_content = [] if failed.came else [each for each in framings if each.is_by_content]
+    if longer.premature or any(each.premature and each not in by_content for each in framings):
         if not failed.came:  # this one was answered, too, if not as it should
             path.context.history.note_answered()
             failed.cause, failed.at_opening = _OTHER_CAUSE, True
@@ -132,8 +134,8 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
             return trial.explain(failed)
     if control.answered:
         return failed
-    if (other := next((each for each in framings if each.is_by_content), None)) is not None:
-        return _held_by_content(failed, other)
+    if by_content:
+        return _held_by_content(failed, by_content[0])
     answers = _describe_answers(failed, messages)
     if answers is None and longer.answered:
         held = await _held_back(path, failed, limit / 2)
