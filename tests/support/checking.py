@@ -90,7 +90,7 @@ async def against(met: Any = None, heard: Any = None, **settings: Any) -> CheckR
     try:
         endpoint = f"tcp:127.0.0.1:{port.getHost().port}"
         settings = {"timeout": 1.0, "skip": FAST, "max_size": MIB, **settings}
-        return await within(Deferred.fromCoroutine(check(endpoint, **settings)), 60)
+        return await within(Deferred.fromCoroutine(check(endpoint, **settings)), 6 * LIMIT)
     finally:
         await within(port.stopListening())
         for transport in factory.live:  # one that is paused would never see its end

@@ -97,5 +97,5 @@ async def test_the_command_says_so_in_lines_and_status_1():
 def run_command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "echosvc", "check", *words],
-        capture_output=True, text=True, timeout=LIMIT, env=environment(),
+        capture_output=True, text=True, timeout=4 * LIMIT, env=environment(),
     )  # fmt: skip
