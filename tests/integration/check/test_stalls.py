@@ -61,8 +61,9 @@ async def back_pressure_of(stopping: set[int]) -> ProbeResult:
 async def test_a_stream_that_stops_once_is_asked_again_and_proves_nothing():
     probe = await back_pressure_of({1})
     assert probe.result == "info", probe
-    assert (probe.facts["failed"], probe.facts["times"]) == (1, 4)
-    assert "once it reads, everything arrives, but 1 of 4 times nothing came for 1 s" in (
+    times = probe.facts["times"]  # fewer on a machine that needs a minute for them
+    assert (probe.facts["failed"], times in (2, 3, 4)) == (1, True)
+    assert f"once it reads, everything arrives, but 1 of {times} times nothing came for 1 s" in (
         probe.finding
     )
 
