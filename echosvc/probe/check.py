@@ -279,9 +279,11 @@ class Check:
     def _timed_out(self, probe: Probe, limit: float) -> ProbeResult:
         came = self._path.context.verified_bytes()
         if came < limit * MIN_RATE:
-            words = f"not done within {format_duration(limit)}, though something came now and then"
+            now = "though something came now and then" if self._path.came else "nothing came"
+            words = f"not done within {format_duration(limit)}, {now}"
             return ProbeResult(probe.name, "fail", words, 0.0, "the peer makes no progress")
-        self._path.limit_sizes(max(1, int(came / limit * self._settings.timeout)))
+        if self._path.silent_for < self._settings.timeout / 2:  # it is slow, and has not stopped
+            self._path.limit_sizes(max(1, int(came / limit * self._settings.timeout)))
         rate = format_bytes(int(came / limit))
         words = (
             f"not done within {format_duration(limit)}; {format_bytes(came)} came back as they"

@@ -24,6 +24,8 @@ LARGE = (MIB, 16 * MIB, 64 * MIB, 256 * MIB, 1024 * MIB)
 #: The large streams may take two time-outs, and what the longest one takes at this rate besides,
 #: bytes a second. What would take longer is not sent.
 _LEAST_RATE = 10e6
+#: How long the small streams may take besides, seconds.
+_SMALL_SECONDS = 30.0
 #: A stream of which nothing came for so long rests, seconds.
 _REST = 1.0
 #: What later probes send at least where a path is too slow for the large streams, bytes.
@@ -38,7 +40,7 @@ _PARALLEL = 8
     summary="streams from 1 byte to --max-size come back whole",
     subjects=("volume",),
     needs=("path",),
-    min_duration=lambda settings: settings.max_size / _LEAST_RATE,
+    min_duration=lambda settings: settings.max_size / _LEAST_RATE + _SMALL_SECONDS,
     duration=lambda settings: settings.max_size / 20e6,
 )
 async def sizes(path: Path) -> Finding:

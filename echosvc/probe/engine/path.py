@@ -288,6 +288,11 @@ class Path:
         return self._progress.received
 
     @property
+    def came(self) -> int:
+        """Bytes that came since the probe began."""
+        return self._progress.received - self._received
+
+    @property
     def silent_for(self) -> float:
         """For how long nothing has come, seconds."""
         return self._progress.silent_for
@@ -308,7 +313,7 @@ class Path:
 
     def _seconds_for(self, size: int) -> float:
         """Return how long ``size`` bytes take at the rate of this probe."""
-        came = self._progress.received - self._received
+        came = self.came
         return size / came * (self.reactor.seconds() - self._began) if came else 0.0
 
     async def wait_for_backlog(self, failed: bool) -> None:
