@@ -105,6 +105,7 @@ def test_the_probe_that_is_shown_is_listed_by_its_module_alone(shown: Path) -> N
     assert re.search(r"^  empty +a connection that sends nothing but FIN gets FIN$", listed, re.M)
 
 
+@pytest.mark.slow
 def test_the_cause_that_is_shown_is_found_and_reported_once(tmp_path: Path) -> None:
     directory = tmp_path / "causes"
     directory.mkdir()
