@@ -60,6 +60,7 @@ async def _wait_for_end(path: Path, failed: Failed, refused: bool, ended: str) -
     began, many = history.refused_at, history.burst(_SPAN)[0]
     before, facts = _describe_before(history)
     often = refused and (max(history.reached, many) >= _MANY or known > 0)
+    at_once = history.reached >= _MANY
     again = await wait_until_answered(path, _LONG_WAIT if often else _WAIT)
     seconds = path.reactor.seconds() - began
     facts["seconds"] = round(seconds, 3)
@@ -69,10 +70,12 @@ async def _wait_for_end(path: Path, failed: Failed, refused: bool, ended: str) -
         advice = f"{ended}; or {_RATE_OR_BYTES}" if refused else ended
         return Cause("outage", finding, advice, facts, final=True, kind="lasting")
     words = f"no connection was answered for {format_duration(seconds)}, {before}"
-    if often and (known or await _shuts_again(path, many, facts)):
+    proven = often and (known > 0 or await _shuts_again(path, many, facts))
+    if proven or (refused and at_once):
         pace = _LESS * known if known else _SHARE * many / _SPAN
         path.context.knowledge.pace = max(pace, _LEAST)
-        return Cause("limit", words, _RATE, facts, avoidable=True, kind=RATE)
+        advice = _RATE if proven else f"{_RATE_OR_BYTES}; or {_RESTART}"
+        return Cause("limit", words, advice, facts, avoidable=True, kind=RATE)
     advice = f"{_RESTART}; or {_RATE_OR_BYTES}" if refused else _RESTART
     return Cause("outage", words, advice, facts, avoidable=True, kind="passing")
 

@@ -89,12 +89,11 @@ class OutageTests(NetworkTestCase):
         self.assertIn("a limit of connections a second", cause.advice)
         self.assertAlmostEqual(path.context.knowledge.pace, 0.8 * MANY / 10)
 
-    def test_what_shuts_once_alone_is_no_limit_of_connections(self) -> None:
+    def test_what_shuts_once_alone_may_be_a_limit_of_bytes_or_a_restart(self) -> None:
         path, failed = self.crowded(again=False)
         cause = self.explain(path, failed)
-        self.assertEqual((cause.name, cause.final, cause.avoidable), ("outage", False, True))
-        self.assertIn("or one of bytes in a time", cause.advice)
-        self.assertEqual(path.context.knowledge.pace, 0.0)
+        self.assertEqual((cause.name, cause.final, cause.avoidable), ("limit", False, True))
+        self.assertIn("or one of bytes in a time; or a restart of the server", cause.advice)
 
     def test_a_known_limit_is_lowered(self) -> None:
         path = self.ended(3.0)
