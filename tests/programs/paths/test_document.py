@@ -45,6 +45,13 @@ def text_of(node: ast.expr, tree: ast.Module) -> str:
     return text
 
 
+def used_by(module: Path) -> list[Path]:
+    """The modules of causes that a module imports."""
+    tree = ast.parse(module.read_text("utf-8"))
+    names = {each.module for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)}
+    return [each for each in MODULES if f"echosvc.probe.causes.{each.stem}" in names]
+
+
 def registers(module: Path) -> bool:
     """Whether a module registers a function that knows a cause."""
     functions = [
@@ -57,7 +64,8 @@ def registers(module: Path) -> bool:
 
 @pytest.mark.parametrize("module", [*filter(registers, MODULES)], ids=lambda module: module.stem)
 def test_each_registered_cause_has_a_name(module: Path) -> None:
-    assert set(named_by(module))
+    """One that the module makes, or a module of causes that it uses."""
+    assert {name for each in (module, *used_by(module)) for name in named_by(each)}
 
 
 @pytest.mark.parametrize("options", [options for _, options in SYMPTOMS])
