@@ -133,5 +133,7 @@ def _decode(text: str) -> HdrHistogram:
         raise ValueError(f"no histogram: {error}") from None
     found = hdr.lowest_trackable_value, hdr.highest_trackable_value, hdr.significant_figures
     if found != (LOWEST, HIGHEST, DIGITS):
-        raise ValueError(f"a histogram of another range: {found[0]} to {found[1]}, {found[2]} digits")
+        raise ValueError(
+            f"a histogram of another range: {found[0]} to {found[1]}, {found[2]} digits"
+        )
     return hdr

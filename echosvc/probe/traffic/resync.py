@@ -1,0 +1,200 @@
+"""From the first wrong byte to the next intact message: what became of those between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from echosvc.probe.engine.fault import SAMPLE_SIZE, Fault, FaultKind
+from echosvc.probe.engine.payload import FixedPayload
+from echosvc.probe.engine.verifier import WINDOW, Verifier
+from echosvc.probe.traffic.incidents import Mismatch
+from echosvc.probe.traffic.ledger import Ledger
+from echosvc.probe.traffic.messages import Messages
+from echosvc.probe.traffic.replies import ReplyFormat
+from echosvc.probe.traffic.search import IntactMessage, StampSearch
+from echosvc.probe.traffic.sent_message import SentMessage, select_damaged
+from echosvc.wire.prefix_matching import PrefixMatcher
+from echosvc.wire.template import Template
+
+#: Longer streams are not explained, bytes; nor are more mismatches of a connection.
+_MAX_EXPLAINED = 4 * WINDOW
+_MAX_EXPLANATIONS = 20
+_NO_PREFIX = PrefixMatcher(Template.literal(b""))
+
+
+class Resynchronizer:
+    """Finds out what happened to the stream of a connection.
+
+    :param messages: of the connection.
+    :param replies: what the server sends before its replies.
+    :param ledger: where it is noted what became of each message.
+    :ivar active: a wrong byte came, and no intact message behind it yet.
+    :ivar extra: bytes by which heads are longer than those in the replies that are due.
+    """
+
+    def __init__(self, messages: Messages, replies: ReplyFormat, ledger: Ledger) -> None:
+        self._replies, self._ledger = replies, ledger
+        self._search = StampSearch(messages)
+        self._known = 0
+        self.active = False
+        self.extra = 0
+        self._unmarked = False
+        self._early = 0  # bytes that came before anything was due
+        self._explained, self._failed = 0, False
+
+    def begin(self, unmarked: bool) -> None:
+        """Begin to search.
+
+        :param unmarked: all bytes are right so far, but a prefix is missing.
+        """
+        if not self._failed:
+            self._ledger.tally.count_error("mismatch")
+        self._failed = self.active = True
+        self._unmarked, self._early = unmarked, 0
+
+    def note_sent(self, known: int) -> None:
+        """Note that another message is due; so many were sent."""
+        self._known = known
+        if self.active and len(self._ledger.pending) == 1:
+            self._early = len(self._search.buffer)
+
+    def feed(self, data: bytes) -> bytes:
+        """Search in what came; return what is behind the next intact message."""
+        self._search.buffer += data
+        while self.active:
+            found = self._search.find(self._limit, self._known)
+            if found is not None:
+                self._accept(found)
+            elif self._search.waiting or len(self._search.buffer) < self._limit:
+                return b""
+            else:
+                self._give_up()
+        return self._search.consume(len(self._search.buffer))
+
+    def end(self) -> None:
+        """Note that nothing more will come."""
+        ledger, pending = self._ledger, self._ledger.pending
+        seen = self._search.consume(len(self._search.buffer))
+        early = self._early if pending else len(seen)
+        ledger.count("unexpected_bytes", early)
+        damaged = select_damaged(self._without_prefixes(seen[early:]), pending)
+        if seen:
+            self._explain(list(pending), seen)
+        ledger.pending = deque(message for message in pending if message not in damaged)
+        ledger.skip(damaged, damaged)
+        self.active = False
+
+    # -- nothing intact came --------------------------------------------------
+
+    @property
+    def _limit(self) -> int:
+        """Bytes in which the next intact message must begin."""
+        pending = self._ledger.pending
+        if not pending:
+            return WINDOW
+        return self._early + min(self._due_size(), len(pending[0].reply) + WINDOW)
+
+    def _due_size(self) -> int:
+        return sum(len(message.reply) + self.extra for message in self._ledger.pending)
+
+    def _give_up(self) -> None:
+        """Charge what came to the messages that were due: all, or the first if more may come."""
+        pending, limit = self._ledger.pending, self._limit
+        if not pending:
+            self._ledger.count("unexpected_bytes", limit)
+        elif self._due_size() + self._early <= limit:
+            self._charge(list(pending), limit)
+        else:
+            limit = self._early + len(pending[0].reply) + self.extra
+            self._charge([pending[0]], limit)
+        self._search.consume(limit)
+        self._early = 0
+        self.active = bool(self._search.buffer)
+
+    def _charge(self, messages: list[SentMessage], size: int) -> None:
+        self._explain(messages, bytes(self._search.buffer[:size]))
+        for _ in messages:
+            self._ledger.pending.popleft()
+        self._ledger.damage_by_place(messages)
+
+    # -- an intact message came -----------------------------------------------
+
+    def _accept(self, found: IntactMessage) -> None:
+        """Note what came before an intact message, and the message."""
+        seen = self._search.consume(found.end)
+        junk, whole = self._split(seen, found)
+        self.active, self._early = False, 0
+        if not self._ledger.is_pending(found.number):
+            self._ledger.count("unexpected_bytes", len(junk))
+            self._note_again(found.number, seen[found.start :])
+            return
+        skipped = self._ledger.take_before(found.number)
+        message = self._ledger.pending.popleft()
+        if not junk and not skipped and whole:
+            self._ledger.answer(message)  # an end was charged by its place before
+            return
+        fault = self._explain([*skipped, message], seen)
+        if skipped:
+            damaged = select_damaged(self._without_prefixes(junk), skipped)
+            self._ledger.skip(skipped, damaged)
+            junk, whole = b"", whole or bool(damaged)
+        self._settle(message, junk, whole, fault)
+
+    def _split(self, seen: bytes, found: IntactMessage) -> tuple[bytes, bool]:
+        """Return what came before the reply of a message, and whether its head is there."""
+        size = found.end - found.start
+        head = self._replies.head_before(seen, found.start, size)
+        whole = head is not None and not (self._unmarked and found.start == 0)
+        if head is None:
+            head = max(0, found.start - self._replies.head_size(size))
+        return seen[:head], whole
+
+    def _settle(self, message: SentMessage, junk: bytes, whole: bool, fault: Fault | None) -> None:
+        """Note what became of an intact message before which none is due."""
+        repeated = whole and fault is not None and fault.kind is FaultKind.REPEATED
+        if not whole or (junk and not repeated):
+            self._ledger.skip([message], [message])
+            return
+        if junk:
+            self._ledger.count("duplicated")
+        self._ledger.answer(message)
+
+    def _note_again(self, number: int, seen: bytes) -> None:
+        kind = self._ledger.note_again(number)
+        self._note(Fault(kind, 0, len(seen), seen=seen[:SAMPLE_SIZE]), number)
+
+    def _without_prefixes(self, junk: bytes) -> bytes:
+        """Return what came without prefixes, where these may come anywhere."""
+        return junk.replace(self._replies.prefix, b"") if self._replies.anywhere else junk
+
+    # -- explanations ---------------------------------------------------------
+
+    def _explain(self, due: Sequence[SentMessage], seen: bytes) -> Fault | None:
+        """Return what happened to the replies that were due, and note it; ``None``: not known.
+
+        :param seen: what came in their place.
+        """
+        before = b"" if self._ledger.last is None else self._ledger.last.reply
+        expected = b"".join([before, *(message.reply for message in due)])
+        if self._explained >= _MAX_EXPLANATIONS or len(expected) + len(seen) > _MAX_EXPLAINED:
+            return None
+        verifier = Verifier(FixedPayload(expected), _NO_PREFIX)
+        verifier.feed(before + seen)
+        fault = verifier.end()
+        if fault is not None:
+            moved = replace(fault, offset=fault.offset - len(before))
+            self._note(moved, due[0].number if due else -1)
+        return fault
+
+    def _note(self, fault: Fault, number: int) -> None:
+        if self._explained >= _MAX_EXPLANATIONS:
+            return
+        self._explained += 1
+        ledger = self._ledger
+        mismatch = Mismatch(
+            ledger.now, ledger.connection, number, fault.kind.value, fault.offset, fault.length,
+            fault.expected, fault.seen,
+        )  # fmt: skip
+        ledger.tally.note_mismatch(mismatch)

@@ -1,0 +1,73 @@
+"""What happened in each second, aligned by Unix time so that runs can be added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echosvc.probe.traffic.histogram import HIGHEST
+
+#: Latencies of a second are kept in 16 classes a power of two: 6 % wide at most.
+_BITS = 5
+
+
+class Second:
+    """One second of a run.
+
+    :ivar sent: messages that were sent in it.
+    :ivar answered: messages that were answered in it.
+    :ivar wrong: messages that were found lost, duplicated, reordered, damaged or late in it.
+    :ivar largest: the largest latency of its answers, from the intended time, µs.
+    :ivar latencies: how many of its answers had which latency, by class.
+    """
+
+    __slots__ = ("answered", "largest", "latencies", "sent", "wrong")
+
+    def __init__(self) -> None:
+        self.sent = self.answered = self.wrong = self.largest = 0
+        self.latencies: dict[int, int] = {}
+
+    def answer(self, latency: int) -> None:
+        """Count an answer with its latency, µs."""
+        self.answered += 1
+        if latency > self.largest:
+            self.largest = latency
+        shift = latency.bit_length() - 5
+        found = (shift << 4) + (latency >> shift) if shift > 0 else latency
+        latencies = self.latencies
+        latencies[found] = latencies.get(found, 0) + 1
+
+    def add(self, other: Second) -> None:
+        """Add what another one counted."""
+        self.sent += other.sent
+        self.answered += other.answered
+        self.wrong += other.wrong
+        self.largest = max(self.largest, other.largest)
+        for place, found in other.latencies.items():
+            self.latencies[place] = self.latencies.get(place, 0) + found
+
+    def percentile(self, wanted: float) -> int:
+        """Return a percentile of the latencies, µs, at most 6 % too high; 0: there are none."""
+        needed, passed = wanted / 100 * self.answered, 0
+        for place, found in sorted(self.latencies.items()):
+            passed += found
+            if passed >= needed:
+                return min(_highest_at(place), self.largest)
+        return 0
+
+    def dump(self) -> list[Any]:
+        """Return the same for JSON."""
+        return [self.sent, self.answered, self.wrong, self.largest, sorted(self.latencies.items())]
+
+    @classmethod
+    def load(cls, dumped: list[Any]) -> Second:
+        """Return the second that was dumped."""
+        second = cls()
+        second.sent, second.answered, second.wrong, second.largest, latencies = dumped
+        second.latencies = {int(place): int(found) for place, found in latencies}
+        return second
+
+
+def _highest_at(place: int) -> int:
+    """Return the highest latency of a class, µs."""
+    shift = max(0, (place >> (_BITS - 1)) - 1)
+    return min(((place - (shift << (_BITS - 1)) + 1) << shift) - 1, HIGHEST)

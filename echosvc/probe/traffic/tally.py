@@ -1,0 +1,193 @@
+"""What is counted of a load: messages, times, seconds, errors. Tallies can be added exactly."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from echosvc.probe.traffic.histogram import Histogram
+from echosvc.probe.traffic.incidents import Gap, Mismatch, kept_gaps, kept_mismatches
+from echosvc.probe.traffic.series import Second
+
+#: The counters. ``sent`` is the sum of ``answered``, ``lost``, ``damaged``, ``abandoned`` and of
+#: what is still owed. ``reordered`` and ``late`` messages are answered, too; ``unanswered`` ones
+#: are lost, too.
+COUNTERS = (
+    "sent", "answered", "lost", "damaged", "abandoned", "reordered", "late", "unanswered",
+    "duplicated", "unexpected_bytes", "bytes_sent", "bytes_received", "connections",
+)  # fmt: skip
+#: What proves that the path or the peer failed.
+FAULTS = ("lost", "damaged", "reordered", "late", "duplicated", "unexpected_bytes")
+#: The histograms.
+HISTOGRAMS = ("corrected", "uncorrected", "send_lag", "connect", "first_byte")
+_SCHEMA = 1
+
+
+class Tally:
+    """What is counted of one run, or of several.
+
+    :param epoch: the Unix time when the clock of the caller said 0.
+    :param begin: messages that were intended before this time of the caller's clock are counted,
+        but their times are not: the warm-up.
+    :ivar sent: messages that were sent.
+    :ivar answered: messages whose whole reply came, intact.
+    :ivar lost: messages that were not answered, though a later one was, or the connection ended.
+    :ivar damaged: messages whose reply was wrong.
+    :ivar abandoned: messages in flight when this side gave up without waiting for them.
+    :ivar reordered: answered after a later message.
+    :ivar late: answered after their deadline.
+    :ivar unanswered: lost, and the last ones of their connection: their replies may have been on
+        the way.
+    :ivar duplicated: replies that came once more.
+    :ivar unexpected_bytes: that came where nothing was due.
+    :ivar bytes_sent: with their framing.
+    :ivar bytes_received: with prefixes and framing.
+    :ivar connections: that were opened.
+    :ivar corrected: latencies from the intended time.
+    :ivar uncorrected: latencies from the time when a message was sent.
+    :ivar send_lag: how long after its intended time a message was sent.
+    :ivar connect: how long connections took to open.
+    :ivar first_byte: from the first message of a connection to the first byte that came.
+    :ivar errors: how often a connection failed, by cause.
+    :ivar series: by Unix time in whole seconds.
+    :ivar gaps: the longest.
+    :ivar mismatches: the earliest.
+    """
+
+    def __init__(self, epoch: float = 0.0, begin: float = -math.inf) -> None:
+        self._epoch, self._begin = epoch, begin
+        self.sent = self.answered = self.lost = self.damaged = self.abandoned = 0
+        self.reordered = self.late = self.unanswered = self.duplicated = 0
+        self.unexpected_bytes = self.bytes_sent = self.bytes_received = self.connections = 0
+        self.corrected, self.uncorrected, self.send_lag = Histogram(), Histogram(), Histogram()
+        self.connect, self.first_byte = Histogram(), Histogram()
+        self.errors: Counter[str] = Counter()
+        self.series: dict[int, Second] = {}
+        self.gaps, self.mismatches = kept_gaps(), kept_mismatches()
+        self._now = Second()
+        self._until = -math.inf  # the time at which another second begins
+
+    # -- counting -------------------------------------------------------------
+
+    def count_sent(self, count: int, size: int, now: float) -> None:
+        """Count messages that were sent at once, of ``size`` bytes together."""
+        self.sent += count
+        self.bytes_sent += size
+        self._at(now).sent += count
+
+    def count_answer(self, intended: float, sent: float, now: float) -> None:
+        """Count a message that was answered now."""
+        self.answered += 1
+        second = self._now if now < self._until else self._at(now)
+        if intended < self._begin:
+            second.answered += 1
+            return
+        second.answer(self.corrected.record(now - intended))
+        self.uncorrected.record(now - sent)
+        self.send_lag.record(sent - intended)
+
+    def count(self, kind: str, count: int, now: float) -> None:
+        """Count faults of a kind that were found now.
+
+        :param kind: one of :data:`COUNTERS`.
+        """
+        setattr(self, kind, getattr(self, kind) + count)
+        if kind in FAULTS:
+            self._at(now).wrong += count
+
+    def count_connection(self, seconds: float) -> None:
+        """Count a connection that was opened."""
+        self.connections += 1
+        self.connect.record(seconds)
+
+    def count_error(self, cause: str) -> None:
+        """Count a connection that could not be opened, or ended before its time."""
+        self.errors[cause] += 1
+
+    def note_gap(self, gap: Gap) -> None:
+        """Note a gap. Its time is of the caller's clock."""
+        self.gaps.append(gap._replace(began=gap.began + self._epoch))
+
+    def note_mismatch(self, mismatch: Mismatch) -> None:
+        """Note a mismatch. Its time is of the caller's clock."""
+        self.mismatches.append(mismatch._replace(when=mismatch.when + self._epoch))
+
+    def _at(self, now: float) -> Second:
+        """Return the second of a time."""
+        if now >= self._until:
+            number = math.floor(now + self._epoch)
+            self._until = number + 1 - self._epoch
+            self._now = self.series.setdefault(number, Second())
+        return self._now
+
+    # -- results --------------------------------------------------------------
+
+    @property
+    def owed(self) -> int:
+        """How many messages were sent, and have not been answered, lost or damaged yet."""
+        return self.sent - self.answered - self.lost - self.damaged - self.abandoned
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was answered, once, intact, in order and in time."""
+        return not self.owed and not self.errors and not any(getattr(self, each) for each in FAULTS)
+
+    def add(self, other: Tally) -> None:
+        """Add what another one counted. The order of additions does not matter."""
+        for name in COUNTERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in HISTOGRAMS:
+            getattr(self, name).add(getattr(other, name))
+        self.errors += other.errors
+        for number, second in other.series.items():
+            self.series.setdefault(number, Second()).add(second)
+        self.gaps.add(other.gaps)
+        self.mismatches.add(other.mismatches)
+
+    def dump(self) -> dict[str, Any]:
+        """Return everything for JSON; histograms in HdrHistogram's own encoding."""
+        return {
+            "schema": _SCHEMA,
+            "counters": {name: getattr(self, name) for name in COUNTERS},
+            "histograms": {name: getattr(self, name).dump() for name in HISTOGRAMS},
+            "errors": dict(sorted(self.errors.items())),
+            "series": {str(number): self.series[number].dump() for number in sorted(self.series)},
+            "gaps": {"total": self.gaps.total, "longest": [list(gap) for gap in self.gaps.best]},
+            "mismatches": {
+                "total": self.mismatches.total,
+                "earliest": [each.dump() for each in self.mismatches.best],
+            },
+        }
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any]) -> Tally:
+        """Return the tally that was dumped.
+
+        :raises ValueError: it is none, or of another version.
+        """
+        if not isinstance(dumped, dict) or dumped.get("schema") != _SCHEMA:
+            raise ValueError("no tally of this version")
+        try:
+            return cls._load(dumped)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no whole tally: {type(error).__name__}: {error}") from None
+
+    @classmethod
+    def _load(cls, dumped: dict[str, Any]) -> Tally:
+        tally = cls()
+        for name in COUNTERS:
+            setattr(tally, name, int(dumped["counters"][name]))
+        for name in HISTOGRAMS:
+            setattr(tally, name, Histogram.load(dumped["histograms"][name]))
+        tally.errors.update(dumped["errors"])
+        tally.series = {int(key): Second.load(each) for key, each in dumped["series"].items()}
+        gaps, wrong = dumped["gaps"], dumped["mismatches"]
+        tally.gaps.extend((Gap(*each) for each in gaps["longest"]), gaps["total"])
+        tally.mismatches.extend(map(Mismatch.load, wrong["earliest"]), wrong["total"])
+        return tally
+
+    def __eq__(self, other: object) -> bool:
+        return self.dump() == other.dump() if isinstance(other, Tally) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
