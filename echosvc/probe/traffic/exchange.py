@@ -60,7 +60,7 @@ class Exchange:
         self._ledger = Ledger(tally, messages.connection, deadline, max_gap)
         self._resync = Resynchronizer(messages, replies, self._ledger)
         self._splitter = PrefixSplitter(replies) if replies.anywhere else None
-        self._sent = 0
+        self._has_heads = replies.has_heads
         self._first_sent = math.inf
         self._offset = 0  # bytes of the reply that is due which have come
         self._held = b""  # the beginning of a head that varies
@@ -104,15 +104,17 @@ class Exchange:
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _send(self, intended: float, now: float) -> bytes:
-        number, replies, pending = self._sent, self._replies, self._ledger.pending
+        ledger, number = self._ledger, self._ledger.sent
         if not number:
             self._first_sent = now
         message = self._messages.make(number)
-        reply, marked = replies.reply(message), self._strict and not pending
-        pending.append(SentMessage(number, reply, len(message), intended, now, marked))
-        self._sent = number + 1
-        self._resync.note_sent(self._sent)
-        return replies.frame(message)
+        reply = self._replies.reply(message) if self._has_heads else message
+        marked = self._strict and not ledger.pending
+        ledger.pending.append(SentMessage(number, reply, len(message), intended, now, marked))
+        ledger.sent = number + 1
+        if self._resync.active:
+            self._resync.note_sent()
+        return self._replies.frame(message) if self._has_heads else message
 
     # -- receiving ------------------------------------------------------------
 

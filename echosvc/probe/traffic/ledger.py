@@ -28,6 +28,7 @@ class Ledger:
     :param deadline: seconds from the time a message is sent after which its answer is late.
     :param max_gap: seconds without an answer, while one is due, that are noted as a gap.
     :ivar now: the time of what is noted next.
+    :ivar sent: how many messages were sent; the number of the next one.
     :ivar pending: messages that are due, in order; their numbers have no gaps.
     :ivar answers: messages that were answered since the last :meth:`take_answers`.
     :ivar last: the last message that was answered.
@@ -36,7 +37,7 @@ class Ledger:
     def __init__(self, tally: Tally, connection: int, deadline: float, max_gap: float) -> None:
         self.tally, self.connection = tally, connection
         self._deadline, self._max_gap = deadline, max_gap
-        self.now = 0.0
+        self.now, self.sent = 0.0, 0
         self.pending: deque[SentMessage] = deque()
         self.answers: list[SentMessage] = []
         self.last: SentMessage | None = None

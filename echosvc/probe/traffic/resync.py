@@ -37,7 +37,6 @@ class Resynchronizer:
     def __init__(self, messages: Messages, replies: ReplyFormat, ledger: Ledger) -> None:
         self._replies, self._ledger = replies, ledger
         self._search = StampSearch(messages)
-        self._known = 0
         self.active = False
         self.extra = 0
         self._unmarked = False
@@ -54,17 +53,16 @@ class Resynchronizer:
         self._failed = self.active = True
         self._unmarked, self._early = unmarked, 0
 
-    def note_sent(self, known: int) -> None:
-        """Note that another message is due; so many were sent."""
-        self._known = known
-        if self.active and len(self._ledger.pending) == 1:
+    def note_sent(self) -> None:
+        """Note that another message is due."""
+        if len(self._ledger.pending) == 1:
             self._early = len(self._search.buffer)
 
     def feed(self, data: bytes) -> bytes:
         """Search in what came; return what is behind the next intact message."""
         self._search.buffer += data
         while self.active:
-            found = self._search.find(self._limit, self._known)
+            found = self._search.find(self._limit, self._ledger.sent)
             if found is not None:
                 self._accept(found)
             elif self._search.waiting or len(self._search.buffer) < self._limit:

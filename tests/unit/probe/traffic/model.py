@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -32,6 +33,10 @@ SERVERS = (
 )
 
 
+#: One for each kind of server: a ring takes time to make.
+make_ring = lru_cache(Ring)
+
+
 class Model:
     """A server of one kind, and the connection to it.
 
@@ -43,7 +48,7 @@ class Model:
     ) -> None:
         self.template = Template.parse(prefix)
         self.format = ReplyFormat(framing, self.template)
-        ring = Ring(5, size + more, self.format.excluded, lines=framing == "line")
+        ring = make_ring(5, 4096, self.format.excluded, framing == "line")
         self.messages = Messages(ring, 1, size, size + more)
         self.tally = Tally()
         self.exchange = Exchange(self.messages, self.format, ClosedLoop(depth), self.tally)
