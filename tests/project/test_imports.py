@@ -56,6 +56,7 @@ PURE = (
     "probe.engine.size_limit",
     "probe.engine.silence",
     "probe.engine.tcp_info",
+    "probe.traffic",
 )
 
 

@@ -69,8 +69,9 @@ class Mismatch(NamedTuple):
     @classmethod
     def load(cls, dumped: list[Any]) -> Mismatch:
         """Return the mismatch that was dumped."""
-        *rest, expected, seen = dumped
-        return cls(*rest, bytes.fromhex(expected), bytes.fromhex(seen))
+        when, connection, message, kind, offset, length, expected, seen = dumped
+        place = when, connection, message, kind, offset, length
+        return cls(*place, bytes.fromhex(expected), bytes.fromhex(seen))
 
 
 Incident = TypeVar("Incident", Gap, Mismatch)
@@ -85,7 +86,8 @@ class Kept(Generic[Incident]):
     """
 
     def __init__(self, limit: int, rank: Callable[[Incident], Any]) -> None:
-        self._limit, self._rank = limit, rank
+        self._limit = limit
+        self._rank: Callable[[Incident], Any] = rank
         self._all: list[Incident] = []
         self.total = 0
 

@@ -36,7 +36,7 @@ def test_a_clean_path_answers_everything(server, depth, more, reads, cuts):
 
 
 @given(MODELS, st.integers(1, 12), st.lists(DAMAGES, min_size=1, max_size=3), CUTS, CUTS, CUTS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 def test_any_cut_of_any_stream_gives_the_same_tally(server, depth, damages, reads, one, other):
     tallies = []
     for cuts in (one, other, range(5000)):
@@ -65,7 +65,7 @@ def flipped(reply: bytes, place: int) -> bytes:
 
 
 @given(st.sampled_from(sorted(FAULTS)), MODELS, st.integers(0, 8), CUTS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 def test_each_fault_of_a_message_is_counted_once_under_its_kind(kind, server, place, cuts):
     model = Model(*server, depth=10)
     each = [model.reply(request) for request in model.requests(model.exchange.due(1.0))]
