@@ -125,7 +125,7 @@ class Resynchronizer:
         junk, whole = self._split(seen, found)
         self.active, self._early = False, 0
         if not self._ledger.is_pending(found.number):
-            self._ledger.count("unexpected_bytes", len(junk))
+            self._ledger.count("unexpected_bytes", len(self._without_prefixes(junk)))
             self._note_again(found.number, seen[found.start :])
             return
         skipped = self._ledger.take_before(found.number)

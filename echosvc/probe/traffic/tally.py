@@ -25,7 +25,7 @@ _SCHEMA = 1
 
 
 class Tally:
-    """What is counted of one run, or of several.
+    """What is counted of one run, or of several. Times never go back from one call to the next.
 
     :param epoch: the Unix time when the clock of the caller said 0.
     :param begin: messages that were intended before this time of the caller's clock are counted,

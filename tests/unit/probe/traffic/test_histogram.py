@@ -32,6 +32,7 @@ def reference(values: list[int]) -> HdrHistogram:
 
 
 @given(st.integers(0, HIGHEST))
+@settings(deadline=None)
 def test_a_value_has_the_place_that_hdrhistogram_gives_it(value):
     hdr = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     assert place_of(value) == hdr.get_counts_array_index(value)
