@@ -37,7 +37,10 @@ class Ring:
     :param max_size: of the longest message, bytes.
     :param excluded: bytes that no message contains.
     :param lines: messages end with LF, and contain no other.
+    :ivar data: the ring, and its beginning once more, so that each message is one piece of it.
     :ivar letters: sixteen bytes that stand for the digits of a number.
+    :ivar write: the table that turns digits into letters.
+    :ivar read: the table that turns letters into digits.
     :raises ValueError: too few bytes are left to send, or ``max_size`` is out of range.
     """
 
@@ -53,6 +56,8 @@ class Ring:
         if len(self.letters) < len(_DIGITS):
             raise ValueError("too few bytes are left to send")
         self.letters = self.letters[: len(_DIGITS)]
+        self.write = bytes.maketrans(_DIGITS, self.letters)
+        self.read = bytes.maketrans(self.letters, _DIGITS)
         data = Payload(RING_SIZE, seed, self.excluded).at(0, RING_SIZE)
         self.data = (data * (1 + -(-max_size // RING_SIZE)))[: RING_SIZE + max_size]
 
@@ -85,9 +90,8 @@ class Messages:
         self._data, self._end = ring.data, b"\n" * ring.lines
         self._spread = max_size - min_size + 1
         self._rest = min_size - STAMP_SIZE - len(self._end)
-        self._write = bytes.maketrans(_DIGITS, ring.letters)
-        self._read = bytes.maketrans(ring.letters, _DIGITS)
-        self._digits = frozenset(ring.letters)
+        self._write, self._read = ring.write, ring.read
+        self._letters = ring.letters
 
     def make(self, number: int) -> bytes:
         """Return the message with a number."""
@@ -101,6 +105,6 @@ class Messages:
     def number_in(self, stamp: bytes) -> int:
         """Return the number that a stamp of this connection names; -1: it is damaged."""
         written = stamp[KEY_SIZE:STAMP_SIZE]
-        if len(written) < NUMBER_SIZE or not self._digits.issuperset(written):
+        if len(written) < NUMBER_SIZE or written.strip(self._letters):
             return -1
         return int(written.translate(self._read), 16) * _INVERSE % NUMBERS

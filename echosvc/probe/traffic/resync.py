@@ -15,12 +15,14 @@ from echosvc.probe.traffic.messages import Messages
 from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.probe.traffic.search import IntactMessage, StampSearch
 from echosvc.probe.traffic.sent_message import SentMessage, select_damaged
+from echosvc.wire.compare import common_prefix_length
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
-#: Longer streams are not explained, bytes; nor are more mismatches of a connection.
-_MAX_EXPLAINED = 4 * WINDOW
-_MAX_EXPLANATIONS = 20
+#: Bytes behind the first wrong one that are explained, and how many mismatches of a connection are.
+#: An explanation takes 1 ms, and up to 6 ms if it is as long.
+_EXPLAINED = 16384
+_MAX_EXPLANATIONS = 200
 _NO_PREFIX = PrefixMatcher(Template.literal(b""))
 
 
@@ -174,25 +176,32 @@ class Resynchronizer:
 
         :param seen: what came in their place.
         """
+        if self._explained >= _MAX_EXPLANATIONS:
+            return None
+        self._explained += 1
         before = b"" if self._ledger.last is None else self._ledger.last.reply
         expected = b"".join([before, *(message.reply for message in due)])
-        if self._explained >= _MAX_EXPLANATIONS or len(expected) + len(seen) > _MAX_EXPLAINED:
-            return None
-        verifier = Verifier(FixedPayload(expected), _NO_PREFIX)
-        verifier.feed(before + seen)
-        fault = verifier.end()
+        fault = _diagnose(expected, before + seen)
         if fault is not None:
             moved = replace(fault, offset=fault.offset - len(before))
             self._note(moved, due[0].number if due else -1)
         return fault
 
     def _note(self, fault: Fault, number: int) -> None:
-        if self._explained >= _MAX_EXPLANATIONS:
-            return
-        self._explained += 1
         ledger = self._ledger
         mismatch = Mismatch(
             ledger.now, ledger.connection, number, fault.kind.value, fault.offset, fault.length,
             fault.expected, fault.seen,
         )  # fmt: skip
         ledger.tally.note_mismatch(mismatch)
+
+
+def _diagnose(expected: bytes, seen: bytes) -> Fault | None:
+    """Return the first fault of a stream; ``None``: there is none."""
+    last = common_prefix_length(expected, seen) + _EXPLAINED
+    verifier = Verifier(FixedPayload(expected), _NO_PREFIX)
+    verifier.feed(seen[:last])
+    if len(seen) <= last:
+        return verifier.end()
+    verifier.diagnose_now()
+    return verifier.fault
