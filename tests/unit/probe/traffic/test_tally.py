@@ -20,7 +20,7 @@ ERRORS = st.tuples(st.just("error"), st.sampled_from(["fin", "reset", "refused"]
 GAPS = st.tuples(st.just("gap"), TIMES, TIMES, st.integers(0, 3))
 WRONG = st.tuples(st.just("mismatch"), TIMES, st.integers(0, 3), st.binary(max_size=16))
 EVENTS = st.lists(ANSWERS | COUNTS | ERRORS | GAPS | WRONG, max_size=15)
-QUICK = settings(deadline=None, max_examples=15)
+QUICK = settings(deadline=None, max_examples=10)
 
 
 def tally_of(events, epoch: float = 1000.5) -> Tally:
