@@ -11,7 +11,7 @@ from echosvc.probe.engine.payload import FixedPayload
 from echosvc.probe.engine.verifier import WINDOW, Verifier
 from echosvc.probe.traffic.incidents import Mismatch
 from echosvc.probe.traffic.ledger import Ledger
-from echosvc.probe.traffic.messages import Messages
+from echosvc.probe.traffic.messages import KEY_SIZE, Messages
 from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.probe.traffic.search import IntactMessage, StampSearch
 from echosvc.probe.traffic.sent_message import SentMessage, select_damaged
@@ -37,12 +37,13 @@ class Resynchronizer:
     """
 
     def __init__(self, messages: Messages, replies: ReplyFormat, ledger: Ledger) -> None:
-        self._replies, self._ledger = replies, ledger
+        self._messages, self._replies, self._ledger = messages, replies, ledger
         self._search = StampSearch(messages)
         self.active = False
         self.extra = 0
         self._unmarked = False
-        self._early = 0  # bytes that came before anything was due
+        self._early = 0  # bytes in the buffer that came before anything was due
+        self._charged = 0  # bytes in the buffer that were charged to a message
         self._explained, self._failed = 0, False
 
     def begin(self, unmarked: bool) -> None:
@@ -53,7 +54,7 @@ class Resynchronizer:
         if not self._failed:
             self._ledger.tally.count_error("mismatch")
         self._failed = self.active = True
-        self._unmarked, self._early = unmarked, 0
+        self._unmarked, self._early, self._charged = unmarked, 0, 0
 
     def note_sent(self) -> None:
         """Note that another message is due."""
@@ -78,8 +79,9 @@ class Resynchronizer:
         ledger, pending = self._ledger, self._ledger.pending
         seen = self._search.consume(len(self._search.buffer))
         early = self._early if pending else len(seen)
-        ledger.count("unexpected_bytes", early)
-        damaged = select_damaged(self._without_prefixes(seen[early:]), pending)
+        ledger.count("unexpected_bytes", max(0, early - self._charged))
+        seen = seen[max(early, self._charged) :]
+        damaged = select_damaged(self._without_prefixes(seen), pending)
         if seen:
             self._explain(list(pending), seen)
         ledger.pending = deque(message for message in pending if message not in damaged)
@@ -102,22 +104,31 @@ class Resynchronizer:
     def _give_up(self) -> None:
         """Charge what came to the messages that were due: all, or the first if more may come."""
         pending, limit = self._ledger.pending, self._limit
-        if not pending:
-            self._ledger.count("unexpected_bytes", limit)
-        elif self._due_size() + self._early <= limit:
-            self._charge(list(pending), limit)
-        else:
+        all_came = self._due_size() + self._early <= limit
+        if pending and not all_came:
             limit = self._early + len(pending[0].reply) + self.extra
-            self._charge([pending[0]], limit)
-        self._search.consume(limit)
-        self._early = 0
-        self.active = bool(self._search.buffer)
+        seen = bytes(self._search.buffer[self._charged : limit])
+        if not pending:
+            self._ledger.count("unexpected_bytes", len(seen))
+        else:
+            self._charge(list(pending) if all_came else [pending[0]], seen)
+        self._keep_last(seen, limit)
 
-    def _charge(self, messages: list[SentMessage], size: int) -> None:
-        self._explain(messages, bytes(self._search.buffer[:size]))
+    def _charge(self, messages: list[SentMessage], seen: bytes) -> None:
+        self._explain(messages, seen)
         for _ in messages:
             self._ledger.pending.popleft()
         self._ledger.damage_by_place(messages)
+
+    def _keep_last(self, seen: bytes, size: int) -> None:
+        """Remove what was charged, but for what may be the beginning of an intact message."""
+        key = self._messages.key
+        begun = max(each for each in range(KEY_SIZE) if seen.endswith(key[:each]))
+        if begun:
+            begun = min(size, begun + self._replies.head_size(self._messages.min_size))
+        self._search.consume(size - begun)
+        self._charged = self._early = begun
+        self.active = bool(self._search.buffer)
 
     # -- an intact message came -----------------------------------------------
 
@@ -125,10 +136,11 @@ class Resynchronizer:
         """Note what came before an intact message, and the message."""
         seen = self._search.consume(found.end)
         junk, whole = self._split(seen, found)
-        self.active, self._early = False, 0
+        seen, junk = seen[min(self._charged, len(junk)) :], junk[self._charged :]
+        self.active, self._early, self._charged = False, 0, 0
         if not self._ledger.is_pending(found.number):
             self._ledger.count("unexpected_bytes", len(self._without_prefixes(junk)))
-            self._note_again(found.number, seen[found.start :])
+            self._note_again(found.number, seen[found.start - found.end :])
             return
         skipped = self._ledger.take_before(found.number)
         message = self._ledger.pending.popleft()
