@@ -21,7 +21,7 @@ import math
 
 from echosvc.probe.traffic.ledger import Ledger
 from echosvc.probe.traffic.messages import Messages
-from echosvc.probe.traffic.replies import PrefixSplitter, ReplyFormat
+from echosvc.probe.traffic.replies import PrefixBinder, PrefixSplitter, ReplyFormat
 from echosvc.probe.traffic.resync import Resynchronizer
 from echosvc.probe.traffic.schedule import Pace
 from echosvc.probe.traffic.sent_message import SentMessage
@@ -39,7 +39,7 @@ class Exchange:
     The server's greeting, if it has one, is not part of it.
 
     :param messages: of this connection.
-    :param replies: what the server sends before its replies; its prefix is that of this connection.
+    :param replies: what the server sends before its replies.
     :param pace: when messages are due. It may go on with the connection that replaces this one.
     :param tally: where everything is counted.
     :param deadline: seconds from the time a message is sent after which its answer is late.
@@ -55,17 +55,32 @@ class Exchange:
         deadline: float = math.inf,
         max_gap: float = math.inf,
     ) -> None:
-        self._messages, self._replies = messages, replies
-        self._pace, self._tally = pace, tally
+        self._messages, self._pace, self._tally = messages, pace, tally
         self._ledger = Ledger(tally, messages.connection, deadline, max_gap)
         self._resync = Resynchronizer(messages, replies, self._ledger)
-        self._splitter = PrefixSplitter(replies) if replies.anywhere else None
-        self._has_heads = replies.has_heads
+        self._binder = None if replies.is_bound else PrefixBinder(replies, messages.key)
+        self._use(replies)
         self._first_sent = math.inf
         self._offset = 0  # bytes of the reply that is due which have come
         self._held = b""  # the beginning of a head that varies
         self._after_prefix = False
         self._strict = replies.anywhere  # until the first fault it is known where prefixes are due
+
+    def _use(self, replies: ReplyFormat) -> None:
+        """Use a format, also for what was sent before its fields were known."""
+        self._replies, self._resync.replies = replies, replies
+        self._splitter = PrefixSplitter(replies) if replies.anywhere else None
+        self._has_heads = replies.has_heads
+        for message in self._ledger.pending:
+            message.reply = replies.reply(message.reply[-message.size :])
+
+    @property
+    def prefix(self) -> bytes:
+        """The prefix of this connection, from which one may see who answered.
+
+        Empty until the first reply, if it has fields.
+        """
+        return b"" if self._binder else self._replies.prefix
 
     @property
     def next_time(self) -> float:
@@ -129,11 +144,21 @@ class Exchange:
         if self._first_sent < math.inf:
             tally.first_byte.record(now - self._first_sent)
             self._first_sent = math.inf
-        if self._splitter is None:
+        if self._binder is not None:
+            self._bind(self._binder.feed(data), self._binder.data)
+        elif self._splitter is None:
             self._take(data)
         else:
             self._take_pieces(self._splitter.split(data))
         return ledger.take_answers()
+
+    def _bind(self, replies: ReplyFormat | None, data: bytes) -> None:
+        """Use a format whose fields are known, if they are, and take what came so far."""
+        if replies is None:
+            return
+        self._binder = None
+        self._use(replies)
+        self._take_pieces(self._splitter.split(data) if self._splitter else [data])
 
     def _take_pieces(self, pieces: list[bytes]) -> None:
         """Take pieces of a stream; a prefix came before each but the first."""
@@ -219,6 +244,8 @@ class Exchange:
             the cause of an error: ``fin``, ``reset``, ``timeout`` …
         """
         self._ledger.now = now
+        if self._binder is not None and self._binder.data:
+            self._bind(self._binder.bind(), self._binder.data)
         held = self._held if self._splitter is None else self._splitter.held
         if held and not self._ledger.pending:
             self._ledger.count("unexpected_bytes", len(held))

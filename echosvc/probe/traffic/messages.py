@@ -27,7 +27,7 @@ NUMBERS = 1 << 36
 _FACTOR = 0x9E3779B97
 _INVERSE = pow(_FACTOR, -1, NUMBERS)
 _DIGITS = b"0123456789abcdef"
-_MORE_LETTERS = b"ghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MORE_LETTERS = b"ghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + bytes(range(128, 256))
 
 
 class Ring:

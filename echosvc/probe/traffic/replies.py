@@ -13,21 +13,34 @@ from __future__ import annotations
 import re
 import struct
 from functools import lru_cache
+from itertools import islice
 
-from echosvc.wire.prefix_matching import DIGITS, MAX_NUMBER, PrefixMatcher
-from echosvc.wire.template import Part, Template
+from echosvc.wire.prefix_matching import (
+    DIGITS,
+    MAX_NUMBER,
+    VISIBLE,
+    PrefixMatcher,
+    match_template,
+)
+from echosvc.wire.template import Field, Part, Template
 
 _HEADER = struct.Struct("!I")
+#: Bytes in which the first prefix of a connection must end.
+MAX_PREFIX = 4096
+#: So many places are tried where it may end.
+_MAX_ENDS = 64
 
 
 class ReplyFormat:
     """What a server sends before its replies.
 
     :param framing: ``chunk``, ``line`` or ``length``.
-    :param template: the prefix of this connection; it has no field left but ``{message}``.
+    :param template: the prefix. Where it has other fields than ``{message}``, they are found in the
+        first reply of each connection.
     :ivar anywhere: prefixes may come at any offset, and must be split off.
     :ivar has_heads: something comes before each reply, and nowhere else.
     :ivar prefix: one as it may come.
+    :ivar is_bound: the template has no field but ``{message}``.
     :ivar excluded: bytes that messages must not contain, besides LF where they are lines.
     """
 
@@ -36,10 +49,16 @@ class ReplyFormat:
         self._prefix = PrefixMatcher(template)
         self.prefix = template.render(0)
         self.anywhere = framing == "chunk" and bool(self._prefix)
-        self.excluded = self._prefix.boundary_bytes if self.anywhere else b""
+        self.is_bound = not any(_is_unknown(part) for part in template.parts)
+        self.excluded = self._boundary_bytes() if self.anywhere else b""
         self._head = lru_cache(maxsize=1024)(self._make_head)
         self._matcher = lru_cache(maxsize=64)(self._make_matcher)
         self.has_heads = framing == "length" or (framing == "line" and bool(self._prefix))
+
+    def _boundary_bytes(self) -> bytes:
+        """Return with which bytes a prefix may begin, or go on at its end."""
+        first = VISIBLE if _is_unknown(self.template.parts[0]) else b""
+        return bytes({*first, *self._prefix.boundary_bytes})
 
     @property
     def varies(self) -> bool:
@@ -84,6 +103,62 @@ class ReplyFormat:
     def _make_matcher(self, size: int) -> PrefixMatcher:
         sizes = frozenset({size} if self.framing == "length" else ())
         return PrefixMatcher(self.template, sizes)
+
+
+def _is_unknown(part: Part) -> bool:
+    return isinstance(part, Field) and part.name != "message"
+
+
+class PrefixBinder:
+    """Finds the prefix of a connection in its first reply, if it has fields: who answered.
+
+    :param replies: with fields that are not known yet.
+    :param key: with which the first message begins.
+    :ivar data: what came so far.
+    """
+
+    def __init__(self, replies: ReplyFormat, key: bytes) -> None:
+        self._replies, self._key = replies, key
+        self.data = b""
+
+    def feed(self, data: bytes) -> ReplyFormat | None:
+        """Take what came; return the same with the fields known; ``None``: more must come."""
+        self.data += data
+        if self._key in self.data or len(self.data) > MAX_PREFIX:
+            return self.bind()
+        return self._find()
+
+    def bind(self) -> ReplyFormat:
+        """Return the same with the fields known, or as if ``{name}`` were the text of each."""
+        literal = Template.literal(self._replies.template.describe())
+        return self._find() or ReplyFormat(self._replies.framing, literal)
+
+    def _find(self) -> ReplyFormat | None:
+        """Return the same with the fields known, if the key came behind a prefix.
+
+        A server may have read the first message in pieces: then there are prefixes in the key.
+        """
+        ends = [self.data.find(self._key)]
+        if ends[0] < 0 and self._replies.anywhere:
+            found = re.finditer(re.escape(self._key[:1]), self.data)
+            ends = [each.start() for each in islice(found, _MAX_ENDS)]
+        for end in ends:
+            bound = self._bind_at(end) if end >= 0 else None
+            if bound is not None:
+                return bound
+        return None
+
+    def _bind_at(self, end: int) -> ReplyFormat | None:
+        """Return the same, if the first prefix ends there."""
+        framing, template = self._replies.framing, self._replies.template
+        start = _HEADER.size if framing == "length" else 0
+        bound = match_template(template, self.data[start:end])
+        if bound is None:
+            return None
+        replies, came = ReplyFormat(framing, bound), self.data[end:]
+        if replies.anywhere:
+            came = b"".join(PrefixSplitter(replies).split(came))
+        return replies if came.startswith(self._key) else None
 
 
 class PrefixSplitter:

@@ -33,11 +33,12 @@ class Resynchronizer:
     :param replies: what the server sends before its replies.
     :param ledger: where it is noted what became of each message.
     :ivar active: a wrong byte came, and no intact message behind it yet.
+    :ivar replies: what the server sends before its replies.
     :ivar extra: bytes by which heads are longer than those in the replies that are due.
     """
 
     def __init__(self, messages: Messages, replies: ReplyFormat, ledger: Ledger) -> None:
-        self._messages, self._replies, self._ledger = messages, replies, ledger
+        self._messages, self.replies, self._ledger = messages, replies, ledger
         self._search = StampSearch(messages)
         self.active = False
         self.extra = 0
@@ -96,17 +97,20 @@ class Resynchronizer:
         pending = self._ledger.pending
         if not pending:
             return WINDOW
-        return self._early + min(self._due_size(), len(pending[0].reply) + WINDOW)
+        return self._early + min(self._due_size(), self._reply_size(pending[0]) + WINDOW)
 
     def _due_size(self) -> int:
-        return sum(len(message.reply) + self.extra for message in self._ledger.pending)
+        return sum(map(self._reply_size, self._ledger.pending))
+
+    def _reply_size(self, message: SentMessage) -> int:
+        return self.replies.head_size(message.size) + self.extra + message.size
 
     def _give_up(self) -> None:
         """Charge what came to the messages that were due: all, or the first if more may come."""
         pending, limit = self._ledger.pending, self._limit
         all_came = self._due_size() + self._early <= limit
         if pending and not all_came:
-            limit = self._early + len(pending[0].reply) + self.extra
+            limit = self._early + self._reply_size(pending[0])
         seen = bytes(self._search.buffer[self._charged : limit])
         if not pending:
             self._ledger.count("unexpected_bytes", len(seen))
@@ -125,7 +129,7 @@ class Resynchronizer:
         key = self._messages.key
         begun = max(each for each in range(KEY_SIZE) if seen.endswith(key[:each]))
         if begun:
-            begun = min(size, begun + self._replies.head_size(self._messages.min_size))
+            begun = min(size, begun + self.replies.head_size(self._messages.min_size))
         self._search.consume(size - begun)
         self._charged = self._early = begun
         self.active = bool(self._search.buffer)
@@ -157,10 +161,10 @@ class Resynchronizer:
     def _split(self, seen: bytes, found: IntactMessage) -> tuple[bytes, bool]:
         """Return what came before the reply of a message, and whether its head is there."""
         size = found.end - found.start
-        head = self._replies.head_before(seen, found.start, size)
+        head = self.replies.head_before(seen, found.start, size)
         whole = head is not None and not (self._unmarked and found.start == 0)
         if head is None:
-            head = max(0, found.start - self._replies.head_size(size))
+            head = max(0, found.start - self.replies.head_size(size))
         return seen[:head], whole
 
     def _settle(self, message: SentMessage, junk: bytes, whole: bool, fault: Fault | None) -> None:
@@ -179,7 +183,7 @@ class Resynchronizer:
 
     def _without_prefixes(self, junk: bytes) -> bytes:
         """Return what came without prefixes, where these may come anywhere."""
-        return junk.replace(self._replies.prefix, b"") if self._replies.anywhere else junk
+        return junk.replace(self.replies.prefix, b"") if self.replies.anywhere else junk
 
     # -- explanations ---------------------------------------------------------
 

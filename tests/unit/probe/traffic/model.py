@@ -30,7 +30,13 @@ SERVERS = (
     ("length", ""),
     ("length", "Sending: "),
     ("length", "{message}"),
+    ("chunk", "{hostname} says: "),
+    ("chunk", "by {hostname}#{message}> "),
+    ("line", "{hostname} {message}: "),
+    ("length", "{connection}/{peer} "),
 )
+#: What the fields of the prefix are.
+VALUES = {"hostname": "web-3", "connection": "17", "peer": "192.0.2.7:4242"}
 
 
 #: One for each kind of server: a ring takes time to make.
@@ -46,8 +52,9 @@ class Model:
     def __init__(
         self, framing: str, prefix: str, size: int = 64, more: int = 0, depth: int = 1000
     ) -> None:
-        self.template = Template.parse(prefix)
-        self.format = ReplyFormat(framing, self.template)
+        template = Template.parse(prefix)
+        self.template = template.bind(VALUES)
+        self.format = ReplyFormat(framing, template)
         ring = make_ring(5, 4096, self.format.excluded, framing == "line")
         self.messages = Messages(ring, 1, size, size + more)
         self.tally = Tally()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echosvc.probe.traffic.exchange import ABANDONED, CLOSED, Exchange
@@ -104,6 +104,7 @@ def test_a_changed_byte_damages_one_message(server, place, byte, cuts):
 
 
 @given(CONSTANT, st.integers(0, 2000), st.integers(1, 300), CUTS)
+@example(("length", "Sending: "), 245, 289, [])  # what is due ends inside the next stamp
 @QUICK
 def test_inserted_bytes_damage_one_message(server, place, size, cuts):
     model = Model(*server, depth=8)
@@ -134,6 +135,7 @@ def test_each_message_that_lost_bytes_is_lost_or_damaged(server, place, size, cu
 
 
 @given(CONSTANT, st.integers(0, 2000), st.integers(1, 60), CUTS)
+@example(("chunk", "aXa"), 406, 58, [])
 @QUICK
 def test_a_piece_that_is_repeated_is_counted_once(server, place, size, cuts):
     model = Model(*server, depth=8)
@@ -185,6 +187,38 @@ def test_the_second_half_of_a_repeated_reply_may_come_after_the_next_message_was
     assert model.end() == {"sent": 2, "answered": 2, "duplicated": 1}
 
 
+@given(CUTS)
+@QUICK
+def test_a_piece_that_is_repeated_before_the_next_message_is_no_fault_of_that(cuts):
+    model = Model("chunk", "", depth=1)
+    (first,) = whole_replies(model)
+    model.receive(first + first[4:], [])
+    (second,) = whole_replies(model)
+    model.receive(second, cuts)
+    assert model.end() == {"sent": 2, "answered": 2, "duplicated": 1}
+
+
+@given(CUTS)
+@QUICK
+def test_a_damaged_line_feed_damages_one_message_though_the_next_has_no_prefix(cuts):
+    model = Model("line", "Sending: ", depth=4)
+    one, two, three, four = model.requests(model.exchange.due(1.0))
+    joined = flipped(one, len(one) - 1) + two
+    model.receive(b"".join(map(model.reply, (joined, three, four))), cuts)
+    assert model.end() == {"sent": 4, "answered": 3, "damaged": 1}
+
+
+@given(st.sampled_from([each for each in SERVERS if "{message}" in each[1]]), CUTS)
+@QUICK
+def test_a_closed_loop_goes_on_where_prefixes_become_longer(server, cuts):
+    model = Model(*server, depth=1)
+    for number in range(15):
+        (reply,) = whole_replies(model)
+        model.receive(flipped(reply, len(reply) - 3) if number == 12 else reply, cuts)
+        assert model.exchange.owed == 0
+    assert model.end() == {"sent": 15, "answered": 14, "damaged": 1}
+
+
 def test_bytes_before_anything_was_sent_are_unexpected():
     model = Model("line", "Sending: ", depth=1)
     model.receive(b"hello, this is no greeting", [])
@@ -212,6 +246,35 @@ def test_a_prefix_that_came_twice_damages_the_message():
     model = Model("chunk", "Sending: ", depth=1)
     (reply,) = whole_replies(model)
     model.receive(b"Sending: " + reply, [])
+    assert model.end()["damaged"] == 1
+
+
+# -- who answered -------------------------------------------------------------
+
+
+@given(st.sampled_from(["chunk", "line", "length"]), CUTS)
+@QUICK
+def test_the_fields_of_a_prefix_are_found_in_the_first_reply(framing, cuts):
+    model = Model(framing, "{hostname} to {peer}: ", depth=3)
+    assert model.exchange.prefix == b""
+    model.receive(b"".join(whole_replies(model)), cuts)
+    assert model.exchange.prefix == b"web-3 to 192.0.2.7:4242: "
+    assert model.end() == {"sent": 3, "answered": 3}
+
+
+def test_another_prefix_than_was_asked_for_is_a_mismatch():
+    model = Model("line", "{hostname} says: ", depth=2)
+    each = [reply.replace(b" says", b" sold") for reply in whole_replies(model)]
+    model.receive(b"".join(each), [])
+    assert model.exchange.owed == 0
+    assert model.end()["damaged"] == 2
+    assert model.tally.errors == {"mismatch": 1}
+
+
+def test_a_first_reply_whose_stamp_is_damaged_is_damaged():
+    model = Model("chunk", "{hostname} says: ", depth=1)
+    (reply,) = whole_replies(model)
+    model.receive(flipped(reply, len("web-3 says: ") + 2), [])
     assert model.end()["damaged"] == 1
 
 
