@@ -124,38 +124,45 @@ class PrefixBinder:
     def feed(self, data: bytes) -> ReplyFormat | None:
         """Take what came; return the same with the fields known; ``None``: more must come."""
         self.data += data
-        if self._key in self.data or len(self.data) > MAX_PREFIX:
+        scope = self._scope()
+        if scope.endswith(self._key) or len(scope) > MAX_PREFIX:
             return self.bind()
-        return self._find()
+        return self._find(scope)
 
     def bind(self) -> ReplyFormat:
         """Return the same with the fields known, or as if ``{name}`` were the text of each."""
         literal = Template.literal(self._replies.template.describe())
-        return self._find() or ReplyFormat(self._replies.framing, literal)
+        return self._find(self._scope()) or ReplyFormat(self._replies.framing, literal)
 
-    def _find(self) -> ReplyFormat | None:
+    def _scope(self) -> bytes:
+        """Return what is searched, so that it does not matter how much more came."""
+        scope = self.data[: MAX_PREFIX + 1]
+        end = scope.find(self._key)
+        return scope if end < 0 else scope[: end + len(self._key)]
+
+    def _find(self, scope: bytes) -> ReplyFormat | None:
         """Return the same with the fields known, if the key came behind a prefix.
 
         A server may have read the first message in pieces: then there are prefixes in the key.
         """
-        ends = [self.data.find(self._key)]
-        if ends[0] < 0 and self._replies.anywhere:
-            found = re.finditer(re.escape(self._key[:1]), self.data)
+        ends = [scope.find(self._key)]
+        if self._replies.anywhere:
+            found = re.finditer(re.escape(self._key[:1]), scope)
             ends = [each.start() for each in islice(found, _MAX_ENDS)]
         for end in ends:
-            bound = self._bind_at(end) if end >= 0 else None
+            bound = self._bind_at(scope, end) if end >= 0 else None
             if bound is not None:
                 return bound
         return None
 
-    def _bind_at(self, end: int) -> ReplyFormat | None:
+    def _bind_at(self, scope: bytes, end: int) -> ReplyFormat | None:
         """Return the same, if the first prefix ends there."""
         framing, template = self._replies.framing, self._replies.template
         start = _HEADER.size if framing == "length" else 0
-        bound = match_template(template, self.data[start:end])
+        bound = match_template(template, scope[start:end])
         if bound is None:
             return None
-        replies, came = ReplyFormat(framing, bound), self.data[end:]
+        replies, came = ReplyFormat(framing, bound), scope[end:]
         if replies.anywhere:
             came = b"".join(PrefixSplitter(replies).split(came))
         return replies if came.startswith(self._key) else None

@@ -37,6 +37,7 @@ def test_a_clean_path_answers_everything(server, depth, more, reads, cuts):
 
 
 @given(MODELS, st.integers(1, 12), st.lists(DAMAGES, min_size=1, max_size=3), CUTS, CUTS, CUTS)
+@example(("chunk", "{hostname} says: "), 7, [Damage("lost", 2000, 1)], [2], [], [])
 @settings(deadline=None, max_examples=30)
 def test_any_cut_of_any_stream_gives_the_same_tally(server, depth, damages, reads, one, other):
     tallies = []
@@ -104,7 +105,8 @@ def test_a_changed_byte_damages_one_message(server, place, byte, cuts):
 
 
 @given(CONSTANT, st.integers(0, 2000), st.integers(1, 300), CUTS)
-@example(("length", "Sending: "), 245, 289, [])  # what is due ends inside the next stamp
+@example(("length", "Sending: "), 245, 289, [])  # what is due ends inside the next key
+@example(("length", "Sending: "), 245, 285, [616])  # and inside the number behind it
 @QUICK
 def test_inserted_bytes_damage_one_message(server, place, size, cuts):
     model = Model(*server, depth=8)
@@ -217,6 +219,16 @@ def test_a_closed_loop_goes_on_where_prefixes_become_longer(server, cuts):
         model.receive(flipped(reply, len(reply) - 3) if number == 12 else reply, cuts)
         assert model.exchange.owed == 0
     assert model.end() == {"sent": 15, "answered": 14, "damaged": 1}
+
+
+@given(CONSTANT, st.integers(64, 400), CUTS)
+@QUICK
+def test_more_bytes_than_a_reply_before_it_damage_one_message(server, size, cuts):
+    model = Model(*server, depth=2)
+    first, second = whole_replies(model)
+    model.receive(first + b"." * size + second, cuts)
+    counted = model.end()
+    assert (counted["answered"], counted["damaged"]) == (1, 1)
 
 
 def test_bytes_before_anything_was_sent_are_unexpected():
