@@ -13,7 +13,7 @@ from echosvc.probe.traffic.messages import Messages, Ring
 from echosvc.probe.traffic.schedule import ClosedLoop, OpenLoop, Schedule
 from tests.unit.probe.traffic.model import CUTS, DAMAGES, MODELS, SERVERS, Damage, Model, cut
 
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(deadline=None, max_examples=40)
 
 
 def replies(model: Model, reads: list[int]) -> list[bytes]:
@@ -38,7 +38,7 @@ def test_a_clean_path_answers_everything(server, depth, more, reads, cuts):
 
 @given(MODELS, st.integers(1, 12), st.lists(DAMAGES, min_size=1, max_size=3), CUTS, CUTS, CUTS)
 @example(("chunk", "{hostname} says: "), 7, [Damage("lost", 2000, 1)], [2], [], [])
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 def test_any_cut_of_any_stream_gives_the_same_tally(server, depth, damages, reads, one, other):
     tallies = []
     for cuts in (one, other, range(5000)):
@@ -67,7 +67,7 @@ def flipped(reply: bytes, place: int) -> bytes:
 
 
 @given(st.sampled_from(sorted(FAULTS)), MODELS, st.integers(0, 8), CUTS)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_each_fault_of_a_message_is_counted_once_under_its_kind(kind, server, place, cuts):
     model = Model(*server, depth=10)
     each = [model.reply(request) for request in model.requests(model.exchange.due(1.0))]
