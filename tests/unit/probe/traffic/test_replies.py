@@ -18,24 +18,26 @@ def splitter(prefix: str) -> tuple[PrefixSplitter, ReplyFormat]:
     return PrefixSplitter(replies), replies
 
 
-@given(PREFIXES, st.lists(st.binary(min_size=1, max_size=9), min_size=1), st.data(), CUTS)
+PIECES = st.lists(
+    st.tuples(st.integers(0, 10**12), st.binary(min_size=1, max_size=9)), min_size=1, max_size=9
+)
+
+
+@given(PREFIXES, PIECES, CUTS)
 @settings(deadline=None)
-def test_what_is_between_prefixes_is_found_however_a_stream_is_cut(prefix, pieces, data, cuts):
-    split, replies = splitter(prefix)
-    numbers = [data.draw(st.integers(0, 10**12)) for _ in pieces]
+def test_what_is_between_prefixes_is_found_however_a_stream_is_cut(prefix, pieces, cuts):
+    replies = splitter(prefix)[1]
     allowed = bytes(0xFF if byte in replies.excluded else byte for byte in range(256))
-    pieces = [piece.translate(allowed) for piece in pieces]
-    stream = b"".join(
-        replies.template.render(number) + piece
-        for number, piece in zip(numbers, pieces, strict=True)
-    )
-    found = [b""]
-    for read in cut(stream, cuts):
-        first, *rest = split.split(read)
-        found[-1] += first
-        found += rest
-    assert found == [b"", *pieces]
-    assert split.held == b""
+    pieces = [(number, piece.translate(allowed)) for number, piece in pieces]
+    stream = b"".join(replies.template.render(number) + piece for number, piece in pieces)
+    for places in (cuts, range(len(stream))):
+        split, found = splitter(prefix)[0], [b""]
+        for read in cut(stream, places):
+            first, *rest = split.split(read)
+            found[-1] += first
+            found += rest
+        assert found == [b"", *(piece for _, piece in pieces)]
+        assert split.held == b""
 
 
 def test_the_beginning_of_a_prefix_is_held_until_it_is_known_what_it_is():
