@@ -79,6 +79,18 @@ def test_each_fault_of_a_message_is_counted_once_under_its_kind(kind, server, pl
     assert not model.tally.ok
 
 
+@given(MODELS, st.booleans(), CUTS)
+@QUICK
+def test_a_lost_message_beside_a_damaged_one_is_told_apart(server, lost_first, cuts):
+    model = Model(*server, depth=6)
+    each = [model.reply(request) for request in model.requests(model.exchange.due(1.0))]
+    lost, damaged = (1, 2) if lost_first else (2, 1)
+    each[damaged] = flipped(each[damaged], len(each[damaged]) - 9)
+    del each[lost]
+    model.receive(b"".join(each), cuts)
+    assert model.end() == {"sent": 6, "answered": 4, "lost": 1, "damaged": 1}
+
+
 # -- faults of a relay, at any byte -------------------------------------------
 
 #: Servers whose prefix is known byte for byte.
