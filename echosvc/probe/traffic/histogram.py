@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The range, µs: from one microsecond to one hour, with three digits.
 LOWEST, HIGHEST, DIGITS = 1, 3_600_000_000, 3
+#: The percentiles of a result, by name.
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "p9999": 99.99}
 #: Places below which each value has its own: 2 to the power of 11.
 _BITS = 11
 _HALF = 1 << (_BITS - 1)
@@ -94,6 +96,11 @@ class Histogram:
         wanted = sorted(set(wanted))
         found = self.to_hdr().get_percentile_to_value_dict(wanted)
         return {each: min(found.get(each, 0), self.largest) for each in wanted}
+
+    def summary(self) -> dict[str, int]:
+        """Return the usual percentiles and the maximum, µs, as a result names them."""
+        found = self.percentiles(PERCENTILES.values())
+        return {name: found[each] for name, each in PERCENTILES.items()} | {"max": self.largest}
 
     def dump(self) -> dict[str, Any]:
         """Return the counts in HdrHistogram's own encoding, which is text, and the largest time."""

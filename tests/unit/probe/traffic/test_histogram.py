@@ -67,6 +67,14 @@ def test_a_sum_is_the_histogram_of_both(one, other):
     assert total.total == len(one) + len(other)
 
 
+def test_a_summary_has_the_usual_percentiles_and_the_maximum():
+    histogram = recorded(list(range(1, 10_001)))
+    assert histogram.summary() == {
+        "p50": 5003, "p90": 9007, "p99": 9903, "p999": 9991, "p9999": 9999, "max": 10_000,
+    }  # fmt: skip
+    assert set(Histogram().summary().values()) == {0}
+
+
 def test_large_counts_are_kept():
     histogram = Histogram()
     histogram.counts[place_of(1000)] = 1 << 50
