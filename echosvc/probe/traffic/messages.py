@@ -21,6 +21,8 @@ STAMP_SIZE = KEY_SIZE + NUMBER_SIZE
 RING_SIZE = 1 << 20
 #: The longest message, bytes.
 MAX_SIZE = 16 * 1024 * 1024
+#: The most bytes that :meth:`Messages.begin` returns.
+BEGINNING = 4096
 #: So many messages of a connection are different; a stamp repeats after them.
 NUMBERS = 1 << 36
 #: An odd number near NUMBERS divided by the golden ratio: products of neighbours are far apart.
@@ -101,6 +103,13 @@ class Messages:
             size += product * self._spread >> 36
         stamp = self.key + (b"%09x" % product).translate(self._write)
         return stamp + self._data[start : start + size] + self._end
+
+    def begin(self, number: int) -> bytes:
+        """Return how the message with a number begins, without making all of a long one."""
+        product = number * _FACTOR & 0xFFFFFFFFF
+        start, size = product & 0xFFFFF, min(self._rest, BEGINNING - STAMP_SIZE)
+        stamp = self.key + (b"%09x" % product).translate(self._write)
+        return stamp + self._data[start : start + size]
 
     def number_in(self, stamp: bytes) -> int:
         """Return the number that a stamp of this connection names; -1: it is damaged."""

@@ -50,7 +50,8 @@ class StampSearch:
         """
         self.waiting = False
         while self._candidate or self._find_stamp(limit, known):
-            came = bytes(self.buffer[self._position + self._agreed :][: self._missing])
+            start = self._position + self._agreed
+            came = bytes(self.buffer[start : start + self._missing])
             if self._candidate.startswith(came, self._agreed):
                 self._agreed += len(came)
                 self.waiting = self._missing > 0
@@ -84,9 +85,18 @@ class StampSearch:
                 self.waiting = True
                 return False
             self._number = self._messages.number_in(stamp)
-            if 0 <= self._number < known:
+            if 0 <= self._number < known and self._begins():
                 self._candidate, self._agreed = self._messages.make(self._number), STAMP_SIZE
                 return True
             self._position += 1
         self._position = max(self._position, min(limit, len(self.buffer)) - KEY_SIZE + 1)
         return False
+
+    def _begins(self) -> bool:
+        """Return whether the message begins here, as far as it came.
+
+        A peer that sends nothing but stamps must not make us make a long message for each.
+        """
+        beginning = self._messages.begin(self._number)
+        end = self._position + len(beginning)
+        return beginning.startswith(bytes(self.buffer[self._position : end]))

@@ -117,6 +117,8 @@ class Tally:
         """Return the second of a time."""
         if now >= self._until:
             number = math.floor(now + self._epoch)
+            if number - self._epoch > now:  # the sum was rounded up
+                number -= 1
             self._until = number + 1 - self._epoch
             self._now = self.series.setdefault(number, Second())
         return self._now

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echosvc.probe.traffic.exchange import ABANDONED, CLOSED, Exchange
-from echosvc.probe.traffic.messages import Messages, Ring
+from echosvc.probe.traffic.messages import STAMP_SIZE, Messages, Ring
 from echosvc.probe.traffic.schedule import ClosedLoop, OpenLoop, Schedule
 from tests.unit.probe.traffic.model import CUTS, DAMAGES, MODELS, SERVERS, Damage, Model, cut
 
@@ -399,6 +400,18 @@ def test_a_stream_of_nothing_but_garbage_is_bounded():
     counted = model.end()
     assert counted["damaged"] == 1000
     assert counted["unexpected_bytes"] > 2_000_000
+
+
+def test_nothing_but_stamps_of_long_messages_does_not_cost_a_long_message_each():
+    model = Model("chunk", "", depth=4)
+    messages = Messages(Ring(9, 4 << 20), 4, 4 << 20)
+    exchange = Exchange(messages, model.format, ClosedLoop(4), model.tally)
+    while exchange.due(1.0):
+        pass
+    stamps = messages.make(0)[:STAMP_SIZE] * 4096
+    began = time.process_time()
+    exchange.received(b"?" + stamps, 2.0)
+    assert time.process_time() - began < 1.0  # it took a minute
 
 
 def test_long_messages_are_verified_too():

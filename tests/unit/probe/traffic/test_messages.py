@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echosvc.probe.traffic.messages import (
+    BEGINNING,
     KEY_SIZE,
     MAX_SIZE,
     NUMBER_SIZE,
@@ -19,6 +20,7 @@ from echosvc.probe.traffic.messages import (
 
 RING = Ring(7, 100_000)
 LINES = Ring(7, 4096, b"S0123456789", lines=True)
+LONG_LINES = Ring(7, 10_000, lines=True)
 
 numbers = st.integers(0, NUMBERS - 1)
 
@@ -76,6 +78,16 @@ def test_sizes_are_spread_evenly():
     counts = [sizes.count(size) for size in range(16, 116)]
     assert min(counts) > 80
     assert max(counts) < 120
+
+
+@given(numbers, st.integers(17, 9000), st.integers(0, 500))
+@settings(deadline=None)
+def test_a_message_begins_as_it_is_said(number, least, more):
+    for ring in (RING, LONG_LINES):
+        messages = Messages(ring, 2, least, least + more)
+        beginning = messages.begin(number)
+        assert messages.make(number).startswith(beginning)
+        assert len(beginning) == min(least - ring.lines, BEGINNING)
 
 
 def test_messages_of_connections_and_of_seeds_differ():
