@@ -110,32 +110,62 @@ async def _listen(connection: ProbeConnection) -> None:
         raise Failed(f"{what}, then {ended}" if ended else what, talker, end=ended)
 
 
+class _Trials:
+    """What is tried where a first message is not answered, all at once."""
+
+    def __init__(self, path: Path, failed: Unanswered, limit: float) -> None:
+        self.framings = framing_trials(path, failed.came, limit)
+        self.spoken = [ProtocolTrial(path, each) for each in protocols(path)]
+        self.longer = LongerMessageTrial(path, limit / 2)
+        self.messages, self.control = _several(path, failed, limit), ControlTrial(path)
+        self._failed = failed
+
+    async def run(self, path: Path, limit: float, grace: float) -> None:
+        """Run all of them, until those that settle it have ended, and some time longer."""
+        settling = [Deferred.fromCoroutine(each.run()) for each in self.spoken]
+        settling += [Deferred.fromCoroutine(each.run()) for each in (self.longer, self.messages)]
+        others = [Deferred.fromCoroutine(each.run()) for each in self.framings]
+        others.append(Deferred.fromCoroutine(self.control.run()))
+        await _run_all(path, settling, others, limit, grace)
+        path.close()
+
+    @property
+    def by_content(self) -> list[FramingTrial]:
+        """Other first bytes that were answered: they are looked at for what they are."""
+        # What came shows that nothing was held back.
+        return [] if self._failed.came else [each for each in self.framings if each.is_by_content]
+
+    @property
+    def premature(self) -> bool:
+        """Whether a message was answered that none of them expects to be."""
+        framings = [each for each in self.framings if each not in self.by_content]
+        return self.longer.premature or any(each.premature for each in framings)
+
+
 async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> Failed:
     """Find out why a message is not answered; return the failure with its cause, or as it is."""
-    framings = framing_trials(path, failed.came, limit)
-    spoken = [ProtocolTrial(path, each) for each in protocols(path)]
-    longer, messages = LongerMessageTrial(path, limit / 2), _several(path, failed, limit)
-    settling = [Deferred.fromCoroutine(each.run()) for each in spoken]
-    settling += [Deferred.fromCoroutine(longer.run()), Deferred.fromCoroutine(messages.run())]
-    control = ControlTrial(path)
-    others = [Deferred.fromCoroutine(each.run()) for each in framings]
-    others.append(Deferred.fromCoroutine(control.run()))
-    await _run_all(path, settling, others, limit, _GRACE + _GRACE_TRIPS * rtt)
-    path.close()
-    # What came shows that nothing was held back.
-    by_content = [] if failed.came else [each for each in framings if each.is_by_content]
-    if longer.premature or any(each.premature and each not in by_content for each in framings):
+    trials = _Trials(path, failed, limit)
+    await trials.run(path, limit, _GRACE + _GRACE_TRIPS * rtt)
+    if trials.premature:
         if not failed.came:  # this one was answered, too, if not as it should
             path.context.history.note_answered()
             failed.cause, failed.at_opening = _OTHER_CAUSE, True
         return failed
-    for trial in spoken:
+    for trial in trials.spoken:
         if trial.answered:
             return trial.explain(failed)
-    if control.answered:
+    if trials.control.answered:
         return failed
-    if by_content:
-        return _held_by_content(failed, by_content[0])
+    if trials.by_content:
+        return _held_by_content(failed, trials.by_content[0])
+    return await _explain_by_messages(path, failed, limit, trials)
+
+
+async def _explain_by_messages(
+    path: Path, failed: Unanswered, limit: float, trials: _Trials
+) -> Failed:
+    """Return what several messages, and a longer one, show."""
+    messages, longer = trials.messages, trials.longer
     answers = _describe_answers(failed, messages)
     if answers is None and longer.answered:
         held = await _held_back(path, failed, limit / 2)
@@ -145,7 +175,7 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
         messages = _several(path, failed, limit)
         await messages.run()
         answers = _describe_answers(failed, messages)
-    return answers or _conclude(failed, framings, messages)
+    return answers or _conclude(failed, trials.framings, messages)
 
 
 def _held_by_content(failed: Unanswered, other: FramingTrial) -> Failed:
