@@ -154,10 +154,8 @@ class _Differences:
     def _in_pairs(self) -> bool:
         """Return whether everything that is missing in one place comes in another."""
         others = [each for each in self._all if not self._is_permutation(each)]
-        if any(each.size and each.came for each in others):
-            return False
-        missing = sorted(sorted(self._due(each)) for each in others if each.size)
-        return missing == sorted(sorted(self._came(each)) for each in others if each.came)
+        due, came = b"".join(map(self._due, others)), b"".join(map(self._came, others))
+        return sorted(due) == sorted(came)
 
     def _partner(self) -> Difference | None:
         """Return where the bytes of the first difference come, or were due.
@@ -205,8 +203,10 @@ class _Differences:
 
     def _describe_order(self, first: Difference) -> Explanation:
         partner = self._partner()
-        if partner is None:
+        if partner is None and self._is_permutation(first):
             return self._describe_permutation(first)
+        if partner is None:  # its bytes are in another difference, with others
+            return Explanation(FaultKind.REORDERED, length=max(first.size, first.came))
         early = first.size == 0  # the bytes that come first were due at its partner
         middle = partner.start if early else first.size
         size = partner.size if early else partner.start - first.size

@@ -105,6 +105,15 @@ def test_several_faults_of_one_kind_are_of_that_kind(kind, final, data):
     assert 1 <= fault.count <= len(some)
 
 
+def test_a_move_that_another_one_follows_closely_is_a_move():
+    """One byte is right by chance, so too few agree between the two."""
+    payload = Payload(2 * WINDOW, 0)
+    moves = [Damage(31, 3, 1430), Damage(MIN_AGREEMENT, 3, 3)]
+    came, first = damaged(FaultKind.REORDERED, payload.at(0, payload.size), moves)
+    fault = fault_of(payload, came)
+    assert (fault.kind, fault.offset, fault.explained) == (FaultKind.REORDERED, first, True)
+
+
 def doubled(value: int, sent: bytes) -> bytes:
     return sent.replace(bytes((value,)), bytes((value, value)))
 
