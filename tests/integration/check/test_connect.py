@@ -36,7 +36,7 @@ async def test_every_address_of_a_name_is_tried():
         probe = only(await within(Deferred.fromCoroutine(run)))
     known = {each["address"]: each["error"] for each in probe.facts["addresses"]}
     assert known["127.0.0.1"] == ""
-    assert probe.facts["connect_seconds"] < 0.2
+    assert probe.facts["connect_seconds"] < 1
     assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
     for address, error in known.items():
         verb = {"ECONNREFUSED": "refuses", "": "-"}.get(error, "cannot be reached")
@@ -57,7 +57,7 @@ async def test_what_is_reported_is_the_time_of_connect_itself(monkeypatch):
     async with serving(EchoFactory(log="quiet")) as (_, port):
         run = check(f"tcp:localhost:{port}", only=("connect",))
         probe = only(await within(Deferred.fromCoroutine(run)))
-    assert 0 < probe.facts["connect_seconds"] < 0.2
+    assert 0 < probe.facts["connect_seconds"] < 0.35
     assert 0.4 <= probe.facts["lookup_seconds"] < 5
     assert re.search(r" in [\d.]+ (µs|ms), name resolved in [\d.]+ (ms|s)", probe.finding)
 

@@ -59,7 +59,7 @@ async def test_a_long_way_is_measured():
     probe = only(await checked(FaultSpec(delay=0.1), "rtt"))
     assert probe.result == "info"
     facts = probe.facts["nodelay"]
-    assert 200_000 <= facts["min_us"] <= facts["p50_us"] < 300_000
+    assert 200_000 <= facts["min_us"] <= facts["p50_us"] < 400_000
     assert facts["p50_us"] <= facts["p90_us"] <= facts["p99_us"] <= facts["max_us"]
     assert probe.finding.startswith(f"{facts['trips']} trips: min 2")
 
