@@ -185,7 +185,7 @@ def test_send_ends_at_once_when_its_output_closes_while_the_server_is_silent(
         to = f"tcp:127.0.0.1:{silent.getsockname()[1]}"
         deadline = "1" if quiet else str(4 * LIMIT)  # with --quiet a timer prints nothing
         sending = subprocess.Popen(
-            [*COMMAND, "send", "--to", to, "--deadline", deadline, "--timeout", "0.2", *words],
+            [*COMMAND, "send", "--to", to, "--deadline", deadline, "--timeout", "1.5", *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(),
         )  # fmt: skip
