@@ -17,6 +17,7 @@ from echosvc.probe.engine.damage import Damage, are_beside
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.plain_stream import send_plain_stream
 from echosvc.probe.settings import MIB
 
 #: Under which name a fault of plain streams is reported that is no probe's.
@@ -62,13 +63,9 @@ async def _is_scattered(path: Path, size: int, known: Damage) -> bool:
     """Return whether plain streams have faults like the known one in different places."""
     found = [known.fault]
     for _ in range(_TIMES):
-        path.close()
-        connection = await path.open()
-        try:
-            await connection.exchange(path.payload(size, connection, limited=False))
-        except Failed as failed:
-            if failed.fault is not None and known.is_alike(failed.fault, failed.end):
-                found.append(failed.fault)
+        failed = await send_plain_stream(path, size)
+        if failed and failed.fault is not None and known.is_alike(failed.fault, failed.end):
+            found.append(failed.fault)
         if any(not are_beside(one, other) for one, other in combinations(found, 2)):
             return True
     return False

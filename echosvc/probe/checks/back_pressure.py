@@ -25,7 +25,11 @@ from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
-from echosvc.probe.engine.plain_stream import compare_with_plain_stream
+from echosvc.probe.engine.plain_stream import (
+    blame_streams,
+    compare_with_plain_stream,
+    send_plain_stream,
+)
 from echosvc.probe.settings import MIB
 
 #: A path that takes so many bytes that are not read has no bound.
@@ -192,14 +196,8 @@ async def _compare_with_reader(path: Path, failed: Failed, size: int) -> Failed:
     :raises Failed: there is no connection any more.
     """
     for _ in range(_READERS):
-        path.close()
-        connection = await path.open()
-        try:
-            await connection.exchange(path.payload(size, connection, limited=False))
-        except Failed as other:
-            other.finding = f"{format_bytes(size)}: {other.finding}"
-            other.subject = "sizes"
-            return other
+        if other := await send_plain_stream(path, size):
+            return blame_streams(other, size)
     return failed
 
 
