@@ -47,6 +47,9 @@ MIN_DELAY = 0.01
 #: Longer by so much for each connection that may be due then, seconds: else many of them, due
 #: one after the other, would each have a check of the whole bucket.
 COALESCE_PER_ITEM = 1e-4
+#: Shortest time between two log lines about checks that raise, seconds. Such a check is made again
+#: and would write a line, with its traceback, each time.
+FAILURE_LOG_INTERVAL = 60.0
 #: So many are checked in one turn of the reactor; then the reactor serves clients. A check takes
 #: 5 to 10 us: with 5,000 clients that do not read, others waited for 30 to 70 ms.
 BATCH = 500
@@ -108,6 +111,7 @@ class DeadlineScheduler(Generic[Item]):
         self._call: IDelayedCall | None = None
         self._call_at = math.inf
         self._running = False
+        self._next_failure_log = -math.inf
         shortest = min((seconds for seconds in timeouts if seconds > 0), default=MAX_INTERVAL)
         self.interval = min(MAX_INTERVAL, max(MIN_INTERVAL, shortest / 10))
         self._period = max(MIN_SCAN_PERIOD, idle / SCANS_PER_IDLE) if idle else DEFAULT_SCAN_PERIOD
@@ -247,11 +251,21 @@ class DeadlineScheduler(Generic[Item]):
             item.check_deadlines(now)
         except BaseException:
             item.due = now + self.interval
-            log.failure("Server Error: a deadline could not be handled")
+            self._log_failure(now)
         if item.due == math.inf:
             item.unscheduled()
         elif item in self.items:  # its own schedule() may have come before its due
             self.items[item] = True
+
+    def _log_failure(self, now: float) -> None:
+        """Log the exception that is being handled, unless another was logged a short while ago."""
+        if now >= self._next_failure_log:
+            self._next_failure_log = now + FAILURE_LOG_INTERVAL
+            log.failure(
+                "Server Error: a deadline could not be handled, and is tried again; "
+                "such errors are logged once in {seconds:g} s",
+                seconds=FAILURE_LOG_INTERVAL,
+            )
 
 
 def _monotonic(clock: IReactorTime | None) -> Callable[[], float]:
