@@ -193,11 +193,9 @@ class _Progress:
 
 async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:
     """Make the probes; return the exit status."""
-    from echosvc.net.clock import use_monotonic_clock
     from echosvc.probe.check import Check
     from echosvc.probe.validation import long_probes
 
-    use_monotonic_clock(reactor)
     out, settings = StandardOutput(), check_options(args)
     output = CheckOutput(out, args.json, not takes_standard_output(args))
     reports = Reports(args, settings, out)

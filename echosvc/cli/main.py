@@ -222,6 +222,9 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
         commands.error(str(error))
     from twisted.internet import reactor
 
+    from echosvc.net.clock import use_monotonic_clock
+
+    use_monotonic_clock(reactor)
     try:
         target = target_from_args(reactor, args)
     except TargetOptionsError as error:

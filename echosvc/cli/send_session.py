@@ -176,11 +176,12 @@ class SendSession:
         """
         client = await self._connected()
         stall_timer = StallTimer(
+            self._reactor,
             self._options.deadline,
             lambda: self._progress(client),
             lambda: self._fail_as_stalled(client),
         )
-        stall_timer.start(self._reactor)
+        stall_timer.start()
         try:
             await self._exchange_all(client, messages)
         except Exception as error:
