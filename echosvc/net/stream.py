@@ -157,10 +157,8 @@ class Stream(EpollHandler, tcp.Server):
             return self._read()
         try:
             size = self.socket.recv_into(replies.recv_view)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return CONNECTION_LOST
+        except OSError as error:
+            return _after_error(error)
         if not size:
             return self._deliver(b"")
         reply = replies.cached_views[size] if size < CACHED_SIZES else None
@@ -182,10 +180,8 @@ class Stream(EpollHandler, tcp.Server):
         """Read as much as two replies carry, after a full read, and send both at once."""
         try:
             size = self.socket.recvmsg_into(replies.recv_views)[0]
-        except BlockingIOError:
-            return None
-        except OSError:
-            return CONNECTION_LOST
+        except OSError as error:
+            return _after_error(error)
         if not size:
             return self._deliver(b"")
         reply, count = replies.long_view(size)
@@ -204,10 +200,8 @@ class Stream(EpollHandler, tcp.Server):
         """Read once, and pass the data or EOF to the protocol."""
         try:
             data = self.socket.recv(self.bufferSize)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return CONNECTION_LOST
+        except OSError as error:
+            return _after_error(error)
         return self._deliver(data)
 
     def _deliver(self, data: bytes) -> None:
@@ -273,6 +267,11 @@ class Stream(EpollHandler, tcp.Server):
     def getPeer(self) -> IAddress:
         """Return the client's address, also after the connection is closed."""
         return self.peer
+
+
+def _after_error(error: OSError) -> Exception | None:
+    """Return what ``doRead`` returns after an error of ``recv``: ``None`` if nothing was there."""
+    return None if isinstance(error, BlockingIOError) else CONNECTION_LOST
 
 
 class InheritedOptionsStream(Stream):
