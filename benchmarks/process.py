@@ -56,7 +56,7 @@ def processors() -> tuple[set[int], set[int]]:
 
 
 def accepts(address: str) -> bool:
-    """Whether somebody accepts connections on ``HOST:PORT`` or a path."""
+    """Return whether somebody accepts connections on ``HOST:PORT`` or a path."""
     host, _, port = address.rpartition(":")
     family = socket.AF_UNIX if address.startswith("/") else socket.AF_INET
     with socket.socket(family) as probe:

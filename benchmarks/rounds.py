@@ -176,7 +176,7 @@ def disturbance(sample: Sample, best: float) -> float:
 
 
 def wanting(samples: list[Sample], workload: Workload, best: float) -> bool:
-    """Whether another round is needed: there are too few that others did not disturb."""
+    """Return whether another round is needed: there are too few that others did not disturb."""
     undisturbed = [sample for sample in samples if disturbance(sample, best) <= DISTURBED]
     return len(undisturbed) < workload.rounds
 

@@ -71,7 +71,7 @@ def _identifiers(path: Path) -> Iterator[str]:
 
 
 def exists(dotted: str) -> bool:
-    """Whether a dotted name is a module, or can be reached from one."""
+    """Return whether a dotted name is a module, or can be reached from one."""
     parts = dotted.split(".")
     for size in range(len(parts), 0, -1):
         try:
@@ -124,7 +124,7 @@ def wrong_names(path: Path) -> Iterator[str]:
 
 
 def is_attribute(kind: str, name: str) -> bool:
-    """Whether a class has an attribute; of a class that is not echosvc's, whether it may."""
+    """Return whether a class has an attribute; of a class that is not echosvc's, whether it may."""
     if kind in classes():
         return any(_has(each, [name]) for each in classes()[kind])
     return name in known() | _FOREIGN

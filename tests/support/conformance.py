@@ -62,17 +62,17 @@ def promise(given: Callable[[Transport], bool] = lambda _: True) -> Callable[[Pr
 
 
 def half_closing(transport: Transport) -> bool:
-    """Whether a direction can end alone."""
+    """Return whether a direction can end alone."""
     return transport.half_closes
 
 
 def not_half_closing(transport: Transport) -> bool:
-    """Whether both directions end together."""
+    """Return whether both directions end together."""
     return not transport.half_closes
 
 
 def serving(transport: Transport) -> bool:
-    """Whether the stream is a server's."""
+    """Return whether the stream is a server's."""
     return transport.is_server
 
 

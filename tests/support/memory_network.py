@@ -45,7 +45,7 @@ class MemoryServer:
         self.open: list[MemoryConnection] = []
 
     def admit(self) -> bool:
-        """Whether the next connection is accepted; where not, there is no answer at all.
+        """Return whether the next connection is accepted; where not, there is no answer at all.
 
         :raises OSError: it is refused.
         """

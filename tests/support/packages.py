@@ -63,7 +63,7 @@ def _from(module: str, names: list[str]) -> Iterator[str]:
 
 
 def is_allowed(row: str, target: str) -> bool:
-    """Whether the table lets a package import a module."""
+    """Return whether the table lets a package import a module."""
     if row in EVERYWHERE:
         return target in EVERYWHERE
     rows = ALLOWED[row] | EVERYWHERE | {row}

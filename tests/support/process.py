@@ -265,7 +265,7 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 
 def stays_idle(process: Process, seconds: float = 1.0) -> bool:
-    """Whether a process that has nothing to do uses less than half a processor."""
+    """Return whether a process that has nothing to do uses less than half a processor."""
     before = process.cpu_time()
     time.sleep(seconds)  # what is measured is what happens meanwhile
     return process.cpu_time() - before < seconds / 2

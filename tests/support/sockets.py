@@ -112,7 +112,7 @@ def reader(address: Any) -> socket.socket:
 
 
 def talk(address: Any, times: int = 20) -> bool:
-    """Whether another client is served."""
+    """Return whether another client is served."""
     with connect(address) as client:
         for number in range(times):
             message = b"message %d\n" % number
@@ -179,7 +179,7 @@ ENDS = {
 
 
 def is_reset_or_end(client: socket.socket) -> bool:
-    """Whether a read finds the connection reset or ended."""
+    """Return whether a read finds the connection reset or ended."""
     try:
         return client.recv(1) == b""
     except ConnectionResetError:

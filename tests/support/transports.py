@@ -96,7 +96,7 @@ class Line:
         self.turn()
 
     def at_end(self) -> bool:
-        """Whether the peer sees our FIN next."""
+        """Return whether the peer sees our FIN next."""
         try:
             return self.peer.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:

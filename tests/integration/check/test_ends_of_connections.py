@@ -350,7 +350,7 @@ async def test_an_idle_time_out_that_is_met_while_other_probes_run_is_found_alon
 
 
 def is_established(server: Protocol) -> bool:
-    """Whether the kernel knows of no end of a connection, in either direction."""
+    """Return whether the kernel knows of no end of a connection, in either direction."""
     handle = server.transport.getHandle()
     return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\1"  # TCP_ESTABLISHED
 

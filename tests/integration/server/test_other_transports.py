@@ -46,7 +46,7 @@ class Pipes:
             return b""
 
     def dead(self) -> bool:
-        """Whether the reactor looks at neither of our ends. Twisted leaves them open."""
+        """Return whether the reactor looks at neither of our ends. Twisted leaves them open."""
         watched = [*reactor.getReaders(), *reactor.getWriters()]
         return not any(getattr(each, "proc", None) is self.transport for each in watched)
 

@@ -161,7 +161,7 @@ def connection_limit(long: bool) -> Finding:
 
 
 def _served(client: socket.socket) -> int:
-    """Whether this one was not, in its turn."""
+    """Return whether this one was not, in its turn."""
     client.setblocking(True)
     client.settimeout(LIMIT)
     client.shutdown(socket.SHUT_WR)

@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens, and passes on to somebody who does."""
+    """Return whether somebody listens, and passes on to somebody who does."""
     try:
         return exchange(("127.0.0.1", port), b"x").endswith(b"x")
     except OSError:
@@ -334,7 +334,7 @@ def clients(long: bool) -> Finding:
 
 
 def _converse(command: list[str], data: bytes) -> int:
-    """Whether a program printed something else than what it was given."""
+    """Return whether a program printed something else than what it was given."""
     done = subprocess.run(command, input=data, capture_output=True, timeout=2 * LIMIT)
     return int(done.stdout != data)
 

@@ -201,7 +201,7 @@ def _waves(soak: Soak, seconds: float, tell: Callable[[str], None]) -> None:
 
 
 def grown(memory: list[int], warm: int = 0) -> bool:
-    """Whether it has not settled: more than before, by a twentieth.
+    """Return whether it has not settled: more than before, by a twentieth.
 
     Before are so many waves at the beginning; 0: the third last one, and 2 MiB are forgiven.
     How much happens at once in a wave depends on the machine, and its most is what a process

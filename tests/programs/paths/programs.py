@@ -72,7 +72,7 @@ def through_socat(target: int) -> Iterator[int]:
 
 
 def talks(port: int) -> bool:
-    """Whether a message is answered, without a FIN behind it."""
+    """Return whether a message is answered, without a FIN behind it."""
     try:
         with connect(("127.0.0.1", port)) as client:
             client.sendall(b"~")

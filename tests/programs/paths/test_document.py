@@ -53,7 +53,7 @@ def used_by(module: Path) -> list[Path]:
 
 
 def registers(module: Path) -> bool:
-    """Whether a module registers a function that knows a cause."""
+    """Return whether a module registers a function that knows a cause."""
     functions = [
         each for each in ast.parse(module.read_text("utf-8")).body
         if isinstance(each, ast.AsyncFunctionDef)

@@ -55,7 +55,7 @@ def _absent() -> Iterator[None]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody does."""
+    """Return whether somebody does."""
     try:
         connect(("127.0.0.1", port)).close()
     except OSError:

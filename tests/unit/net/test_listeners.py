@@ -149,7 +149,7 @@ class TCPListenerTests(SynchronousTestCase):
 
 class TakeOverTests(SynchronousTestCase):
     def locked(self, directory: str) -> bool:
-        """Whether somebody has the directory for itself."""
+        """Return whether somebody has the directory for itself."""
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -91,7 +91,7 @@ def test_a_whole_text_is_matched_as_by_a_regular_expression(parts, text):
 
 
 def begins(parts: list[bytes | Run], text: bytes) -> bool:
-    """Whether the text is a beginning of what matches, and can still become longer."""
+    """Return whether the text is a beginning of what matches, and can still become longer."""
     if not text or not parts:
         return bool(parts)
     part, rest = parts[0], parts[1:]

@@ -63,7 +63,7 @@ def _names(line: Line, probe: Probe) -> bool:
 
 
 def _missed(line: Line, probes: Sequence[Probe], alike: int) -> Iterator[str]:
-    """Whether a result is missing, is there twice, or says something else.
+    """Return whether a result is missing, is there twice, or says something else.
 
     :param alike: how many results of these names are due; they are told apart by what they say.
     """

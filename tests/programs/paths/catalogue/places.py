@@ -66,7 +66,7 @@ def free_port() -> int:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether somebody listens on a port in the network of a process. It makes no connection."""
+    """Return whether somebody listens on a port in the network of a process. Connect nowhere."""
     for name in ("tcp", "tcp6"):
         try:
             rows = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
