@@ -253,4 +253,4 @@ class Exchange:
             self._resync.end()
         self._ledger.close(abandon=how == ABANDONED)
         if how not in (CLOSED, ABANDONED):
-            self._tally.count_error(how)
+            self._tally.count_error(how, now)

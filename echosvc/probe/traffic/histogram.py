@@ -14,6 +14,8 @@ from itertools import count as numbers
 from operator import add
 from typing import TYPE_CHECKING, Any
 
+from echosvc.probe.traffic.checked import checked_count
+
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
@@ -114,7 +116,7 @@ class Histogram:
         """
         histogram, counts = cls(), list(_decode(dumped["hdr"]).counts)[:_PLACES]
         histogram.counts[: len(counts)] = counts
-        histogram.largest = int(dumped["largest"])
+        histogram.largest = checked_count(dumped["largest"])
         return histogram
 
     def __eq__(self, other: object) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from heapq import nsmallest
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from echosvc.probe.traffic.checked import checked_number, checked_text, checked_whole
+
 #: So many of each kind are kept.
 MAX_GAPS = 1000
 MAX_MISMATCHES = 100
@@ -38,6 +40,26 @@ class Gap(NamedTuple):
     peer: str = ""
     before: str = ""
     after: str = ""
+
+    def dump(self) -> list[Any]:
+        """Return the same for JSON."""
+        return list(self)
+
+    @classmethod
+    def load(cls, dumped: list[Any]) -> Gap:
+        """Return the gap that was dumped.
+
+        :raises ValueError: it is none.
+        """
+        began, seconds, connection, cause, last, *texts = dumped
+        times = checked_number(began), checked_number(seconds)
+        return cls(
+            *times,
+            checked_whole(connection),
+            checked_text(cause),
+            checked_whole(last),
+            *map(checked_text, texts),
+        )
 
 
 class Mismatch(NamedTuple):
@@ -68,10 +90,21 @@ class Mismatch(NamedTuple):
 
     @classmethod
     def load(cls, dumped: list[Any]) -> Mismatch:
-        """Return the mismatch that was dumped."""
+        """Return the mismatch that was dumped.
+
+        :raises ValueError: it is none.
+        """
         when, connection, message, kind, offset, length, expected, seen = dumped
-        place = when, connection, message, kind, offset, length
-        return cls(*place, bytes.fromhex(expected), bytes.fromhex(seen))
+        return cls(
+            checked_number(when),
+            checked_whole(connection),
+            checked_whole(message),
+            checked_text(kind),
+            checked_whole(offset),
+            checked_whole(length),
+            bytes.fromhex(checked_text(expected)),
+            bytes.fromhex(checked_text(seen)),
+        )
 
 
 Incident = TypeVar("Incident", Gap, Mismatch)

@@ -53,7 +53,7 @@ class Resynchronizer:
         :param unmarked: all bytes are right so far, but a prefix is missing.
         """
         if not self._failed:
-            self._ledger.tally.count_error("mismatch")
+            self._ledger.tally.count_error("mismatch", self._ledger.now)
         self._failed = self.active = True
         self._unmarked, self._early, self._charged = unmarked, 0, 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from echosvc.probe.traffic.checked import checked_count
 from echosvc.probe.traffic.histogram import HIGHEST
 
 #: Latencies of a second are kept in 16 classes a power of two: 6 % wide at most.
@@ -16,14 +17,16 @@ class Second:
     :ivar sent: messages that were sent in it.
     :ivar answered: messages that were answered in it.
     :ivar wrong: messages that were found lost, duplicated, reordered, damaged or late in it.
+    :ivar failed: connections that could not be opened, or ended before their time, in it.
     :ivar largest: the largest latency of its answers, from the intended time, µs.
-    :ivar latencies: how many of its answers had which latency, by class.
+    :ivar latencies: how many of its answers had which latency, by class. Answers of the warm-up
+        have none.
     """
 
-    __slots__ = ("answered", "largest", "latencies", "sent", "wrong")
+    __slots__ = ("answered", "failed", "largest", "latencies", "sent", "wrong")
 
     def __init__(self) -> None:
-        self.sent = self.answered = self.wrong = self.largest = 0
+        self.sent = self.answered = self.wrong = self.failed = self.largest = 0
         self.latencies: dict[int, int] = {}
 
     def answer(self, latency: int) -> None:
@@ -41,13 +44,14 @@ class Second:
         self.sent += other.sent
         self.answered += other.answered
         self.wrong += other.wrong
+        self.failed += other.failed
         self.largest = max(self.largest, other.largest)
         for place, found in other.latencies.items():
             self.latencies[place] = self.latencies.get(place, 0) + found
 
     def percentile(self, wanted: float) -> int:
         """Return a percentile of the latencies, µs, at most 6 % too high; 0: there are none."""
-        needed, passed = wanted / 100 * self.answered, 0
+        needed, passed = wanted / 100 * sum(self.latencies.values()), 0
         for place, found in sorted(self.latencies.items()):
             passed += found
             if passed >= needed:
@@ -56,14 +60,22 @@ class Second:
 
     def dump(self) -> list[Any]:
         """Return the same for JSON."""
-        return [self.sent, self.answered, self.wrong, self.largest, sorted(self.latencies.items())]
+        counts = [self.sent, self.answered, self.wrong, self.failed, self.largest]
+        return [*counts, sorted(self.latencies.items())]
 
     @classmethod
     def load(cls, dumped: list[Any]) -> Second:
-        """Return the second that was dumped."""
-        second = cls()
-        second.sent, second.answered, second.wrong, second.largest, latencies = dumped
-        second.latencies = {int(place): int(found) for place, found in latencies}
+        """Return the second that was dumped.
+
+        :raises ValueError: it is none.
+        """
+        second, (*counts, latencies) = cls(), dumped
+        second.sent, second.answered, second.wrong, second.failed, second.largest = map(
+            checked_count, counts
+        )
+        second.latencies = {
+            checked_count(place): checked_count(found) for place, found in latencies
+        }
         return second
 
     def __eq__(self, other: object) -> bool:

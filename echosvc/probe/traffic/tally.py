@@ -6,8 +6,21 @@ import math
 from collections import Counter
 from typing import Any
 
+from echosvc.probe.traffic.checked import (
+    checked_count,
+    checked_list,
+    checked_text,
+    checked_whole,
+)
 from echosvc.probe.traffic.histogram import Histogram
-from echosvc.probe.traffic.incidents import Gap, Mismatch, kept_gaps, kept_mismatches
+from echosvc.probe.traffic.incidents import (
+    MAX_GAPS,
+    MAX_MISMATCHES,
+    Gap,
+    Mismatch,
+    kept_gaps,
+    kept_mismatches,
+)
 from echosvc.probe.traffic.series import Second
 
 #: The counters. ``sent`` is the sum of ``answered``, ``lost``, ``damaged``, ``abandoned`` and of
@@ -101,9 +114,10 @@ class Tally:
         self.connections += 1
         self.connect.record(seconds)
 
-    def count_error(self, cause: str) -> None:
-        """Count a connection that could not be opened, or ended before its time."""
+    def count_error(self, cause: str, now: float) -> None:
+        """Count a connection that could not be opened, or ended before its time, now."""
         self.errors[cause] += 1
+        self._at(now).failed += 1
 
     def note_gap(self, gap: Gap) -> None:
         """Note a gap. Its time is of the caller's clock."""
@@ -155,7 +169,7 @@ class Tally:
             "histograms": {name: getattr(self, name).dump() for name in HISTOGRAMS},
             "errors": dict(sorted(self.errors.items())),
             "series": {str(number): self.series[number].dump() for number in sorted(self.series)},
-            "gaps": {"total": self.gaps.total, "longest": [list(gap) for gap in self.gaps.best]},
+            "gaps": {"total": self.gaps.total, "longest": [gap.dump() for gap in self.gaps.best]},
             "mismatches": {
                 "total": self.mismatches.total,
                 "earliest": [each.dump() for each in self.mismatches.best],
@@ -172,21 +186,26 @@ class Tally:
             raise ValueError("no tally of this version")
         try:
             return cls._load(dumped)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"no whole tally: {type(error).__name__}: {error}") from None
 
     @classmethod
     def _load(cls, dumped: dict[str, Any]) -> Tally:
         tally = cls()
         for name in COUNTERS:
-            setattr(tally, name, int(dumped["counters"][name]))
+            setattr(tally, name, checked_count(dumped["counters"][name]))
         for name in HISTOGRAMS:
             setattr(tally, name, Histogram.load(dumped["histograms"][name]))
-        tally.errors.update(dumped["errors"])
-        tally.series = {int(key): Second.load(each) for key, each in dumped["series"].items()}
+        for cause, count in dumped["errors"].items():
+            tally.errors[checked_text(cause)] = checked_count(count)
+        tally.series = {
+            checked_whole(int(key)): Second.load(each) for key, each in dumped["series"].items()
+        }
         gaps, wrong = dumped["gaps"], dumped["mismatches"]
-        tally.gaps.extend((Gap(*each) for each in gaps["longest"]), gaps["total"])
-        tally.mismatches.extend(map(Mismatch.load, wrong["earliest"]), wrong["total"])
+        longest = checked_list(gaps["longest"], MAX_GAPS)
+        earliest = checked_list(wrong["earliest"], MAX_MISMATCHES)
+        tally.gaps.extend(map(Gap.load, longest), checked_count(gaps["total"]))
+        tally.mismatches.extend(map(Mismatch.load, earliest), checked_count(wrong["total"]))
         return tally
 
     def __eq__(self, other: object) -> bool:

@@ -16,7 +16,7 @@ from echosvc.probe.traffic.tally import COUNTERS, FAULTS, HISTOGRAMS, Tally
 TIMES = st.floats(0, 5, allow_subnormal=False)
 ANSWERS = st.tuples(st.just("answer"), TIMES, TIMES, TIMES)
 COUNTS = st.tuples(st.just("count"), st.sampled_from(COUNTERS), st.integers(0, 9), TIMES)
-ERRORS = st.tuples(st.just("error"), st.sampled_from(["fin", "reset", "refused"]))
+ERRORS = st.tuples(st.just("error"), st.sampled_from(["fin", "reset", "refused"]), TIMES)
 GAPS = st.tuples(st.just("gap"), TIMES, TIMES, st.integers(0, 3))
 WRONG = st.tuples(st.just("mismatch"), TIMES, st.integers(0, 3), st.binary(max_size=16))
 EVENTS = st.lists(ANSWERS | COUNTS | ERRORS | GAPS | WRONG, max_size=15)
@@ -34,7 +34,8 @@ def tally_of(events, epoch: float = 1000.5) -> Tally:
             now = max(now, values[2])
             tally.count(values[0], values[1], now)
         elif kind == "error":
-            tally.count_error(values[0])
+            now = max(now, values[1])
+            tally.count_error(values[0], now)
         elif kind == "gap":
             tally.note_gap(Gap(values[0], values[1], values[2], "fin"))
         else:
@@ -101,8 +102,9 @@ def test_each_fault_makes_a_tally_wrong(kind):
 
 def test_an_error_or_a_message_that_is_owed_makes_a_tally_wrong():
     tally = Tally()
-    tally.count_error("refused")
+    tally.count_error("refused", 3.5)
     assert not tally.ok
+    assert (tally.series[3].failed, tally.series[3].wrong) == (1, 0)
     tally = Tally()
     tally.count_sent(1, 64, 1.0)
     assert (tally.owed, tally.ok) == (1, False)
@@ -148,11 +150,29 @@ def test_a_second_without_answers_has_no_percentile():
     assert Second().percentile(99) == 0
 
 
+def test_answers_of_the_warm_up_are_in_no_percentile_of_a_second():
+    tally = Tally(begin=10.0)
+    for _ in range(9):
+        tally.count_answer(9.9, 9.9, 10.5)
+    tally.count_answer(10.0, 10.0, 10.6)
+    assert 600_000 <= tally.series[10].percentile(50) <= 600_000 * 1.07
+
+
 def test_what_is_no_tally_is_refused():
     whole = Tally().dump()
     wrong = [None, [], {}, {**whole, "schema": 99}, {"schema": 1}, {**whole, "series": [1]}]
     wrong += [{**whole, "gaps": None}, {**whole, "histograms": {}}, {**whole, "series": {"x": 1}}]
-    wrong += [{**whole, "counters": {**whole["counters"], "sent": None}}]
+    for value in (None, -1, 1.5, "7", True, 1 << 53, math.nan):
+        wrong.append({**whole, "counters": {**whole["counters"], "sent": value}})
+        wrong.append({**whole, "errors": {"fin": value}})
+        wrong.append({**whole, "series": {"7": [1, 1, 0, value, 5, []]}})
+        wrong.append({**whole, "series": {"7": [1, 1, 0, 0, 5, [[5, value]]]}})
+        wrong.append({**whole, "gaps": {"total": value, "longest": []}})
+    for gap in ([1.0, 2.0], [math.nan, 1.0, 0, "fin"], ["1", 1.0, 0, "fin"], [1.0, 1.0, 0, 5]):
+        wrong.append({**whole, "gaps": {"total": 1, "longest": [gap]}})
+    for mismatch in ([1.0], [1.0, 1, 2, "lost", 3, 4, "zz", ""], [1.0, 1, 2, 7, 3, 4, "", ""]):
+        wrong.append({**whole, "mismatches": {"total": 1, "earliest": [mismatch]}})
+    why = r"no |values to unpack|invalid literal|hexadecimal"
     for dumped in wrong:
-        with pytest.raises(ValueError, match=r"tally|invalid literal"):
+        with pytest.raises(ValueError, match=why):
             Tally.load(dumped)
