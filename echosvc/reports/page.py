@@ -19,13 +19,16 @@ Content = Element | str
 #: Colours have a contrast of 4.5 to 1 or more, on a light and on a dark ground (WCAG 2.2, 1.4.3).
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --muted: #59636e;
-  --line: #d1d9e0; --panel: #f6f8fa; --pass: #1a7f37; --fail: #b3261e; --info: #0a58ca; }
+  --line: #d1d9e0; --panel: #f6f8fa; --one: #0a58ca; --two: #9a4a00; --three: #7b3fb5;
+  --pass: #1a7f37; --fail: #b3261e; --info: #0a58ca; }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14171b; --text: #e6e9ec; --muted: #9aa4af; --line: #3a424c;
-    --panel: #1e2329; --pass: #4cc36a; --fail: #ff7b72; --info: #6cb2ff; } }
+    --panel: #1e2329; --one: #6cb2ff; --two: #f0a35e; --three: #c9a2ff;
+    --pass: #4cc36a; --fail: #ff7b72; --info: #6cb2ff; } }
 @media print {
   :root { color-scheme: light; --ground: #fff; --text: #000; --muted: #444; --line: #999;
-    --panel: #fff; --pass: #1a7f37; --fail: #b3261e; --info: #0a58ca; } }
+    --panel: #fff; --one: #0a58ca; --two: #9a4a00; --three: #7b3fb5;
+    --pass: #1a7f37; --fail: #b3261e; --info: #0a58ca; } }
 body { max-width: 68rem; margin: 0 auto; padding: 1.5rem; background: var(--ground);
   color: var(--text); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .5rem; }
@@ -50,6 +53,10 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .75rem .3rem 0;
 th { white-space: nowrap; }
 td:last-child, th:last-child { text-align: right; white-space: nowrap; padding-right: 0;
   font-variant-numeric: tabular-nums; }
+.numbers { width: auto; } .numbers td, .numbers th { text-align: right; white-space: nowrap;
+  padding: .15rem 0 .15rem 1.5rem; font-variant-numeric: tabular-nums; }
+.numbers th:first-child { text-align: left; padding-left: 0; font-weight: 400; }
+.numbers thead th, .numbers thead th:first-child { font-weight: 700; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .25rem 0; }
 dt { color: var(--muted); } dd { margin: 0; }
 @media (max-width: 40rem) { dl { display: block; } dd { margin: 0 0 .4rem; } }
@@ -81,13 +88,14 @@ def _append(parent: Element, content: Content) -> None:
         parent.text = (parent.text or "") + printable(content)
 
 
-def render_page(title: str, body: Iterable[Element]) -> str:
+def render_page(title: str, body: Iterable[Element], more_style: str = "") -> str:
     """Return a page as text, to be encoded as UTF-8.
 
     :param body: its parts, such as a header, sections and a footer.
+    :param more_style: the style of parts that not every page has.
     """
     style = Element("style")
-    style.text = _STYLE
+    style.text = _STYLE + more_style
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -137,6 +145,19 @@ def _row(cells: Sequence[Content]) -> Element:
     first, name, *others = cells
     header = element("th", name, scope="row")
     return element("tr", element("td", first), header, *(element("td", each) for each in others))
+
+
+def number_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Element:
+    """Return a table of numbers. The first cell of a row names the row."""
+    head = element("tr", *(element("th", column, scope="col") for column in columns))
+    body = element("tbody", *map(_numbers, rows))
+    parts = element("caption", caption), element("thead", head), body
+    return element("table", *parts, class_="numbers")
+
+
+def _numbers(cells: Sequence[str]) -> Element:
+    header = element("th", cells[0], scope="row")
+    return element("tr", header, *(element("td", each) for each in cells[1:]))
 
 
 def key_values(pairs: Iterable[tuple[str, Content]]) -> Element:

@@ -9,13 +9,16 @@ from itertools import pairwise
 #: Elements without an end tag.
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 #: What could load something, or run.
-ACTIVE = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "svg", "video"}
+ACTIVE = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "video"}
+#: What a picture consists of: nothing that refers to something else, moves or runs.
+PICTURE = {"svg", "path", "text"}
 
 
 class Reader(HTMLParser):
     """The elements and the texts of a page.
 
     :ivar elements: each tag and its attributes, in order.
+    :ivar inside: each tag and the tags that contain it, in order.
     :ivar title: of the page.
     :ivar style: of the page.
     :ivar text: of the body, elements separated by blanks.
@@ -24,6 +27,7 @@ class Reader(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: list[tuple[str, tuple[str, ...]]] = []
         self.style = self.title = ""
         self._texts: list[str] = []
         self._open: list[str] = []
@@ -35,6 +39,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len({name for name, _ in attrs}) == len(attrs), attrs
         self.elements.append((tag, dict(attrs)))
+        self.inside.append((tag, tuple(self._open)))
         if tag not in VOID:
             self._open.append(tag)
 
@@ -60,6 +65,7 @@ def read(page: str) -> Reader:
     _check_it_loads_nothing(reader)
     _check_references(reader)
     _check_structure(reader)
+    _check_pictures(reader)
     return reader
 
 
@@ -89,3 +95,17 @@ def _check_structure(reader: Reader) -> None:
     assert all(after - before <= 1 for before, after in pairwise(levels)), levels
     assert tags.count("caption") == tags.count("table")
     assert all(each.get("scope") in ("row", "col") for each in reader.tags("th"))
+
+
+def _check_pictures(reader: Reader) -> None:
+    """Every picture says what it shows, or is hidden from those who do not see it."""
+    assert {tag for tag, inside in reader.inside if "svg" in inside} <= PICTURE
+    for attributes in reader.tags("svg"):
+        named = attributes.get("role") == "img" and attributes.get("aria-label")
+        assert named or attributes.get("aria-hidden") == "true", attributes
+    pictures = [each for each in reader.tags("svg") if each.get("role") == "img"]
+    assert len(pictures) == len(reader.tags("figure")) == len(reader.tags("details"))
+    for attributes in reader.tags("div"):
+        if "tabindex" in attributes:
+            assert attributes.get("role") == "region", attributes
+            assert attributes.get("aria-label"), attributes

@@ -79,7 +79,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", [":root", "dark", "print"])
-@pytest.mark.parametrize("name", ["text", "muted", "pass", "fail", "info"])
+@pytest.mark.parametrize("name", ["text", "muted", "pass", "fail", "info", "one", "two", "three"])
 def test_every_text_can_be_read_on_its_ground(scheme: str, name: str) -> None:
     known = colours(read(page()).style, scheme)
     for ground in ("ground", "panel"):
