@@ -23,7 +23,7 @@ from benchmarks import (
     workloads,
 )
 from benchmarks.figures import summarize
-from benchmarks.process import ROOT, Fault
+from benchmarks.process import ROOT, BenchmarkError
 from benchmarks.results import Results
 from benchmarks.rounds import EXTRA, Bench
 from benchmarks.table import HEAD, VERDICTS, as_text, notes, rows, verdict_rows
@@ -192,7 +192,7 @@ def make_bench(directory: Path, extra: float) -> Bench:
 def run_against(options: argparse.Namespace) -> int:
     """Compare two installations; the exit status.
 
-    :raises Fault: something is missing, or a byte was wrong.
+    :raises BenchmarkError: something is missing, or a byte was wrong.
     """
     descriptors = programs.allow_descriptors()
     chosen = [each for each in choose(options) if not too_many(each, descriptors)]
@@ -209,7 +209,7 @@ def run(options: argparse.Namespace, words: list[str]) -> None:
     """Measure, and say and write what was found.
 
     :param words: of the command line.
-    :raises Fault: something is missing, or a byte was wrong.
+    :raises BenchmarkError: something is missing, or a byte was wrong.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="echosvc-benchmarks-") as name:
@@ -234,7 +234,7 @@ def main(words: list[str] | None = None) -> int:
         if options.against:
             return run_against(options)
         run(options, given)
-    except (Fault, OSError) as error:
+    except (BenchmarkError, OSError) as error:
         progress("")
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1

@@ -101,7 +101,7 @@ def compare(bench: Bench, workload: Workload, peer: Peer, other: Path, rounds: i
     """Measure one row.
 
     :param other: Python of the other installation.
-    :raises Fault: one byte was wrong, or anything else.
+    :raises BenchmarkError: one byte was wrong, or anything else.
     """
     kinds = of(peer, other), of(peer, Path(sys.executable))
     with contextlib.ExitStack() as stack:

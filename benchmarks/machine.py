@@ -9,7 +9,7 @@ import ssl
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.process import Fault, run
+from benchmarks.process import BenchmarkError, run
 
 
 def _processor() -> str:
@@ -22,7 +22,7 @@ def _says(*command: str) -> str:
     """The first line that a program says, or "absent"."""
     try:
         said = run(list(command), 10).stdout
-    except (OSError, Fault):
+    except (OSError, BenchmarkError):
         return "absent"
     return said.partition("\n")[0].strip()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lineup import Peer
-from benchmarks.process import Fault, Server, run
+from benchmarks.process import BenchmarkError, Server, run
 from benchmarks.workloads import GIB, STREAMS, Workload
 
 #: Longest time for one run of the load generator, seconds.
@@ -74,17 +74,19 @@ def understand(status: int, said: str, errors: str, what: str) -> dict[str, Any]
     """The last line of the load generator; any fault refuses the run."""
     line = said.strip().rpartition("\n")[2]
     if not line.startswith("{"):
-        raise Fault(f"{what}: {errors.strip() or f'the load generator ended with {status}'}")
+        raise BenchmarkError(
+            f"{what}: {errors.strip() or f'the load generator ended with {status}'}"
+        )
     found: dict[str, Any] = json.loads(line)
     if status or found["failures"]:
-        raise Fault(f"{what}: {found['fault'] or status}")
+        raise BenchmarkError(f"{what}: {found['fault'] or status}")
     return found
 
 
 def generate(load: Path, server: Server, workload: Workload, peer: Peer) -> dict[str, Any]:
     """Run the load generator; give its report.
 
-    :raises Fault: one byte was wrong, or anything else.
+    :raises BenchmarkError: one byte was wrong, or anything else.
     """
     command, what = command_for(load, server, workload, peer), f"{workload.title}, {peer.title}"
     for _ in range(TRIES):
@@ -92,14 +94,14 @@ def generate(load: Path, server: Server, workload: Workload, peer: Peer) -> dict
         report = understand(done.returncode, done.stdout, done.stderr, what)
         if report["messages"]:
             return report
-    raise Fault(f"{what}: no message came back while it was measured")
+    raise BenchmarkError(f"{what}: no message came back while it was measured")
 
 
 @contextlib.contextmanager
 def holding(load: Path, server: Server, workload: Workload, peer: Peer) -> Iterator[int]:
     """Connections, each idle after one message, while the context lasts; gives how many.
 
-    :raises Fault: one byte was wrong, or anything else.
+    :raises BenchmarkError: one byte was wrong, or anything else.
     """
     command = command_for(load, server, workload, peer)
     with subprocess.Popen(  # noqa: S603 (the load generator)

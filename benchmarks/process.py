@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Longest wait for a server to listen, and to end, seconds.
 PATIENCE = 60.0
 _ALLOWED = os.sched_getaffinity(0)
-# Settings of the starter's that change what Python or Node costs.
-_MEDDLING = {
+# Not passed on to a server: these change what Python or Node costs.
+_LEFT_OUT = {
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONUNBUFFERED",
     "PYTHONDEVMODE",
@@ -25,7 +25,7 @@ _MEDDLING = {
 }
 
 
-class Fault(Exception):
+class BenchmarkError(Exception):
     """What ends the whole run, in one line."""
 
 
@@ -41,7 +41,7 @@ def environment(installed: bool = False) -> dict[str, str]:
 
     :param installed: it finds what is installed instead.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in _MEDDLING}
+    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     return kept if installed else {**kept, "PYTHONPATH": str(ROOT)}
 
 
@@ -68,14 +68,14 @@ def run(command: list[str], limit: float) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, and give what it said.
 
     :param limit: seconds, after which it is killed.
-    :raises Fault: it took longer.
+    :raises BenchmarkError: it took longer.
     """
     try:
         return subprocess.run(  # noqa: S603 (only programs of this package, and twistd)
             command, capture_output=True, text=True, timeout=limit, check=False, env=environment()
         )
     except subprocess.TimeoutExpired:
-        raise Fault(f"{Path(command[0]).name} does not end within {limit:g} s") from None
+        raise BenchmarkError(f"{Path(command[0]).name} does not end within {limit:g} s") from None
 
 
 class Server:
@@ -116,7 +116,9 @@ class Server:
         while not accepts(self.address):
             if self._popen.poll() is not None or time.perf_counter() - began > PATIENCE:
                 said = self._errors.read_text(errors="replace").strip().rpartition("\n")[2]
-                raise Fault(f"{self._popen.args!r} does not listen: {said or 'it says nothing'}")
+                raise BenchmarkError(
+                    f"{self._popen.args!r} does not listen: {said or 'it says nothing'}"
+                )
             time.sleep(0.001)
 
     @property

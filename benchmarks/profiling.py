@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.lineup import BY_NAME, PROGRAMS, Peer, Place
 from benchmarks.measure import generate, holding, read_report
-from benchmarks.process import Fault
+from benchmarks.process import BenchmarkError
 from benchmarks.rounds import Bench
 from benchmarks.workloads import BY_NAME as WORKLOADS
 
@@ -83,7 +83,7 @@ def _wait_for(path: Path, limit: float = 10.0) -> Counts:
     end = time.monotonic() + limit
     while not path.exists():
         if time.monotonic() > end:
-            raise Fault("the profiler has written nothing")
+            raise BenchmarkError("the profiler has written nothing")
         time.sleep(0.01)
     return list(json.loads(path.read_text()))
 
@@ -102,7 +102,7 @@ def watch(bench: Bench, name: str) -> Profile:
     """Profile one of our servers under 64 connections of 64 B.
 
     :param name: of the peer.
-    :raises Fault: the profile does not come.
+    :raises BenchmarkError: the profile does not come.
     """
     out = bench.directory / "profile.json"
     workload = replace(WORKLOADS["pingpong-64x64"], seconds=SECONDS)
@@ -134,7 +134,7 @@ def weigh(bench: Bench, name: str) -> Shares:
     """Find what holds the memory of idle connections of one of our servers.
 
     :param name: of the peer.
-    :raises Fault: what was found does not come.
+    :raises BenchmarkError: what was found does not come.
     """
     out = bench.directory / "memory.json"
     workload = WORKLOADS["idle"]

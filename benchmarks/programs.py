@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from benchmarks.process import Fault, processors, run
+from benchmarks.process import BenchmarkError, processors, run
 
 SOURCES = Path(__file__).resolve().parent
 
@@ -23,22 +23,24 @@ class Programs:
 
 
 def _compile(name: str, directory: Path) -> Path:
-    """One C program; raises :class:`Fault` with the compiler's last words."""
+    """One C program; raises :class:`BenchmarkError` with the compiler's last words."""
     target = directory / name
     command = ["cc", "-O2", "-o", str(target), str(SOURCES / f"{name}.c"), "-ldl", "-lpthread"]
     done = run(command, 60)
     if done.returncode:
-        raise Fault(f"cc cannot compile {name}.c: {done.stderr.strip().rpartition(chr(10))[2]}")
+        raise BenchmarkError(
+            f"cc cannot compile {name}.c: {done.stderr.strip().rpartition(chr(10))[2]}"
+        )
     return target
 
 
 def build(directory: Path) -> Programs:
     """Compile both into a directory.
 
-    :raises Fault: there is no C compiler, or it fails.
+    :raises BenchmarkError: there is no C compiler, or it fails.
     """
     if shutil.which("cc") is None:
-        raise Fault("there is no C compiler: install one that is called cc")
+        raise BenchmarkError("there is no C compiler: install one that is called cc")
     return Programs(_compile("load", directory), _compile("floor", directory))
 
 

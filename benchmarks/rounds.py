@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from benchmarks.lineup import Peer, free_place
 from benchmarks.measure import LIMIT, Sample, generate, holding, read_report
-from benchmarks.process import Fault, Server, processors, run, serving
+from benchmarks.process import BenchmarkError, Server, processors, run, serving
 from benchmarks.programs import Programs
 from benchmarks.quiet import DISTURBED, Watch, ended_children
 from benchmarks.workloads import WARM, Workload
@@ -161,7 +161,7 @@ def _import() -> Sample:
     os.sched_setaffinity(0, processors()[1])  # where the servers start, too
     try:
         if run(IMPORTING, LIMIT).returncode:
-            raise Fault("Twisted is not installed")
+            raise BenchmarkError("Twisted is not installed")
     finally:
         os.sched_setaffinity(0, processors()[0])
     return Sample((time.perf_counter() - began) * 1e3, cpu=(ended_children() - used) * 1e3)

@@ -28,7 +28,7 @@ from echosvc.cli.terminal import (
     write_text,
 )
 from echosvc.endpoints.client import ClientTarget
-from echosvc.probe.settings import FRAMINGS, Settings
+from echosvc.probe.settings import FRAMINGS, CheckSettings
 from echosvc.reports.text import probe_lines, summary_line
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--only", metavar="PROBE,...", type=values.names, default=(), help="only these probes")
     add("--skip", metavar="PROBE,...", type=values.names, default=(), help="not these probes")
     for name, metavar, read, text in _NUMBERS:
-        default = getattr(Settings, name[2:].replace("-", "_"))
+        default = getattr(CheckSettings, name[2:].replace("-", "_"))
         add(name, metavar=metavar, type=read, default=default, help=text)
     _add_server_arguments(command.add_argument_group("about the server").add_argument)
     add = command.add_argument_group("what to write").add_argument
@@ -224,7 +224,7 @@ def _finish_early(check: Check, output: CheckOutput, reports: Reports) -> None:
     reports.write(check.result())
 
 
-def validate(args: argparse.Namespace) -> Settings:
+def validate(args: argparse.Namespace) -> CheckSettings:
     """Check the options, and that the reports can be written.
 
     :raises ValueError: an option makes no sense; says which and why in one line.
@@ -234,14 +234,14 @@ def validate(args: argparse.Namespace) -> Settings:
     return settings
 
 
-def check_options(args: argparse.Namespace) -> Settings:
+def check_options(args: argparse.Namespace) -> CheckSettings:
     """Read the options.
 
     :raises SettingsError: they make no sense together.
     """
     from echosvc.probe.validation import validate
 
-    options = Settings(
+    options = CheckSettings(
         prefix=args.prefix,
         framing=args.framing,
         only=args.only,

@@ -16,7 +16,7 @@ from echosvc.cli import values
 from echosvc.cli.report_files import check_writable, write_report
 from echosvc.cli.terminal import OutputError, Sink, print_error, write_text
 from echosvc.net.files import describe_file_error
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.wire.template import Template
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Reports:
     :param out: standard output.
     """
 
-    def __init__(self, args: argparse.Namespace, settings: Settings, out: Sink) -> None:
+    def __init__(self, args: argparse.Namespace, settings: CheckSettings, out: Sink) -> None:
         self._requested, self._command = _requested(args), args.command_line
         self._settings, self._out = settings, out
         self._started, self._began = datetime.now().astimezone(), monotonic()
@@ -180,7 +180,7 @@ class Reports:
         return CheckRun(result, settings, self._command, self._started, seconds, host)
 
 
-def _settings_texts(settings: Settings) -> Iterator[tuple[str, str]]:
+def _settings_texts(settings: CheckSettings) -> Iterator[tuple[str, str]]:
     """Yield the name of each setting that has a value, and the value as text."""
     for field in fields(settings):
         if text := _setting_text(getattr(settings, field.name)):

@@ -181,7 +181,7 @@ def _install_reactor(name: str) -> None:
     """Install the reactor of this name."""
     if name == "default":
         return
-    if why := REACTOR.fault(name):
+    if why := REACTOR.find_error(name):
         exit_with_error(f"--reactor: {why}", EXIT_USAGE)
     try:
         import_module(REACTORS[name]).install()

@@ -14,7 +14,7 @@ from twisted.python import usage
 from echosvc._version import __version__
 from echosvc.cli.terminal import EXIT_FAILURE, EXIT_OK, exit_with_error
 from echosvc.config.kinds import Choice, Word
-from echosvc.config.schema import Config, Settings
+from echosvc.config.schema import Config, ServerSettings
 from echosvc.config.settings import ConfigError, Setting, settings_of
 from echosvc.endpoints.server import server_endpoint
 from echosvc.endpoints.strings import EndpointError
@@ -167,10 +167,10 @@ class Options(usage.Options):
     def _exit(self, why: str) -> NoReturn:
         exit_with_error(why, self.usage_error_status)
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> ServerSettings:
         values = {each.name: self._value(each) for each in _SETTINGS}
         values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])
-        return cast(Settings, values)
+        return cast(ServerSettings, values)
 
     def _value(self, setting: Setting) -> Any:
         if setting.kind.repeated:
@@ -200,7 +200,7 @@ class Options(usage.Options):
         Without these options nothing of TLS is imported here, which a TCP listener does not need.
         """
         version, authorities = self["tls-min-version"], self["tls-client-ca"]
-        if why := TLS_MIN_VERSION.fault(version):
+        if why := TLS_MIN_VERSION.find_error(version):
             self._exit(f"--tls-min-version: {why}")
         if not authorities and version == TLS_MIN_VERSION.default:
             return

@@ -44,7 +44,7 @@ def makeService(options: Options) -> EchoService:
     watches_each = not HAS_EPOLL and isinstance(reactor, SelectReactor)
     raise_descriptor_limit(_FD_SETSIZE if watches_each else None)
     factory = EchoFactory(config=options.config)
-    service = EchoService(factory, options.endpoints(reactor), own_signals=True)
+    service = EchoService(factory, options.endpoints(reactor), owns_process=True)
     try:
         service.bind()
     except ListenError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from echosvc.config.kinds import Kind, Seconds, Whole, read_number
 from echosvc.net.hosts import is_host
-from echosvc.probe.settings import pattern_fault
+from echosvc.probe.settings import find_pattern_error
 from echosvc.wire.template import Template, TemplateError
 
 #: Longest time that a check may be asked for, seconds.
@@ -24,7 +24,7 @@ def _reader(kind: Kind) -> Callable[[str], Any]:
             value = kind.read(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
-        if why := kind.fault(value):
+        if why := kind.find_error(value):
             raise argparse.ArgumentTypeError(why)
         return value
 
@@ -89,7 +89,7 @@ def template(text: str) -> Template:
 
 def pattern(text: str) -> str:
     """Read a regular expression."""
-    if why := pattern_fault(text):
+    if why := find_pattern_error(text):
         raise argparse.ArgumentTypeError(why)
     return text
 

@@ -1,7 +1,7 @@
 """The kinds of values that settings take: how each is checked, read and described.
 
 A kind serves every place that takes a setting: the embedding API and a file give values of
-Python types, which :meth:`Kind.fault` checks; the command line gives text, which
+Python types, which :meth:`Kind.find_error` checks; the command line gives text, which
 :meth:`Kind.read` reads first.
 """
 
@@ -32,12 +32,12 @@ class Kind:
     metavar = "TEXT"
     repeated = False
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         return None if isinstance(value, str) else f"must be a str, not {value!r}"
 
     def read(self, text: str) -> Any:
-        """Read a value from the command line; :meth:`fault` may still refuse it.
+        """Read a value from the command line; :meth:`find_error` may still refuse it.
 
         :raises ValueError: the text is of another type; says what it must be.
         """
@@ -62,7 +62,7 @@ class TemplateText(Kind):
     types = "str, bytes"
     metavar = "TEMPLATE"
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         if not isinstance(value, (str, bytes)):
             return f"must be a str (a template) or bytes, not {value!r}"
@@ -87,7 +87,7 @@ class Flag(Kind):
     types = "bool"
     metavar = ""
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
 
@@ -103,7 +103,7 @@ class Choice(Kind):
         self.words = tuple(meanings)
         self.metavar = "WORD"
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         if value in self.words:
             return None
@@ -122,7 +122,7 @@ class Seconds(Kind):
     unit = "seconds"
     metavar = "SECONDS"
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and 0 <= cast(float, value) < math.inf:
@@ -132,10 +132,10 @@ class Seconds(Kind):
     def read(self, text: str) -> float:
         """Read a decimal number.
 
-        :raises ValueError: it is none, or one that :meth:`fault` refuses.
+        :raises ValueError: it is none, or one that :meth:`find_error` refuses.
         """
         seconds = read_number(float, text, "a number of seconds, 0 or more")
-        if self.fault(seconds):
+        if self.find_error(seconds):
             raise ValueError(f"must be a number of seconds, 0 or more, not {text!r}")
         return seconds
 
@@ -155,7 +155,7 @@ class Whole(Kind):
         self._least, self._most = least, most
         self.unit = unit
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         whole = isinstance(value, int) and not isinstance(value, bool)
         if whole and self._least <= cast(int, value) <= self._most:
@@ -188,7 +188,7 @@ class NetworkList(Kind):
     metavar = "NETWORK"
     repeated = True
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         if not isinstance(value, tuple):
             return f"must be a tuple of networks, not {value!r}"

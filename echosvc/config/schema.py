@@ -292,7 +292,7 @@ class ClientConfig:
         check(self)
 
 
-class Settings(TypedDict, total=False):
+class ServerSettings(TypedDict, total=False):
     """The fields of :class:`Config`, as keyword arguments, for type checkers."""
 
     prefix: str | bytes

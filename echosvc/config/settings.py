@@ -74,11 +74,11 @@ class Setting:
         """What it means, for a terminal."""
         return self.help.replace("`", "")
 
-    def fault(self, value: object) -> str | None:
+    def find_error(self, value: object) -> str | None:
         """Return what is wrong with a value; ``None`` = nothing."""
         if value is None and self.default is None:
             return None
-        return self.kind.fault(value)
+        return self.kind.find_error(value)
 
 
 def row(
@@ -105,7 +105,7 @@ def check(config: Any) -> None:
     :raises ConfigError: a value is wrong.
     """
     for setting in settings_of(config.__class__):
-        why = setting.fault(getattr(config, setting.name))
+        why = setting.find_error(getattr(config, setting.name))
         if why:
             raise ConfigError(setting.name, why)
 

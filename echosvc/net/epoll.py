@@ -395,8 +395,8 @@ class ReactorGroup(_HandlerReactor):
 class _ReactorAdapter:
     """Stands for one handler in the real reactor."""
 
-    def __init__(self, home: ReactorGroup, fd: int, handler: EpollHandler) -> None:
-        self._group, self._fd, self._handler = home, fd, handler
+    def __init__(self, group: ReactorGroup, fd: int, handler: EpollHandler) -> None:
+        self._group, self._fd, self._handler = group, fd, handler
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once it is closed."""

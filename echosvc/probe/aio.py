@@ -18,8 +18,8 @@ from echosvc.probe.result import CheckResult
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
 
-#: Seconds between two checks whether the last connections have ended, and for all checks.
-_CHECK_INTERVAL, _CHECK_TIME = 0.01, CLOSE_TIMEOUT + 0.5
+#: Seconds between two checks whether the last connections have ended, and until it is given up.
+_CHECK_INTERVAL, _MAX_IDLE_WAIT = 0.01, CLOSE_TIMEOUT + 0.5
 
 
 class GuestReactor(AsyncioSelectorReactor):
@@ -47,7 +47,7 @@ class GuestReactor(AsyncioSelectorReactor):
 
     async def wait_until_idle(self) -> None:
         """Wait until the last connections have ended, at most as long as their ends may take."""
-        last, reactor = monotonic() + _CHECK_TIME, cast(Any, self)
+        last, reactor = monotonic() + _MAX_IDLE_WAIT, cast(Any, self)
         while (reactor.getReaders() or reactor.getWriters()) and monotonic() < last:
             await asyncio.sleep(_CHECK_INTERVAL)
 

@@ -24,7 +24,7 @@ _LONGER = 2.0
 
 
 @dataclass(frozen=True)
-class Early:
+class EarlyFinding:
     """What a probe has found beside the others.
 
     :ivar seconds: how long that took.
@@ -34,7 +34,7 @@ class Early:
     seconds: float
 
 
-class Background:
+class BackgroundProbes:
     """Probes that are asked beside the others.
 
     :param path: of the others.
@@ -42,7 +42,7 @@ class Background:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._running: dict[str, Deferred[Early | None]] = {}
+        self._running: dict[str, Deferred[EarlyFinding | None]] = {}
 
     def start(self, probes: Sequence[Probe]) -> None:
         """Ask those of the probes that can be asked so."""
@@ -50,7 +50,7 @@ class Background:
             if probe.beside is not None and probe.name not in self._running:
                 self._running[probe.name] = Deferred.fromCoroutine(_ask(probe, self._path))
 
-    async def finding(self, name: str) -> Early | None:
+    async def finding(self, name: str) -> EarlyFinding | None:
         """Wait for what a probe finds; ``None``: it was not asked, or something was wrong."""
         running = self._running.pop(name, None)
         return None if running is None else await running
@@ -61,14 +61,14 @@ class Background:
             running.cancel()
 
 
-async def _ask(probe: Probe, path: Path) -> Early | None:
+async def _ask(probe: Probe, path: Path) -> EarlyFinding | None:
     """Return what a probe has found; ``None``: something was wrong, with echosvc even."""
     began = monotonic()
     with path.beside() as other:
         asking = Deferred.fromCoroutine(_run(probe, other))
         asking.addTimeout(probe.duration(path.settings) + _LONGER, path.reactor)
         try:
-            return Early(await asking, monotonic() - began)
+            return EarlyFinding(await asking, monotonic() - began)
         except Exception:
             return None
 

@@ -16,7 +16,7 @@ from echosvc._text import format_bytes, format_duration
 from echosvc.endpoints.client import ClientTarget, client_endpoint
 from echosvc.net.errors import describe_error
 from echosvc.probe import outcomes
-from echosvc.probe.background import Background
+from echosvc.probe.background import BackgroundProbes
 from echosvc.probe.causes.damage import NAME as STREAM
 from echosvc.probe.causes.registry import Cause, CauseTable, internal_error, load_causes
 from echosvc.probe.checks.registry import Probe
@@ -24,7 +24,7 @@ from echosvc.probe.engine.damage import Damage
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import CONNECTION_ERRORS, Path
 from echosvc.probe.result import CheckResult, ProbeResult, Result
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.probe.validation import PROBES, SettingsError, selected, validate
 from echosvc.tls.alerts import alert_advice
 from echosvc.wire.template import Template
@@ -61,7 +61,7 @@ class Check:
         self,
         reactor: Any,
         target: ClientTarget,
-        settings: Settings,
+        settings: CheckSettings,
         endpoint: str,
         on_start: Callable[[str], object] = lambda _: None,
         on_result: Callable[[ProbeResult], object] = lambda _: None,
@@ -75,12 +75,13 @@ class Check:
         self._endpoint = endpoint
         self._probes, self._causes = probes, causes
         self._on_start, self._on_result = on_start, on_result
-        self._background = Background(self._path)
+        self._background = BackgroundProbes(self._path)
         self._results: list[ProbeResult] = []
         self._reported: set[str] = set()
         self._kinds: set[tuple[str, str]] = set()  # of the causes that were reported
         self._renamed: dict[str, str] = {}  # causes that were reported as the subject of a probe
-        self._missing, self._failed = "", False  # why all else is skipped; how the last one ended
+        self._failed = False  # the last probe
+        self._skip_reason = ""  # why all else is skipped
         self._see = ""  # the result that explains why all else is skipped
         self._complete = False
 
@@ -108,7 +109,7 @@ class Check:
         Only once several connections were open at once, and nothing was wrong with them.
         """
         asked = any(each.name == "identity" and each.result != "fail" for each in self._results)
-        if asked and not self._missing and probe.beside is None and self._path.is_unlimited:
+        if asked and not self._skip_reason and probe.beside is None and self._path.is_unlimited:
             self._background.start([each for each in wanted if each.order > probe.order])
 
     async def _judge(self, probe: Probe, wanted: bool) -> None:
@@ -118,15 +119,13 @@ class Check:
         """
         self._on_start(probe.name)
         await self._path.wait_for_backlog(self._failed)
-        missing = self._missing
+        reason = self._skip_reason
         result = (
-            outcomes.skip(probe.name, missing, self._see)
-            if missing
-            else await self._run_probe(probe)
+            outcomes.skip(probe.name, reason, self._see) if reason else await self._run_probe(probe)
         )
         self._failed = result.result == "fail"
-        if self._failed and not self._missing:
-            self._missing, self._see = probe.requirement, probe.name
+        if self._failed and not self._skip_reason:
+            self._skip_reason, self._see = probe.requirement, probe.name
         if wanted or (self._failed and probe.requirement):
             self._report(result)
 
@@ -168,7 +167,7 @@ class Check:
             return outcomes.failure(probe.name, outcome), False
         cause = self._rename(probe, cause)
         if cause.final:
-            self._missing, self._see = f"see {cause.name}", cause.name
+            self._skip_reason, self._see = f"see {cause.name}", cause.name
         if cause.name == probe.name:
             return outcomes.cause_result(cause, 0.0), False
         if not self._is_known(cause):
@@ -301,7 +300,7 @@ async def _compare(control: Callable[[], Awaitable[Failed]]) -> Finding:
 
 
 class CheckOptions(TypedDict, total=False):
-    """The fields of :class:`~echosvc.probe.settings.Settings` but the prefix, by keyword."""
+    """The fields of :class:`~echosvc.probe.settings.CheckSettings` but the prefix, by keyword."""
 
     framing: str
     only: tuple[str, ...]
@@ -328,7 +327,7 @@ async def check(
     :param endpoint: one of Twisted's, or its string, such as ``tcp:192.0.2.7:8107``.
     :param reactor: what to run on; ``None`` = the global one.
     :param prefix: the server's, a template or bytes; ``None``: it is detected.
-    :param settings: the other fields of :class:`~echosvc.probe.settings.Settings`.
+    :param settings: the other fields of :class:`~echosvc.probe.settings.CheckSettings`.
     :raises EndpointError: the endpoint cannot be understood.
     :raises SettingsError: settings that make no sense.
     :raises TemplateError: a prefix that is no template.
@@ -345,7 +344,7 @@ async def check(
     if unknown := set(settings) - set(CheckOptions.__annotations__):
         known = ", ".join(CheckOptions.__annotations__)
         raise SettingsError(f"there is no setting {min(unknown)!r}; there are {known}")
-    asked = Settings(prefix=template, **settings)
+    asked = CheckSettings(prefix=template, **settings)
     validate(asked)
     if isinstance(endpoint, str):
         target, name = client_endpoint(reactor, endpoint), endpoint

@@ -13,7 +13,7 @@ FRAMINGS = ("chunk", "line", "length")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CheckSettings:
     """What is asked of a path.
 
     :ivar prefix: the server's; ``None``: it is detected.
@@ -44,7 +44,7 @@ class Settings:
     identity: str | None = None
 
 
-def pattern_fault(pattern: str) -> str | None:
+def find_pattern_error(pattern: str) -> str | None:
     """Return what is wrong with a regular expression; ``None`` = nothing."""
     try:
         re.compile(pattern)

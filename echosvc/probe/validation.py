@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from echosvc.probe.checks.registry import Probe, load_probes
-from echosvc.probe.settings import FRAMINGS, Settings, pattern_fault
+from echosvc.probe.settings import FRAMINGS, CheckSettings, find_pattern_error
 from echosvc.wire.template import Template
 
 #: All of them, in their order.
@@ -21,20 +21,20 @@ class SettingsError(ValueError):
     """A setting is wrong; its text is the reason, one line."""
 
 
-def validate(settings: Settings) -> None:
+def validate(settings: CheckSettings) -> None:
     """Check settings.
 
     :raises SettingsError: one is wrong.
     """
     rules = itertools.chain(_type_rules(settings), _value_rules(settings))
-    fault = next((why for wrong, why in rules if wrong), "")
-    if fault:
-        raise SettingsError(fault)
-    if settings.identity is not None and (why := pattern_fault(settings.identity)):
+    error = next((why for wrong, why in rules if wrong), "")
+    if error:
+        raise SettingsError(error)
+    if settings.identity is not None and (why := find_pattern_error(settings.identity)):
         raise SettingsError(f"identity: {why}")
 
 
-def _type_rules(settings: Settings) -> Iterator[tuple[object, str]]:
+def _type_rules(settings: CheckSettings) -> Iterator[tuple[object, str]]:
     """Yield for each setting whether its type is wrong, and the message."""
     for name in ("only", "skip", "idle"):
         value, what = getattr(settings, name), "seconds" if name == "idle" else "probes"
@@ -65,7 +65,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
+def _value_rules(settings: CheckSettings) -> Iterator[tuple[object, str]]:
     """Yield for each rule whether it is broken, and the message."""
     for name in (*settings.only, *settings.skip):
         yield not name, f"an empty name in {'only' if '' in settings.only else 'skip'}"
@@ -84,7 +84,7 @@ def _value_rules(settings: Settings) -> Iterator[tuple[object, str]]:
     yield not 0 <= settings.lifetime < math.inf, "lifetime must be more than 0 seconds"
 
 
-def selected(settings: Settings, probes: Sequence[Probe] = PROBES) -> list[Probe]:
+def selected(settings: CheckSettings, probes: Sequence[Probe] = PROBES) -> list[Probe]:
     """Return the probes that the settings ask for."""
     return [
         probe
@@ -95,7 +95,7 @@ def selected(settings: Settings, probes: Sequence[Probe] = PROBES) -> list[Probe
     ]
 
 
-def long_probes(settings: Settings) -> list[tuple[str, float]]:
+def long_probes(settings: CheckSettings) -> list[tuple[str, float]]:
     """Return the probes that take long by their nature: their names, and seconds at most."""
     times = [(probe.name, probe.duration(settings)) for probe in selected(settings)]
     return [(name, seconds) for name, seconds in times if seconds > LONG]

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from echosvc.config.schema import Config, Settings
+from echosvc.config.schema import Config, ServerSettings
 from echosvc.net.acceptor import IAdmittingFactory
 from echosvc.net.socket_options import tune
 from echosvc.server.protocol import EchoProtocol
@@ -45,7 +45,7 @@ class EchoFactory(ServerState, Factory):
         clock: IReactorTime | None = None,
         on_connect: Callable[[EchoProtocol], object] | None = None,
         config: Config | None = None,
-        **settings: Unpack[Settings],
+        **settings: Unpack[ServerSettings],
     ) -> None:
         if config is not None and settings:
             raise TypeError("config and settings exclude each other")

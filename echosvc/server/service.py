@@ -47,11 +47,10 @@ class EchoService(Service):
     :param factory: what to serve.
     :param endpoints: where.
     :param reactor: what to run on; ``None`` = the global one.
-    :param own_signals: reload at SIGHUP; while stopping, let a second SIGINT or SIGTERM
-        end all connections now. For a service that owns the process.
+    :param owns_process: the process serves nothing else: reload at SIGHUP, stop the reactor when no
+        listener is left, and while stopping let a second SIGINT or SIGTERM end all connections now.
     :ivar ports: the open listeners.
-    :ivar exit_status: whether its end is a failure; one that owns the process fails with its last
-        listener.
+    :ivar exit_status: whether its end is a failure, as where its process has no listener left.
     :ivar unserved: sockets that were handed over to the process and are not for it.
     """
 
@@ -61,14 +60,14 @@ class EchoService(Service):
         endpoints: Sequence[IStreamServerEndpoint],
         *,
         reactor: IReactorTime | None = None,
-        own_signals: bool = False,
+        owns_process: bool = False,
     ) -> None:
         self.factory = factory
         self.ports: list[IListeningPort] = []
         self._endpoints = tuple(endpoints)
         self._reactor = reactor
-        self._own_signals = own_signals
-        self._signals = Signals(self._time, self.reload, factory.abort_all)
+        self._owns_process = owns_process
+        self._signals = Signals(self._get_reactor, self.reload, factory.abort_all)
         self._bound = False
         self.exit_status = ExitStatus()
         self.unserved: list[UnclaimedSocket] = []
@@ -92,9 +91,9 @@ class EchoService(Service):
                 raise
         for port in self.ports:
             if isinstance(port, StreamPort):
-                port.call_when_lost(partial(self._lose, port))
+                port.call_when_lost(partial(self._remove_lost, port))
 
-    def _lose(self, port: IListeningPort) -> None:
+    def _remove_lost(self, port: IListeningPort) -> None:
         """Drop a listener that has ended by itself.
 
         With the last one, a service that owns its process ends it: a supervisor may then start it
@@ -103,15 +102,15 @@ class EchoService(Service):
         if port in self.ports:
             self.ports.remove(port)
             if not self.ports:
-                self._fail() if self._own_signals else self._log_no_listener(
+                self._stop_process() if self._owns_process else self._log_no_listener(
                     "no client can connect"
                 )
 
-    def _fail(self) -> None:
+    def _stop_process(self) -> None:
         self.exit_status.failed = True
         self._log_no_listener("the service stops")
         with suppress(ReactorNotRunning):  # it stops already
-            cast(IReactorCore, self._time()).stop()
+            cast(IReactorCore, self._get_reactor()).stop()
 
     def _log_no_listener(self, what: str) -> None:
         self.factory.events.server_error(f"no listener is left: {what}")
@@ -128,8 +127,8 @@ class EchoService(Service):
         """
         self.bind()
         Service.startService(self)
-        running = cast(IReactorCore, self._time())
-        if self._own_signals:
+        running = cast(IReactorCore, self._get_reactor())
+        if self._owns_process:
             running.callWhenRunning(self._signals.install)
         running.callWhenRunning(self._announce)
 
@@ -187,7 +186,7 @@ class EchoService(Service):
         """Wait until no connection lives, at most ``seconds``."""
         idle = self.factory.when_idle()
         if not idle.called:
-            limit = self._time().callLater(seconds, idle.cancel)
+            limit = self._get_reactor().callLater(seconds, idle.cancel)
             with suppress(CancelledError):
                 await idle
             if limit.active():
@@ -212,13 +211,13 @@ class EchoService(Service):
         again right before.
         """
         accept_waiting(port)
-        self._time().callLater(0, accept_waiting, port)
-        return maybeDeferred(port.stopListening).addErrback(self._failed)
+        self._get_reactor().callLater(0, accept_waiting, port)
+        return maybeDeferred(port.stopListening).addErrback(self._log_failure)
 
-    def _failed(self, failure: Failure) -> None:
+    def _log_failure(self, failure: Failure) -> None:
         self.factory.events.server_error(failure.getErrorMessage())
 
-    def _time(self) -> IReactorTime:
+    def _get_reactor(self) -> IReactorTime:
         if self._reactor is None:
             from twisted.internet import reactor
 

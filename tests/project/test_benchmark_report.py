@@ -20,7 +20,7 @@ from benchmarks import chart, compare, document, lineup, quiet, table, targets, 
 from benchmarks.cli import choose, parser, too_many
 from benchmarks.figures import ratio, summarize
 from benchmarks.measure import Sample, read_report
-from benchmarks.process import Fault, environment, processors
+from benchmarks.process import BenchmarkError, environment, processors
 from benchmarks.profiling import by_line
 from benchmarks.profiling import summarize as summarize_profile
 from benchmarks.quiet import Watch, busy, pace
@@ -143,8 +143,8 @@ def test_there_is_an_end_to_repeating(monkeypatch):
 
 def test_a_watch_ends_with_what_it_watches(floor):
     before = set(threading.enumerate())  # some of other tests' may end meanwhile
-    with pytest.raises(Fault), Watch(floor):
-        raise Fault("a wrong byte")
+    with pytest.raises(BenchmarkError), Watch(floor):
+        raise BenchmarkError("a wrong byte")
     assert set(threading.enumerate()) - before == set()
 
 

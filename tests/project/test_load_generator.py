@@ -16,7 +16,7 @@ import pytest
 from benchmarks import lineup, programs
 from benchmarks.cli import parser
 from benchmarks.measure import understand
-from benchmarks.process import Fault, serving
+from benchmarks.process import BenchmarkError, serving
 from tests.support.process import ROOT, need
 from tests.support.sockets import receive_exactly
 from tests.support.waiting import LIMIT
@@ -296,9 +296,9 @@ def test_tls_is_verified_too(built, tmp_path):
 
 def test_one_line_says_what_a_run_with_a_fault_was(built):
     report = '{"failures": 1, "fault": "a wrong byte"}'
-    with pytest.raises(Fault, match=r"^64 B, Node: a wrong byte$"):
+    with pytest.raises(BenchmarkError, match=r"^64 B, Node: a wrong byte$"):
         understand(1, report, "", "64 B, Node")
-    with pytest.raises(Fault, match=r"^64 B, Node: load: usage$"):
+    with pytest.raises(BenchmarkError, match=r"^64 B, Node: load: usage$"):
         understand(2, "", "load: usage\n", "64 B, Node")
 
 
@@ -338,14 +338,14 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(capsys, tmp_path, opti
 
 def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Fault, match=r"there is no C compiler"):
+    with pytest.raises(BenchmarkError, match=r"there is no C compiler"):
         programs.build(tmp_path)
 
 
 def test_a_server_that_does_not_start_is_one_line(tmp_path):
     command = [sys.executable, "-c", "import sys; sys.exit('no such port')"]
     with (
-        pytest.raises(Fault, match="does not listen: no such port"),
+        pytest.raises(BenchmarkError, match="does not listen: no such port"),
         serving(command, str(tmp_path / "s"), tmp_path),
     ):
         pass

@@ -15,7 +15,7 @@ from echosvc.faults.relay import Relay
 from echosvc.faults.spec import FaultSpec
 from echosvc.probe.check import Check
 from echosvc.probe.result import CheckResult, ProbeResult
-from echosvc.probe.settings import MIB, Settings
+from echosvc.probe.settings import MIB, CheckSettings
 from echosvc.wire.template import Template
 from tests.support.reactor import serving, within
 from tests.support.waiting import LIMIT
@@ -47,7 +47,7 @@ async def checked(
         stack.push_async_callback(lambda: within(relay.stop()))
         endpoint = f"tcp:127.0.0.1:{relay.listen()}"
         target = client_endpoint(reactor, endpoint)
-        asked = Settings(only=only, skip=(*skip, *(() if only else FAST)), **settings)
+        asked = CheckSettings(only=only, skip=(*skip, *(() if only else FAST)), **settings)
         checking = Deferred.fromCoroutine(Check(reactor, target, asked, endpoint).run())
         return await within(checking, 8 * LIMIT)
     raise AssertionError

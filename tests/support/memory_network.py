@@ -19,7 +19,7 @@ from echosvc.connection.sender import HIGH_WATER, Sender
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 #: The MSS of a connection that asks for no other.
 SEGMENT = 1460
@@ -256,7 +256,9 @@ class NetworkTestCase(SynchronousTestCase):
 
     def path(self, server: MemoryServer, delay: float = 0.0005, **settings: Any) -> Path:
         endpoint: Any = MemoryEndpoint(self.clock, server, delay)
-        return Path(self.clock, ClientTarget(endpoint, "nowhere:1", endpoint), Settings(**settings))
+        return Path(
+            self.clock, ClientTarget(endpoint, "nowhere:1", endpoint), CheckSettings(**settings)
+        )
 
     def result(self, work: Coroutine[Any, Any, Any]) -> Any:
         """What a coroutine returns; time passes until it does."""

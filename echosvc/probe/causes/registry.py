@@ -61,7 +61,9 @@ _Explain = TypeVar("_Explain", bound=Explain)
 
 
 @dataclass(frozen=True)
-class _Registered:
+class _RegisteredCause:
+    """A function that knows a cause, and when it is asked."""
+
     order: int
     seconds: float
     explain: Explain
@@ -75,7 +77,7 @@ class CauseTable:
     """The functions that know a cause each."""
 
     def __init__(self) -> None:
-        self._registered: list[_Registered] = []
+        self._registered: list[_RegisteredCause] = []
 
     def register(self, *, order: int, seconds: float = 2.0) -> Callable[[_Explain], _Explain]:
         """Register the decorated function as one that knows a cause.
@@ -91,7 +93,7 @@ class CauseTable:
         def register(explain: _Explain) -> _Explain:
             if any(order == each.order for each in self._registered):
                 raise ValueError(f"the order {order} is taken by another cause")
-            self._registered.append(_Registered(order, seconds, explain))
+            self._registered.append(_RegisteredCause(order, seconds, explain))
             self._registered.sort(key=lambda each: each.order)
             return explain
 

@@ -71,12 +71,12 @@ async def first_exchange(path: Path) -> ProbeConnection:
         return connection
     path.close()
     explained = await _explain(path, unanswered, limit, rtt)
-    if unanswered.end == "silence" and limit < path.settings.timeout and _is_open(explained):
-        return await _be_patient(path, explained)
+    if unanswered.end == "silence" and limit < path.settings.timeout and _may_come_later(explained):
+        return await _ask_again(path, explained)
     raise explained
 
 
-def _is_open(failed: Failed) -> bool:
+def _may_come_later(failed: Failed) -> bool:
     """Return whether an answer may come only later: nothing else was answered, but a FIN.
 
     A middlebox that waits for a time ends the wait at a FIN, too.
@@ -86,7 +86,7 @@ def _is_open(failed: Failed) -> bool:
     return failed.cause == FIN_CAUSE
 
 
-async def _be_patient(path: Path, explained: Failed) -> ProbeConnection:
+async def _ask_again(path: Path, explained: Failed) -> ProbeConnection:
     """Send the first message once more, and wait for its answer with the whole time-out."""
     try:
         return await path.open_once()

@@ -13,7 +13,7 @@ from echosvc.probe.engine.endings import Ending, tolerance
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.watch import BusyConnection, open_beside, rest, use_again
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 #: Only this part of a known limit of life is asked for.
 _PART_OF_LIFETIME = 0.9
@@ -80,12 +80,12 @@ def _possible_times(path: Path) -> tuple[float, ...]:
     return times
 
 
-def _praise(settings: Settings, survived: Sequence[float]) -> str:
+def _describe_survival(settings: CheckSettings, survived: Sequence[float]) -> str:
     words = f"survived {_list_times(survived)}"
     left = [each for each in settings.idle if each not in survived]
     if left:
         return f"{words}; not {_list_times(left)}: see lifetime"
-    if settings.idle == Settings.idle:
+    if settings.idle == CheckSettings.idle:
         return f"{words}; longer times: --idle 30,300, or --find-idle 600"
     return words
 
@@ -140,9 +140,11 @@ class _Trial:
         if not await busy.outlives(moment + longer) and busy.ending is not None:
             self.endings.append(busy.ending)
 
-    def success(self, settings: Settings) -> Finding:
+    def success(self, settings: CheckSettings) -> Finding:
         """Return what was survived."""
-        return Finding(_praise(settings, self.survived), facts={"survived": self.survived})
+        return Finding(
+            _describe_survival(settings, self.survived), facts={"survived": self.survived}
+        )
 
     def failure(self) -> Failed:
         """Return what is wrong."""

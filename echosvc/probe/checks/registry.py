@@ -15,7 +15,7 @@ from typing import TypeVar
 from echosvc.probe import checks
 from echosvc.probe.engine.findings import Finding
 from echosvc.probe.engine.path import Path
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 Run = Callable[[Path], Awaitable[Finding]]
 _Run = TypeVar("_Run", bound=Run)
@@ -44,9 +44,9 @@ class Probe:
     order: int
     summary: str
     run: Run
-    min_duration: Callable[[Settings], float]
-    duration: Callable[[Settings], float]
-    enabled: Callable[[Settings], object]
+    min_duration: Callable[[CheckSettings], float]
+    duration: Callable[[CheckSettings], float]
+    enabled: Callable[[CheckSettings], object]
     requirement: str
     beside: Run | None = None
     subjects: tuple[str, ...] = ()
@@ -61,9 +61,9 @@ def probe(
     *,
     order: int,
     summary: str,
-    min_duration: Callable[[Settings], float] = lambda _: 0.0,
-    duration: Callable[[Settings], float] = lambda _: 0.0,
-    enabled: Callable[[Settings], object] = lambda _: True,
+    min_duration: Callable[[CheckSettings], float] = lambda _: 0.0,
+    duration: Callable[[CheckSettings], float] = lambda _: 0.0,
+    enabled: Callable[[CheckSettings], object] = lambda _: True,
     requirement: str = "",
     beside: Run | None = None,
     subjects: tuple[str, ...] = (),

@@ -26,7 +26,7 @@ class ProbeClient(EchoClient):
     :ivar made: when its transport was connected, by ``time.perf_counter``; TLS comes after that.
     :ivar handshake: TCP's, if the kernel measures it.
     :ivar had_socket: whether there is a socket below it, TCP or UNIX.
-    :ivar fault: the exception of this side when it was made.
+    :ivar setup_error: the exception of this side when it was made.
     :ivar last_byte: when the last byte came, by ``time.perf_counter``; none yet: ``made``.
     :ivar longest_pause: seconds in which no byte came, at most, before the peer ended it.
     :ivar ended: when the peer ended it, by ``time.perf_counter``, a FIN as the kernel saw it; 0:
@@ -37,16 +37,16 @@ class ProbeClient(EchoClient):
     made = 0.0
     handshake: Handshake | None = None
     had_socket = False
-    fault: Exception | None = None
+    setup_error: Exception | None = None
     last_byte = 0.0
     ended = longest_pause = 0.0
 
     def makeConnection(self, transport: Any) -> None:
-        """Keep an exception in ``fault``: the endpoint would wait for this protocol without end."""
+        """Keep an exception in ``setup_error``: else the endpoint would wait without end."""
         try:
             super().makeConnection(transport)  # type: ignore[no-untyped-call]
         except Exception as error:
-            self.fault = error
+            self.setup_error = error
 
     def connectionMade(self) -> None:
         """Read the kernel's figures before anything is sent."""

@@ -14,7 +14,7 @@ from echosvc.probe.engine.prefix_detection import SECOND_TOKEN, TOKEN
 from echosvc.probe.engine.progress import Progress
 from echosvc.probe.engine.sent_payloads import SentPayloads
 from echosvc.probe.engine.verifier import Verifier
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.wire.template import Template
 
 
@@ -38,7 +38,9 @@ class ProbeContext:
     :ivar sent_payloads: of the connections so far.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, sends: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self, reactor: Any, settings: CheckSettings, sends: Callable[[], bool] = bool
+    ) -> None:
         self.reactor, self.settings = reactor, settings
         self.encrypted = False
         self.lookup_seconds = 0.0

@@ -22,7 +22,7 @@ from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.turns import LimitReached, Turns
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 _Result = TypeVar("_Result")
 
@@ -49,7 +49,7 @@ class Path:
         that are closed.
     """
 
-    def __init__(self, reactor: Any, target: ClientTarget, settings: Settings) -> None:
+    def __init__(self, reactor: Any, target: ClientTarget, settings: CheckSettings) -> None:
         self.reactor, self.target, self.settings = reactor, target, settings
         self.context = ProbeContext(reactor, settings, self._is_sending)
         self._progress = self.context.progress
@@ -136,13 +136,13 @@ class Path:
         return failed
 
     def _check_client(self, client: ProbeClient) -> ProbeClient:
-        if client.fault is None:
+        if client.setup_error is None:
             return client
         with suppress(Exception):  # it may be half made
             client.transport.abortConnection()
         raise Failed(
             f"a connection to {self.target.name} was made, but cannot be used:"
-            f" {escaped(describe_error(client.fault))[1:-1]}",
+            f" {escaped(describe_error(client.setup_error))[1:-1]}",
             "a fault of echosvc itself, or of a module that changes it",
         )
 

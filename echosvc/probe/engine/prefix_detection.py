@@ -7,7 +7,7 @@ import re
 from echosvc._text import plural, quote
 from echosvc.probe.engine.findings import Failed, tls_cause
 from echosvc.probe.engine.protocols import name_protocol
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.wire.prefix_matching import match_template, match_template_suffix
 from echosvc.wire.template import Field, Template
 
@@ -70,7 +70,7 @@ def missing_header(framing: str, second: bytes, token: bytes = TOKEN) -> Failed 
 
 
 def detect_prefix(
-    settings: Settings, first: bytes, second: bytes, token: bytes = TOKEN
+    settings: CheckSettings, first: bytes, second: bytes, token: bytes = TOKEN
 ) -> tuple[Template, bytes]:
     """Return prefix and greeting.
 
@@ -148,7 +148,7 @@ def _match_given(
 
 
 def recognize_prefix(
-    settings: Settings, known: Template, greeting: bytes, before: bytes
+    settings: CheckSettings, known: Template, greeting: bytes, before: bytes
 ) -> tuple[Template, bytes]:
     """Return the prefix of one connection: its template, and its first text.
 

@@ -27,7 +27,7 @@ from echosvc.cli import main as cli
 from echosvc.cli.terminal import OutputError, StandardOutput
 from echosvc.net.listeners import PORT
 from echosvc.probe.result import CheckResult, ProbeResult
-from echosvc.probe.settings import MIB, Settings
+from echosvc.probe.settings import MIB, CheckSettings
 from echosvc.probe.validation import NAMES, PROBES, SettingsError, long_probes
 from tests.support.process import ROOT, Process, environment
 from tests.support.waiting import LIMIT, wait_until
@@ -44,14 +44,14 @@ def check(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def parsed(*words: str) -> Settings:
+def parsed(*words: str) -> CheckSettings:
     options = cli.parser().parse_args(["check", *words])
-    settings: Settings = options.validate(options)
+    settings: CheckSettings = options.validate(options)
     return settings
 
 
 def test_without_options_everything_has_its_default() -> None:
-    assert parsed() == Settings()
+    assert parsed() == CheckSettings()
     assert cli.parser().parse_args(["check"]).to == f"tcp:localhost:{PORT}"
 
 

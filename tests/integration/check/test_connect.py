@@ -22,7 +22,7 @@ from echosvc.faults.relay import Relay
 from echosvc.net.resolver import DaemonResolver
 from echosvc.probe.check import Check
 from echosvc.probe.engine.client import ProbeClient
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from tests.support.checking import only
 from tests.support.reactor import serving, within
 from tests.support.waiting import LIMIT
@@ -113,7 +113,7 @@ async def test_nobody_there():
     port = relay.listen()
     await within(relay.stop())
     endpoint = f"tcp:127.0.0.1:{port}"
-    check = Check(reactor, client_endpoint(reactor, endpoint), Settings(), endpoint)
+    check = Check(reactor, client_endpoint(reactor, endpoint), CheckSettings(), endpoint)
     result = await within(Deferred.fromCoroutine(check.run()))
     first, *others = result.probes
     assert (first.name, first.result) == ("connect", "fail")
@@ -186,7 +186,7 @@ async def test_a_relay_whose_server_is_gone():
     relay = Relay(reactor, [("127.0.0.1", 1)])
     endpoint = f"tcp:127.0.0.1:{relay.listen()}"
     try:
-        check = Check(reactor, client_endpoint(reactor, endpoint), Settings(), endpoint)
+        check = Check(reactor, client_endpoint(reactor, endpoint), CheckSettings(), endpoint)
         result = await within(Deferred.fromCoroutine(check.run()))
     finally:
         await within(relay.stop())

@@ -21,7 +21,7 @@ from echosvc.faults.spec import FaultSpec
 from echosvc.probe.check import Check
 from echosvc.probe.checks.rtt import RoundTrips
 from echosvc.probe.result import CheckResult
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.tls.context import ClientTLS
 from tests.support.certificates import issue
 from tests.support.checking import TIMEOUT, against, checked, only
@@ -97,7 +97,7 @@ async def tls_check(pem: Any, words: ClientTLS, *names: str) -> CheckResult:
     async with serving(EchoFactory(log="quiet"), where) as (_, port):
         endpoint = f"tls:localhost:{port}"
         target = client_endpoint(reactor, endpoint, words)
-        run = Check(reactor, target, Settings(only=names, timeout=TIMEOUT), endpoint).run()
+        run = Check(reactor, target, CheckSettings(only=names, timeout=TIMEOUT), endpoint).run()
         return await within(Deferred.fromCoroutine(run))
 
 

@@ -76,11 +76,12 @@ from echosvc import EchoFactory
 from echosvc.endpoints import client_endpoint
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 async def ask(port):
     number = port.getHost().port
-    path = Path(reactor, client_endpoint(reactor, f"tcp:127.0.0.1:{number}"), Settings(timeout=2))
+    target, settings = client_endpoint(reactor, f"tcp:127.0.0.1:{number}"), CheckSettings(timeout=2)
+    path = Path(reactor, target, settings)
     connection = await path.open()
     rule = ["iptables", "-A", "INPUT", "-p", "tcp", "--dport", str(number), "-j", "REJECT"]
     subprocess.run([*rule, "--reject-with", "icmp-host-prohibited"], check=True)

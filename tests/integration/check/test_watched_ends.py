@@ -20,7 +20,7 @@ from echosvc.probe.engine.endings import Ending
 from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed, Skipped
 from echosvc.probe.engine.path import Path
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from tests.support.checking import TIMEOUT
 from tests.support.reactor import serving, within
 
@@ -33,7 +33,7 @@ async def a_path(asked: dict[str, Any] | None = None, **server: Any) -> AsyncIte
     """A path to a server of these settings."""
     async with serving(EchoFactory(log="quiet", **server)) as (host, port):
         target = client_endpoint(reactor, f"tcp:{host}:{port}")
-        path = Path(reactor, target, Settings(timeout=TIMEOUT, **(asked or {})))
+        path = Path(reactor, target, CheckSettings(timeout=TIMEOUT, **(asked or {})))
         try:
             yield path
         finally:

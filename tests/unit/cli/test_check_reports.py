@@ -11,7 +11,7 @@ import pytest
 from echosvc.cli.check_reports import Reports, takes_standard_output
 from echosvc.cli.terminal import StandardOutput
 from echosvc.probe.result import CheckResult, ProbeResult
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.wire.template import Template
 from tests.support.html import read
 from tests.support.junit import accepted
@@ -27,7 +27,7 @@ def asked(junit: object = None, report: object = None) -> Namespace:
 
 def test_both_reports_are_written_once_and_say_what_was_asked(tmp_path: Path) -> None:
     junit, page, out = tmp_path / "a.xml", tmp_path / "a.html", io.BytesIO()
-    settings = Settings(
+    settings = CheckSettings(
         prefix=Template.parse("{hostname}: "), only=("connect", "order"), timeout=3.0, identity="a"
     )
     reports = Reports(asked(junit, page), settings, out)
@@ -52,7 +52,7 @@ def test_standard_output_takes_a_report(kind: str) -> None:
     out = io.BytesIO()
     args = asked(**{kind: "-"})
     assert takes_standard_output(args)
-    assert Reports(args, Settings(), out).write(RESULT)
+    assert Reports(args, CheckSettings(), out).write(RESULT)
     text = out.getvalue().decode("utf-8")
     assert accepted(text) if kind == "junit" else read(text)
 
@@ -60,7 +60,7 @@ def test_standard_output_takes_a_report(kind: str) -> None:
 def test_without_reports_nothing_is_written() -> None:
     out = io.BytesIO()
     assert not takes_standard_output(asked())
-    assert Reports(asked(), Settings(), out).write(RESULT)
+    assert Reports(asked(), CheckSettings(), out).write(RESULT)
     assert out.getvalue() == b""
 
 
@@ -68,7 +68,7 @@ def test_an_error_is_one_line_and_the_other_report_is_written(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "a.html"
-    reports = Reports(asked("/dev/full", page), Settings(), io.BytesIO())
+    reports = Reports(asked("/dev/full", page), CheckSettings(), io.BytesIO())
     assert not reports.write(RESULT)
     assert not reports.write(RESULT)
     assert capfd.readouterr().err == (
@@ -79,6 +79,6 @@ def test_an_error_is_one_line_and_the_other_report_is_written(
 
 def test_a_full_standard_output_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     with Path("/dev/full").open("wb") as full:
-        reports = Reports(asked("-"), Settings(), StandardOutput(full.fileno()))
+        reports = Reports(asked("-"), CheckSettings(), StandardOutput(full.fileno()))
         assert not reports.write(RESULT)
     assert capfd.readouterr().err.startswith("echosvc: standard output: ENOSPC")

@@ -139,7 +139,9 @@ class TLSTests(SynchronousTestCase):
     """Without options nothing of TLS is imported, so its versions are written twice."""
 
     def test_every_version_that_tls_knows_can_be_asked_for_and_no_other(self) -> None:
-        faults = {version: TLS_MIN_VERSION.fault(version) for version in (*TLS_VERSIONS, "1.1")}
+        faults = {
+            version: TLS_MIN_VERSION.find_error(version) for version in (*TLS_VERSIONS, "1.1")
+        }
         self.assertEqual({name for name, why in faults.items() if not why}, set(TLS_VERSIONS))
 
     def test_the_default_is_the_one_of_tls_itself(self) -> None:

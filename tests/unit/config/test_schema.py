@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, fields
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.config.schema import ClientConfig, ClientSettings, Config, Settings
+from echosvc.config.schema import ClientConfig, ClientSettings, Config, ServerSettings
 from echosvc.config.settings import ConfigError
 from echosvc.wire.framing import FRAMINGS
 
@@ -190,7 +190,7 @@ class ClientConfigTests(SynchronousTestCase):
 
 class TypedDictTests(SynchronousTestCase):
     def test_the_keyword_arguments_are_the_fields(self) -> None:
-        for settings, config in ((Settings, Config), (ClientSettings, ClientConfig)):
+        for settings, config in ((ServerSettings, Config), (ClientSettings, ClientConfig)):
             types = {field.name: field.type for field in fields(config)}
             arguments = settings.__annotations__.items()
             given = {name: getattr(kind, "__forward_arg__", kind) for name, kind in arguments}

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.probe.background import Background, Early
+from echosvc.probe.background import BackgroundProbes, EarlyFinding
 from echosvc.probe.checks.registry import Probe
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 
@@ -35,7 +35,7 @@ class BackgroundTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.path: Any = Memory(self.clock)
-        self.background = Background(self.path)
+        self.background = BackgroundProbes(self.path)
 
     def start(self, error: Exception | None = None, wait: float = WAIT) -> None:
         """Start a probe that waits, and then finds something or raises an error."""
@@ -51,7 +51,7 @@ class BackgroundTests(SynchronousTestCase):
         other = Probe("other", 2, "", never, lambda _: 0, lambda _: 0, bool, "")
         self.background.start([probe, other])
 
-    def finding(self, name: str = "rest") -> Deferred[Early | None]:
+    def finding(self, name: str = "rest") -> Deferred[EarlyFinding | None]:
         return Deferred.fromCoroutine(self.background.finding(name))
 
     def test_a_finding_is_waited_for(self) -> None:

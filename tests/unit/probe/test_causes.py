@@ -20,7 +20,7 @@ from echosvc.probe.engine.fault import Fault, FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
 from echosvc.probe.result import CheckResult
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 FAILED = Failed("7 bytes lost")
 FOUND = Cause("bytes", "0xff never comes back", "a middlebox eats it", {"value": 255})
@@ -28,7 +28,7 @@ OTHER = Cause("limit", "5 of 10 were answered")
 LOST = Fault(FaultKind.LOST, 5000, 7, sent=5001, came=5010)
 
 
-def _zero(_: Settings) -> float:
+def _zero(_: CheckSettings) -> float:
     return 0.0
 
 
@@ -39,7 +39,7 @@ class PathTests(SynchronousTestCase):
         self.clock, self.table = Clock(), CauseTable()
         endpoint: Any = None
         self.target = ClientTarget(endpoint, "nowhere:1")
-        self.path = Path(self.clock, self.target, Settings(timeout=10.0))
+        self.path = Path(self.clock, self.target, CheckSettings(timeout=10.0))
         self.asked: list[str] = []
 
     def know(self, name: str, order: int, answer: Cause | Exception | None, **more: Any) -> None:
@@ -122,7 +122,7 @@ class CheckTests(PathTests):
         return self.run_probes(*(self.probe(n, each) for n, each in enumerate(outcomes, 1)))
 
     def run_probes(self, *probes: Probe) -> CheckResult:
-        settings = Settings(timeout=10.0)
+        settings = CheckSettings(timeout=10.0)
         check = Check(
             self.clock, self.target, settings, "nowhere", probes=probes, causes=self.table
         )

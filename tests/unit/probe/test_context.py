@@ -7,14 +7,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.verifier import Verifier
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.wire.prefix_matching import PrefixMatcher
 from echosvc.wire.template import Template
 
 
 class ProbeContextTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.context = ProbeContext(Clock(), Settings())
+        self.context = ProbeContext(Clock(), CheckSettings())
 
     def verifier(self, size: int) -> tuple[Verifier, bytes]:
         """A verifier that is tracked, and what must come back."""
@@ -27,11 +27,11 @@ class ProbeContextTests(SynchronousTestCase):
         self.assertEqual(len(payloads), 100)
 
     def test_two_paths_send_different_payloads(self) -> None:
-        other = ProbeContext(Clock(), Settings())
+        other = ProbeContext(Clock(), CheckSettings())
         self.assertNotEqual(self.context.payload(64).at(0, 64), other.payload(64).at(0, 64))
 
     def test_a_payload_keeps_to_the_framing_and_to_what_is_excluded(self) -> None:
-        lines = ProbeContext(Clock(), Settings(framing="line"))
+        lines = ProbeContext(Clock(), CheckSettings(framing="line"))
         data = lines.payload(4096, excluded=b"ab").at(0, 4096)
         self.assertTrue(data.endswith(b"\n"))
         self.assertFalse(set(b"ab") & set(data))

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.path import NotConnected, Path
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
 
 
@@ -62,7 +62,7 @@ class OwnErrorTests(NetworkTestCase):
 
     def connecting(self, error: Exception, kind: type[Exception]) -> Exception:
         endpoint: Any = Failing(error)
-        path = Path(self.clock, ClientTarget(endpoint, "nowhere:1"), Settings())
+        path = Path(self.clock, ClientTarget(endpoint, "nowhere:1"), CheckSettings())
         raised: Exception = self.error(path.connect(), kind)
         return raised
 

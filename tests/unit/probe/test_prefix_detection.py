@@ -17,13 +17,13 @@ from echosvc.probe.engine.prefix_detection import (
     recognize_prefix,
     strip_header,
 )
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.wire.template import Template
 from tests.support.steps import steps
 
-PLAIN = Settings()
-GIVEN = Settings(prefix=Template.parse("{hostname} {message}: "))
-FRAMED = Settings(framing="length")
+PLAIN = CheckSettings()
+GIVEN = CheckSettings(prefix=Template.parse("{hostname} {message}: "))
+FRAMED = CheckSettings(framing="length")
 
 
 class LearnedTests(SynchronousTestCase):
@@ -43,7 +43,9 @@ class LearnedTests(SynchronousTestCase):
         template, greeting = detect_prefix(GIVEN, b"Welcome!\nblue 1: ", b"blue 2: ")
         self.assertEqual((template, greeting), (GIVEN.prefix, b"Welcome!\n"))
 
-    def assert_fails(self, words: str, settings: Settings, first: bytes, second: bytes) -> None:
+    def assert_fails(
+        self, words: str, settings: CheckSettings, first: bytes, second: bytes
+    ) -> None:
         failed = self.assertRaises(Failed, detect_prefix, settings, first, second)
         self.assertIn(words, failed.finding)
 
@@ -74,10 +76,10 @@ class TimeTests(SynchronousTestCase):
 
     def test_learning_takes_steps_in_proportion_to_what_came(self) -> None:
         for text in ("{hostname}-{peer}-{local}: ", "{peer}{peer}{hostname}{local}: "):
-            settings = Settings(prefix=Template.parse(text))
+            settings = CheckSettings(prefix=Template.parse(text))
             few, many = (b"-" * size + b": " for size in (1000, 4000))
 
-            def ask(came: bytes, settings: Settings = settings) -> None:
+            def ask(came: bytes, settings: CheckSettings = settings) -> None:
                 for call in (
                     lambda: detect_prefix(settings, came, b"a-b-c: "),
                     lambda: detect_prefix(settings, came, came),

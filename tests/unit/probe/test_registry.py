@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from echosvc.probe.checks.registry import probe
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.probe.validation import NAMES, PROBES
 from tests.support.process import ROOT, environment
 from tests.support.waiting import LIMIT
@@ -29,8 +29,8 @@ from echosvc.probe import checks
 checks.__path__.append(sys.argv[1])
 from echosvc.cli.check import epilog
 from echosvc.probe.validation import NAMES, SettingsError, validate
-from echosvc.probe.settings import Settings
-validate(Settings(only=("invented",)))
+from echosvc.probe.settings import CheckSettings
+validate(CheckSettings(only=("invented",)))
 print(" ".join(NAMES))
 print(epilog())
 """
@@ -79,6 +79,6 @@ def test_probes_that_send_long_streams_need_to_know_whether_long_packets_pass() 
 
 def test_a_search_without_a_limit_is_not_made() -> None:
     search = next(each for each in PROBES if each.name == "find-idle")
-    assert not search.enabled(Settings())
-    assert search.enabled(Settings(find_idle=5.0))
-    assert search.min_duration(Settings(find_idle=5.0)) > 5.0
+    assert not search.enabled(CheckSettings())
+    assert search.enabled(CheckSettings(find_idle=5.0))
+    assert search.min_duration(CheckSettings(find_idle=5.0)) > 5.0

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.turns import LimitReached, Turns
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 
 
 class Connection:
@@ -35,7 +35,7 @@ class TurnsTests(SynchronousTestCase):
         self.connections: list[Connection] = []
 
     def turns(self, limit: int | None = None, **settings: Any) -> Turns:
-        context = ProbeContext(self.clock, Settings(timeout=10.0, **settings))
+        context = ProbeContext(self.clock, CheckSettings(timeout=10.0, **settings))
         context.knowledge.connection_limit = limit
         return Turns(context)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.check import Check
 from echosvc.probe.result import CheckResult
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.probe.validation import PROBES
 from tests.support.memory_network import (
     MemoryConnection,
@@ -115,7 +115,7 @@ class WholeCheckTests(NetworkTestCase):
     def check(self, server: MemoryServer, **settings: object) -> CheckResult:
         endpoint = MemoryEndpoint(self.clock, server)
         target = ClientTarget(endpoint, "nowhere:1", endpoint)
-        asked = Settings(**{"skip": SKIPPED, "max_size": 70_000, **settings})
+        asked = CheckSettings(**{"skip": SKIPPED, "max_size": 70_000, **settings})
         probes = [each for each in PROBES if each.name != "connect"]  # it resolves in a thread
         check = Check(self.clock, target, asked, "nowhere:1", probes=probes)
         return self.result(check.run())
