@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import socket
-import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from echosvc.cli import values
-from echosvc.cli.report_files import check_writable, write_report
-from echosvc.cli.terminal import OutputError, Sink, print_error, write_text
-from echosvc.net.files import describe_file_error
+from echosvc.cli import report_options
+from echosvc.cli.report_options import ReportKind, requested_reports, write_reports
+from echosvc.cli.terminal import Sink
 from echosvc.probe.settings import CheckSettings
 from echosvc.wire.template import Template
 
@@ -23,32 +20,11 @@ if TYPE_CHECKING:
     from echosvc.probe.result import CheckResult
     from echosvc.reports.check_run import CheckRun
 
-#: The path that means standard output.
-STANDARD_OUTPUT = "-"
-
-
-class ReportOptionsError(ValueError):
-    """A report cannot be written where it is asked for; says why in one line."""
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of report.
-
-    :ivar option: what asks for it.
-    :ivar help: what it is.
-    :ivar render: returns it as text.
-    """
-
-    option: str
-    help: str
-    render: Callable[[CheckRun], str]
-
 
 def _junit(run: CheckRun) -> str:
-    from echosvc.reports.junit import junit_xml
+    from echosvc.reports.check_junit import check_junit
 
-    return junit_xml(run)
+    return check_junit(run)
 
 
 def _page(run: CheckRun) -> str:
@@ -58,37 +34,14 @@ def _page(run: CheckRun) -> str:
 
 
 _KINDS = (
-    _Kind("--junit", "write JUnit XML for CI systems to FILE at the end", _junit),
-    _Kind("--report", "write an HTML page for people to FILE at the end", _page),
+    ReportKind("--junit", "write JUnit XML for CI systems to FILE at the end", _junit),
+    ReportKind("--report", "write an HTML page for people to FILE at the end", _page),
 )
 
 
 def add_report_arguments(add: Callable[..., Any]) -> None:
     """Add an option for each kind of report."""
-    for kind in _KINDS:
-        text = f"{kind.help} (- for standard output, in place of the lines)"
-        add(kind.option, metavar="FILE", type=values.nonempty, help=text)
-
-
-def _requested(args: argparse.Namespace) -> list[tuple[_Kind, str]]:
-    """Return the kinds of reports that are asked for, and where each is to be written."""
-    paths = [(kind, getattr(args, kind.option.removeprefix("--"))) for kind in _KINDS]
-    return [
-        (kind, STANDARD_OUTPUT if _is_standard_output(path) else path)
-        for kind, path in paths
-        if path is not None
-    ]
-
-
-def _is_standard_output(path: str) -> bool:
-    """Return whether a path is standard output, be it by another name."""
-    if path == STANDARD_OUTPUT:
-        return True
-    try:
-        there, output = os.stat(path), os.fstat(1)
-    except OSError:
-        return False
-    return os.path.samestat(there, output) and not stat.S_ISCHR(there.st_mode)
+    report_options.add_report_arguments(add, _KINDS)
 
 
 def validate_reports(args: argparse.Namespace) -> None:
@@ -96,39 +49,12 @@ def validate_reports(args: argparse.Namespace) -> None:
 
     :raises ReportOptionsError: they cannot.
     """
-    taken: dict[object, str] = {STANDARD_OUTPUT: "--json"} if args.json else {}
-    for kind, path in _requested(args):
-        where = _identity(path)
-        if where in taken:
-            name = "standard output" if path == STANDARD_OUTPUT else path
-            raise ReportOptionsError(f"{taken[where]} and {kind.option}: both write to {name}")
-        taken[where] = kind.option
-        _check(kind.option, path)
-
-
-def _check(option: str, path: str) -> None:
-    if path == STANDARD_OUTPUT:
-        return
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise ReportOptionsError(f"{option}: {describe_file_error(error)}") from None
-
-
-def _identity(path: str) -> object:
-    """Return what all names of one file have in common. Devices may have several reports."""
-    if path == STANDARD_OUTPUT:
-        return path
-    try:
-        there = os.stat(path)
-    except OSError:
-        return os.path.realpath(path)
-    return (there.st_dev, there.st_ino) if stat.S_ISREG(there.st_mode) else object()
+    report_options.validate_reports(args, _KINDS)
 
 
 def takes_standard_output(args: argparse.Namespace) -> bool:
     """Return whether a report is written to standard output."""
-    return any(path == STANDARD_OUTPUT for _, path in _requested(args))
+    return report_options.takes_standard_output(args, _KINDS)
 
 
 class Reports:
@@ -139,7 +65,7 @@ class Reports:
     """
 
     def __init__(self, args: argparse.Namespace, settings: CheckSettings, out: Sink) -> None:
-        self._requested, self._command = _requested(args), args.command_line
+        self._requests, self._command = requested_reports(args, _KINDS), args.command_line
         self._settings, self._out = settings, out
         self._started, self._began = datetime.now().astimezone(), monotonic()
         self._complete: bool | None = None
@@ -149,28 +75,10 @@ class Reports:
 
         An error is printed, and the other reports are written.
         """
-        if self._complete is None and self._requested:
+        if self._complete is None and self._requests:
             self._complete = False  # an interrupt in between must not begin anew
-            run = self._run(result)
-            written = [self._write(kind, path, run) for kind, path in self._requested]
-            self._complete = all(written)
+            self._complete = write_reports(self._requests, self._run(result), self._out)
         return self._complete is not False
-
-    def _write(self, kind: _Kind, path: str, run: CheckRun) -> bool:
-        """Write one report; return whether it is written."""
-        text = kind.render(run)
-        try:
-            if path == STANDARD_OUTPUT:
-                write_text(self._out, text)
-            else:
-                write_report(path, text.encode("utf-8"))
-        except OutputError as error:
-            print_error(f"echosvc: {error}")
-        except OSError as error:
-            print_error(f"echosvc: {kind.option}: {describe_file_error(error)}")
-        else:
-            return True
-        return False
 
     def _run(self, result: CheckResult) -> CheckRun:
         from echosvc.reports.check_run import CheckRun

@@ -39,9 +39,12 @@ RULES = {
     ),
     "properties": Rule("(property )*"),
     "property": Rule("", {"name": NAME, "value": ANY}),
-    "testcase": Rule("(skipped |failure )?", {"name": NAME, "classname": NAME, "time": TIME}),
+    "testcase": Rule(
+        "(skipped |failure |error )?", {"name": NAME, "classname": NAME, "time": TIME}
+    ),
     "skipped": Rule("", {"message": ANY}),
     "failure": Rule("", {"message": ANY, "type": ANY}, text=True),
+    "error": Rule("", {"message": ANY, "type": ANY}, text=True),
     "system-out": Rule(text=True),
     "system-err": Rule(text=True),
 }  # fmt: skip
@@ -54,7 +57,10 @@ def accepted(document: str) -> Element:
     for each in root.iter():
         _check(each, RULES[each.tag])
     (suite,) = root
-    for name, tags in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")):
+    counted = {
+        "tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped",
+    }  # fmt: skip
+    for name, tags in counted.items():
         assert int(suite.attrib[name]) == len(list(suite.iter(tags))), name
     return suite
 
