@@ -1,0 +1,182 @@
+"""A client's connection whose events go to its owner by one call, under any reactor.
+
+Twisted connects, and passes the connection on. From then on its socket is a handler of
+:mod:`echosvc.net.epoll`: a read costs one call, without the reactor's log context and lists. At the
+end Twisted's transport closes the socket, so that its protocol and its endpoint see the end as
+usual.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Any, Protocol
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+
+from echosvc.net.attempts import TCPAttempt, UNIXAttempt
+from echosvc.net.epoll import EPOLLIN, HAS_EPOLL, MORE, EpollDispatcher, EpollHandler
+from echosvc.net.socket_options import tune
+
+#: Bytes of one read.
+READ_SIZE = 262144
+
+
+class StreamOwner(Protocol):
+    """What uses a stream."""
+
+    def received(self, data: bytes) -> None:
+        """Take what came, at least one byte."""
+
+    def writable(self) -> None:
+        """Send again: everything that was sent is in the kernel."""
+
+    def peer_finished(self) -> None:
+        """Note the peer's FIN: nothing more will come."""
+
+    def lost(self, error: BaseException | None) -> None:
+        """Note the end of the connection.
+
+        :param error: why it broke; ``None``: both sides have finished.
+        """
+
+
+def can_take_over(transport: object) -> bool:
+    """Return whether a transport is bare TCP or UNIX of a client, on a system with epoll."""
+    return HAS_EPOLL and type(transport) in (TCPAttempt, UNIXAttempt)
+
+
+class ClientStream(EpollHandler):
+    """A connection that was taken over from Twisted.
+
+    :param transport: :func:`can_take_over` returns true of it, and its connection is made.
+    :param dispatcher: dispatches its events: a lean reactor or a group of :mod:`echosvc.net.epoll`.
+    :ivar owner: what its events go to.
+    :ivar takes: whether :meth:`send` may be called: nothing waits for the kernel.
+    """
+
+    owner: StreamOwner
+
+    def __init__(self, transport: Any, dispatcher: EpollDispatcher) -> None:
+        transport.doWrite()  # what was queued when the connection was made: a PROXY header
+        transport.stopReading()
+        transport.stopWriting()
+        self._transport, self.reactor = transport, dispatcher
+        self.socket: Any = transport.socket
+        tune(self.socket, nagle=False, keep_alive=0, stall=0.0)
+        self.connected, self.interest = True, EPOLLIN
+        self.takes, self._finishing = True, False
+        self._rest: deque[memoryview] = deque()
+        dispatcher.register(self.socket.fileno(), self)
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 once it is closed."""
+        return self.socket.fileno() if self.connected else -1
+
+    # -- receiving ------------------------------------------------------------
+
+    def doRead(self) -> Any:
+        """Read once, and pass the data or EOF to the owner."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._end(error)
+            return None
+        if not data:
+            self._peer_finished()
+            return None
+        self.owner.received(data)
+        return MORE if len(data) == READ_SIZE else None
+
+    def _peer_finished(self) -> None:
+        self.stopReading()
+        self.owner.peer_finished()
+
+    def readConnectionLost(self, reason: Failure) -> None:  # noqa: ARG002 (a hang-up without data)
+        """Handle a hang-up: read once more, for EOF or the error."""
+        self.doRead()
+
+    # -- sending --------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send; what the kernel does not take now is kept, and :attr:`takes` becomes false."""
+        try:
+            taken = self.socket.send(data)
+        except BlockingIOError:
+            taken = 0
+        except OSError as error:
+            self._end(error)
+            return
+        if taken < len(data):
+            self._rest.append(memoryview(data)[taken:])
+            self.takes = False
+            self.startWriting()
+
+    def doWrite(self) -> Any:
+        """Send what is kept, and notify the owner when all of it is sent."""
+        while self._rest and self.connected:
+            data = self._rest.popleft()
+            try:
+                taken = self.socket.send(data)
+            except BlockingIOError:
+                taken = 0
+            except OSError as error:
+                self._end(error)
+                return
+            if taken < len(data):
+                self._rest.appendleft(data[taken:])
+                return
+        self._all_sent()
+
+    def _all_sent(self) -> None:
+        if not self.connected:
+            return
+        self.stopWriting()
+        self.takes = True
+        if self._finishing:
+            self._send_fin()
+        else:
+            self.owner.writable()
+
+    # -- ending ---------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Send FIN, once everything is sent."""
+        self._finishing = True
+        if self.takes:
+            self._send_fin()
+
+    def _send_fin(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._end(error)
+
+    def close(self) -> None:
+        """Close, and notify nobody."""
+        self._close(Failure(ConnectionDone()))
+
+    def abort(self) -> None:
+        """Reset the connection, and notify nobody."""
+        self._close(Failure(ConnectionAborted()))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close, because the reactor stops or an event could not be handled."""
+        self._end(reason.value)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Close because of an error, and notify the owner."""
+        if self.connected:
+            self._close(Failure(ConnectionLost()))
+            self.owner.lost(error)
+
+    def _close(self, reason: Failure) -> None:
+        if not self.connected:
+            return
+        self.reactor.unregister(self.socket.fileno(), self.interest)
+        self.connected, self.takes = False, False
+        self._rest.clear()
+        self._transport.connectionLost(reason)

@@ -1,0 +1,174 @@
+"""What carries one connection of a load: a bare socket by the shortest way, or Twisted."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from echosvc.client import EchoClient, EchoClientFactory
+from echosvc.connection.outcome import Outcome
+from echosvc.endpoints.client import ClientTarget
+from echosvc.net.client_stream import ClientStream, StreamOwner, can_take_over
+from echosvc.net.epoll import EpollDispatcher, make_group
+from echosvc.net.errors import describe_error, openssl_reasons
+
+#: Seconds that a client lingers: its own time-outs must not end a connection.
+_NO_TIMEOUT = 1e9
+
+
+class Channel(Protocol):
+    """What carries the bytes of one connection.
+
+    :ivar owner: what its events go to.
+    :ivar local: its own address as ``HOST:PORT``; ``-`` where there is none.
+    :ivar peer: the peer's.
+    """
+
+    owner: StreamOwner
+    local: str
+    peer: str
+
+    @property
+    def takes(self) -> bool:
+        """Whether :meth:`send` may be called: the peer takes what was sent."""
+
+    def send(self, data: bytes) -> None:
+        """Send."""
+
+    def finish(self) -> None:
+        """Send FIN after everything else."""
+
+    def close(self) -> None:
+        """Close, and notify nobody."""
+
+    def abort(self) -> None:
+        """Reset, and notify nobody."""
+
+
+class LoadClient(EchoClient):
+    """A connection that goes through Twisted: TLS, and whatever is no bare socket.
+
+    :ivar owner: what its events go to; ``None``: nobody is notified.
+    """
+
+    owner: Any = None
+
+    @property
+    def peer(self) -> str:
+        """The peer's address."""
+        return self.remote
+
+    @property
+    def takes(self) -> bool:
+        """Whether less waits than the high-water mark."""
+        return not self._write_paused and not self.closing
+
+    def send(self, data: bytes) -> None:
+        """Send."""
+        self._send(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what came."""
+        self._bytes_in += len(data)
+        if self.owner is not None:
+            self.owner.received(data)
+
+    def resumeProducing(self) -> None:
+        """Send again."""
+        super().resumeProducing()
+        if self.owner is not None and self.takes:
+            self.owner.writable()
+
+    def close(self) -> None:
+        """Close, and notify nobody."""
+        self.owner = None
+        self.close_with(Outcome.FINISHED)
+
+    def abort(self) -> None:
+        """Reset, and notify nobody."""
+        self.owner = None
+        super().abort()
+
+    def _peer_eof(self, just_now: bool = False) -> None:
+        super()._peer_eof(just_now)
+        if self.owner is not None:
+            self.owner.peer_finished()
+
+    def readConnectionLost(self) -> None:
+        """Note the peer's FIN also where ours was sent before."""
+        finished = self.closing
+        super().readConnectionLost()
+        if finished and self.owner is not None:
+            self.owner.peer_finished()
+
+    def connectionLost(self, reason: Failure | None = connectionDone) -> None:
+        """Note how it ended."""
+        super().connectionLost(reason)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            error = None if reason is None else reason.value
+            owner.lost(None if isinstance(error, ConnectionDone) else error)
+
+
+class _LoadClientFactory(EchoClientFactory):
+    protocol = LoadClient
+
+
+class Opener:
+    """Opens connections to one server.
+
+    :param target: the server.
+    :param timeout: seconds that a connection may take to open, TLS included.
+    """
+
+    def __init__(self, reactor: Any, target: ClientTarget, timeout: float = 10.0) -> None:
+        self._reactor, self._target, self._timeout = reactor, target, timeout
+        self._dispatcher: EpollDispatcher | None = None
+
+    async def open(self) -> Channel:
+        """Open a connection.
+
+        :raises Exception: as the endpoint does; :func:`name_error` names it.
+        """
+        factory = _LoadClientFactory(
+            clock=self._reactor, linger=_NO_TIMEOUT, nagle=False, allow_half_open=True
+        )
+        attempt = cast("Deferred[LoadClient]", self._target.endpoint.connect(factory))
+        client = await attempt.addTimeout(self._timeout, self._reactor)
+        return self._take_over(client) if can_take_over(client.transport) else cast(Any, client)
+
+    def _take_over(self, client: LoadClient) -> Channel:
+        stream: Any = ClientStream(client.transport, self._get_dispatcher())
+        stream.local, stream.peer = client.local, client.remote
+        return cast(Channel, stream)
+
+    def _get_dispatcher(self) -> EpollDispatcher:
+        if self._dispatcher is None:
+            own = isinstance(self._reactor, EpollDispatcher)
+            self._dispatcher = self._reactor if own else make_group(self._reactor, _ignore)
+        return cast(EpollDispatcher, self._dispatcher)
+
+
+def _ignore(_: OSError) -> None:
+    """Do nothing: the connections are notified one by one."""
+
+
+#: The causes of errors, by the system's names.
+_CAUSES = {
+    "ECONNREFUSED": "refused", "ECONNRESET": "reset", "EPIPE": "reset", "ETIMEDOUT": "timeout",
+    "connection lost or reset": "reset", "the connection was refused or lost": "refused",
+    "ENOTFOUND": "name", "EADDRNOTAVAIL": "ports", "EMFILE": "descriptors",
+    "ENFILE": "descriptors", "EAGAIN": "refused", "ENOENT": "refused",
+}  # fmt: skip
+
+
+def name_error(error: BaseException) -> str:
+    """Return the cause of an error by the word that results count it by."""
+    name = describe_error(error)
+    if name.startswith("TLS") or openssl_reasons(error) is not None:
+        return "tls"
+    return _CAUSES.get(name, name.lower())
