@@ -60,8 +60,9 @@ async def first_exchange(path: Path) -> ProbeConnection:
     known = connection.client.handshake
     rtt = known.seconds if known else 0.0
     limit = min(path.settings.timeout, _ANSWER_TIME + _ROUND_TRIPS * rtt)
+    if greeted := await _listen(connection):
+        return await _try_greeter(connection, limit, greeted)
     try:
-        await _listen(connection)
         await connection.detect_prefix(limit)
     except Unanswered as failed:
         unanswered = failed
@@ -94,10 +95,10 @@ async def _ask_again(path: Path, explained: Failed) -> ProbeConnection:
         raise failed if isinstance(explained, Unanswered) else explained from None
 
 
-async def _listen(connection: ProbeConnection) -> None:
-    """Wait whether the server speaks first.
+async def _listen(connection: ProbeConnection) -> Failed | None:
+    """Wait whether the server speaks first; return the failure if it seems to be another one.
 
-    :raises Failed: it does, and is known; or it ends the connection.
+    :raises Failed: it certainly is another one.
     """
     ended = ""
     try:
@@ -105,9 +106,27 @@ async def _listen(connection: ProbeConnection) -> None:
     except ConnectionEnded as end:
         came, ended = connection.unread, end.reason
     talker = name_talker(came, ended == "FIN")
+    if not talker:
+        return None
     what = f"{quote(came)} came before anything was sent"
-    if talker:
-        raise Failed(f"{what}, then {ended}" if ended else what, talker, end=ended)
+    failed = Failed(f"{what}, then {ended}" if ended else what, talker, end=ended)
+    if ended or talker != name_protocol(came):
+        raise failed
+    return failed
+
+
+async def _try_greeter(
+    connection: ProbeConnection, limit: float, failed: Failed
+) -> ProbeConnection:
+    """Exchange messages with a server whose greeting is that of another protocol: it may echo.
+
+    :raises Failed: it does not.
+    """
+    try:
+        await connection.detect_prefix(limit)
+    except Failed:
+        raise failed from None
+    return connection
 
 
 class _Trials:
