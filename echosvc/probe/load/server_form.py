@@ -7,7 +7,7 @@ from typing import Any
 
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.engine.path import Path
-from echosvc.probe.settings import Settings
+from echosvc.probe.settings import CheckSettings
 from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.wire.template import Template
 
@@ -35,7 +35,7 @@ async def find_server_form(
     """
     if prefix is not None:
         return ServerForm(ReplyFormat(framing, prefix))
-    path = Path(reactor, target, Settings(framing=framing, timeout=timeout))
+    path = Path(reactor, target, CheckSettings(framing=framing, timeout=timeout))
     try:
         await path.open()
     finally:

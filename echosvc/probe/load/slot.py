@@ -166,7 +166,7 @@ class Slot(ConnectionEvents):
         if is_program_error(error):
             failure.raiseException()
         cause = name_error(error)
-        self._shared.tally.count_error(cause)
+        self._shared.tally.count_error(cause, self._shared.now())
         self._events.failed(self, cause, error)
         self._open_again()
 
