@@ -1,0 +1,1 @@
+"""Connections that are kept open for long: when each was not answered, and why."""
