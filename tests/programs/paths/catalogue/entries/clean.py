@@ -127,9 +127,14 @@ ENTRIES = (
     _DIRECT.also("xinetd-echo", "the echo service of xinetd", server=internal("echo")),
     _DIRECT.also(
         "socat-cat",
-        "socat, which echoes by itself",
+        # With PIPE in place of cat it blocks now and then while it writes to itself.
+        "socat and cat",
         server=command(
-            "socat", "-t", "60", "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=128", "PIPE"
+            "socat",
+            "-t",
+            "60",
+            "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=128",
+            "EXEC:cat",
         ),
     ),
     _DIRECT.also("haproxy-tls", "HAProxy ends TLS", via=(haproxy(tls=True),), **_ENDED),
