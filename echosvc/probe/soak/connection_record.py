@@ -2,19 +2,19 @@
 
 No I/O, no clock. Theory of operation. A connection is replaced when it ends, and the record goes on
 with the next one. A gap is open from the moment that proves it, an end or a silence that is too
-long, until the next answer. What happens meanwhile is part of it: an end after a silence, attempts
-that fail, connections that are opened and end without an answer.
+long, until the next answer. What happens meanwhile is part of it: an end after a silence, and
+attempts that fail.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from echosvc.probe.soak.result import SILENCE, Gap
 
 
-@dataclass
+@dataclass(frozen=True)
 class End:
     """How a connection ended, and what it owed.
 
@@ -36,22 +36,11 @@ class End:
     detail: str = ""
 
 
-@dataclass
-class _OpenGap:
-    number: int
-    began: float
-    cause: str
-    before: _Side
-    last_answer: float | None
-    end: End | None = None
-    failures: Counter[str] = field(default_factory=Counter)
-    replaced: bool = False
-
-
 @dataclass(frozen=True)
-class _Side:
+class _Connection:
     """A connection that was opened.
 
+    :ivar who: who answered on it.
     :ivar last: the number of the last message that was answered.
     """
 
@@ -61,28 +50,35 @@ class _Side:
     last: int = -1
 
 
+@dataclass
+class _OpenGap:
+    """A gap that is not over; ``before`` is the connection when it began."""
+
+    number: int
+    began: float
+    cause: str
+    before: _Connection
+    last_answer: float | None
+    end: End | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+
+
 class ConnectionRecord:
     """The record of one connection and of those that replace it.
 
     All moments are of the caller's clock, and never go back.
 
-    :param connection: its number, from 1.
+    :param number: of the connection, from 1.
     :param now: when it is first tried to open it.
     :ivar is_open: a connection is open.
-    :ivar opened: how many connections were opened.
     """
 
-    def __init__(self, connection: int, now: float) -> None:
-        self.connection, self._began = connection, now
-        self.is_open, self.opened = False, 0
-        self._side = _Side()
+    def __init__(self, number: int, now: float) -> None:
+        self.number, self._began = number, now
+        self.is_open = False
+        self._current = _Connection()
         self._last_answer: float | None = None
         self._gap: _OpenGap | None = None
-
-    @property
-    def in_gap(self) -> bool:
-        """Whether a gap is open."""
-        return self._gap is not None
 
     @property
     def gap_began(self) -> float:
@@ -91,33 +87,22 @@ class ConnectionRecord:
 
     @property
     def gap_cause(self) -> str:
-        """What the open gap began with."""
+        """What the open gap began with; "": none is open."""
         return "" if self._gap is None else self._gap.cause
 
-    @property
-    def is_first_answer(self) -> bool:
-        """Whether nothing was answered yet since the connection was opened."""
-        return self._side.last < 0
+    # -- what happens -----------------------------------------------------------------------------
 
-    @property
-    def addresses(self) -> tuple[str, str]:
-        """The addresses of this side and of the other one."""
-        return self._side.local, self._side.peer
+    def open(self, local: str, peer: str, who: str, now: float) -> Gap | None:
+        """Note that a connection is open, and was answered; return the gap that this ends."""
+        closed = self._close(now, _Connection(local, peer, who))
+        self._current = _Connection(local, peer, who)
+        self.is_open, self._last_answer = True, now
+        return closed
 
-    # -- what happens -------------------------------------------------------------------------
-
-    def open(self, local: str, peer: str) -> None:
-        """Note that a connection is open."""
-        self.is_open, self.opened = True, self.opened + 1
-        if self._gap is not None:
-            self._gap.replaced = True
-        self._side = _Side(local, peer)
-
-    def answer(self, number: int, who: str, now: float) -> Gap | None:
+    def answer(self, number: int, now: float) -> Gap | None:
         """Note that a message was answered; return the gap that this ends."""
-        self._side = _Side(self._side.local, self._side.peer, who, number)
-        gap, self._gap = self._gap, None
-        closed = None if gap is None else self._close(gap, now, answered=True)
+        closed = self._close(now, replace(self._current, local="", peer=""))
+        self._current = replace(self._current, last=number)
         self._last_answer = now
         return closed
 
@@ -131,17 +116,12 @@ class ConnectionRecord:
     def end(self, end: End, number: int, now: float) -> bool:
         """Note that the connection has ended; return whether that begins a gap.
 
-        The end of one that was opened in a gap and never answered is a failure of an attempt.
-
         :param number: of the gap.
         """
         self.is_open = False
         begun = self._begin(number, now if end.since is None else min(end.since, now), end.how)
-        gap = self._gap
-        if gap is not None and gap.end is None and not gap.replaced:
-            gap.end = end
-        elif gap is not None:
-            gap.failures[end.how] += 1
+        if self._gap is not None:
+            self._gap.end = end
         return begun
 
     def fail(self, cause: str, number: int) -> bool:
@@ -156,32 +136,37 @@ class ConnectionRecord:
 
     def finish(self, now: float) -> Gap | None:
         """Note that the soak ends; return the gap that is open."""
-        gap, self._gap = self._gap, None
-        return None if gap is None else self._close(gap, now, answered=False)
+        return self._close(now, None)
 
-    # -- gaps -----------------------------------------------------------------------------------
+    # -- gaps -------------------------------------------------------------------------------------
 
     def _begin(self, number: int, began: float, cause: str) -> bool:
         if self._gap is not None:
             return False
-        self._gap = _OpenGap(number, began, cause, self._side, self._last_answer)
+        self._gap = _OpenGap(number, began, cause, self._current, self._last_answer)
         return True
 
-    def _close(self, gap: _OpenGap, now: float, answered: bool) -> Gap:
-        end, before, after = gap.end or End(""), gap.before, self._side
-        replaced = gap.replaced and answered
+    def _close(self, now: float, after: _Connection | None) -> Gap | None:
+        """Return the gap that is open, and close it.
+
+        :param after: what was answered; its addresses if it is another connection.
+        """
+        gap, self._gap = self._gap, None
+        if gap is None:
+            return None
+        end, before = gap.end or End(""), gap.before
         return Gap(
-            gap.number, self.connection, gap.began, max(0.0, now - gap.began), gap.cause,
+            gap.number, self.number, gap.began, max(0.0, now - gap.began), gap.cause,
             end=end.how,
-            answered=answered,
+            answered=after is not None,
             since_answer=None if gap.last_answer is None else now - gap.last_answer,
             local=before.local,
             peer=before.peer,
-            local_after=after.local if replaced else "",
-            peer_after=after.peer if replaced else "",
+            local_after="" if after is None else after.local,
+            peer_after="" if after is None else after.peer,
             last=before.last,
             before=before.who,
-            after=after.who if answered else "",
+            after="" if after is None else after.who,
             unanswered=end.unanswered,
             unanswered_bytes=end.unanswered_bytes,
             acknowledged=end.acknowledged,

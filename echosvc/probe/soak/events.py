@@ -24,8 +24,8 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A connection was answered for the first time since it was opened.
+class Opened:
+    """A connection was opened, and answered for the first time.
 
     :ivar connection: its number.
     :ivar local: the address of this side.
@@ -107,10 +107,10 @@ class Ended:
     result: SoakResult
 
 
-Event = Started | Answered | GapBegan | Gap | Outage | Mark | Stall | Minute | Ended
+Event = Started | Opened | GapBegan | Gap | Outage | Mark | Stall | Minute | Ended
 
 _NAMES: dict[type, str] = {
-    Started: "start", Answered: "answered", GapBegan: "gap-began", Gap: "gap", Outage: "outage",
+    Started: "start", Opened: "open", GapBegan: "gap-began", Gap: "gap", Outage: "outage",
     Mark: "mark", Stall: "stall", Minute: "minute",
 }  # fmt: skip
 

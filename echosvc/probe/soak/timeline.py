@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from echosvc.probe.soak.connection_record import ConnectionRecord, End
-from echosvc.probe.soak.events import Answered, Event, GapBegan, Stall
+from echosvc.probe.soak.events import Event, GapBegan, Opened, Stall
 from echosvc.probe.soak.kept import LongestAndEarliest
 from echosvc.probe.soak.outages import OutageRecord
 from echosvc.probe.soak.result import Gap, Mark, Outage
@@ -87,21 +87,17 @@ class Timeline:
 
     # -- what happens to a connection -------------------------------------------------------------
 
-    def open(self, connection: int, local: str, peer: str) -> None:
-        """Note that a connection is open."""
-        self._record(connection).open(local, peer)
+    def open(self, connection: int, local: str, peer: str, who: str, now: float) -> None:
+        """Note that a connection is open, and was answered by ``who``."""
+        gap = self._record(connection).open(local, peer, who, now)
+        if who in self.servers or len(self.servers) < MAX_SERVERS:
+            self.servers[who] += 1
+        self._listen(Opened(now + self.epoch, connection, local, peer, who))
+        self._end_gap(gap)
 
-    def answer(self, connection: int, number: int, who: str, now: float) -> None:
-        """Note that a message was answered, by ``who``."""
-        record = self._record(connection)
-        first = record.is_first_answer
-        gap = record.answer(number, who, now)
-        if first:
-            self._count_server(who)
-            when = now + self.epoch
-            self._listen(Answered(when, connection, *record.addresses, who))
-        if gap is not None:
-            self._end_gap(gap)
+    def answer(self, connection: int, number: int, now: float) -> None:
+        """Note that a message was answered."""
+        self._end_gap(self._record(connection).answer(number, now))
 
     def check(self, connection: int, since: float, now: float) -> None:
         """Note that something is due on a connection, and nothing was answered, since a moment.
@@ -129,10 +125,6 @@ class Timeline:
     def _record(self, connection: int) -> ConnectionRecord:
         return self.records[connection - 1]
 
-    def _count_server(self, who: str) -> None:
-        if who in self.servers or len(self.servers) < MAX_SERVERS:
-            self.servers[who] += 1
-
     # -- what happens to all ----------------------------------------------------------------------
 
     def mark(self, name: str, now: float) -> Mark:
@@ -159,9 +151,8 @@ class Timeline:
         """Note that the soak is over: what is not answered now never was."""
         for record in self.records:
             gap = record.finish(now)
-            if gap is not None:
-                self.unanswered += 1
-                self._end_gap(gap)
+            self.unanswered += gap is not None
+            self._end_gap(gap)
         self._conclude(self._outages.finish())
 
     # -- gaps and outages -------------------------------------------------------------------------
@@ -173,15 +164,17 @@ class Timeline:
         self._noticed += 1
         self._conclude(self._outages.advance(now))
         self._outages.begin(record.gap_began)
-        self._membership[record.connection] = self._outages.number
+        self._membership[record.number] = self._outages.number
         self._listen(
             GapBegan(
-                record.gap_began + self.epoch, self._noticed, record.connection, record.gap_cause,
+                record.gap_began + self.epoch, self._noticed, record.number, record.gap_cause,
                 self._outages.number, first,
             )
         )  # fmt: skip
 
-    def _end_gap(self, gap: Gap) -> None:
+    def _end_gap(self, gap: Gap | None) -> None:
+        if gap is None:
+            return
         self._outages.end(gap)
         outage = self._membership.pop(gap.connection)
         gap = replace(gap, began=gap.began + self.epoch, outage=outage)

@@ -23,15 +23,16 @@ def run(steps) -> tuple[list[Gap], list[int], int]:
     for what, seconds in steps:
         now += seconds
         since = max([now - 2, 0, *answers[-1:]])
-        if what == "open" and not record.is_open:
-            record.open("here", "there")
-        elif what == "fail" and not record.is_open:
+        if not record.is_open and what == "fail":
             noticed += record.fail("refused", noticed + 1)
+        elif not record.is_open and what == "open":
+            answers.append(now)
+            gaps += filter(None, [record.open("here", "there", "v1", now)])
         elif not record.is_open:
             continue
         elif what == "answer":
             answers.append(now)
-            gaps += filter(None, [record.answer(len(answers), "v1", now)])
+            gaps += filter(None, [record.answer(len(answers), now)])
         elif what == "silence":
             noticed += record.is_silent(since, noticed + 1)
         elif what in ("cut", "owing"):
@@ -67,10 +68,9 @@ def test_the_time_since_the_last_answer_is_known(steps):
 
 def test_a_second_silence_or_failure_is_part_of_the_open_gap():
     record = ConnectionRecord(1, 0)
-    record.open("here", "there")
-    record.answer(0, "v1", 1)
+    record.open("here", "there", "v1", 1)
     assert record.is_silent(2, 1)
     assert not record.is_silent(2, 2)
     assert not record.end(End("reset", since=2), 2, 4)
     assert not record.fail("refused", 2)
-    assert (record.gap_began, record.gap_cause, record.in_gap) == (2, "silence", True)
+    assert (record.gap_began, record.gap_cause) == (2, "silence")

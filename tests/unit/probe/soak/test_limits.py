@@ -37,7 +37,7 @@ def test_without_limits_any_gap_fails():
     assert judged(cut(0.1, 0.2)) == ["2 gaps, in 2 of which the connection ended"]
     silent = RecordedTimeline(1)
     silent.check(1, 1.0, 3.0)
-    silent.answer(1, 1, "v1", 3.5)
+    silent.answer(1, 1, 3.5)
     assert judged(silent) == ["1 gap"]
 
 
@@ -51,7 +51,7 @@ def test_only_more_breaks_fail():
     assert judged(cut(50, 60), max_breaks=1) == ["2 breaks, more than 1"]
     silent = RecordedTimeline(1)
     silent.check(1, 1.0, 3.0)
-    silent.answer(1, 1, "v1", 3.5)
+    silent.answer(1, 1, 3.5)
     assert judged(silent, max_breaks=0) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echosvc.probe.soak.connection_record import End
-from echosvc.probe.soak.events import Answered, GapBegan, Stall
+from echosvc.probe.soak.events import Opened, GapBegan, Stall
 from echosvc.probe.soak.result import Gap, Mark, Outage
 from echosvc.probe.soak.timeline import MAX_KEPT, MAX_MARKS
 from tests.unit.probe.soak.timelines import EPOCH, INTERVAL, SILENCE, RecordedTimeline
@@ -17,12 +17,11 @@ def near(value: float) -> object:
 
 def test_a_gap_lasts_from_the_end_of_a_connection_to_the_first_answer_of_the_next():
     timeline = RecordedTimeline(1)
-    timeline.answer(1, 7, "v1", 9.9)
+    timeline.answer(1, 7, 9.9)
     timeline.cut(1, 10.0)
     timeline.fail(1, "refused", 10.1)
     timeline.fail(1, "refused", 10.2)
-    timeline.open(1, "here:9", "there:2")
-    timeline.answer(1, 0, "v2", 10.5)
+    timeline.open(1, "here:9", "there:2", "v2", 10.5)
     gap = timeline.only_gap
     assert (gap.began, gap.seconds) == (near(EPOCH + 10), near(0.5))
     assert (gap.cause, gap.end, gap.is_break) == ("fin", "fin", True)
@@ -50,7 +49,7 @@ def test_a_silence_that_passes_is_a_gap_and_no_break():
     assert not timeline.of(GapBegan)
     timeline.check(1, 5.0, 6.1)
     timeline.check(1, 5.0, 6.3)
-    timeline.answer(1, 3, "v1", 8.0)
+    timeline.answer(1, 3, 8.0)
     (began,), gap = timeline.of(GapBegan), timeline.only_gap
     assert began.when == gap.began == near(EPOCH + 5)
     assert (gap.seconds, gap.cause, gap.end) == (near(3.0), "silence", "")
@@ -67,16 +66,15 @@ def test_a_connection_that_ends_after_a_silence_is_one_gap():
     assert (gap.cause, gap.end, gap.seconds) == ("silence", "timeout", near(11.0))
 
 
-def test_connections_that_are_opened_and_end_without_an_answer_are_failures_of_the_gap():
+def test_an_end_and_attempts_that_fail_are_one_gap():
     timeline = RecordedTimeline(1)
     timeline.cut(1, 10.0, "reset")
     for when in (11.0, 12.0):
-        timeline.open(1, "here:5", "there:5")
-        timeline.cut(1, when)
+        timeline.fail(1, "fin", when)
     timeline.reopen(1, 13.0)
     gap = timeline.only_gap
     assert (gap.cause, gap.failures, gap.local) == ("reset", {"fin": 2}, "here:1v1")
-    assert timeline.breaks == 1
+    assert (timeline.breaks, timeline.failures) == (1, {"fin": 2})
 
 
 def test_a_server_that_is_not_there_at_the_beginning_is_a_gap_and_no_break():
@@ -137,7 +135,7 @@ def test_a_silence_that_is_noticed_late_joins_the_outage_that_it_overlaps():
     timeline.reopen(1, 10.3)
     timeline.advance(10.4)
     timeline.check(2, 10.1, 11.2)
-    timeline.answer(2, 9, "v1", 11.5)
+    timeline.answer(2, 9, 11.5)
     timeline.advance(20.0)
     outage = timeline.only_outage
     assert (outage.connections, outage.seconds) == (2, near(1.5))
@@ -157,7 +155,7 @@ def test_a_silence_while_this_process_stood_still_is_no_gap():
     timeline = RecordedTimeline(1)
     timeline.stall(5.0, 10.0)
     timeline.check(1, 5.2, 10.0)
-    timeline.answer(1, 1, "v1", 10.1)
+    timeline.answer(1, 1, 10.1)
     assert not timeline.of(Gap)
     assert timeline.of(Stall) == [Stall(EPOCH + 10, 5.0)]
     assert (timeline.stalls, timeline.longest_stall) == (1, 5.0)
@@ -167,17 +165,17 @@ def test_a_silence_that_goes_on_after_this_process_stood_still_is_counted_from_t
     timeline = RecordedTimeline(1)
     timeline.stall(5.0, 10.0)
     timeline.check(1, 5.2, 11.5)
-    timeline.answer(1, 1, "v1", 12.0)
+    timeline.answer(1, 1, 12.0)
     assert timeline.only_gap.began == near(EPOCH + 10)
 
 
-def test_each_connection_is_announced_with_its_first_answer():
+def test_each_connection_that_is_opened_is_announced():
     timeline = RecordedTimeline(1)
-    timeline.answer(1, 1, "v1", 0.2)
+    timeline.answer(1, 1, 0.2)
     timeline.cut(1, 1.0)
     timeline.reopen(1, 1.5, "v2")
-    answered = timeline.of(Answered)
-    assert [(each.local, each.server) for each in answered] == [
+    opened = timeline.of(Opened)
+    assert [(each.local, each.server) for each in opened] == [
         ("here:1v1", "v1"),
         ("here:1v2", "v2"),
     ]
@@ -207,7 +205,7 @@ def test_a_clean_run_has_no_gap():
     for turn in range(200):
         for number in range(1, 6):
             timeline.check(number, turn * INTERVAL, turn * INTERVAL + 0.1)
-            timeline.answer(number, turn, "v1", turn * INTERVAL + 0.1)
+            timeline.answer(number, turn, turn * INTERVAL + 0.1)
         timeline.advance(turn * INTERVAL + 0.1)
     timeline.finish(100.0)
     assert not timeline.of(GapBegan)

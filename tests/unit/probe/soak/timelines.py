@@ -26,8 +26,7 @@ class RecordedTimeline(Timeline):
 
     def reopen(self, connection: int, now: float, who: str = "") -> None:
         """A connection is opened and answered at once."""
-        self.open(connection, f"here:{connection}{who}", "there:1")
-        self.answer(connection, 0, who, now)
+        self.open(connection, f"here:{connection}{who}", "there:1", who, now)
 
     def cut(self, connection: int, now: float, how: str = "fin") -> None:
         """A connection ends that owes nothing."""
