@@ -53,6 +53,7 @@ class ClientStream(EpollHandler):
     :param transport: :func:`can_take_over` returns true of it, and its connection is made.
     :param dispatcher: dispatches its events: a lean reactor or a group of :mod:`echosvc.net.epoll`.
     :ivar owner: what its events go to.
+    :ivar socket: its socket; it is open until the owner was notified of the end.
     :ivar takes: whether :meth:`send` may be called: nothing waits for the kernel.
     """
 
@@ -168,15 +169,21 @@ class ClientStream(EpollHandler):
         self._end(reason.value)
 
     def _end(self, error: BaseException | None) -> None:
-        """Close because of an error, and notify the owner."""
-        if self.connected:
-            self._close(Failure(ConnectionLost()))
-            self.owner.lost(error)
-
-    def _close(self, reason: Failure) -> None:
+        """Notify the owner of an error, and close; meanwhile the kernel may be asked about it."""
         if not self.connected:
             return
+        self._stop()
+        try:
+            self.owner.lost(error)
+        finally:
+            self._transport.connectionLost(Failure(ConnectionLost()))
+
+    def _close(self, reason: Failure) -> None:
+        if self.connected:
+            self._stop()
+            self._transport.connectionLost(reason)
+
+    def _stop(self) -> None:
         self.reactor.unregister(self.socket.fileno(), self.interest)
         self.connected, self.takes = False, False
         self._rest.clear()
-        self._transport.connectionLost(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import SocketType
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
@@ -33,6 +34,10 @@ class Channel(Protocol):
     peer: str
 
     @property
+    def socket(self) -> SocketType | None:
+        """The socket below everything; ``None``: there is none, or it is closed."""
+
+    @property
     def takes(self) -> bool:
         """Whether :meth:`send` may be called: the peer takes what was sent."""
 
@@ -61,6 +66,11 @@ class LoadClient(EchoClient):
     def peer(self) -> str:
         """The peer's address."""
         return self.remote
+
+    @property
+    def socket(self) -> SocketType | None:
+        """The socket below everything; ``None``: there is none, or it is closed."""
+        return cast("SocketType | None", self.sender.socket)
 
     @property
     def takes(self) -> bool:

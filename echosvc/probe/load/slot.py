@@ -71,6 +71,8 @@ class Slots:
     :ivar lifetime: seconds after which a connection is replaced; 0: never.
     :ivar grace: seconds that such a connection may take to end.
     :ivar reserve: returns how many seconds the next attempt must wait, and counts it as made.
+    :ivar next_wait: returns how many seconds a slot waits after an error; ``None``: the wait
+        doubles each time.
     """
 
     def __init__(
@@ -87,10 +89,11 @@ class Slots:
         lifetime: float = 0.0,
         grace: float = 5.0,
         reserve: Callable[[], float] = float,
+        next_wait: Callable[[Slot], float] | None = None,
     ) -> None:
         self.reactor, self.opener, self.tally, self.pacer = reactor, opener, tally, pacer
         self.make_exchange, self.numbers, self.now = make_exchange, numbers, now
-        self.greeting, self.reserve = greeting, reserve
+        self.greeting, self.reserve, self.next_wait = greeting, reserve, next_wait
         self.lifetime, self.grace = lifetime, grace
 
 
@@ -171,9 +174,10 @@ class Slot(ConnectionEvents):
         self._open_again()
 
     def _open_again(self) -> None:
-        """Open the next one after a wait, which doubles each time."""
+        """Open the next one after a wait."""
         wait, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT)
-        self._open_in(wait)
+        chosen = self._shared.next_wait
+        self._open_in(wait if chosen is None else chosen(self))
 
     def _replace(self, connection: LoadConnection) -> None:
         """End a connection without loss, in a limited time; the next one is opened at its end."""

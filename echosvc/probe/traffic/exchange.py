@@ -93,6 +93,16 @@ class Exchange:
         return self._ledger.owed
 
     @property
+    def sent(self) -> int:
+        """How many messages were sent."""
+        return self._ledger.sent
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a wrong byte came."""
+        return self._resync.has_failed
+
+    @property
     def silent_since(self) -> float:
         """Since when something is due and nothing was answered; infinity: nothing is due."""
         return self._ledger.silent_since

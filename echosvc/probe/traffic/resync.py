@@ -33,6 +33,7 @@ class Resynchronizer:
     :param replies: what the server sends before its replies.
     :param ledger: where it is noted what became of each message.
     :ivar active: a wrong byte came, and no intact message behind it yet.
+    :ivar has_failed: a wrong byte came.
     :ivar replies: what the server sends before its replies.
     :ivar extra: bytes by which heads are longer than those in the replies that are due.
     """
@@ -45,16 +46,16 @@ class Resynchronizer:
         self._unmarked = False
         self._early = 0  # bytes in the buffer that came before anything was due
         self._charged = 0  # bytes in the buffer that were charged to a message
-        self._explained, self._failed = 0, False
+        self._explained, self.has_failed = 0, False
 
     def begin(self, unmarked: bool) -> None:
         """Begin to search.
 
         :param unmarked: all bytes are right so far, but a prefix is missing.
         """
-        if not self._failed:
+        if not self.has_failed:
             self._ledger.tally.count_error("mismatch", self._ledger.now)
-        self._failed = self.active = True
+        self.has_failed = self.active = True
         self._unmarked, self._early, self._charged = unmarked, 0, 0
 
     def note_sent(self) -> None:

@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from typing import Protocol
 
 #: The kinds of arrivals.
 ARRIVALS = ("fixed", "poisson")
@@ -98,6 +99,17 @@ class Schedule:
             yield began + (place - start) / rate
 
 
+class Pace(Protocol):
+    """When the messages of one connection are due."""
+
+    @property
+    def next_time(self) -> float:
+        """When the next one is; infinity: once one is answered, or never."""
+
+    def take(self, now: float, in_flight: int) -> float | None:
+        """Return the intended time of the message that is due now; ``None``: none is."""
+
+
 class ClosedLoop:
     """As many messages in flight as allowed; the next is due as soon as one is answered.
 
@@ -137,6 +149,3 @@ class OpenLoop:
             return None
         self.next_time = self._start + next(self._times, math.inf)
         return intended
-
-
-Pace = ClosedLoop | OpenLoop
