@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from OpenSSL import SSL
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc._text import one_line
@@ -193,21 +190,6 @@ def shown(server: Any, name: str | None = None) -> list[x509.Certificate]:
     chain = client.get_peer_cert_chain(as_cryptography=True)
     assert chain is not None
     return chain
-
-
-@contextmanager
-def said() -> Iterator[list[str]]:
-    """What is logged meanwhile."""
-    lines: list[str] = []
-
-    def observe(event: Any) -> None:
-        lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        yield lines
-    finally:
-        globalLogPublisher.removeObserver(observe)
 
 
 class CertificateTestCase(SynchronousTestCase):

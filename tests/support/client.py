@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,24 +14,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 from echosvc import EchoClient, EchoFactory, connect
 from echosvc.cli.send_session import SendOptions, SendSession
 from echosvc.endpoints import client_endpoint
+from tests.support.payload import MARK, READ, payload
 from tests.support.reactor import in_thread, no_faults, turn, until, within
 from tests.support.waiting import LIMIT
-
-KIB = 1024
-
-
-MIB = KIB * KIB
-
-
-READ = HIGH_WATER = 64 * KIB
-
-
-MARK = b"\xff" * 9  # a prefix that occurs in no payload
-
-
-def payload(size: int) -> bytes:
-    block = random.Random(size).randbytes(65521).replace(b"\xff", b"\0")
-    return (block * (size // len(block) + 1))[:size]
 
 
 def quiet(**settings: Any) -> EchoFactory:
@@ -93,10 +77,6 @@ async def receive_to_end(client: EchoClient) -> bytes:
 
 def started(coroutine: Any) -> Deferred[Any]:
     return within(Deferred.fromCoroutine(coroutine))
-
-
-def half_close(server: socket.socket) -> None:
-    server.shutdown(socket.SHUT_WR)
 
 
 async def fill(client: EchoClient) -> tuple[int, Deferred[None]]:

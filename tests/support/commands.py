@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.support.process import environment
+from tests.support.process import ECHOSVC, environment
 from tests.support.waiting import LIMIT
-
-COMMAND = [sys.executable, "-m", "echosvc"]
 
 
 def echosvc(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the console script to its end."""
     return subprocess.run(
-        [*COMMAND, *words], input=stdin, capture_output=True, timeout=LIMIT, env=environment()
+        [*ECHOSVC, *words], input=stdin, capture_output=True, timeout=LIMIT, env=environment()
     )
 
 
@@ -53,19 +50,9 @@ def one_line(stderr: bytes) -> str:
     return text[:-1]
 
 
-ECHOSVC = [sys.executable, "-m", "echosvc"]
-
-
 def run_client_bytes(*words: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
     """Run our client; its exit status, stdout and stderr."""
-    done = subprocess.run(
-        [*ECHOSVC, *words],
-        input=stdin,
-        capture_output=True,
-        timeout=LIMIT,
-        env=environment(),
-        check=False,
-    )
+    done = echosvc(*words, stdin=stdin)
     return done.returncode, done.stdout, done.stderr
 
 

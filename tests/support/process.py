@@ -31,7 +31,8 @@ NODE = ROOT / "tests" / "programs" / "node"
 
 
 #: The service in a process of its own.
-SERVE = [sys.executable, "-m", "echosvc", "serve"]
+ECHOSVC = [sys.executable, "-m", "echosvc"]
+SERVE = [*ECHOSVC, "serve"]
 
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]

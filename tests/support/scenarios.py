@@ -18,9 +18,6 @@ from tests.support.waiting import LIMIT
 PREFIX = b"Sending: "
 
 
-MIB = 1 << 20
-
-
 #: So small that the server soon has to wait for the reader.
 SMALL_BUFFER = 16384
 

@@ -9,16 +9,14 @@ import socket
 import ssl
 import sys
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.logger import globalLogPublisher
 
-from echosvc import EchoClient, EchoProtocol
+from echosvc import EchoProtocol
 from echosvc import connect as connect_client
 from echosvc.endpoints import client_endpoint
 from tests.support.payload import KIB, MIB, READ
@@ -56,22 +54,6 @@ ANY = context()
 
 def serving_tls(factory: Any, pem: Path) -> Any:
     return serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pem}")
-
-
-@contextmanager
-def report_lines() -> Iterator[list[str]]:
-    """What the package logs meanwhile."""
-    lines: list[str] = []
-
-    def observe(event: Any) -> None:
-        if event.get("log_namespace") == "echosvc":
-            lines.append(event["log_format"].format(**event))
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        yield lines
-    finally:
-        globalLogPublisher.removeObserver(observe)
 
 
 @dataclass
@@ -244,10 +226,3 @@ def to_server(port: int, roots: Path, host: str = "localhost", **settings: Any) 
     if host != "localhost":
         words += f":endpoint=tcp\\:127.0.0.1\\:{port}"
     return within(connect_client(client_endpoint(reactor, words).endpoint, **settings))
-
-
-async def receive_to_end(client: EchoClient) -> bytes:
-    pieces = []
-    while piece := await within(client.receive()):
-        pieces.append(piece)
-    return b"".join(pieces)

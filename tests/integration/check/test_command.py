@@ -29,10 +29,10 @@ from echosvc.net.listeners import PORT
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB, CheckSettings
 from echosvc.probe.validation import NAMES, PROBES, SettingsError, long_probes
-from tests.support.process import ROOT, Process, environment
+from tests.support.process import ECHOSVC, ROOT, Process, environment
 from tests.support.waiting import LIMIT, wait_until
 
-COMMAND = [sys.executable, "-m", "echosvc", "check"]
+COMMAND = [*ECHOSVC, "check"]
 LOST = ProbeResult("order", "fail", "7 bytes lost", 1.5, "a full queue", {"offset": 5})
 FINE = ProbeResult("connect", "pass", "to it", 0.25)
 KNOWN = ProbeResult("rtt", "info", "near", 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from echosvc import check
 from echosvc.probe.result import CheckResult
 from echosvc.probe.validation import NAMES
 from tests.support.hostile_servers import BRIEF, SERVERS, TIMEOUT, listening, server
-from tests.support.process import environment
+from tests.support.process import ECHOSVC, environment
 from tests.support.reactor import in_thread, no_faults, within
 from tests.support.waiting import LIMIT
 
@@ -96,6 +95,6 @@ async def test_the_command_says_so_in_lines_and_status_1():
 
 def run_command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "echosvc", "check", *words],
+        [*ECHOSVC, "check", *words],
         capture_output=True, text=True, timeout=4 * LIMIT, env=environment(),
     )  # fmt: skip

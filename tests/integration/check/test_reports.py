@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import pytest
 from echosvc.cli import main as cli
 from tests.support.html import read
 from tests.support.junit import accepted
-from tests.support.process import Process, environment
+from tests.support.process import ECHOSVC, Process, environment
 from tests.support.waiting import LIMIT
 
-COMMAND = [sys.executable, "-m", "echosvc", "check"]
+COMMAND = [*ECHOSVC, "check"]
 FAST = ("--only", "connect,echo,tls")
 
 

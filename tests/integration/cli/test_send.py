@@ -12,8 +12,8 @@ import threading
 
 import pytest
 
-from tests.support.commands import COMMAND, echosvc, one_line, plain_server, slow
-from tests.support.process import Server, environment, running, with_interrupt
+from tests.support.commands import echosvc, one_line, plain_server, slow
+from tests.support.process import ECHOSVC, Server, environment, running, with_interrupt
 from tests.support.sockets import receive_all
 from tests.support.waiting import LIMIT
 
@@ -159,7 +159,7 @@ def test_a_long_stream_comes_back_whole_in_little_memory(to: tuple[str, str]) ->
 def test_standard_output_that_is_full_is_one_line(to: tuple[str, str]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*COMMAND, "send", *to, "hi"],
+            [*ECHOSVC, "send", *to, "hi"],
             stdout=full, stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
         )  # fmt: skip
     assert "standard output: ENOSPC" in one_line(done.stderr)
@@ -168,7 +168,7 @@ def test_standard_output_that_is_full_is_one_line(to: tuple[str, str]) -> None:
 
 def test_closed_standard_output_is_one_line(to: tuple[str, str]) -> None:
     done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "send", *to, "hi"],
+        ["sh", "-c", 'exec "$@" >&-', "sh", *ECHOSVC, "send", *to, "hi"],
         stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
     )  # fmt: skip
     assert "standard output: EBADF" in one_line(done.stderr)
@@ -185,7 +185,7 @@ def test_send_ends_at_once_when_its_output_closes_while_the_server_is_silent(
         to = f"tcp:127.0.0.1:{silent.getsockname()[1]}"
         deadline = "1" if quiet else str(4 * LIMIT)  # with --quiet a timer prints nothing
         sending = subprocess.Popen(
-            [*COMMAND, "send", "--to", to, "--deadline", deadline, "--timeout", "1.5", *words],
+            [*ECHOSVC, "send", "--to", to, "--deadline", deadline, "--timeout", "1.5", *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(),
         )  # fmt: skip
@@ -204,7 +204,7 @@ def test_send_ends_at_once_when_its_output_closes_while_the_server_is_silent(
 @pytest.mark.parametrize("where", ["&-", "/dev/full"])
 def test_a_failure_that_cannot_be_printed_has_its_exit_status(where: str) -> None:
     words = "send", "--to", "unix:/no/such/socket", "hi"
-    command = ["sh", "-c", f'exec "$@" 2>{where}', "sh", *COMMAND, *words]
+    command = ["sh", "-c", f'exec "$@" 2>{where}', "sh", *ECHOSVC, *words]
     assert subprocess.run(command, timeout=LIMIT, env=environment()).returncode == 1
 
 
@@ -213,7 +213,7 @@ def test_it_can_be_interrupted_while_its_output_blocks(number: int, to: tuple[st
     with (
         open("/dev/zero", "rb") as zeros,
         subprocess.Popen(
-            with_interrupt([*COMMAND, "send", *to, "--raw", "-"]),
+            with_interrupt([*ECHOSVC, "send", *to, "--raw", "-"]),
             stdin=zeros, stdout=subprocess.PIPE, env=environment(),
         ) as client,
     ):  # fmt: skip
@@ -225,7 +225,7 @@ def test_it_can_be_interrupted_while_its_output_blocks(number: int, to: tuple[st
 def test_a_pause_of_standard_input_is_no_stall(to: tuple[str, str]) -> None:
     """The deadline is for answers that are owed."""
     client = subprocess.Popen(
-        [*COMMAND, "send", *to, "--raw", "--deadline", "0.3", "-"],
+        [*ECHOSVC, "send", *to, "--raw", "--deadline", "0.3", "-"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(),
     )  # fmt: skip
     client.stdin.write(b"one")
@@ -241,7 +241,7 @@ def test_a_standard_input_that_does_not_block_is_read_to_its_end(to: tuple[str, 
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     client = subprocess.Popen(
-        [*COMMAND, "send", *to, "--raw", "-"],
+        [*ECHOSVC, "send", *to, "--raw", "-"],
         stdin=reading, stdout=subprocess.PIPE, env=environment(),
     )  # fmt: skip
     os.close(reading)

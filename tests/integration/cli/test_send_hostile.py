@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from echosvc.cli import main as cli
-from tests.support.commands import COMMAND, echosvc, one_line, plain_server
-from tests.support.process import ROOT, Process, environment, running
+from tests.support.commands import echosvc, one_line, plain_server
+from tests.support.process import ECHOSVC, ROOT, Process, environment, running
 from tests.support.sockets import receive_all
 from tests.support.waiting import LIMIT
 
@@ -131,7 +131,7 @@ def test_interrupted_is_130(number: int) -> None:
         ended.wait(LIMIT)
 
     with plain_server(answer) as to:
-        client = Process([*COMMAND, "send", "--to", to, "hi"])
+        client = Process([*ECHOSVC, "send", "--to", to, "hi"])
         client.wait_line("From Server: Hello")
         client.signal(number)
         assert client.wait() == 130
@@ -143,7 +143,7 @@ def test_interrupted_is_130(number: int) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "the following arguments are required: COMMAND"),
+        ([], "the following arguments are required: ECHOSVC"),
         (["fly"], "invalid choice: 'fly'"),
         (["send"], "MESSAGE"),
         (["send", "--timeout", "nan", "x"], "--timeout"),
@@ -245,7 +245,7 @@ def test_a_path_is_named_where_the_working_directory_is_gone(words: str, tmp_pat
     here = tmp_path / "here"
     here.mkdir()
     done = subprocess.run(
-        ["sh", "-c", 'cd "$0"; rmdir "$0"; exec "$@"', here, *COMMAND, *words.split()],
+        ["sh", "-c", 'cd "$0"; rmdir "$0"; exec "$@"', here, *ECHOSVC, *words.split()],
         capture_output=True, timeout=LIMIT,
         env={**environment(), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -274,7 +274,7 @@ def test_every_command_names_an_option_and_a_place_alike(command: str) -> None:
 
 def test_bytes_that_are_no_text_are_shown_as_such() -> None:
     done = subprocess.run(
-        [*COMMAND, "send", "--to", b"\xff:1", "x"], capture_output=True, timeout=LIMIT,
+        [*ECHOSVC, "send", "--to", b"\xff:1", "x"], capture_output=True, timeout=LIMIT,
         env=environment(),
     )  # fmt: skip
     assert one_line(done.stderr).startswith(r"echosvc: --to '\xff:1': '\xff' is no host name")
@@ -286,7 +286,7 @@ def test_the_help_of_serve_is_that_of_the_others(option: str) -> None:
     assert done.stdout.startswith(b"Usage: echosvc serve")
     assert (done.returncode, done.stderr) == (0, b"")
     closed = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "serve", option],
+        ["sh", "-c", 'exec "$@" >&-', "sh", *ECHOSVC, "serve", option],
         stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
     )  # fmt: skip
     assert one_line(closed.stderr) == "echosvc: standard output: EBADF (it is closed)"
@@ -304,7 +304,7 @@ def test_a_long_wrong_argument_is_cut_in_the_middle(refused: Refused) -> None:
 def test_what_cannot_be_printed_is_a_failure(words: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*COMMAND, *words],
+            [*ECHOSVC, *words],
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=LIMIT,

@@ -15,9 +15,10 @@ from twisted.internet.error import (
 
 from echosvc import Outcome, connect
 from echosvc.net.errors import describe_error
-from tests.support.client import MIB, endpoint_of, fill, half_close, pair, payload
+from tests.support.client import endpoint_of, fill, pair
+from tests.support.payload import MIB, payload
 from tests.support.reactor import in_thread, no_faults, turn, until, within
-from tests.support.sockets import receive_exactly, reset
+from tests.support.sockets import half_close, receive_exactly, reset
 from tests.support.waiting import LIMIT
 
 

@@ -12,9 +12,10 @@ from twisted.internet.error import (
 )
 
 from echosvc import EchoClient, EchoClientFactory, Outcome
-from tests.support.client import MIB, fill, half_close, pair, payload, receive_to_end
+from tests.support.client import fill, pair, receive_to_end
+from tests.support.payload import MIB, payload
 from tests.support.reactor import in_thread, turn, until, within
-from tests.support.sockets import receive_all, reset
+from tests.support.sockets import half_close, receive_all, reset
 
 
 @pytest_twisted.ensureDeferred

@@ -14,22 +14,17 @@ from zope.interface import implementer
 
 from echosvc import EchoClient, Outcome, connect
 from tests.support.client import (
-    HIGH_WATER,
-    MARK,
-    MIB,
-    READ,
     endpoint_of,
     fill,
-    half_close,
     pair,
-    payload,
     quiet,
     receive_to_end,
     server_words,
     started,
 )
+from tests.support.payload import HIGH_WATER, MARK, MIB, READ, payload
 from tests.support.reactor import in_thread, serving, until, within
-from tests.support.sockets import receive_all, receive_exactly, reset
+from tests.support.sockets import half_close, receive_all, receive_exactly, reset
 from tests.support.waiting import LIMIT
 
 

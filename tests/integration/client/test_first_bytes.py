@@ -22,8 +22,9 @@ from echosvc.connection.sender import SocketSender
 from echosvc.endpoints import client_endpoint
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.wire.proxy_header import SIGNATURE, Header, HeaderParser, encode_header
-from tests.support.client import MIB, accepted, listening, payload
+from tests.support.client import accepted, listening
 from tests.support.commands import echosvc
+from tests.support.payload import MIB, payload
 from tests.support.process import running
 from tests.support.reactor import in_thread, no_faults, serving, within
 from tests.support.sockets import receive_all, receive_exactly

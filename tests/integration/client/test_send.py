@@ -14,19 +14,10 @@ import pytest_twisted
 from echosvc.cli.send_session import SendError
 from echosvc.cli.terminal import OutputError
 from echosvc.wire.template import Template
-from tests.support.client import (
-    MIB,
-    READ,
-    half_close,
-    payload,
-    quiet,
-    server_words,
-    started,
-    talk,
-    talking,
-)
+from tests.support.client import quiet, server_words, started, talk, talking
+from tests.support.payload import MIB, READ, payload
 from tests.support.reactor import in_thread, serving, until
-from tests.support.sockets import receive_all, reset
+from tests.support.sockets import half_close, receive_all, reset
 
 
 @pytest_twisted.ensureDeferred

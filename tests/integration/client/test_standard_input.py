@@ -14,19 +14,10 @@ import pytest_twisted
 
 from echosvc.cli.send_session import STDIN, SendError, SendOptions
 from echosvc.cli.standard_input import InputError, InputReader
-from tests.support.client import (
-    MIB,
-    READ,
-    half_close,
-    payload,
-    quiet,
-    server_words,
-    started,
-    talk,
-    talking,
-)
+from tests.support.client import quiet, server_words, started, talk, talking
+from tests.support.payload import MIB, READ, payload
 from tests.support.reactor import in_thread, serving, within
-from tests.support.sockets import receive_all, receive_exactly, reset
+from tests.support.sockets import half_close, receive_all, receive_exactly, reset
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import ROOT, Process, environment, need, running
+from tests.support.process import ROOT, SERVE, Process, environment, need, running
 from tests.support.sockets import exchange
 from tests.support.waiting import LIMIT, wait_until
 
@@ -189,7 +189,7 @@ def test_logrotate_of_serve_as_documented_loses_nothing(tmp_path: Path) -> None:
     program = need("logrotate")
     log, config, state = (tmp_path / name for name in ("echosvc.log", "config", "state"))
     words = ("--logfile", str(log), "--listen", f"unix:{tmp_path}/s")
-    server = Process([sys.executable, "-m", "echosvc", "serve", *words])
+    server = Process([*SERVE, *words])
     try:
         wait_until(lambda: log.exists() and b"Server listening" in log.read_bytes())
         text_of = indented("`echosvc serve --logfile`", tmp_path)

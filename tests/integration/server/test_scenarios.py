@@ -16,10 +16,10 @@ import time
 
 import pytest
 
+from tests.support.payload import MIB
 from tests.support.process import Server, running
 from tests.support.scenarios import (
     ERROR,
-    MIB,
     PREFIX,
     SMALL_BUFFER,
     TIMED_OUT,

@@ -14,11 +14,11 @@ from twisted.internet import reactor
 
 from echosvc import EchoFactory, EchoProtocol, Outcome
 from tests.support.commands import require_ipv6, run_client
+from tests.support.payload import MIB
 from tests.support.process import TWISTD, Process, need, running
 from tests.support.reactor import in_thread, serving, until, within
 from tests.support.scenarios import (
     ERROR,
-    MIB,
     SMALL_BUFFER,
     TIMED_OUT,
     Gone,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import (
+    ECHOSVC,
     SERVE,
     TWISTD,
     Process,
@@ -29,7 +30,6 @@ from tests.support.waiting import LIMIT, wait_until
 
 REACTORS = ["", "epoll", "lean", "asyncio", "select", "poll"]
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
-COMMAND = [sys.executable, "-m", "echosvc"]
 
 
 class Daemon(Process):
@@ -126,7 +126,7 @@ def test_a_client_keeps_its_connection_apart_from_them(which: str) -> None:
     with running() as server:
         to = ("--to", f"tcp:127.0.0.1:{server.port}")
         done = subprocess.run(
-            closed(which, [*COMMAND, "send", *to, "--quiet", "hi"]),
+            closed(which, [*ECHOSVC, "send", *to, "--quiet", "hi"]),
             capture_output=True, timeout=LIMIT, env=environment(),
         )  # fmt: skip
         output_closed = ">&-" in which.replace("2>&-", "")
@@ -136,7 +136,7 @@ def test_a_client_keeps_its_connection_apart_from_them(which: str) -> None:
 
 def test_a_client_that_is_to_send_a_closed_standard_input_says_so() -> None:
     with running() as server:
-        command = [*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]
+        command = [*ECHOSVC, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]
         done = subprocess.run(
             closed("<&-", command), capture_output=True, text=True, timeout=LIMIT,
             env=environment(),

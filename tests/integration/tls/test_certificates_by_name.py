@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives import serialization
 from echosvc import Outcome
 from echosvc.tls.transport import TLSError
 from tests.support.certificates import issue
+from tests.support.client import receive_to_end
 from tests.support.payload import MARK
 from tests.support.reactor import in_thread, serving
 from tests.support.recording import Recording, all_gone
-from tests.support.tls_peer import ANY, Heard, Peer, receive_to_end, to_server
+from tests.support.tls_peer import ANY, Heard, Peer, to_server
 
 DER = serialization.Encoding.DER
 

@@ -23,11 +23,12 @@ from echosvc.tls.context import client_options
 from echosvc.tls.endpoints import TLSConnector
 from echosvc.tls.transport import TLSError
 from tests.support.certificates import issue
+from tests.support.client import receive_to_end
 from tests.support.payload import MARK, MIB, payload, unmarked
 from tests.support.reactor import in_thread, no_faults, serving, turn, until, within
 from tests.support.recording import Recording, all_gone
 from tests.support.sockets import receive_all
-from tests.support.tls_peer import GREETING, receive_to_end, serving_tls, to_server
+from tests.support.tls_peer import GREETING, serving_tls, to_server
 from tests.support.waiting import LIMIT
 
 

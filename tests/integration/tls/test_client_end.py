@@ -14,7 +14,7 @@ import pytest_twisted
 from echosvc import Outcome
 from tests.support.payload import HIGH_WATER, MARK, MIB, payload, unmarked
 from tests.support.reactor import in_thread, until
-from tests.support.recording import Recording, all_gone
+from tests.support.recording import Recording, all_gone, logged_lines
 from tests.support.tls_peer import (
     ANY,
     BARE_FIN,
@@ -27,7 +27,6 @@ from tests.support.tls_peer import (
     Heard,
     Peer,
     ask,
-    report_lines,
     serving_tls,
 )
 
@@ -229,7 +228,7 @@ def ask_and_garble(address: Any) -> Heard:
 @pytest_twisted.ensureDeferred
 async def test_a_record_that_was_forged_is_not_answered_and_ends_the_connection(pem):
     factory = Recording(prefix=MARK)
-    with report_lines() as lines:
+    with logged_lines() as lines:
         async with serving_tls(factory, pem) as address:
             with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
                 await in_thread(ask_and_garble, address)

@@ -15,18 +15,9 @@ import pytest_twisted
 from echosvc import Outcome
 from tests.support.payload import MARK, READ
 from tests.support.reactor import in_thread, until, within
-from tests.support.recording import Recorded, Recording, all_gone
+from tests.support.recording import Recorded, Recording, all_gone, logged_lines
 from tests.support.sockets import connect, reset
-from tests.support.tls_peer import (
-    ANY,
-    GREETING,
-    Peer,
-    all_ended,
-    ask,
-    context,
-    report_lines,
-    serving_tls,
-)
+from tests.support.tls_peer import ANY, GREETING, Peer, all_ended, ask, context, serving_tls
 
 
 class Unheard(Recorded):
@@ -96,7 +87,7 @@ def last_words(address: Any, data: bytes, ending: str) -> bytes:
 @pytest_twisted.ensureDeferred
 async def test_who_does_not_shake_hands_is_nobodys_client(words, ending, pem):
     factory = unheard(log="connections")
-    with report_lines() as lines:
+    with logged_lines() as lines:
         async with serving_tls(factory, pem) as address:
             heard = await in_thread(last_words, address, NO_CLIENTS[words], ending)
             await until(lambda: factory.all_made)
@@ -118,7 +109,7 @@ async def test_who_does_not_shake_hands_is_nobodys_client(words, ending, pem):
 @pytest_twisted.ensureDeferred
 async def test_a_handshake_that_takes_too_long_is_said_so(pem):
     factory = unheard(log="connections", handshake_timeout=0.2)
-    with report_lines() as lines:
+    with logged_lines() as lines:
         async with serving_tls(factory, pem) as address:
             with connect(address):
                 await until(lambda: factory.all_made)
@@ -153,7 +144,7 @@ async def test_a_client_that_distrusts_the_certificate_is_told_of_by_its_alert(p
     factory = unheard(log="connections")
     distrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     distrusting.maximum_version = ssl.TLSVersion.TLSv1_2  # whose handshake waits for it
-    with report_lines() as lines:
+    with logged_lines() as lines:
         async with serving_tls(factory, pem) as address:
             with await in_thread(Peer, address, distrusting, "localhost") as peer:
                 with pytest.raises(ssl.SSLCertVerificationError):

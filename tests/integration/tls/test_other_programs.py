@@ -11,11 +11,12 @@ import pytest
 import pytest_twisted
 
 from echosvc import Outcome
+from tests.support.client import receive_to_end
 from tests.support.payload import MARK, MIB, payload, unmarked
 from tests.support.process import Process, need
 from tests.support.reactor import in_thread, no_faults, within
 from tests.support.recording import Recording, all_gone
-from tests.support.tls_peer import receive_to_end, serving_tls, to_server
+from tests.support.tls_peer import serving_tls, to_server
 from tests.support.waiting import LIMIT
 
 

@@ -24,11 +24,12 @@ from echosvc.tls.context import ClientAuthPolicy, client_options
 from echosvc.tls.transport import TLSError
 from echosvc.wire.proxy_header import encode_header
 from tests.support.certificates import Issued, issue
+from tests.support.client import receive_to_end
 from tests.support.payload import HIGH_WATER, MARK, MIB, payload, unmarked
 from tests.support.reactor import in_thread, no_faults, turn, until, within
 from tests.support.recording import Recording, all_gone
 from tests.support.sockets import connect as dial
-from tests.support.tls_peer import ANY, ENCRYPTION, Peer, context, receive_to_end, unread
+from tests.support.tls_peer import ANY, ENCRYPTION, Peer, context, unread
 from tests.support.waiting import LIMIT
 
 AUTHORITY = issue(subject="clients' authority", authority=True)

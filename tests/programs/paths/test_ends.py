@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.programs.faults.programs import free_port, haproxy
-from tests.programs.faults.registry import Absent, program
+from tests.programs.faults.registry import program
 from tests.programs.paths.programs import found, through_nginx
 from tests.support.certificates import issue
 from tests.support.process import running, started
@@ -44,14 +43,6 @@ net.createServer({ allowHalfOpen }, (client) => {
   client.pipe(server).pipe(client)
 }).listen(port, "127.0.0.1", 128)
 """
-
-
-@pytest.fixture(autouse=True)
-def _absent() -> Iterator[None]:
-    try:
-        yield
-    except Absent as absent:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(absent))
 
 
 def listens(port: int) -> bool:

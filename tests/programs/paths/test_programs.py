@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.programs.faults.registry import Absent
 from tests.programs.paths.programs import (
     TIME_OUT,
     check,
@@ -28,14 +26,6 @@ FAST = ("--skip", "idle,reset", "--max-size", "1M")
 def server() -> Iterator[Server]:
     with running("--log", "quiet", "--listen", "tcp:0:interface=127.0.0.1") as it:
         yield it
-
-
-@pytest.fixture(autouse=True)
-def _absent() -> Iterator[None]:
-    try:
-        yield
-    except Absent as absent:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(absent))
 
 
 def test_haproxy_is_clean_and_its_idle_time_out_is_found_in_one_command(server):

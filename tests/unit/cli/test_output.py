@@ -9,7 +9,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,10 +18,9 @@ import pytest
 
 from echosvc.cli.terminal import LossyStderr, OutputError, StandardOutput, write_all
 from tests.support.commands import slow
-from tests.support.process import environment, running, with_interrupt
+from tests.support.process import ECHOSVC, environment, running, with_interrupt
 from tests.support.waiting import LIMIT
 
-COMMAND = [sys.executable, "-m", "echosvc"]
 MIB = 1 << 20
 
 
@@ -164,7 +162,7 @@ def test_a_full_standard_output_that_does_not_block_is_waited_for(
         running("--log", "quiet") as server,
         full_pipe() as (out, into, size),
         subprocess.Popen(
-            [*COMMAND, *words_of(name, server.port)],
+            [*ECHOSVC, *words_of(name, server.port)],
             stdout=into, stderr=subprocess.PIPE, env=unbuffered(buffering),
         ) as process,
     ):  # fmt: skip
@@ -183,7 +181,7 @@ def test_a_reader_that_is_slow_and_a_writer_that_is_stopped_lose_nothing(bufferi
     data = os.urandom(3 * MIB)
     with running("--log", "quiet", "--prefix", "") as server:
         client = subprocess.Popen(
-            [*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"],
+            [*ECHOSVC, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=unbuffered(buffering),
         )  # fmt: skip
         feeding = threading.Thread(
@@ -213,7 +211,7 @@ def test_a_file_that_may_grow_no_more_is_an_error(buffering: str, tmp_path: Path
 
     with running("--log", "quiet") as server, (tmp_path / "out").open("wb") as out:
         done = subprocess.run(
-            [*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"],
+            [*ECHOSVC, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"],
             input=b"x" * (size + 3000), stdout=out, stderr=subprocess.PIPE, timeout=LIMIT,
             env=unbuffered(buffering), preexec_fn=limited,
         )  # fmt: skip
@@ -231,7 +229,7 @@ def test_a_standard_output_that_takes_nothing_is_one_line(
 ) -> None:
     with running("--log", "quiet") as server:
         done = subprocess.run(
-            ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *words_of(name, server.port)],
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *ECHOSVC, *words_of(name, server.port)],
             stderr=subprocess.PIPE, timeout=LIMIT, env=unbuffered(buffering),
         )  # fmt: skip
     assert done.stderr.startswith(b"echosvc: standard output: " + error)
@@ -248,7 +246,7 @@ def test_it_can_be_interrupted_while_its_output_is_full(blocking: bool) -> None:
         os.set_blocking(into, blocking)
         client = subprocess.Popen(
             with_interrupt(
-                [*COMMAND, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]
+                [*ECHOSVC, "send", "--to", f"tcp:127.0.0.1:{server.port}", "--raw", "-"]
             ),
             stdin=zeros, stdout=into, stderr=subprocess.PIPE, env=environment(),
         )  # fmt: skip
@@ -269,7 +267,7 @@ def test_a_standard_error_that_takes_nothing_changes_no_status(words: list[str],
     with full_pipe() as (out, into, _):
         if how == "not read":
             os.dup2(os.open(os.devnull, os.O_RDONLY), out)
-        command = [*COMMAND, *words]
+        command = [*ECHOSVC, *words]
         if how == "closed":
             command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
         done = subprocess.run(
@@ -298,7 +296,7 @@ def test_with_closed_descriptors_the_server_gets_the_message_and_no_more(closed:
         to = f"tcp:127.0.0.1:{listener.getsockname()[1]}"
         words = ["send", "--to", to, "--deadline", "0.5", "hi"]
         done = subprocess.run(
-            ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *words],
+            ["sh", "-c", f'exec "$@" {closed}', "sh", *ECHOSVC, *words],
             stdout=subprocess.PIPE, timeout=LIMIT, env=environment(),
         )  # fmt: skip
         thread.join(LIMIT)
@@ -309,7 +307,7 @@ def test_with_closed_descriptors_the_server_gets_the_message_and_no_more(closed:
 def test_a_closed_standard_input_is_one_line() -> None:
     with running("--log", "quiet") as server:
         done = subprocess.run(
-            ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "send", "--to",
+            ["sh", "-c", 'exec "$@" <&-', "sh", *ECHOSVC, "send", "--to",
              f"tcp:127.0.0.1:{server.port}", "--raw", "-"],
             capture_output=True, timeout=LIMIT, env=environment(),
         )  # fmt: skip

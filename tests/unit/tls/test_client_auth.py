@@ -27,9 +27,9 @@ from tests.support.certificates import (
     Issued,
     issue,
     meet,
-    said,
     shown,
 )
+from tests.support.recording import logged_lines
 
 
 class DemandTests(CertificateTestCase):
@@ -195,10 +195,10 @@ class DemandTests(CertificateTestCase):
 
     def test_that_one_has_expired_is_said_once_at_each_reading(self) -> None:
         self.file("s.pem", issue("old.example", days=-0.5).pem)
-        with said() as lines:
+        with logged_lines() as lines:
             server = self.demanding()
         self.assertEqual(lines, ["a certificate has expired: CN=old.example"])
-        with said() as lines:
+        with logged_lines() as lines:
             server.reload()
         self.assertEqual(len(lines), 1)
 

@@ -32,11 +32,11 @@ from tests.support.certificates import (
     Issued,
     issue,
     meet,
-    said,
     shown,
     with_odd_name,
 )
 from tests.support.process import need
+from tests.support.recording import logged_lines
 from tests.support.waiting import LIMIT
 
 
@@ -139,7 +139,7 @@ class ServerTests(CertificateTestCase):
             ec.generate_private_key(ec.SECP521R1()),
         ):
             path = self.file("one.pem", issue("one.example", key=key).pem)
-            with said() as lines:
+            with logged_lines() as lines:
                 server = server_certificate(path)
             self.assertEqual(lines, [])
             self.assertEqual(meet(server, Asking())[0].get_protocol_version_name(), "TLSv1.3")
@@ -149,11 +149,11 @@ class ServerTests(CertificateTestCase):
     def test_a_curve_of_tls_1_3_alone_is_served_and_that_is_said(self) -> None:
         key = ec.generate_private_key(ec.BrainpoolP256R1())
         path = self.file("one.pem", issue("one.example", key=key).pem)
-        with said() as lines:
+        with logged_lines() as lines:
             server = server_certificate(path)
         self.assertEqual(lines, ["no TLS 1.2 client can be served with CN=one.example"])
         meet(server, Asking())
-        with said() as lines:
+        with logged_lines() as lines:
             server.reload()
         self.assertEqual(lines, [])  # it is the same one
 
