@@ -6,9 +6,9 @@ uses.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from echosvc._lazy import importer
 from echosvc._version import __version__
 
 if TYPE_CHECKING:
@@ -68,11 +68,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
+__getattr__ = importer(globals(), _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,9 @@ The names are imported when they are first used: a server needs nothing of the c
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from echosvc._lazy import importer
 
 if TYPE_CHECKING:
     from echosvc.endpoints.client import ClientTarget, client_endpoint
@@ -23,8 +24,4 @@ _MODULES = {
 __all__ = ["ClientTarget", "EndpointError", "client_endpoint", "server_endpoint"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
+__getattr__ = importer(globals(), _MODULES)

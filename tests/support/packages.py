@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
 
 
 #: What every module may import.
-EVERYWHERE = {"_version", "_log", "_text"}
+EVERYWHERE = {"_version", "_lazy", "_log", "_text"}
 
 
 #: What may import everything.

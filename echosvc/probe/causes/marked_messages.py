@@ -7,6 +7,7 @@ import re
 from string import ascii_lowercase
 
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection, frame_message
+from echosvc.probe.engine.prefix_detection import split_frames
 
 #: Seconds without anything more after which everything has come; and once the mark has come.
 _QUIET = 1.0
@@ -82,14 +83,7 @@ class MarkedMessages:
         return frame_message(self._framing, message + b"\n" * (self._framing == "line"))
 
     def _without_headers(self, came: bytes) -> bytes:
-        if self._framing != "length":
-            return came
-        bodies, place = [], 0
-        while place < len(came):
-            size = int.from_bytes(came[place : place + 4], "big")
-            bodies.append(came[place + 4 : place + 4 + size])
-            place += 4 + size
-        return b"".join(bodies)
+        return b"".join(split_frames(came)) if self._framing == "length" else came
 
     def between(self, came: bytes) -> dict[int, bytes]:
         """Return what came behind each mark, up to the next one or to the end."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from echosvc._text import quote
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connect_errors import NotConnected
-from echosvc.probe.engine.connection import ConnectionEnded
 from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.protocols import TERMINAL_EDITED, TERMINAL_LINE
+from echosvc.probe.engine.receiving import receive_answer
 
-#: What is sent: a control character, and one that is removed again by DEL. What a terminal makes of
-#: that: it echoes the first as two letters, and passes on the line without the other.
-_SENT, _ECHOED, _EDITED = b"\x01ab\x7fc\n", b"^Aab", b"ac\r\n"
+#: What is sent, a control character before a line that is edited, and how a terminal echoes it.
+_SENT, _ECHOED = b"\x01" + TERMINAL_LINE, b"^Aab"
 #: Seconds without anything more after which everything has come.
 _QUIET = 0.3
-_MAX_ANSWER = 4096
 
 
 def _may_be(path: Path, failed: Failed) -> bool:
@@ -32,11 +29,9 @@ async def explain_by_terminal(path: Path, failed: Failed) -> Cause | None:
         return None
     connection = await path.open()
     connection.client.write(_SENT).addErrback(lambda _: None)
-    came = b""
-    with suppress(ConnectionEnded):
-        while len(came) < _MAX_ANSWER:
-            came += await connection.receive(_QUIET if came else _QUIET + 3 * connection.rtt)
-    if _ECHOED not in came and _EDITED not in came:
+    quiet = _QUIET + 3 * connection.rtt
+    came = await receive_answer(connection, lambda _: False, seconds=quiet)
+    if _ECHOED not in came and TERMINAL_EDITED not in came:
         knowledge.no_terminal = True
         return None
     return Cause(

@@ -10,16 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection, frame_message
+from echosvc.probe.engine.connection import ProbeConnection, frame_message
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.prefix_detection import split_frames
+from echosvc.probe.engine.receiving import receive_answer
 
 #: Seeds of two orders of the values.
 _SEEDS = (1, 2)
 #: Seconds without anything more after which everything has come.
 _QUIET = 1.0
-#: The most bytes of a reply.
-_MAX_REPLY = 4096
 
 
 async def find_translation(path: Path) -> dict[bytes, bytes]:
@@ -41,16 +40,18 @@ def shuffled_values(seed: int) -> bytes:
 
 async def _exchange(connection: ProbeConnection, framing: str, values: bytes) -> bytes:
     """Send values as one message; return what comes of them, without what the server adds."""
-    message, came, reply = values + b"\n" * (framing == "line"), b"", b""
+    message = values + b"\n" * (framing == "line")
     connection.client.write(frame_message(framing, message)).addErrback(lambda _: None)
-    try:
-        while len(reply) < len(message) and len(came) < _MAX_REPLY:
-            came += await connection.receive(max(_QUIET, 3 * connection.rtt))
-            replies = b"".join(split_frames(came)) if framing == "length" else came
-            reply = connection.prefix_matcher.strip(replies)
-    except ConnectionEnded:
-        pass
-    return reply[: len(values)]
+
+    def reply(came: bytes) -> bytes:
+        replies = b"".join(split_frames(came)) if framing == "length" else came
+        return connection.prefix_matcher.strip(replies)
+
+    quiet = max(_QUIET, 3 * connection.rtt)
+    came = await receive_answer(
+        connection, lambda came: len(reply(came)) >= len(message), seconds=quiet
+    )
+    return reply(came)[: len(values)]
 
 
 def read_translation(sent: Sequence[bytes], came: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -14,9 +14,7 @@ from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import FixedPayload
 from echosvc.probe.engine.prefix_detection import TOKEN, has_length_header
-
-#: The most bytes of an answer.
-_MAX_ANSWER = 8192
+from echosvc.probe.engine.receiving import receive_answer
 
 _LINE_CAUSE = "the server answers once a line feed is sent: its messages are lines (--framing line)"
 _LENGTH_CAUSE = "the server answers messages that have their length in front (--framing length)"
@@ -130,10 +128,13 @@ class FramingTrial:
         :param before: what comes before it.
         :raises ConnectionEnded: there is none.
         """
-        while not self._is_answer(self.came, before):
-            if len(self.came) >= _MAX_ANSWER:
-                raise ConnectionEnded("more than an answer")
-            self.came += await connection.receive()
+
+        def is_whole(came: bytes) -> bool:
+            return self._is_answer(came, before)
+
+        self.came = await receive_answer(connection, is_whole, self.came)
+        if not is_whole(self.came):
+            raise ConnectionEnded("no answer")
 
     def _is_answer(self, came: bytes, before: bytes) -> bool:
         rest = came.removeprefix(before)

@@ -12,9 +12,7 @@ from echosvc.probe.engine.connection import LONG_MESSAGE, ConnectionEnded
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.prefix_detection import TOKEN
-
-#: The most bytes of an answer.
-_MAX_ANSWER = 8192
+from echosvc.probe.engine.receiving import receive_answer
 
 
 class ControlTrial:
@@ -64,9 +62,7 @@ class LongerMessageTrial:
                 self.premature = connection.unread.endswith(short)
                 return False
             connection.write(long).addErrback(lambda _: None)
-            came = b""
-            while not came.endswith(long) and len(came) < _MAX_ANSWER:
-                came += await connection.receive()
+            came = await receive_answer(connection, lambda came: came.endswith(long))
             # One that has swallowed the short message has not held it back.
             self.answered = came.endswith(long) and short in came.removesuffix(long)
         return self.answered

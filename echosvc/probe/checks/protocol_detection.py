@@ -17,16 +17,13 @@ from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection, frame_message
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
-from echosvc.probe.engine.protocols import speaks_tls
+from echosvc.probe.engine.protocols import TERMINAL_EDITED, TERMINAL_LINE, speaks_tls
+from echosvc.probe.engine.receiving import MAX_ANSWER, receive_answer
 from echosvc.wire.proxy_header import encode_header
 
-#: The most bytes of an answer.
-_MAX_ANSWER = 8192
 _REQUEST = b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 #: A line that is nothing but the first one.
 _LINE = b"HELLO\r\n"
-#: What a terminal edits: it removes a character before DEL, and sends CR before LF.
-_EDITED, _EDITED_ANSWER = b"ab\x7fc\n", b"ac\r\n"
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,10 @@ def _http(path: Path) -> Protocol:
 
 def _terminal() -> Protocol:
     return Protocol(
-        quote(_EDITED),
+        quote(TERMINAL_LINE),
         "a terminal (tty) is in the path: it waits for lines and edits them (socat: raw,echo=0)",
-        lambda _: _EDITED,
-        lambda came: came.endswith(_EDITED_ANSWER),
+        lambda _: TERMINAL_LINE,
+        lambda came: came.endswith(TERMINAL_EDITED),
     )
 
 
@@ -131,7 +128,7 @@ def client_hello(host: str) -> bytes:
     connection.set_connect_state()
     with suppress(SSL.WantReadError):
         connection.do_handshake()
-    return connection.bio_read(_MAX_ANSWER)
+    return connection.bio_read(MAX_ANSWER)
 
 
 class ProtocolTrial:
@@ -150,9 +147,8 @@ class ProtocolTrial:
         with suppress(Failed, ConnectionEnded):
             connection = await self._path.connect()
             connection.client.write(self.protocol.encode(connection)).addErrback(lambda _: None)
-            while not self.answered and len(self.came) < _MAX_ANSWER:
-                self.came += await connection.receive()
-                self.answered = self.protocol.is_answer(self.came)
+            self.came = await receive_answer(connection, self.protocol.is_answer)
+            self.answered = self.protocol.is_answer(self.came)
         return self.answered
 
     def explain(self, failed: Failed) -> Failed:

@@ -25,6 +25,9 @@ _MYSQL = re.compile(rb".{2}\0\0\x0a[0-9]+\.[0-9]+", re.DOTALL)
 _CHARACTERS = bytes(range(32, 127)) * 2
 _CHARGEN_LINE = 72
 _DAYTIME = re.compile(rb"(?<!\d)\d{1,2}:\d\d(:\d\d)?(?!\d)")
+#: What a terminal edits, and what it makes of it: it removes a character before DEL, and sends CR
+#: before LF.
+TERMINAL_LINE, TERMINAL_EDITED = b"ab\x7fc\n", b"ac\r\n"
 #: Longest answer of daytime, and the answer of time, bytes (RFC 867, RFC 868).
 _MAX_DAYTIME, _TIME = 100, 4
 
