@@ -81,6 +81,8 @@ def _read_in_thread(name: str) -> Any:
 
 
 class _Factory(EchoFactory):
+    """A factory whose figures may be read from any thread, and which keeps all outcomes."""
+
     protocol = _RecordingProtocol
     connections, count = _read_in_thread("connections"), _read_in_thread("count")
     bytes_in, bytes_out = _read_in_thread("bytes_in"), _read_in_thread("bytes_out")

@@ -222,7 +222,7 @@ class Connection(Protocol):
         self.blocks |= reason
         self._update_fast_path()
         self._check_soon()  # from now on it is our check that finds a reset
-        if self.sender.half_closes or self.bytes_in:  # a pause would stop Twisted's handshake
+        if self.sender.half_closes or self.bytes_in:  # before, Twisted's TLS stops its handshake
             self.transport.pauseProducing()
 
     def resume(self) -> None:
@@ -263,8 +263,8 @@ class Connection(Protocol):
         What the peer sends meanwhile is read: closing a socket with unread bytes
         resets it, and that destroys what is still on its way to the peer (RFC 2525, 2.17).
 
-        :param resets: end by a reset, once the peer has taken what was sent. For where more was
-            due than was sent: after a FIN the peer would believe that it has everything.
+        :param resets: end by a reset, once the peer has taken what was sent. This is for a
+            connection on which more was due: a FIN would mean that the peer has everything.
         """
         if self.phase is HANDSHAKE:
             self.abort_with(outcome)  # nothing is due

@@ -151,11 +151,11 @@ class LayerTransport(Protocol, Sender):
         self.send(b"".join(data))
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Ask for back-pressure."""
+        """Ask for back-pressure: ``producer`` is paused while much is queued."""
         self.below.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Ask for none."""
+        """Ask for back-pressure no more."""
         self.below.unregisterProducer()
 
     def pauseProducing(self) -> None:

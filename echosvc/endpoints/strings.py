@@ -23,6 +23,11 @@ from echosvc.net.hosts import is_ipv6
 _Endpoint = TypeVar("_Endpoint")
 ParsedEndpoint = tuple[str, list[str], dict[str, str]]
 
+#: Longest path of a UNIX socket, bytes (unix(7): sun_path without its NUL).
+MAX_UNIX_PATH = 107
+
+#: Kinds that are not looked up among Twisted's; each is for clients, listeners, or both.
+KINDS = frozenset(("tcp", "tcp6", "unix", "ssl", "tls", "systemd", "stdio", "haproxy"))
 #: An IPv6 address in brackets, with or without a zone.
 _BRACKETED = r"\[[0-9A-Fa-f:.]+(?:%[^\s/\\\[\]:]+)?\]"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -221,14 +226,6 @@ def _check_options(options: dict[str, str], names: list[str], taken: list[str]) 
         raise EndpointError(f"argument {min(twice)!r} is given twice")
     if empty := [name for name, value in options.items() if not value and name != "interface"]:
         raise EndpointError(f"{empty[0]} is empty")
-
-
-#: Longest path of a UNIX socket, bytes (unix(7): sun_path without its NUL).
-MAX_UNIX_PATH = 107
-
-
-#: Kinds that are not looked up among Twisted's; each is for clients, listeners, or both.
-KINDS = frozenset(("tcp", "tcp6", "unix", "ssl", "tls", "systemd", "stdio", "haproxy"))
 
 
 def is_kind(interface: Any, kind: str) -> bool:

@@ -61,6 +61,8 @@ class UNIXAttempt(unix.Client):
 
 
 class _TCPConnector(tcp.Connector):
+    """Connects by a :class:`TCPAttempt`."""
+
     max_segment = 0
 
     def _makeTransport(self) -> TCPAttempt:
@@ -70,6 +72,8 @@ class _TCPConnector(tcp.Connector):
 
 
 class _UNIXConnector(unix.Connector):
+    """Connects by a :class:`UNIXAttempt`."""
+
     def _makeTransport(self) -> Any:
         make: Any = UNIXAttempt
         return make(self.address, self, self.reactor, self.checkPID)

@@ -27,6 +27,8 @@ _KINDS = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
 
 @implementer(IHostResolution)
 class _Resolution:
+    """A look-up that runs in a thread."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 

@@ -38,7 +38,7 @@ class EchoProtocol(Connection):
     21 KiB with ``utf-8``). What is held for a client is bounded: docs/security.md says by what.
 
     Override :meth:`reply` to answer something else, :meth:`opened`, :meth:`peer_ended`,
-    :meth:`idle` or :meth:`ended` to be notified of the rest. An exception in one of them, of
+    :meth:`idle` or :meth:`ended` to be notified of these events. An exception in one of them, of
     whatever class, is logged and ends this connection, once the client has taken what was
     sent: by a reset where a reply that was due is missing.
 
@@ -225,7 +225,7 @@ class EchoProtocol(Connection):
             self._use_framer()
         self._register_producer()
         self._framer.feed(data)
-        if self.blocks & (APPLICATION | REPLY):  # or Twisted's TLS delivers what it had read
+        if self.blocks & (APPLICATION | REPLY):  # else Twisted's TLS delivers the rest
             self.transport.pauseProducing()
         self._answer()
 

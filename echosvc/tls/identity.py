@@ -6,6 +6,16 @@ it has no names or an invalid one. Here only a successful comparison accepts. It
 in the callback, so that the server receives an alert, and after the handshake, before a byte is
 exchanged. The second also covers the handshakes in which OpenSSL does not call back: a resumed
 session, or a server without a certificate.
+
+Two private names are read, since nothing public says the same (Twisted 26.10, pyOpenSSL 26.4):
+
+- ``_hostnameASCII`` of Twisted's ``ClientTLSOptions``, which ``optionsForClientTLS`` returns: the
+  name that the server's certificate must be for.
+- ``_verify_helper`` of pyOpenSSL's connections and contexts: whether a connection has a callback
+  of its own. OpenSSL does not return callbacks to Python.
+
+Without the first one every client of ``optionsForClientTLS`` fails, without the second one the
+tests of other creators do.
 """
 
 from __future__ import annotations

@@ -61,12 +61,15 @@ def align(window: Window) -> Alignment:
 
 
 class _Aligner:
+    """Goes through what was due and what came, side by side."""
+
     def __init__(self, window: Window) -> None:
         self._due, self._seen, self._final = window.due, window.seen, window.final
         self._blocks = _index(self._due)
         self._start = self._at = self._tried = 0
 
     def align(self) -> Alignment:
+        """Return the differences up to where no agreement follows."""
         differences = []
         while True:
             run = common_run(self._due, self._start, self._seen, self._at)

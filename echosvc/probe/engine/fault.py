@@ -12,7 +12,11 @@ SAMPLE_SIZE = 16
 
 
 class FaultKind(Enum):
-    """What happened to the bytes."""
+    """What happened to the bytes.
+
+    ``UNMARKED``: a reply came without its prefix. ``GARBLED``: nothing that came later agrees with
+    what was sent.
+    """
 
     LOST = "lost"
     REPEATED = "repeated"
