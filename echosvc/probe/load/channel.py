@@ -178,7 +178,11 @@ _CAUSES = {
 
 def name_error(error: BaseException) -> str:
     """Return the cause of an error by the word that results count it by."""
-    name = describe_error(error)
-    if name.startswith("TLS") or openssl_reasons(error) is not None:
+    return "tls" if openssl_reasons(error) is not None else name_cause(describe_error(error))
+
+
+def name_cause(name: str) -> str:
+    """Return the same for the system's name of an error."""
+    if name.startswith("TLS"):
         return "tls"
     return _CAUSES.get(name, name.lower())

@@ -107,6 +107,7 @@ class Slot(ConnectionEvents):
         the others.
     :ivar connection: the one that is open; ``None``: there is none.
     :ivar is_stopped: it opens no connection any more.
+    :ivar last_error: why the last attempt failed; "": it did not.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Slot(ConnectionEvents):
         self._lifetime = first_lifetime or shared.lifetime
         self.connection: LoadConnection | None = None
         self.is_stopped = self._begun = False
+        self.last_error = ""
         self._wait, self._timer, self._life = FIRST_WAIT, None, None
         self._attempt: Deferred[Channel] | None = None
 
@@ -144,6 +146,7 @@ class Slot(ConnectionEvents):
 
     def _opened(self, channel: Channel, began: float) -> None:
         self._attempt, shared = None, self._shared
+        self.last_error = ""
         if self.is_stopped:
             channel.abort()
             return
@@ -168,7 +171,7 @@ class Slot(ConnectionEvents):
             return
         if is_program_error(error):
             failure.raiseException()
-        cause = name_error(error)
+        self.last_error = cause = name_error(error)
         self._shared.tally.count_error(cause, self._shared.now())
         self._events.failed(self, cause, error)
         self._open_again()
@@ -211,6 +214,11 @@ class Slot(ConnectionEvents):
             self._open_in(0.0)
 
     # -- the end --------------------------------------------------------------
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended, and its connection, too."""
+        return self.is_stopped and self.connection is None
 
     @property
     def owed(self) -> int:

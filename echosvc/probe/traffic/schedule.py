@@ -75,8 +75,9 @@ class Schedule:
 
     def times(self) -> Iterator[float]:
         """Yield the intended times, seconds since the start, in order."""
-        every = count() if self.arrivals == ARRIVALS[0] else self._poisson()
-        return self._in_seconds(islice(every, self.first, None, self.stride))
+        if self.arrivals == ARRIVALS[0]:
+            return self._in_seconds(count(self.first, self.stride))
+        return self._in_seconds(islice(self._poisson(), self.first, None, self.stride))
 
     def _poisson(self) -> Iterator[float]:
         draw, place = random.Random(self.seed).expovariate, 0.0  # noqa: S311 - no secret
@@ -134,13 +135,22 @@ class OpenLoop:
     It outlives a connection: what becomes due while none is open is due on the next one.
 
     :param schedule: of one connection.
-    :param start: the time of the caller's clock at which it starts.
+    :param start: the time of the caller's clock at which it starts; infinity: it waits for
+        :meth:`begin`.
     :ivar next_time: the intended time of the next message; infinity: there is none.
     """
 
-    def __init__(self, schedule: Schedule, start: float) -> None:
+    def __init__(self, schedule: Schedule, start: float = math.inf) -> None:
         self._times, self._start = schedule.times(), start
-        self.next_time = start + next(self._times, math.inf)
+        self._first = next(self._times, math.inf)
+        self.next_time = start + self._first
+
+    def begin(self, start: float) -> None:
+        """Start, if it waits.
+
+        :param start: the time of the caller's clock.
+        """
+        self._start, self.next_time = start, start + self._first
 
     def take(self, now: float, in_flight: int) -> float | None:  # noqa: ARG002
         """Return the intended time of the message that is due now; ``None``: none is."""

@@ -41,7 +41,7 @@ class Tally:
     """What is counted of one run, or of several. Times never go back from one call to the next.
 
     :param epoch: the Unix time when the clock of the caller said 0.
-    :param begin: messages that were intended before this time of the caller's clock are counted,
+    :ivar begin: messages that were intended before this time of the caller's clock are counted,
         but their times are not: the warm-up.
     :ivar sent: messages that were sent.
     :ivar answered: messages whose whole reply came, intact.
@@ -69,7 +69,7 @@ class Tally:
     """
 
     def __init__(self, epoch: float = 0.0, begin: float = -math.inf) -> None:
-        self._epoch, self._begin = epoch, begin
+        self._epoch, self.begin = epoch, begin
         self.sent = self.answered = self.lost = self.damaged = self.abandoned = 0
         self.reordered = self.late = self.unanswered = self.duplicated = 0
         self.unexpected_bytes = self.bytes_sent = self.bytes_received = self.connections = 0
@@ -93,7 +93,7 @@ class Tally:
         """Count a message that was answered now."""
         self.answered += 1
         second = self._now if now < self._until else self._at(now)
-        if intended < self._begin:
+        if intended < self.begin:
             second.answered += 1
             return
         second.answer(self.corrected.record(now - intended))

@@ -1,0 +1,296 @@
+"""A whole load: connections are opened, messages exchanged, what is owed waited for, all counted.
+
+Theory of operation. A run has four phases. The form of the server's replies is found, unless it was
+given. All connections are opened, a limited number at a time. Messages are sent, from one start on
+that is the same for all connections. Then nothing new becomes due: what is due is sent, what is
+owed is waited for, at most for the time of ``grace``, and each connection is closed by FIN.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from itertools import count
+from time import monotonic, time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from echosvc._version import __version__
+from echosvc.endpoints.client import ClientTarget
+from echosvc.net.timer import Timer, make_timer
+from echosvc.probe.engine.connect_errors import describe_connect_error
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.load.channel import Opener
+from echosvc.probe.load.connection import LoadConnection
+from echosvc.probe.load.options import LoadOptions
+from echosvc.probe.load.pacer import Pacer
+from echosvc.probe.load.paces import ConnectRate, count_due, make_pace
+from echosvc.probe.load.processor import ProcessorTime
+from echosvc.probe.load.server_form import ServerForm, find_server_form, name_end
+from echosvc.probe.load.slot import Slot, SlotEvents, Slots
+from echosvc.probe.traffic.exchange import ABANDONED, Exchange
+from echosvc.probe.traffic.generator_stats import GeneratorStats
+from echosvc.probe.traffic.load_result import LoadResult
+from echosvc.probe.traffic.merge import RunResult, Shard
+from echosvc.probe.traffic.messages import Messages, Ring
+from echosvc.probe.traffic.schedule import ClosedLoop, OpenLoop, Pace
+from echosvc.probe.traffic.tally import Tally
+from echosvc.probe.traffic.verdict import OWN_ERRORS
+
+#: So many connections are being opened at once before the start.
+MAX_OPENING = 100
+#: Silence on a connection that is noted as a gap, seconds.
+NOTED_GAP = 1.0
+#: At a rate, seconds from the beginning of the run to the first message, and more for each
+#: connection: all have begun by then.
+_LEAD, _LEAD_EACH = 0.005, 0.00005
+#: Seconds between two looks whether the run is over.
+_POLL = 0.02
+#: Seconds that the peer's FIN is waited for once nothing is owed.
+_FIN_WAIT = 1.0
+
+
+class Load(SlotEvents):
+    """One run.
+
+    :param reactor: what it runs on.
+    :param target: the server.
+    :param endpoint: its name in the result.
+    :param now: the clock.
+    :param timer: makes the timer of what is due.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        target: ClientTarget,
+        options: LoadOptions,
+        endpoint: str,
+        *,
+        now: Callable[[], float] = monotonic,
+        timer: Callable[[Any, Callable[[], object]], Timer] = make_timer,
+    ) -> None:
+        self._reactor, self._target, self.options = reactor, target, options
+        self._endpoint, self._now = endpoint, now
+        self._seed = random.getrandbits(48) if options.seed is None else options.seed
+        self._tally = Tally(time() - now(), begin=math.inf)
+        self._pacer = Pacer(reactor, now, timer)
+        self._processor, self._shares = ProcessorTime(), (0.0, 0.0)
+        self._rate = ConnectRate(options.connect_rate)
+        self._slots: list[Slot] = []
+        self._unopened: list[Slot] = []
+        self._opening: set[Slot] = set()
+        self._opened = Deferred[None]()
+        self._first_error: BaseException | None = None
+        self._start = self._end = math.inf
+        self._missed = self._unsent = 0
+        self._failure, self._interrupted, self._is_over = "", False, False
+
+    # -- what is known --------------------------------------------------------
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted so far."""
+        return self._tally
+
+    @property
+    def elapsed(self) -> float:
+        """For how many seconds messages have been sent."""
+        return max(0.0, min(self._now(), self._end) - self._start)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return sum(slot.connection is not None for slot in self._slots)
+
+    def result(self) -> LoadResult:
+        """Return what was found so far."""
+        options, (index, total) = self.options, self.options.shard
+        run = RunResult(
+            __version__, self._endpoint, options.describe(),
+            (Shard(self._seed, index - 1, total),), self._tally,
+        )  # fmt: skip
+        used, waited = self._shares if self._is_over else self._processor.shares()
+        generator = GeneratorStats(
+            options.rate > 0, used, waited, self._missed, self._unsent, self._pacer.lag
+        )
+        return LoadResult(
+            run, self.elapsed, min(options.warmup, self.elapsed), generator,
+            options.max_send_lag, self._interrupted, self._failure,
+        )  # fmt: skip
+
+    # -- the run --------------------------------------------------------------
+
+    async def run(self) -> LoadResult:
+        """Run to the end; return the result."""
+        try:
+            form = await self._find_form()
+            if form is not None and await self._open_all(form):
+                await self._exchange()
+        finally:
+            self._finish(ABANDONED)
+        return self.result()
+
+    def interrupt(self) -> None:
+        """End now: what is in flight is abandoned. :meth:`result` has what was found."""
+        if not self._is_over:
+            self._interrupted = True
+            self._finish(ABANDONED)
+
+    async def _find_form(self) -> ServerForm | None:
+        options = self.options
+        try:
+            return await find_server_form(
+                self._reactor, self._target, options.framing, options.prefix, options.timeout
+            )
+        except Failed as failed:
+            self._tally.count_error(name_end(failed.end), self._now())
+            self._failure = f"{failed.finding} ({failed.cause})" if failed.cause else failed.finding
+            return None
+
+    def _shared(self, form: ServerForm) -> Slots:
+        options, (index, total) = self.options, self.options.shard
+        lines = options.framing == "line"
+        ring = Ring(self._seed, options.largest, form.replies.excluded, lines)
+        deadline = options.grace or math.inf
+
+        def make_exchange(number: int, pace: Pace) -> Exchange:
+            messages = Messages(ring, number, options.size, options.max_size)
+            return Exchange(messages, form.replies, pace, self._tally, deadline, NOTED_GAP)
+
+        return Slots(
+            self._reactor, Opener(self._reactor, self._target, options.timeout), self._tally,
+            self._pacer, make_exchange, count(index - 1, total), self._now,
+            greeting=form.greeting, lifetime=options.lifetime, grace=options.grace,
+            reserve=lambda: self._rate.reserve(self._now()),
+        )  # fmt: skip
+
+    # -- opening --------------------------------------------------------------
+
+    async def _open_all(self, form: ServerForm) -> bool:
+        """Try to open each connection once; return whether one is open."""
+        try:
+            shared = self._shared(form)
+        except ValueError as error:
+            self._failure = f"no messages can be made: {error}"
+            return False
+        options, places = self.options, self.options.share
+        for index, place in enumerate(places, start=1):
+            pace = make_pace(options, place, self._seed)
+            first = options.lifetime * index / len(places)  # they are replaced one after the other
+            self._slots.append(Slot(shared, pace, self, first))
+        self._unopened = self._slots[::-1]
+        self._open_more()
+        await self._opened
+        return not self._is_over and self._note_none_open()
+
+    def _open_more(self) -> None:
+        while self._unopened and len(self._opening) < MAX_OPENING:
+            slot = self._unopened.pop()
+            self._opening.add(slot)
+            slot.open()
+
+    def _note_attempt(self, slot: Slot) -> None:
+        """Note that a slot has tried; go on once all have."""
+        if slot in self._opening:
+            self._opening.remove(slot)
+            self._open_more()
+            if not self._opening:
+                self._opened.callback(None)
+
+    def _note_none_open(self) -> bool:
+        """Return whether a connection is open; note why, if none is."""
+        error = self._first_error
+        if self._tally.connections or not isinstance(error, Exception):
+            return True
+        words, cause = describe_connect_error(error, self._target, self.options.timeout)
+        self._failure = f"{words} ({cause})" if cause else words
+        return False
+
+    def opened(self, slot: Slot, connection: LoadConnection) -> None:  # noqa: ARG002
+        """Note that a slot has a connection."""
+        self._note_attempt(slot)
+
+    def failed(self, slot: Slot, cause: str, error: BaseException) -> None:  # noqa: ARG002
+        """Note that an attempt has failed."""
+        self._first_error = self._first_error or error
+        self._note_attempt(slot)
+
+    # -- exchanging -----------------------------------------------------------
+
+    async def _exchange(self) -> None:
+        await self._begin()
+        await self._sleep(self._end - self._now())
+        self._shares = self._processor.shares()
+        await self._drain()
+
+    async def _begin(self) -> None:
+        """Begin to send on all connections, from one start on."""
+        options, lead = self.options, _LEAD + _LEAD_EACH * len(self._slots)
+        if options.start_at is not None:
+            await self._sleep(options.start_at - time() - lead)
+        if self._is_over:
+            return
+        now = self._now()
+        self._start = now + lead * (options.rate > 0)
+        if options.start_at is not None:
+            self._start = max(self._start, now + options.start_at - time())
+        self._end = self._start + options.duration
+        self._tally.begin = self._start + options.warmup
+        self._processor.restart()
+        for slot in self._slots:
+            if isinstance(slot.pace, OpenLoop):
+                slot.pace.begin(self._start)
+            slot.begin()
+
+    async def _drain(self) -> None:
+        """Send what is due, wait for what is owed, and end each connection."""
+        until, fins = self._end + self.options.grace, math.inf
+        while not self._is_over:
+            now, left = self._now(), [slot for slot in self._slots if not slot.is_done]
+            for slot in left:
+                if isinstance(slot.pace, ClosedLoop) or slot.pace.next_time == math.inf:
+                    slot.drain()
+            if not left or now >= min(until, fins):
+                break
+            if fins == math.inf and not any(slot.owed or not slot.is_stopped for slot in left):
+                fins = now + _FIN_WAIT
+            await self._sleep(_POLL)
+        self._finish("timeout" if self.options.grace else ABANDONED)
+
+    def _finish(self, how: str) -> None:
+        """End everything, once.
+
+        :param how: how connections have ended that still owe answers.
+        """
+        if self._is_over:
+            return
+        now = self._now()
+        self._count_unsent(now)
+        if self._end > now:
+            self._shares = self._processor.shares()
+        self._end, self._is_over = min(self._end, now), True
+        self._pacer.close()
+        for slot in self._slots:
+            slot.give_up(how if slot.owed else ABANDONED)
+        if not self._opened.called:
+            self._opened.callback(None)
+
+    def _count_unsent(self, now: float) -> None:
+        """Count what was due and is not sent: for whose fault?"""
+        for slot in self._slots:
+            connection = slot.connection
+            blocked = connection is None and slot.last_error not in OWN_ERRORS
+            blocked = blocked or (connection is not None and not connection.channel.takes)
+            found = count_due([slot.pace], min(now, self._end))
+            self._unsent, self._missed = (
+                self._unsent + found * blocked, self._missed + found * (not blocked)
+            )  # fmt: skip
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        """Return a Deferred that fires after some time, and at once when the run is over."""
+        waiting = Deferred[None]()
+        self._reactor.callLater(max(0.0, seconds), waiting.callback, None)
+        return waiting
