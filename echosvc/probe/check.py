@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -13,9 +12,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from echosvc._text import format_bytes, format_duration
-from echosvc.endpoints.client import ClientTarget, client_endpoint
+from echosvc.endpoints.client import ClientTarget
 from echosvc.net.errors import describe_error
 from echosvc.probe import outcomes
+from echosvc.probe.arguments import global_reactor, read_endpoint, read_prefix
 from echosvc.probe.background import BackgroundProbes
 from echosvc.probe.causes.damage import NAME as STREAM
 from echosvc.probe.causes.registry import Cause, CauseTable, internal_error, load_causes
@@ -27,7 +27,6 @@ from echosvc.probe.result import CheckResult, ProbeResult, Result
 from echosvc.probe.settings import CheckSettings
 from echosvc.probe.validation import PROBES, SettingsError, selected, validate
 from echosvc.tls.alerts import alert_advice
-from echosvc.wire.template import Template
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
@@ -333,40 +332,12 @@ async def check(
     :raises TemplateError: a prefix that is no template.
     :raises RuntimeError: asyncio runs, and no reactor: :func:`~echosvc.check_async` is for that.
     """
-    if reactor is None:
-        _refuse_asyncio()
-        from twisted.internet import reactor
-    template = Template.literal(prefix) if isinstance(prefix, bytes) else None
-    if isinstance(prefix, str):
-        template = Template.parse(prefix)
-    elif prefix is not None and template is None:
-        raise SettingsError(f"prefix must be text or bytes, not {prefix!r}")
+    reactor = reactor or global_reactor("check", "check_async")
+    template = read_prefix(prefix, SettingsError)
     if unknown := set(settings) - set(CheckOptions.__annotations__):
         known = ", ".join(CheckOptions.__annotations__)
         raise SettingsError(f"there is no setting {min(unknown)!r}; there are {known}")
     asked = CheckSettings(prefix=template, **settings)
     validate(asked)
-    if isinstance(endpoint, str):
-        target, name = client_endpoint(reactor, endpoint), endpoint
-    else:
-        name = _describe_endpoint(endpoint)
-        target = ClientTarget(endpoint, name)
+    target, name = read_endpoint(reactor, endpoint)
     return await Check(reactor, target, asked, name).run()
-
-
-def _describe_endpoint(endpoint: object) -> str:
-    """Return an endpoint's own description, or else its kind."""
-    kind = type(endpoint)
-    return kind.__name__ if kind.__repr__ is object.__repr__ else repr(endpoint)
-
-
-def _refuse_asyncio() -> None:
-    """Raise RuntimeError if asyncio runs and the reactor does not.
-
-    A reactor on asyncio's own loop must be run, too: its threads start with it.
-    """
-    asyncio, reactor = map(sys.modules.get, ("asyncio", "twisted.internet.reactor"))
-    if asyncio is None or asyncio._get_running_loop() is None:
-        return
-    if not getattr(reactor, "running", False):
-        raise RuntimeError("check() runs on Twisted's reactor; in asyncio it is check_async()")

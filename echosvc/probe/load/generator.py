@@ -82,7 +82,7 @@ class Load(SlotEvents):
         self._slots: list[Slot] = []
         self._unopened: list[Slot] = []
         self._opening: set[Slot] = set()
-        self._opened = Deferred[None]()
+        self._opened, self._sleeping = Deferred[None](), Deferred[None]()
         self._first_error: BaseException | None = None
         self._start = self._end = math.inf
         self._missed = self._unsent = 0
@@ -118,7 +118,7 @@ class Load(SlotEvents):
         )
         return LoadResult(
             run, self.elapsed, min(options.warmup, self.elapsed), generator,
-            options.max_send_lag, self._interrupted, self._failure,
+            options.bounds, self._interrupted, self._failure,
         )  # fmt: skip
 
     # -- the run --------------------------------------------------------------
@@ -275,8 +275,9 @@ class Load(SlotEvents):
         self._pacer.close()
         for slot in self._slots:
             slot.give_up(how if slot.owed else ABANDONED)
-        if not self._opened.called:
-            self._opened.callback(None)
+        for waiting in (self._opened, self._sleeping):
+            if not waiting.called:
+                waiting.callback(None)
 
     def _count_unsent(self, now: float) -> None:
         """Count what was due and is not sent: for whose fault?"""
@@ -290,7 +291,14 @@ class Load(SlotEvents):
             )  # fmt: skip
 
     def _sleep(self, seconds: float) -> Deferred[None]:
-        """Return a Deferred that fires after some time, and at once when the run is over."""
-        waiting = Deferred[None]()
-        self._reactor.callLater(max(0.0, seconds), waiting.callback, None)
-        return waiting
+        """Return a Deferred that fires after some time, or when the run is over."""
+        self._sleeping = waiting = Deferred[None]()
+        call = self._reactor.callLater(max(0.0, seconds), waiting.callback, None)
+        return waiting.addBoth(_cancel, call)
+
+
+def _cancel(result: Any, call: Any) -> Any:
+    """Cancel a call that is not needed any more; pass the result on."""
+    if call.active():
+        call.cancel()
+    return result

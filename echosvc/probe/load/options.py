@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from echosvc.probe.settings import FRAMINGS
 from echosvc.probe.traffic.messages import MAX_SIZE, STAMP_SIZE
 from echosvc.probe.traffic.schedule import ARRIVALS
-from echosvc.probe.traffic.verdict import MAX_SEND_LAG
+from echosvc.probe.traffic.verdict import MAX_CPU_WAIT, MAX_SEND_LAG, Bounds
 from echosvc.wire.template import Template
 
 #: The most connections, messages in flight on one, and messages a second.
@@ -18,7 +18,7 @@ MAX_CONNECTIONS, MAX_DEPTH, MAX_RATE = 100_000, 100_000, 10_000_000.0
 #: The longest run, seconds.
 MAX_SECONDS = 30 * 86400.0
 #: What one run has for itself, while the others that it is merged with have something else.
-_OWN = ("seed", "shard", "start_at", "max_send_lag")
+_OWN = ("seed", "shard", "start_at", "max_send_lag", "max_cpu_wait")
 
 
 class LoadOptionsError(ValueError):
@@ -49,6 +49,8 @@ class LoadOptions:
     :ivar timeout: seconds that a connection may take to open.
     :ivar max_send_lag: the highest p99 of the generator's own lag, seconds, at which a run at a
         rate is valid.
+    :ivar max_cpu_wait: the highest part of the time in which the generator may wait for a
+        processor, at which a run without a rate is valid; 1: any.
     """
 
     connections: int = 10
@@ -69,6 +71,7 @@ class LoadOptions:
     prefix: Template | None = None
     timeout: float = 10.0
     max_send_lag: float = MAX_SEND_LAG
+    max_cpu_wait: float = MAX_CPU_WAIT
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -82,6 +85,11 @@ class LoadOptions:
         return self.max_size or self.size
 
     @property
+    def bounds(self) -> Bounds:
+        """What the generator must keep."""
+        return Bounds(self.max_send_lag, self.max_cpu_wait)
+
+    @property
     def share(self) -> range:
         """The numbers of the connections of this shard, of those of the whole run."""
         index, total = self.shard
@@ -89,7 +97,8 @@ class LoadOptions:
 
     def describe(self) -> dict[str, Any]:
         """Return for JSON what results that are merged must have in common."""
-        options = {name: value for name, value in asdict(self).items() if name not in _OWN}
+        names = (field.name for field in fields(self) if field.name not in _OWN)
+        options = {name: getattr(self, name) for name in names}
         prefix = None if self.prefix is None else self.prefix.describe().decode("latin-1")
         return {**options, "prefix": prefix}
 
@@ -150,7 +159,7 @@ class LoadOptions:
 _NUMBERS = (
     ("duration", 0, MAX_SECONDS), ("rate", 0, MAX_RATE), ("connect_rate", 0, MAX_RATE),
     ("lifetime", 0, MAX_SECONDS), ("warmup", 0, MAX_SECONDS), ("grace", 0, MAX_SECONDS),
-    ("timeout", 0, MAX_SECONDS), ("max_send_lag", 0, MAX_SECONDS),
+    ("timeout", 0, MAX_SECONDS), ("max_send_lag", 0, MAX_SECONDS), ("max_cpu_wait", 0, 1),
 )  # fmt: skip
 
 

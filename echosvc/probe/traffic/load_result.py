@@ -9,7 +9,7 @@ from typing import Any
 from echosvc.probe.traffic.generator_stats import GeneratorStats
 from echosvc.probe.traffic.merge import RunResult, merge
 from echosvc.probe.traffic.tally import Tally
-from echosvc.probe.traffic.verdict import MAX_SEND_LAG, Verdict, judge
+from echosvc.probe.traffic.verdict import DEFAULT_BOUNDS, Bounds, Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class LoadResult:
         answers is not part of it.
     :ivar warmup: the first seconds of it, of which no time was counted.
     :ivar generator: what the generator knows of itself.
-    :ivar max_send_lag: the highest p99 of its own lag, seconds, at which the run is valid.
+    :ivar bounds: what it must keep, so that the run is valid.
     :ivar interrupted: it was ended before its time.
     :ivar failure: why no message could be sent, in words; "": messages were sent.
     """
@@ -30,7 +30,7 @@ class LoadResult:
     seconds: float
     warmup: float = 0.0
     generator: GeneratorStats = field(default_factory=GeneratorStats)
-    max_send_lag: float = MAX_SEND_LAG
+    bounds: Bounds = DEFAULT_BOUNDS
     interrupted: bool = False
     failure: str = ""
 
@@ -42,7 +42,7 @@ class LoadResult:
     @property
     def verdict(self) -> Verdict:
         """What the run proves."""
-        verdict = judge(self.tally, self.generator, self.max_send_lag)
+        verdict = judge(self.tally, self.generator, self.bounds)
         if not self.failure:
             return verdict
         return Verdict("FAIL", (self.failure, *verdict.reasons), verdict.notes)
@@ -70,7 +70,7 @@ class LoadResult:
             "seconds": self.seconds,
             "warmup": self.warmup,
             "generator": self.generator.dump(),
-            "max_send_lag": self.max_send_lag,
+            "bounds": [self.bounds.send_lag, self.bounds.cpu_wait],
             "interrupted": self.interrupted,
             "failure": self.failure,
         }
@@ -87,7 +87,7 @@ class LoadResult:
                 float(dumped["seconds"]),
                 float(dumped["warmup"]),
                 GeneratorStats.load(dumped["generator"]),
-                float(dumped["max_send_lag"]),
+                Bounds(*map(float, dumped["bounds"])),
                 bool(dumped["interrupted"]),
                 str(dumped["failure"]),
             )
@@ -120,7 +120,10 @@ def merge_loads(results: Iterable[tuple[str, LoadResult]]) -> LoadResult:
         sum(seconds.values()),
         sum(warmups.values()),
         generator,
-        min(result.max_send_lag for result in every),
+        Bounds(
+            min(result.bounds.send_lag for result in every),
+            min(result.bounds.cpu_wait for result in every),
+        ),
         any(result.interrupted for result in every),
         next((result.failure for result in every if result.failure), ""),
     )

@@ -31,7 +31,7 @@ MAX_SEND_LAG = 0.010
 CPU_LIMIT, LAG_AT_LIMIT = 0.95, 0.001
 #: Without a rate a run is invalid if the generator waited for a processor for so much of the time,
 #: and this is worth a note above so much.
-MAX_WAIT, NOTED_WAIT = 0.4, 0.1
+MAX_CPU_WAIT, NOTED_WAIT = 0.4, 0.1
 #: Errors of connections that are the generator's own limits, with what was used up.
 OWN_ERRORS = {"ports": "local ports", "descriptors": "file descriptors"}
 
@@ -88,13 +88,27 @@ class Verdict:
         return f"{self.word}: {self.why}" if self.reasons else self.word
 
 
-def judge(tally: Tally, generator: GeneratorStats, max_send_lag: float = MAX_SEND_LAG) -> Verdict:
-    """Return the verdict on a run.
+@dataclass(frozen=True)
+class Bounds:
+    """What a generator must keep, so that its figures mean something.
 
-    :param max_send_lag: the highest p99 of the generator's own lag, seconds.
+    :ivar send_lag: the highest p99 of its own lag, seconds; for a run at a rate.
+    :ivar cpu_wait: the highest part of the time in which it may wait for a processor; for a run
+        without a rate.
     """
+
+    send_lag: float = MAX_SEND_LAG
+    cpu_wait: float = MAX_CPU_WAIT
+
+
+#: The bounds where no others are asked for.
+DEFAULT_BOUNDS = Bounds()
+
+
+def judge(tally: Tally, generator: GeneratorStats, bounds: Bounds = DEFAULT_BOUNDS) -> Verdict:
+    """Return the verdict on a run."""
     failures = tuple(_find_failures(tally, generator))
-    limits = tuple(_find_own_limits(tally, generator, max_send_lag))
+    limits = tuple(_find_own_limits(tally, generator, bounds))
     notes = tuple(_find_notes(tally, generator))
     if failures:
         beside = tuple(f"besides, the figures mean nothing: {each}" for each in limits)
@@ -118,7 +132,7 @@ def _find_failures(tally: Tally, generator: GeneratorStats) -> Iterator[str]:
         yield f"{plural(generator.unsent, 'message')} {verb} due while the peer took nothing"
 
 
-def _find_own_limits(tally: Tally, generator: GeneratorStats, bound: float) -> Iterator[str]:
+def _find_own_limits(tally: Tally, generator: GeneratorStats, bounds: Bounds) -> Iterator[str]:
     """Yield how the generator was the bottleneck."""
     for cause, what in OWN_ERRORS.items():
         if tally.errors[cause]:
@@ -126,8 +140,8 @@ def _find_own_limits(tally: Tally, generator: GeneratorStats, bound: float) -> I
     if generator.missed:
         yield f"{plural(generator.missed, 'message')} never left the generator in time"
     if generator.at_rate:
-        yield from _find_lag(generator, bound)
-    elif generator.wait_share >= MAX_WAIT:
+        yield from _find_lag(generator, bounds.send_lag)
+    elif generator.wait_share > bounds.cpu_wait:
         yield f"the generator waited for a processor {generator.wait_share:.0%} of the time"
     if not (tally.sent or tally.errors or generator.missed or generator.unsent):
         yield "no message was sent"
@@ -146,12 +160,14 @@ def _find_lag(generator: GeneratorStats, bound: float) -> Iterator[str]:
 
 def _find_notes(tally: Tally, generator: GeneratorStats) -> Iterator[str]:
     """Yield what limits the figures."""
+    if not tally.sent:
+        return
     if not generator.at_rate and generator.cpu_share >= CPU_LIMIT:
         yield (
             f"the generator used {generator.cpu_share:.0%} of a core: the server may be faster, and"
             " the latencies contain waiting in the generator"
         )
-    if not generator.at_rate and NOTED_WAIT <= generator.wait_share < MAX_WAIT:
+    if not generator.at_rate and generator.wait_share >= NOTED_WAIT:
         yield f"the generator waited for a processor {generator.wait_share:.0%} of the time"
     largest = tally.corrected.percentiles([99.0])[99.0] / 1e6
     if generator.at_rate and largest and generator.lag_p99 > largest / 2:
