@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echosvc.probe.soak.connection_record import End
-from echosvc.probe.soak.events import Opened, GapBegan, Stall
+from echosvc.probe.soak.events import GapBegan, Opened, Stall
 from echosvc.probe.soak.result import Gap, Mark, Outage
 from echosvc.probe.soak.timeline import MAX_KEPT, MAX_MARKS
 from tests.unit.probe.soak.timelines import EPOCH, INTERVAL, SILENCE, RecordedTimeline
