@@ -145,6 +145,7 @@ def _parse_port(word: bytes) -> int:
 
 #: Length of an address block, by family (2.2).
 _ADDRESS_SIZES = {0: 0, 1: 12, 2: 36, 3: 216}
+_STREAM = 1
 
 
 def _parse_v2(header: bytes) -> Header:
@@ -152,17 +153,15 @@ def _parse_v2(header: bytes) -> Header:
     is_local = header[12] & 15 == 0
     if not is_local and (family not in _ADDRESS_SIZES or transport > 2):
         raise ProxyError(f"PROXY family and protocol 0x{header[13]:02x}")
-    if not is_local and transport == 2:
-        raise ProxyError("a PROXY header for datagrams")
     size = 0 if is_local else _ADDRESS_SIZES[family]
     body = header[_V2_FIXED_SIZE:]
     if len(body) < size:
         raise ProxyError(f"a PROXY address block of {len(body)} bytes instead of {size}")
     if is_local:  # a receiver must ignore the addresses, so where TLVs begin is unknown (2.2)
         return Header(2)
-    tlvs = tuple(_parse_tlvs(body[size:]))
+    tlvs = _parse_all_tlvs(body[size:], family)
     _check_crc(header, size, tlvs)
-    if family in (0, 3) or transport == 0:
+    if family in (0, 3) or transport != _STREAM:  # what is not used counts as unspecified (2.2)
         return Header(2, tlvs=tlvs)
     source, destination = _parse_addresses(body[:size])
     return Header(2, source, destination, tlvs)
@@ -173,6 +172,16 @@ def _parse_addresses(block: bytes) -> tuple[Address, Address]:
     hosts = [str(ipaddress.ip_address(block[at : at + half])) for at in (0, half)]
     ports = struct.unpack_from("!HH", block, 2 * half)
     return (hosts[0], ports[0]), (hosts[1], ports[1])
+
+
+def _parse_all_tlvs(data: bytes, family: int) -> tuple[tuple[int, bytes], ...]:
+    """Return all TLVs. What an unspecified family has in their place is to be skipped (2.2)."""
+    try:
+        return tuple(_parse_tlvs(data))
+    except ProxyError:
+        if family:
+            raise
+        return ()
 
 
 def _parse_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:

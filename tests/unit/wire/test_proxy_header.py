@@ -88,6 +88,16 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(one(v2(0x21, 0, tlv(4, b"xx"))), Header(2, tlvs=((4, b"xx"),)))
         self.assertEqual(one(v2(0x21, 0x31, b"/run/a\0" + bytes(209))), Header(2))
 
+    def test_version_2_of_datagrams_names_no_client(self) -> None:
+        """A receiver takes valid families and protocols that it does not use for unspecified."""
+        v6 = bytes(36)
+        for family, body in ((0x12, V4[4:]), (0x22, v6), (0x32, bytes(216)), (0x10, V4[4:])):
+            header = one(v2(0x21, family, body + tlv(4, b"x")))
+            self.assertEqual(header, Header(2, tlvs=((4, b"x"),)))
+
+    def test_an_address_block_of_an_unspecified_family_is_skipped(self) -> None:
+        self.assertEqual(one(v2(0x21, 0, V4[4:])), Header(2))
+
     def test_the_checksum_is_that_of_the_standard(self) -> None:
         self.assertEqual(crc32c(b"123456789"), 0xE3069283)
         self.assertEqual(crc32c(bytes(32)), 0x8A9136AA)
@@ -155,7 +165,7 @@ class RefusedTests(SynchronousTestCase):
     def test_wrong_headers_of_version_2(self) -> None:
         for data in (
             v2(0x11, 0x11, V4[4:]), v2(0x22, 0x11, V4[4:]), v2(0x21, 0x41, V4[4:]),
-            v2(0x21, 0x12, V4[4:]), v2(0x21, 0x13, V4[4:]), v2(0x21, 0x11, V4[4:-1]),
+            v2(0x21, 0x12, V4[4:-1]), v2(0x21, 0x13, V4[4:]), v2(0x21, 0x11, V4[4:-1]),
             v2(0x21, 0x21, V4[4:]), v2(0x21, 0x11, V4[4:] + b"\4\0"),
             v2(0x21, 0x11, V4[4:] + b"\4\0\5abcd"),
         ):  # fmt: skip
