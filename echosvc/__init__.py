@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from echosvc.probe.aio import check_async
     from echosvc.probe.check import check
     from echosvc.probe.result import CheckResult, ProbeResult
+    from echosvc.probe.share.api import share, share_async
+    from echosvc.probe.share.result import ShareResult
     from echosvc.server.factory import EchoFactory
     from echosvc.server.protocol import EchoProtocol
     from echosvc.server.service import EchoService
@@ -38,12 +40,15 @@ _MODULES = {
     "Outcome": "connection.outcome",
     "ProbeResult": "probe.result",
     "ProxyingEndpoint": "net.proxy_endpoint",
+    "ShareResult": "probe.share.result",
     "TLSConnector": "tls.endpoints",
     "TLSListener": "tls.endpoints",
     "check": "probe.check",
     "check_async": "probe.aio",
     "connect": "client",
     "server_certificate": "tls.context",
+    "share": "probe.share.api",
+    "share_async": "probe.share.api",
 }
 
 __all__ = [
@@ -58,6 +63,7 @@ __all__ = [
     "Outcome",
     "ProbeResult",
     "ProxyingEndpoint",
+    "ShareResult",
     "TLSConnector",
     "TLSListener",
     "__version__",
@@ -65,6 +71,8 @@ __all__ = [
     "check_async",
     "connect",
     "server_certificate",
+    "share",
+    "share_async",
 ]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from echosvc._text import format_duration
 from echosvc.cli import values
@@ -17,10 +16,10 @@ from echosvc.cli.check_reports import (
     takes_standard_output,
     validate_reports,
 )
+from echosvc.cli.live_line import LiveLine
 from echosvc.cli.terminal import (
     EXIT_FAILURE,
     EXIT_OK,
-    LossyStderr,
     OutputError,
     Sink,
     StandardOutput,
@@ -71,13 +70,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     for name, metavar, read, text in _NUMBERS:
         default = getattr(CheckSettings, name[2:].replace("-", "_"))
         add(name, metavar=metavar, type=read, default=default, help=text)
-    _add_server_arguments(command.add_argument_group("about the server").add_argument)
+    add_server_arguments(command.add_argument_group("about the server").add_argument)
     add = command.add_argument_group("what to write").add_argument
     add("--json", action="store_true", help="write one JSON object to standard output, no more")
     add_report_arguments(add)
 
 
-def _add_server_arguments(add: Callable[..., Any]) -> None:
+def add_server_arguments(add: Callable[..., Any]) -> None:
+    """Add the options about a server whose prefix names it."""
     add(
         "-p",
         "--prefix",
@@ -130,7 +130,7 @@ class CheckOutput:
 
     def __init__(self, out: Sink, as_json: bool, lines: bool = True) -> None:
         self._out, self._json, self._lines = out, as_json, lines and not as_json
-        self._progress = _Progress()
+        self._line = LiveLine()
         self._finished = False
 
     def announce(self, long_probes: Sequence[tuple[str, float]]) -> None:
@@ -141,17 +141,17 @@ class CheckOutput:
 
     def probe_started(self, name: str) -> None:
         """Show that a probe begins."""
-        self._progress.show(name)
+        self._line.show(name)
 
     def probe_finished(self, probe: ProbeResult) -> None:
         """Print the result of one probe."""
-        self._progress.hide()
+        self._line.hide()
         if self._lines and not self._finished:  # Ctrl-C makes probes fail that were running
             write_text(self._out, probe_lines(probe))
 
     def check_finished(self, result: CheckResult) -> None:
         """Print the result of all, the first time that this is called."""
-        self._progress.hide()
+        self._line.hide()
         if self._finished:
             return
         self._finished = True
@@ -159,36 +159,6 @@ class CheckOutput:
             write_text(self._out, json.dumps(result.as_dict(), indent=2) + "\n")
         elif self._lines:
             write_text(self._out, summary_line(result))
-
-
-class _Progress:
-    """The probe that is running, shown on standard error where that is a terminal."""
-
-    def __init__(self) -> None:
-        self._shown: Any = None
-        self._enabled = sys.stderr is not None and sys.stderr.isatty()
-
-    def show(self, name: str) -> None:
-        """Show which probe is running, and for how long."""
-        self.hide()
-        if not self._enabled:
-            return
-        try:
-            from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-        except ImportError:
-            return
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        console = Console(file=cast(IO[str], LossyStderr()))
-        self._shown = Progress(*columns, console=console, transient=True)
-        self._shown.add_task(name, total=None)
-        self._shown.start()
-
-    def hide(self) -> None:
-        """Clear the line."""
-        if self._shown is not None:
-            self._shown.stop()
-            self._shown = None
 
 
 async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:

@@ -36,6 +36,7 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
     IStreamClientEndpoint,
 )
+from twisted.internet.tcp import makeBinding
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -97,6 +98,7 @@ class TCPConnector:
     :param bind_address: the local address to connect from; ``""`` = any.
     :ivar max_segment: the longest segment of the next connections, in both directions, bytes; 0 =
         the system's. It is announced to the peer as the MSS, which counts TCP's options.
+    :ivar bind_port: the local port that the next connection comes from; 0 = any.
     :ivar latest: the address and port of the newest connection; ``""`` = there was none.
     :raises HostError: ``host`` is neither a name nor an address.
     """
@@ -109,7 +111,7 @@ class TCPConnector:
         self.port = port
         self.timeout = timeout
         self.bind_address = bind_address
-        self.max_segment = 0
+        self.max_segment = self.bind_port = 0
         self.latest = ""
 
     def __str__(self) -> str:
@@ -133,7 +135,7 @@ class _Race:
     def __init__(self, connector: TCPConnector, factory: IProtocolFactory) -> None:
         self.result: Deferred[IProtocol] = Deferred(self._cancelled)
         self._connector = connector
-        self._factory = factory
+        self._factory, self._bind_port = factory, connector.bind_port
         self._untried: deque[str] = deque()
         self._pending: dict[Deferred[IProtocol], str] = {}
         self._failures: list[Failure] = []
@@ -198,8 +200,10 @@ class _Race:
     def _connecting(self, address: str) -> Deferred[IProtocol]:
         to = self._connector
         kind: Any = TCP6ClientEndpoint if is_ipv6(address) else TCP4ClientEndpoint
-        own = (to.bind_address, 0) if to.bind_address else None
-        if own is None and needs_zone(address):
+        own: Any = (to.bind_address, 0) if to.bind_address else None
+        if self._bind_port:  # which may have belonged to a connection that is closed
+            own = makeBinding(to.bind_address, self._bind_port, reuseAddress=True)
+        if not to.bind_address and needs_zone(address):
             why = f"a link-local address needs its zone, the interface: [{address}%eth0]"
             return fail(AddressError("EINVAL", why))
         try:

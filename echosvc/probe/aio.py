@@ -1,10 +1,11 @@
-"""``check`` for programs that run on asyncio, not on a Twisted reactor."""
+"""On asyncio, not on a Twisted reactor: ``check``, and a reactor for what else runs on one."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
@@ -17,6 +18,8 @@ from echosvc.probe.result import CheckResult
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
+
+_Result = TypeVar("_Result")
 
 #: Seconds between two checks whether the last connections have ended, and until it is given up.
 _CHECK_INTERVAL, _MAX_IDLE_WAIT = 0.01, CLOSE_TIMEOUT + 0.5
@@ -61,6 +64,38 @@ class GuestReactor(AsyncioSelectorReactor):
             await asyncio.get_running_loop().run_in_executor(None, pool.stop)
 
 
+async def run_on_asyncio(
+    endpoint: object, name: str, start: Callable[[Any], Coroutine[Any, Any, _Result]]
+) -> _Result:
+    """Run what runs on a reactor in a coroutine of asyncio, on a reactor of its own.
+
+    :param endpoint: a string; an endpoint of Twisted's would belong to another reactor.
+    :param name: of the function that is called.
+    :param start: returns the coroutine, for a reactor.
+    :raises EndpointError: the endpoint is no string.
+    """
+    if not isinstance(endpoint, str):
+        raise EndpointError(f"{name} takes a string, such as tcp:HOST:PORT")
+    reactor, ended = GuestReactor(asyncio.get_running_loop()), asyncio.Event()
+
+    async def run() -> _Result:
+        try:
+            return await start(reactor)
+        finally:
+            ended.set()
+
+    running = Deferred.fromCoroutine(run())
+    try:
+        result: _Result = await running.asFuture(asyncio.get_running_loop())
+        await reactor.wait_until_idle()
+        return result
+    finally:
+        while not ended.is_set():  # a probe may handle one cancellation as a finding
+            running.cancel()
+            await asyncio.sleep(0)
+        await reactor.shut_down()
+
+
 async def check_async(
     endpoint: str, *, prefix: str | bytes | None = None, **settings: Unpack[CheckOptions]
 ) -> CheckResult:
@@ -74,23 +109,8 @@ async def check_async(
     :raises SettingsError: settings that make no sense.
     :raises TemplateError: a prefix that is no template.
     """
-    if not isinstance(endpoint, str):
-        raise EndpointError("check_async takes a string, such as tcp:HOST:PORT")
-    reactor, ended = GuestReactor(asyncio.get_running_loop()), asyncio.Event()
 
-    async def run_check() -> CheckResult:
-        try:
-            return await check(endpoint, reactor=reactor, prefix=prefix, **settings)
-        finally:
-            ended.set()
+    def start(reactor: GuestReactor) -> Coroutine[Any, Any, CheckResult]:
+        return check(endpoint, reactor=reactor, prefix=prefix, **settings)
 
-    checking = Deferred.fromCoroutine(run_check())
-    try:
-        result = await checking.asFuture(asyncio.get_running_loop())
-        await reactor.wait_until_idle()
-        return result
-    finally:
-        while not ended.is_set():  # a probe may handle one cancellation as a finding
-            checking.cancel()
-            await asyncio.sleep(0)
-        await reactor.shut_down()
+    return await run_on_asyncio(endpoint, "check_async", start)

@@ -57,6 +57,18 @@ PURE = (
     "probe.engine.silence",
     "probe.engine.tcp_info",
     "probe.traffic",
+    "probe.share.answers",
+    "probe.share.changes",
+    "probe.share.confidence",
+    "probe.share.decision",
+    "probe.share.expectation",
+    "probe.share.failures",
+    "probe.share.names",
+    "probe.share.result",
+    "probe.share.settings",
+    "probe.share.source_ports",
+    "probe.share.tally",
+    "probe.share.timeline",
 )
 
 

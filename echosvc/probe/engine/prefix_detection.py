@@ -20,6 +20,8 @@ _PROXY_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
 #: Longest prefix that is detected, bytes.
 MAX_PREFIX = 4096
 _NUMBER = re.compile(rb"[0-9]+")
+#: A word. One of digits alone is a counter, while ``web1`` is a name.
+_WORD = re.compile(r"[\w.-]+")
 
 
 class AnsweredOnce(Failed):
@@ -104,13 +106,18 @@ def detect_prefix(
     )
 
 
+def without_counters(prefix: str) -> str:
+    """Return a prefix without the decimal numbers that stand alone."""
+    return _WORD.sub(lambda word: "" if word[0].isdecimal() else word[0], prefix)
+
+
 def _advise_on_change(first: bytes, second: bytes) -> str:
     """Return what is to be done about a prefix that changes.
 
     :param first: what came before the first reply: greeting and prefix.
     :param second: the second prefix.
     """
-    template, text = _number_template(second)
+    template, text = number_template(second)
     if match_template_suffix(template, first) is None:
         return (
             "the server puts something else than a number there (a time, or what is random), which"
@@ -119,7 +126,7 @@ def _advise_on_change(first: bytes, second: bytes) -> str:
     return f"numbers in it change: give it with --prefix {quote(text)}"
 
 
-def _number_template(prefix: bytes) -> tuple[Template, bytes]:
+def number_template(prefix: bytes) -> tuple[Template, bytes]:
     """Return a template of a prefix in which each number may be another one, and its text."""
     field: bytes | Field = Field("message")
     texts = _NUMBER.split(prefix)

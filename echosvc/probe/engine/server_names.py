@@ -44,16 +44,31 @@ async def find_names(
     :raises Failed: a prefix does not match, or it takes longer.
     """
     different = list(dict.fromkeys(prefix[:MAX_PREFIX] for prefix in prefixes))
-    texts = [prefix.decode("utf-8", "surrogateescape") for prefix in different]
-    found = await _search(reactor, expression, texts, seconds)
+    found = await search_names(reactor, expression, different, seconds)
     names = dict(zip(different, found, strict=True))
     for prefix, name in names.items():
         if name is None:
-            raise Failed(
-                f"the prefix {quote(prefix)} does not match {expression!r}",
-                "another server answers, or --identity is wrong",
-            )
+            raise no_match(expression, prefix)
     return [names[prefix[:MAX_PREFIX]] or "" for prefix in prefixes]
+
+
+def no_match(expression: str, prefix: bytes) -> Failed:
+    """Return the failure of a prefix that an expression does not match."""
+    return Failed(
+        f"the prefix {quote(prefix)} does not match {expression!r}",
+        "another server answers, or --identity is wrong",
+    )
+
+
+async def search_names(
+    reactor: Any, expression: str, prefixes: Sequence[bytes], seconds: float
+) -> list[str | None]:
+    """Do the same as :func:`find_names`, with ``None`` for each prefix that does not match.
+
+    :raises Failed: it takes longer.
+    """
+    texts = [prefix[:MAX_PREFIX].decode("utf-8", "surrogateescape") for prefix in prefixes]
+    return await _search(reactor, expression, texts, seconds)
 
 
 async def _search(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
 from echosvc._text import plural, quote
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.prefix_detection import without_counters
 from echosvc.probe.engine.server_names import find_names
-
-#: A word. One of digits alone is a counter, while ``web1`` is a name.
-_WORD = re.compile(r"[\w.-]+")
 
 
 async def describe_servers(path: Path, prefixes: list[bytes]) -> tuple[str, dict[str, Any]]:
@@ -33,8 +30,3 @@ async def _server_names(path: Path, prefixes: list[bytes]) -> list[str]:
         return await find_names(path.reactor, expression, prefixes, path.settings.timeout)
     texts = [prefix.decode("utf-8", "surrogateescape") for prefix in prefixes]
     return [without_counters(text) for text in texts]
-
-
-def without_counters(prefix: str) -> str:
-    """Return a prefix without the decimal numbers that stand alone."""
-    return _WORD.sub(lambda word: "" if word[0].isdecimal() else word[0], prefix)

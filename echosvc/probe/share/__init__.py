@@ -1,0 +1,1 @@
+"""Who answers: the shares of the servers behind a path."""
