@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import echosvc
 from tests import architecture
 from tests.architecture import MODULES
 from tests.support.process import ROOT
@@ -197,6 +198,32 @@ def test_the_renamed_names_exist_by_their_new_ones() -> None:
     new = [re.sub(r"\([^)]*\)", "", row) for row in rows]
     assert new
     assert [name for name in new if not exists(name) and not set(name.split(".")) <= known()] == []
+
+
+#: Public paths of the documents and examples of the time before the modules were in packages.
+_PUBLIC_BEFORE = (
+    *(f"echosvc.{name}" for name in echosvc.__all__),
+    "echosvc.certificates.Demands",
+    "echosvc.clock.make_monotonic",
+    "echosvc.endpoints.EndpointError",
+    "echosvc.endpoints.client_endpoint",
+    "echosvc.endpoints.server_endpoint",
+    "echosvc.report.VerificationError",
+    "echosvc.secure.TLSListener",
+    "echosvc.testing.EchoServer",
+    "echosvc.testing.Mischief",
+    "echosvc.testing.Relay",
+    "echosvc.testing.echo_server",
+    "echosvc.testing.misbehaving_relay",
+)
+
+
+@pytest.mark.parametrize("path", _PUBLIC_BEFORE)
+def test_a_path_that_was_documented_before_the_packages_is_there_or_renamed(path: str) -> None:
+    section = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("### Renamed")[2]
+    rows = re.findall(r"^\| (.*) \| .* \|$", section, re.MULTILINE)
+    renamed = {name for row in rows for name in _DOTTED.findall(row)}
+    assert exists(path) or path in renamed
 
 
 def test_every_dependency_has_its_line() -> None:

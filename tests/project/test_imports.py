@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -72,6 +73,26 @@ PURE = (
 )
 
 
+#: Private names of Twisted, pyOpenSSL and Python that have no public equal.
+UPSTREAM = {
+    "_accept",
+    "_disconnectSelectable",
+    "_doReadOrWrite",
+    "_exit",
+    "_fromListeningDescriptor",
+    "_get_running_loop",
+    "_hostnameASCII",
+    "_internalReaders",
+    "_registerAsIOThread",
+    "_replace",
+    "_tempDataLen",
+    "_writeDisconnected",
+}
+
+
+DECLARATIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
 _LOADED = """
 import sys
 {code}
@@ -95,6 +116,26 @@ def circles(graph: dict[str, set[str]]) -> set[str]:
         if inside == graph.keys():
             return inside
         graph = {name: graph[name] for name in inside}
+
+
+def foreign_private_names(source: str) -> set[str]:
+    """The private names that a source reaches on other objects and does not declare itself.
+
+    On ``self`` they may be a hook of the base class.
+    """
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {each.name for each in nodes if isinstance(each, DECLARATIONS)}
+    own |= {each.id for each in nodes if isinstance(each, ast.Name)}
+    own |= {each.attr for each in nodes if isinstance(each, ast.Attribute) and is_self(each.value)}
+    return {
+        each.attr
+        for each in nodes
+        if isinstance(each, ast.Attribute) and re.match("_[^_]", each.attr)
+    } - own
+
+
+def is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
 
 def package(name: str) -> str:
@@ -168,6 +209,19 @@ class TableTests(SynchronousTestCase):
         ]
         self.assertEqual(wrong, [])
 
+    def test_no_module_reaches_a_private_name_of_an_object_of_another(self) -> None:
+        found = {
+            name: foreign_private_names(path.read_text("utf-8")) for name, path in MODULES.items()
+        }
+        wrong = [f"{name}: {each}" for name in found for each in found[name] - UPSTREAM]
+        self.assertEqual(wrong, [])
+        self.assertEqual(UPSTREAM - set().union(*found.values()), set())  # each is used
+
+    def test_a_private_name_of_another_is_seen_and_one_of_its_own_module_is_not(self) -> None:
+        source = "class A:\n    def f(self):\n        self._x = self._hook()\n        return {}"
+        self.assertEqual(foreign_private_names(source.format("other._x")), set())
+        self.assertEqual(foreign_private_names(source.format("self.other._y")), {"_y"})
+
 
 class CostTests(SynchronousTestCase):
     def test_what_is_pure_loads_no_twisted(self) -> None:
@@ -203,6 +257,11 @@ class PublicNameTests(SynchronousTestCase):
             self.assertIsNotNone(getattr(echosvc, name))
         with self.assertRaisesRegex(AttributeError, "no attribute 'nonsense'"):
             echosvc.nonsense  # noqa: B018
+
+    def test_every_public_name_is_the_object_of_its_module(self) -> None:
+        for name in set(echosvc.__all__) - {"__version__"}:
+            value = getattr(echosvc, name)
+            self.assertIs(getattr(sys.modules[value.__module__], name), value)
 
     def test_the_documented_paths_of_endpoints_are_there(self) -> None:
         for name in ("EndpointError", "ClientTarget", "client_endpoint", "server_endpoint"):
