@@ -1,4 +1,4 @@
-"""Text for people: escaped, quoted, on one line; counts, bytes and durations."""
+"""Text for people: escaped, quoted, on one line; counts, bytes, durations, and their numbers."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def one_line(text: str) -> str:
     if len(text) > LONGEST_LINE:
         text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
     return printable(text)
+
+
+def read_whole(text: str, most: int = (1 << 63) - 1) -> int | None:
+    """Return the number, from 0 to ``most``, that ASCII digits write; ``None``: it is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 def plural(count: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from echosvc._text import read_whole
 from echosvc.config.kinds import Kind, Seconds, Whole, read_number
 from echosvc.net.hosts import is_host
 from echosvc.probe.settings import find_pattern_error
@@ -71,12 +72,11 @@ def names(text: str) -> tuple[str, ...]:
 
 def byte_size(text: str) -> int:
     """Read a number of bytes, with a unit ``k``, ``M`` or ``G`` of powers of 1024."""
-    number = text.rstrip("kKmMgG")
-    unit = text[len(number) :].lower()
-    is_size = number.isascii() and number.isdecimal() and unit in _UNITS
-    if not is_size or not 0 < int(number) * _UNITS[unit] <= 1 << 40:
+    digits = text.rstrip("kKmMgG")
+    number, unit = read_whole(digits), _UNITS.get(text[len(digits) :].lower(), 0)
+    if number is None or not 0 < number * unit <= 1 << 40:
         raise argparse.ArgumentTypeError(f"must be a number of bytes such as 64M, not {text!r}")
-    return int(number) * _UNITS[unit]
+    return number * unit
 
 
 def template(text: str) -> Template:

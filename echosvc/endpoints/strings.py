@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from twisted.plugin import getPlugins
 
+from echosvc._text import printable, read_whole
 from echosvc.net.addresses import unix_name
 from echosvc.net.errors import describe_error
 from echosvc.net.files import describe_file_error
@@ -45,8 +46,7 @@ class EndpointError(ValueError):
 
     def __init__(self, why: str) -> None:
         # The message may contain parts of the string and names of files.
-        letters = (each if each.isprintable() else repr(each)[1:-1] for each in why)
-        super().__init__("".join(letters))
+        super().__init__(printable(why))
 
 
 def parse_number(name: str, text: str, least: int, most: int = 2**31 - 1) -> int:
@@ -54,9 +54,10 @@ def parse_number(name: str, text: str, least: int, most: int = 2**31 - 1) -> int
 
     :raises EndpointError: it is none, or is not from ``least`` to ``most``.
     """
-    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+    number = read_whole(text, most)
+    if number is None or number < least:
         raise EndpointError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
-    return int(text)
+    return number
 
 
 def parse_endpoint(description: str) -> ParsedEndpoint:

@@ -10,6 +10,8 @@ import errno
 import ipaddress
 import socket
 
+from echosvc._text import read_whole
+
 #: Longest label and longest name without its final dot, bytes (RFC 1035, 2.3.4).
 _LONGEST_LABEL, _LONGEST_NAME = 63, 253
 #: Characters of URLs and endpoint strings that no name has.
@@ -142,6 +144,16 @@ def _zone_index(zone: str) -> int:
     except (OSError, ValueError, OverflowError):
         raise ZoneError(errno.ENODEV, f"there is no network interface {zone!r}") from None
     return index
+
+
+def split_host_port(text: str) -> tuple[str, int] | None:
+    """Return the two parts of ``HOST:PORT``, brackets removed; ``None``: it is something else.
+
+    The host may be any text: :func:`is_host` and :func:`is_address` judge it.
+    """
+    host, colon, port = text.rpartition(":")
+    number, bare = read_whole(port), host.removeprefix("[").removesuffix("]")
+    return (bare, number) if colon and bare and number is not None else None
 
 
 def join_host_port(host: str, port: int) -> str:

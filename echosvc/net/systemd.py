@@ -30,6 +30,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from echosvc._log import log
+from echosvc._text import read_whole
 from echosvc.net.acceptor import StreamPort
 from echosvc.net.addresses import make_address
 
@@ -37,6 +38,8 @@ from echosvc.net.addresses import make_address
 SD_LISTEN_FDS_START = 3
 #: Limit of descriptors that are examined, whatever ``LISTEN_FDS`` says.
 _MAX_SCANNED = 1024
+#: Highest number of a descriptor that is understood; the kernel takes a C int.
+_MAX_NUMBER = 10**9 - 1
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
@@ -74,7 +77,7 @@ def activation_fds(
         raise SocketActivationError("give either index= or name=")
     count = _count(environ)
     if index:
-        number = _number(index)
+        number = read_whole(index, _MAX_NUMBER)
         if number is None:
             raise SocketActivationError(f"index must be a whole number from 0, not {index!r}")
         if number >= count:
@@ -98,7 +101,8 @@ def _names(environ: Mapping[str, str], count: int) -> list[str]:
 
 def _count(environ: Mapping[str, str]) -> int:
     """Return how many descriptors are for this process."""
-    pid, count = environ.get("LISTEN_PID", ""), _number(environ.get("LISTEN_FDS", ""))
+    pid = environ.get("LISTEN_PID", "")
+    count = read_whole(environ.get("LISTEN_FDS", ""), _MAX_NUMBER)
     if count is None:
         raise SocketActivationError("no descriptor was inherited: LISTEN_FDS is not set")
     if pid and pid != str(os.getpid()):
@@ -106,11 +110,6 @@ def _count(environ: Mapping[str, str]) -> int:
             f"the inherited descriptors are for the process {pid}, not this one"
         )
     return count
-
-
-def _number(text: str) -> int | None:
-    """Read a whole number from 0; no system has descriptors of more than nine digits."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 @dataclass(frozen=True)

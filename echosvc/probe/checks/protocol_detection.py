@@ -13,6 +13,7 @@ from OpenSSL import SSL
 
 from echosvc._text import quote
 from echosvc.net.addresses import address_to_header
+from echosvc.net.hosts import split_host_port
 from echosvc.net.proxy_endpoint import ProxyingEndpoint
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection, frame_message
 from echosvc.probe.engine.findings import Failed
@@ -117,7 +118,8 @@ def _proxy(path: Path, version: int) -> Protocol:
 
 
 def _host(path: Path) -> str:
-    return path.target.name.rpartition(":")[0].strip("[]") or "localhost"
+    parts = split_host_port(path.target.name)
+    return parts[0] if parts else "localhost"
 
 
 def client_hello(host: str) -> bytes:

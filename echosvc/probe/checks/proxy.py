@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echosvc._text import quote
-from echosvc.net.hosts import is_address
+from echosvc.net.hosts import is_address, split_host_port
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path
@@ -40,9 +40,8 @@ def _address_seen(template: Template, prefix: bytes) -> str:
     """
     found = prefix_pattern(template).match_whole(prefix)
     seen = found.values()["peer"] if found else ""
-    host, colon, port = seen.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if colon and port.isdecimal() and is_address(bare):
+    parts = split_host_port(seen)
+    if parts is not None and is_address(parts[0]):
         return seen
     raise Failed(
         f"the server's prefix {quote(prefix)} has no address where --prefix has {{peer}}",

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from echosvc.net.errors import describe_error
-from echosvc.net.hosts import HostError, ascii_host, is_address, with_zone_index
+from echosvc.net.hosts import HostError, ascii_host, is_address, split_host_port, with_zone_index
 from echosvc.net.socket_options import read_tcp_info
 from echosvc.probe.engine.tcp_info import parse_tcp_info
 
@@ -89,18 +89,15 @@ class Resolution:
 
 def resolve_name(name: str) -> Resolution:
     """Look up the host of ``HOST:PORT``, blocking; other names have no addresses."""
-    host, colon, port = name.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or not bare or "/" in bare:
-        return Resolution()
+    bare, port = split_host_port(name) or ("", 0)
     numeric = is_address(bare)
-    if ":" in bare and not numeric:
+    if not bare or "/" in bare or (":" in bare and not numeric):
         return Resolution()
     began = perf_counter()
     try:
         # As for the connection itself.
         asked = with_zone_index(bare) if numeric else ascii_host(bare)
-        found = socket.getaddrinfo(asked, int(port), type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(asked, port, type=socket.SOCK_STREAM)
     except (OSError, HostError, UnicodeError):
         found = []
     seconds = None if numeric else perf_counter() - began

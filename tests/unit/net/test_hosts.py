@@ -18,6 +18,7 @@ from echosvc.net.hosts import (
     is_ipv6,
     join_host_port,
     server_name,
+    split_host_port,
     with_zone_index,
     without_zone,
 )
@@ -64,6 +65,15 @@ class NameTests(SynchronousTestCase):
             self.assertEqual((is_address(text), is_ipv6(text)), (version > 0, version == 6), text)
             if version:
                 self.assertEqual(ascii_host(text), text)
+
+    @given(st.sampled_from(["a.example", "192.0.2.7", "::1", "fe80::1%lo"]), st.integers(0, 65535))
+    def test_what_was_joined_is_split_again(self, host: str, port: int) -> None:
+        self.assertEqual(split_host_port(join_host_port(host, port)), (host, port))
+
+    def test_what_has_no_host_or_no_port_is_not_split(self) -> None:
+        for text in ("", ":80", "host", "host:", "host:http", "host:-1", "host:\u0663", "unix:/a"):
+            with self.subTest(text):
+                self.assertIsNone(split_host_port(text))
 
     def test_with_a_port_an_ipv6_address_stands_in_brackets(self) -> None:
         self.assertEqual(join_host_port("fe80::1%lo", 80), "[fe80::1%lo]:80")
