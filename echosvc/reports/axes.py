@@ -12,6 +12,8 @@ _TICKS = 6
 #: Steps between times that are named, seconds.
 _TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _DAY = 86400
+#: The last second of the year 9999.
+_LATEST = 253402300799.0
 #: Nines that an axis has at most.
 _NINES = 7
 
@@ -92,8 +94,9 @@ def utc(began: float, seconds: float) -> Axis:
     count = math.floor((began + seconds - first) / step) + 1
     form = "%m-%d %H:%M" if seconds > _DAY else "%H:%M:%S" if step < 60 else "%H:%M"
     times = [first + number * step for number in range(count)]
-    ticks = tuple((time, f"{_utc(time):{form}}") for time in times)
-    return Axis(f"time (UTC), {_utc(began):%Y-%m-%d}", _between(began, began + seconds), ticks)
+    ticks = tuple((time, utc_text(time, form)) for time in times)
+    label = f"time (UTC), {utc_text(began, '%Y-%m-%d')}"
+    return Axis(label, _between(began, began + seconds), ticks)
 
 
 def _time_step(seconds: float) -> int:
@@ -102,8 +105,14 @@ def _time_step(seconds: float) -> int:
     return next((step for step in _TIMES if step >= least), days)
 
 
-def _utc(time: float) -> datetime:
-    return datetime.fromtimestamp(time, timezone.utc)
+def utc_text(time: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return a Unix time as text, in UTC."""
+    return utc_time(time).strftime(form)
+
+
+def utc_time(time: float) -> datetime:
+    """Return a Unix time in UTC; one before 1970 or after 9999 becomes the nearest that is not."""
+    return datetime.fromtimestamp(min(max(time, 0.0), _LATEST), timezone.utc)
 
 
 def lanes(label: str, names: Sequence[str]) -> Axis:

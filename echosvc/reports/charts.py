@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from echosvc._text import printable
 from echosvc.reports.axes import Axis
-from echosvc.reports.page import element
+from echosvc.reports.page import element, scrolled
 
 #: The kinds of series: three, and what is wrong.
 KINDS = ("one", "two", "three", "fail")
@@ -33,8 +33,6 @@ figure { margin: 1rem 0 1.5rem; } figcaption { font-weight: 700; }
 .series.fail { stroke: var(--fail); }
 .bars.one { fill: var(--one); } .bars.two { fill: var(--two); } .bars.three { fill: var(--three); }
 .bars.fail { fill: var(--fail); }
-details { margin: .5rem 0; } summary { cursor: pointer; width: max-content; }
-.scroll { overflow-x: auto; max-height: 24rem; }
 """
 #: The width of a chart, and what is left free around the area of the axes.
 _WIDTH, _RIGHT, _TOP, _BOTTOM = 720, 16, 10, 40
@@ -111,7 +109,8 @@ class Chart:
         for value, text in self._x.ticks:
             across = self._across(value)
             yield element("path", class_="grid", d=f"M{across:.1f} {_TOP}V{bottom + 4}")
-            yield _text(text, across, bottom + 17, "below")
+            side = "below" if across < right - _LETTER * len(text) / 2 else "left"
+            yield _text(text, across if side == "below" else _WIDTH, bottom + 17, side)
         yield _text(self._x.label, (left + right) / 2, bottom + 34, "below")
 
     def _across(self, value: float) -> float:
@@ -161,14 +160,7 @@ def figure(title: str, axis: str, chart: Chart, names: Iterable[tuple[str, str]]
     :param table: the same in figures; it is shown on demand.
     """
     head = element("figcaption", title, element("span", f" {axis}", class_="muted"))
-    plot = _scrolled("plot", f"Chart: {title}", chart.picture())
-    shown = _scrolled("scroll", f"Table: {title}", table)
+    plot = scrolled("plot", f"Chart: {title}", chart.picture())
+    shown = scrolled("scroll", f"Table: {title}", table)
     summary = element("summary", f"{title} as a table")
     return element("figure", head, legend(names), plot, element("details", summary, shown))
-
-
-def _scrolled(kind: str, label: str, content: Element) -> Element:
-    """Return a region that the keyboard can scroll where it does not fit."""
-    made = element("div", content, class_=kind, tabindex="0", role="region")
-    made.set("aria-label", printable(label))
-    return made

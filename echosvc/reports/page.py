@@ -36,7 +36,7 @@ h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; padding-bottom: .25rem;
   border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
 p, ol { margin: .25rem 0; }
-li + li { margin-top: 1rem; }
+li + li { margin-top: 1rem; } .brief { margin: .25rem 0; } .brief li + li { margin-top: 0; }
 code { font-family: ui-monospace, monospace; font-size: .9em; }
 a { color: inherit; }
 footer, .muted { color: var(--muted); }
@@ -56,7 +56,10 @@ td:last-child, th:last-child { text-align: right; white-space: nowrap; padding-r
 .numbers { width: auto; } .numbers td, .numbers th { text-align: right; white-space: nowrap;
   padding: .15rem 0 .15rem 1.5rem; font-variant-numeric: tabular-nums; }
 .numbers th:first-child { text-align: left; padding-left: 0; font-weight: 400; }
+.numbers caption { white-space: nowrap; }
 .numbers thead th, .numbers thead th:first-child { font-weight: 700; }
+details { margin: .5rem 0; } summary { cursor: pointer; width: max-content; }
+.scroll { overflow-x: auto; max-height: 24rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .25rem 0; }
 dt { color: var(--muted); } dd { margin: 0; }
 @media (max-width: 40rem) { dl { display: block; } dd { margin: 0 0 .4rem; } }
@@ -158,6 +161,16 @@ def number_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[s
 def _numbers(cells: Sequence[str]) -> Element:
     header = element("th", cells[0], scope="row")
     return element("tr", header, *(element("td", each) for each in cells[1:]))
+
+
+def scrolled(kind: str, label: str, content: Element) -> Element:
+    """Return a region that the keyboard can scroll where its content is too wide, or too high.
+
+    :param kind: the class of the region.
+    """
+    made = element("div", content, class_=kind, tabindex="0", role="region")
+    made.set("aria-label", printable(label))
+    return made
 
 
 def key_values(pairs: Iterable[tuple[str, Content]]) -> Element:

@@ -30,6 +30,16 @@ def checked_whole(value: Any) -> int:
     return value
 
 
+def checked_seed(value: Any) -> int:
+    """Return the seed of a run: a whole number from 0 to 2**63 - 1.
+
+    :raises ValueError: it is none.
+    """
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"no seed: {_shown(value)}")
+    return value
+
+
 def checked_number(value: Any) -> float:
     """Return a finite number.
 
@@ -38,6 +48,26 @@ def checked_number(value: Any) -> float:
     if type(value) not in (int, float) or not -LARGEST < value < LARGEST:
         raise ValueError(f"no number: {_shown(value)}")
     return float(value)
+
+
+def checked_amount(value: Any) -> float:
+    """Return a finite number that is no less than 0.
+
+    :raises ValueError: it is none.
+    """
+    if checked_number(value) < 0:
+        raise ValueError(f"no number from 0 on: {_shown(value)}")
+    return float(value)
+
+
+def checked_flag(value: Any) -> bool:
+    """Return whether something is so.
+
+    :raises ValueError: it does not say.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"neither true nor false: {_shown(value)}")
+    return value
 
 
 def checked_text(value: Any) -> str:

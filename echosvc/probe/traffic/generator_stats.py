@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from echosvc.probe.traffic.checked import checked_amount, checked_count, checked_flag
 from echosvc.probe.traffic.histogram import Histogram
 
 
@@ -68,11 +69,11 @@ class GeneratorStats:
         """
         try:
             return cls(
-                bool(dumped["at_rate"]),
-                float(dumped["cpu_share"]),
-                float(dumped["wait_share"]),
-                int(dumped["missed"]),
-                int(dumped["unsent"]),
+                checked_flag(dumped["at_rate"]),
+                checked_amount(dumped["cpu_share"]),
+                checked_amount(dumped["wait_share"]),
+                checked_count(dumped["missed"]),
+                checked_count(dumped["unsent"]),
                 Histogram.load(dumped["lag"]),
             )
         except (KeyError, TypeError) as error:

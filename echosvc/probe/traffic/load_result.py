@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from echosvc.probe.traffic.checked import (
+    checked_amount,
+    checked_flag,
+    checked_list,
+    checked_seed,
+    checked_text,
+)
 from echosvc.probe.traffic.generator_stats import GeneratorStats
-from echosvc.probe.traffic.merge import RunResult, merge
+from echosvc.probe.traffic.merge import MAX_SHARDS, RunResult, merge
 from echosvc.probe.traffic.tally import Tally
 from echosvc.probe.traffic.verdict import DEFAULT_BOUNDS, Bounds, Verdict, judge
+
+
+class Span(NamedTuple):
+    """How long a run took.
+
+    :ivar seed: the run's.
+    :ivar seconds: as of a result.
+    :ivar warmup: as of a result.
+    """
+
+    seed: int
+    seconds: float
+    warmup: float
+
+    @classmethod
+    def load(cls, dumped: Any) -> Span:
+        """Return the span that was dumped.
+
+        :raises ValueError: it is none.
+        """
+        seed, seconds, warmup = dumped
+        return cls(checked_seed(seed), checked_amount(seconds), checked_amount(warmup))
 
 
 @dataclass(frozen=True)
@@ -24,6 +53,9 @@ class LoadResult:
     :ivar bounds: what it must keep, so that the run is valid.
     :ivar interrupted: it was ended before its time.
     :ivar failure: why no message could be sent, in words; "": messages were sent.
+    :ivar invalid: of several results together, why the figures of some of them mean nothing.
+    :ivar spans: of several results together, the seed, the seconds and the warm-up of each run;
+        none: it is one run.
     """
 
     run: RunResult
@@ -33,6 +65,8 @@ class LoadResult:
     bounds: Bounds = DEFAULT_BOUNDS
     interrupted: bool = False
     failure: str = ""
+    invalid: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
 
     @property
     def tally(self) -> Tally:
@@ -42,10 +76,10 @@ class LoadResult:
     @property
     def verdict(self) -> Verdict:
         """What the run proves."""
-        verdict = judge(self.tally, self.generator, self.bounds)
+        verdict = judge(self.tally, self.generator, self.bounds, self.invalid)
         if not self.failure:
             return verdict
-        return Verdict("FAIL", (self.failure, *verdict.reasons), verdict.notes)
+        return Verdict("FAIL", (self.failure, *verdict.reasons), verdict.notes, verdict.limits)
 
     @property
     def ok(self) -> bool:
@@ -73,6 +107,8 @@ class LoadResult:
             "bounds": [self.bounds.send_lag, self.bounds.cpu_wait],
             "interrupted": self.interrupted,
             "failure": self.failure,
+            "invalid": list(self.invalid),
+            "spans": [list(span) for span in self.spans],
         }
 
     @classmethod
@@ -84,12 +120,14 @@ class LoadResult:
         try:
             return cls(
                 RunResult.load(dumped["run"]),
-                float(dumped["seconds"]),
-                float(dumped["warmup"]),
+                checked_amount(dumped["seconds"]),
+                checked_amount(dumped["warmup"]),
                 GeneratorStats.load(dumped["generator"]),
-                Bounds(*map(float, dumped["bounds"])),
-                bool(dumped["interrupted"]),
-                str(dumped["failure"]),
+                Bounds(*map(checked_amount, dumped["bounds"])),
+                checked_flag(dumped["interrupted"]),
+                checked_text(dumped["failure"]),
+                tuple(map(checked_text, checked_list(dumped["invalid"], MAX_SHARDS))),
+                tuple(map(Span.load, checked_list(dumped["spans"], MAX_SHARDS))),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no result of a load: {type(error).__name__}: {error}") from None
@@ -99,31 +137,47 @@ def merge_loads(results: Iterable[tuple[str, LoadResult]]) -> LoadResult:
     """Return all results as one.
 
     Shards of one seed ran at the same time, and runs of other seeds one after the other: that is
-    how their seconds are added.
+    how their seconds are added. Where the figures of one mean nothing, so do those of all.
 
     :param results: each with the name that an error calls it by.
     :raises MergeError: as :func:`~echosvc.probe.traffic.merge.merge` does.
     """
     named = list(results)
     run = merge((name, result.run) for name, result in named)
-    seconds: dict[int, float] = {}
-    warmups: dict[int, float] = {}
-    generator = GeneratorStats()
-    for _, result in named:
-        generator += result.generator
-        for shard in result.run.shards:
-            seconds[shard.seed] = max(seconds.get(shard.seed, 0.0), result.seconds)
-            warmups[shard.seed] = max(warmups.get(shard.seed, 0.0), result.warmup)
     every = [result for _, result in named]
+    spans = _merge_spans(every)
     return LoadResult(
         run,
-        sum(seconds.values()),
-        sum(warmups.values()),
-        generator,
+        sum(span.seconds for span in spans),
+        sum(span.warmup for span in spans),
+        sum((result.generator for result in every), GeneratorStats()),
         Bounds(
             min(result.bounds.send_lag for result in every),
             min(result.bounds.cpu_wait for result in every),
         ),
         any(result.interrupted for result in every),
-        next((result.failure for result in every if result.failure), ""),
+        min((result.failure for result in every if result.failure), default=""),
+        tuple(sorted(why for name, result in named for why in _own_limits(name, result))),
+        spans if len(spans) > 1 else (),
     )
+
+
+def _merge_spans(results: Iterable[LoadResult]) -> tuple[Span, ...]:
+    """Return the time of each run: that of the longest of its shards."""
+    longest: dict[int, Span] = {}
+    for result in results:
+        for span in result.spans or _own_spans(result):
+            other = longest.get(span.seed, span)
+            times = max(span.seconds, other.seconds), max(span.warmup, other.warmup)
+            longest[span.seed] = Span(span.seed, *times)
+    return tuple(sorted(longest.values()))
+
+
+def _own_spans(result: LoadResult) -> Iterator[Span]:
+    for shard in result.run.shards:
+        yield Span(shard.seed, result.seconds, result.warmup)
+
+
+def _own_limits(name: str, result: LoadResult) -> Iterator[str]:
+    """Yield why the figures of a result mean nothing, if they do not."""
+    yield from result.invalid or (f"{name}: {why}" for why in result.verdict.limits)

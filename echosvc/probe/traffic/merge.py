@@ -9,10 +9,13 @@ from itertools import combinations
 from math import gcd
 from typing import Any
 
+from echosvc.probe.traffic.checked import checked_count, checked_list, checked_seed, checked_text
 from echosvc.probe.traffic.tally import Tally
 
 #: The version of the format.
 SCHEMA = 1
+#: Shards of which a result may consist.
+MAX_SHARDS = 100_000
 
 
 class MergeError(ValueError):
@@ -38,6 +41,21 @@ class Shard:
             self.seed == other.seed
             and (self.index - other.index) % gcd(self.total, other.total) == 0
         )
+
+    def dump(self) -> list[int]:
+        """Return the same for JSON."""
+        return [self.seed, self.index, self.total]
+
+    @classmethod
+    def load(cls, dumped: Any) -> Shard:
+        """Return the shard that was dumped.
+
+        :raises ValueError: it is none.
+        """
+        seed, (index, total) = checked_seed(dumped[0]), map(checked_count, dumped[1:])
+        if not 0 <= index < total <= MAX_SHARDS:
+            raise ValueError(f"no shard: {index + 1} of {total}")
+        return cls(seed, index, total)
 
     def __str__(self) -> str:
         return f"shard {self.index + 1}/{self.total} of seed {self.seed}"
@@ -75,7 +93,7 @@ class RunResult:
             "version": self.version,
             "endpoint": self.endpoint,
             "options": self.options,
-            "shards": [[each.seed, each.index, each.total] for each in self.shards],
+            "shards": [each.dump() for each in self.shards],
             "tally": self.tally.dump(),
         }
 
@@ -90,13 +108,22 @@ class RunResult:
         if dumped.get("schema") != SCHEMA:
             raise ValueError(f"a result of format {dumped.get('schema')!r}, not {SCHEMA}")
         try:
-            shards = tuple(Shard(*map(int, shard)) for shard in dumped["shards"])
-            version, endpoint = str(dumped["version"]), str(dumped["endpoint"])
             return cls(
-                version, endpoint, dict(dumped["options"]), shards, Tally.load(dumped["tally"])
+                checked_text(dumped["version"]),
+                checked_text(dumped["endpoint"]),
+                dict(dumped["options"]),
+                _load_shards(dumped["shards"]),
+                Tally.load(dumped["tally"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"no whole result: {type(error).__name__}: {error}") from None
+
+
+def _load_shards(dumped: Any) -> tuple[Shard, ...]:
+    shards = tuple(map(Shard.load, checked_list(dumped, MAX_SHARDS)))
+    if not shards:
+        raise ValueError("no shard is named")
+    return shards
 
 
 def merge(results: Iterable[tuple[str, RunResult]]) -> RunResult:

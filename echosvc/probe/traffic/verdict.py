@@ -63,11 +63,13 @@ class Verdict:
         bottleneck, and the figures mean nothing.
     :ivar reasons: for it, in words; of ``OK`` there are none.
     :ivar notes: what limits the figures, and is no reason to refuse them.
+    :ivar limits: how the generator was the bottleneck, though the path failed, too.
     """
 
     word: Word
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -105,15 +107,24 @@ class Bounds:
 DEFAULT_BOUNDS = Bounds()
 
 
-def judge(tally: Tally, generator: GeneratorStats, bounds: Bounds = DEFAULT_BOUNDS) -> Verdict:
-    """Return the verdict on a run."""
+def judge(
+    tally: Tally,
+    generator: GeneratorStats,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    limits: tuple[str, ...] = (),
+) -> Verdict:
+    """Return the verdict on a run.
+
+    :param limits: how the generators of some of its parts were the bottleneck, if it has parts of
+        which that is known.
+    """
     failures = tuple(_find_failures(tally, generator))
-    limits = tuple(_find_own_limits(tally, generator, bounds))
+    limits = limits or tuple(_find_own_limits(tally, generator, bounds))
     notes = tuple(_find_notes(tally, generator))
     if failures:
         beside = tuple(f"besides, the figures mean nothing: {each}" for each in limits)
-        return Verdict("FAIL", failures + beside, notes)
-    return Verdict("INVALID" if limits else "OK", limits, notes)
+        return Verdict("FAIL", failures + beside, notes, limits)
+    return Verdict("INVALID" if limits else "OK", limits, notes, limits)
 
 
 def _find_failures(tally: Tally, generator: GeneratorStats) -> Iterator[str]:

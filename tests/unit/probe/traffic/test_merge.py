@@ -57,7 +57,7 @@ def test_a_merged_result_can_be_merged_again():
 
 
 def test_what_is_loaded_is_what_was_dumped():
-    whole = result(Shard(7, 0, 2), Shard(8, 1, 2))
+    whole = result(Shard(7, 0, 2), Shard((1 << 63) - 1, 1, 2))
     assert RunResult.load(json.loads(json.dumps(whole.dump()))) == whole
 
 
@@ -122,7 +122,10 @@ def test_nothing_cannot_be_merged():
 def test_what_is_no_result_is_refused():
     whole = result(Shard(7, 0, 1)).dump()
     changed = [{**whole, "schema": 9}, {**whole, "shards": [1]}, {**whole, "tally": 1}]
+    for shard in ([7], [7, 0], [7, 0, 0], [7, 2, 2], [7, -1, 2], ["7", 0, 1], [1 << 63, 0, 1]):
+        changed.append({**whole, "shards": [shard]})
+    changed += [{**whole, "shards": []}, {**whole, "endpoint": 7}, {**whole, "options": 7}]
     lacking = [{key: whole[key] for key in whole if key != name} for name in whole]
     for wrong in (None, [], {}, *changed, *lacking):
-        with pytest.raises(ValueError, match=r"result|tally"):
+        with pytest.raises(ValueError, match=r"no |format |values"):
             RunResult.load(wrong)

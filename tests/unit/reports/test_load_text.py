@@ -1,0 +1,72 @@
+"""The result of a load as text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from echosvc.probe.traffic.merge import Shard
+from echosvc.probe.traffic.tally import Tally
+from echosvc.reports.load_text import load_text
+from tests.unit.reports.load_samples import break_it, result, tally_of
+from tests.unit.reports.samples import TEXTS
+
+
+def test_the_verdict_comes_first_with_its_reasons() -> None:
+    lines = load_text(result(break_it(tally_of(5)), lag=0.02)).splitlines()
+    assert lines[0] == "tcp:lb.example:9000: FAIL"
+    assert lines[1] == "  1 message was lost"
+    assert "  1 connection was refused" in lines
+    reason = "  besides, the figures mean nothing: the generator sent too late: "
+    assert any(line.startswith(reason) for line in lines)
+    assert load_text(result(lag=0.02)).startswith("tcp:lb.example:9000: INVALID\n  the generator")
+
+
+def test_a_good_run_is_four_lines_and_a_table() -> None:
+    text = load_text(result())
+    assert text.startswith(
+        "tcp:lb.example:9000: OK\n\n"
+        "rate      20/s, 1.25 KiB/s received, over 5 s\n"
+        "messages  100 sent, 100 answered, 0 lost\n"
+        "errors    none of 10 connections\n\n"
+    )
+    rows = [line.split("  ")[0] for line in text.splitlines()[7:]]
+    assert rows == ["corrected", "uncorrected", "send lag", "connect", "first byte"]
+    head, corrected = text.splitlines()[6:8]
+    assert head.split() == ["p50", "p90", "p99", "p99.9", "p99.99", "max", "values"]
+    assert corrected.split()[-1] == "100"
+    assert len({len(line) for line in text.splitlines()[6:]}) == 1
+
+
+def test_everything_that_was_sent_is_accounted_for() -> None:
+    tally = tally_of(5)
+    tally.sent += 9
+    tally.abandoned += 4
+    assert "109 sent, 100 answered, 0 lost, 4 given up, 5 owed" in load_text(result(tally))
+    broken = load_text(result(break_it(tally_of(5))))
+    assert "1 lost, 1 duplicated, 1 reordered, 1 damaged, 1 late" in broken
+    assert "errors    1 refused, 1 reset of 10 connections" in broken
+
+
+def test_what_limits_the_figures_is_said() -> None:
+    text = load_text(result(interrupted=True, shards=(Shard(7, 0, 4),), warmup=1.0))
+    assert text.startswith("tcp:lb.example:9000: OK (interrupted)\n")
+    assert "  note: the run was ended before its time\n" in text
+    assert "  note: 3/4 of the run of seed 7 is missing\n" in text
+    assert "over 5 s with 1 s of warm-up" in text
+    many = tuple(Shard(seed, 0, 2) for seed in range(9))
+    assert "  note: parts of 6 other runs are missing\n" in load_text(result(shards=many))
+
+
+def test_a_distribution_without_values_has_no_figures() -> None:
+    text = load_text(result(Tally(), failure="nothing answers"))
+    assert "  nothing answers\n" in text
+    assert text.splitlines()[-1].split() == ["first", "byte", "-", "-", "-", "-", "-", "-", "0"]
+
+
+@given(TEXTS)
+def test_a_text_of_a_peer_changes_no_line(text: str) -> None:
+    tally = tally_of(1)
+    tally.errors[text] += 1
+    shown = load_text(result(tally, endpoint=text, failure=f"it said {text}"))
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert len(shown.split("\n")) == 15
