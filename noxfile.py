@@ -44,6 +44,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("mypy", "--strict", "benchmarks")
     session.run("python", "-m", "tests.architecture")
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import (
     chart,
@@ -63,43 +64,29 @@ def _file(text: str) -> Path:
     return path
 
 
+#: Options with a value: name, placeholder, what reads the value, default, help.
+_VALUES: tuple[tuple[str, str, Callable[[str], Any], Any, str], ...] = (
+    ("--only", "WORKLOAD,...", _names({**workloads.BY_NAME}), [],
+     "only these, by their names below"),
+    ("--peers", "SERVER,...", _names({**lineup.BY_NAME}), [], "only these, by their names below"),
+    ("--against", "PYTHON", compare.interpreter, None,
+     "compare echosvc as it is installed for this Python with that of another one, as"
+     " /path/to/venv/bin/python or /path/to/venv/bin: each row is measured in turn; the exit"
+     f" status is 1 where a row is worse: its median ratio is above {compare.WORSE}, and three"
+     " quarters of its ratios are above 1"),
+    ("--rounds", "N", _rounds, compare.ROUNDS, f"of each row with --against ({compare.ROUNDS})"),
+    ("--json", "FILE", _file, None, "write all figures"),
+    ("--svg", "FILE", _file, None, "draw them"),
+)  # fmt: skip
+
+
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser("python -m benchmarks", description=__doc__, epilog=_EPILOG)
     add = made.add_argument
     add("--quick", action="store_true", help="fewer workloads, shorter: under a minute")
-    add(
-        "--only",
-        type=_names({**workloads.BY_NAME}),
-        metavar="WORKLOAD,...",
-        default=[],
-        help="only these, by their names below",
-    )
-    add(
-        "--peers",
-        type=_names({**lineup.BY_NAME}),
-        metavar="SERVER,...",
-        default=[],
-        help="only these, by their names below",
-    )
-    add(
-        "--against",
-        type=compare.interpreter,
-        metavar="PYTHON",
-        help="compare echosvc as it is installed for this Python with that of another one, as"
-        " /path/to/venv/bin/python or /path/to/venv/bin: each row is measured in turn; the exit"
-        f" status is 1 where a row is worse: its median ratio is above {compare.WORSE}, and three"
-        " quarters of its ratios are above 1",
-    )
-    add(
-        "--rounds",
-        type=_rounds,
-        metavar="N",
-        default=compare.ROUNDS,
-        help=f"of each row with --against ({compare.ROUNDS})",
-    )
-    add("--json", type=_file, metavar="FILE", help="write all figures")
-    add("--svg", type=_file, metavar="FILE", help="draw them")
+    for name, placeholder, read, default, text in _VALUES:
+        add(name, metavar=placeholder, type=read, default=default, help=text)
     add("--profile", action="store_true", help="say where time and memory go")
     add("--write-docs", action="store_true", help="write docs/performance.*, with a profile")
     return made

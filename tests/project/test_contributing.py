@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import select
 import socketserver
@@ -125,3 +126,20 @@ def test_what_is_shown_imports_only_what_the_table_of_imports_allows(decorator: 
     named = [*named_modules(shown_code(decorator))]
     assert len(named) >= 3
     assert [target for target in named if not is_allowed("probe", target)] == []
+
+
+def test_the_checks_of_style_and_types_are_the_same_everywhere() -> None:
+    """In CONTRIBUTING.md, in CI, before a commit, and in the environments of nox."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| check style and types \| `(.*)` \|$", text, re.MULTILINE)
+    checks = [each.removeprefix(".venv/bin/") for each in row.split(" && ")]
+    assert len(checks) == 4
+    ci = (ROOT / ".ci/run").read_text("utf-8").splitlines()
+    assert [each for each in checks if f".venv/bin/{each}" not in ci] == []
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    entries = [each.split() for each in re.findall(r"entry: \.venv/bin/(.*)", hooks)]
+    before = [set(each) - {"--force-exclude"} for each in entries]
+    assert [each for each in checks if set(each.split()) - {"."} not in before] == []
+    nox = (ROOT / "noxfile.py").read_text("utf-8")
+    calls = [ast.literal_eval(f"({each},)") for each in re.findall(r"run\((\".*\")\)", nox)]
+    assert [each for each in checks if tuple(each.split()) not in calls] == []

@@ -66,11 +66,15 @@ def test_no_file_is_too_long() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
 
 
-def test_no_function_of_the_package_is_too_long() -> None:
-    found = {
-        str(path.relative_to(ROOT)): long_functions(path.read_text("utf-8")) for path in PACKAGE
-    }
-    assert {name: functions for name, functions in found.items() if functions} == {}
+def test_no_function_is_too_long() -> None:
+    """But for tests: what one of them tells may be long."""
+    found = [
+        f"{path.relative_to(ROOT)}: {each}"
+        for path in [*PACKAGE, *OTHERS, *TESTS]
+        for each in long_functions(path.read_text("utf-8"))
+        if not each.startswith("test_")
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("lines", [LONGEST_BODY, LONGEST_BODY + 1])

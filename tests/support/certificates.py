@@ -84,14 +84,8 @@ def issue(
         .not_valid_before(now + timedelta(days=begins))
         .not_valid_after(now + timedelta(days=days))
     )
-    extension: x509.ExtensionType | None = None
-    if alternatives is not None:
-        oid = x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME
-        extension = x509.UnrecognizedExtension(oid, alternatives)
-    elif names:
-        extension = x509.SubjectAlternativeName([_general(each) for each in names])
-    if extension is not None:
-        builder = builder.add_extension(extension, critical=False)
+    if alternatives is not None or names:
+        builder = builder.add_extension(_alternatives(names, alternatives), critical=False)
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     if authority:
@@ -99,6 +93,12 @@ def issue(
     signer = key if issuer is None else issuer.key
     edwards = isinstance(signer, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
     return Issued(builder.sign(signer, None if edwards else hashes.SHA256()), key)
+
+
+def _alternatives(names: tuple[str, ...], as_given: bytes | None) -> x509.ExtensionType:
+    if as_given is None:
+        return x509.SubjectAlternativeName([_general(each) for each in names])
+    return x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, as_given)
 
 
 def _general(name: str) -> x509.GeneralName:

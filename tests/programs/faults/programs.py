@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -126,6 +126,32 @@ def haproxy_backends(long: bool) -> Finding:
 
 def _end_one_of_two(end: signal.Signals, count: int) -> tuple[int, int]:
     """End the first; give what was lost that should not be, and its own broken connections."""
+    with _two_backends() as (one, two, port):
+        talkers = [Talker(port) for _ in range(count)]
+        for talker in talkers:
+            talker.start()
+        wait_until(lambda: all(talker.said > 5 for talker in talkers))
+        assert {talker.node for talker in talkers} == {b"one", b"two"}
+        one.signal(end)
+        _wait_for_effect(end, [talker for talker in talkers if talker.node == b"one"])
+        for talker in talkers:
+            talker.done = True
+        for talker in talkers:
+            talker.join(LIMIT)
+        wait_until(lambda: answers(port))
+        broken = [talker for talker in talkers if talker.broke]
+        wrongly = broken
+        if end == signal.SIGTERM:
+            assert one.wait() == -signal.SIGTERM
+        else:
+            wrongly = [talker for talker in broken if talker.node != b"one"]
+        lost = sum(talker.wrong for talker in talkers) + len(wrongly)
+        return lost + len(two.matching("Client refused|Traceback")), len(broken)
+
+
+@contextmanager
+def _two_backends() -> Iterator[tuple[Server, Server, int]]:
+    """Two servers behind HAProxy, and its port."""
     with ExitStack() as stack:
         one, two = _backend("one", "127.0.0.1"), _backend("two", "127.0.0.2")
         for server in (one, two):
@@ -134,32 +160,16 @@ def _end_one_of_two(end: signal.Signals, count: int) -> tuple[int, int]:
         places = {"port": free_port(), "one": one.port, "two": two.port, "directory": directory}
         config = _HAPROXY.format(**places, header="send-proxy-v2")
         stack.enter_context(haproxy(config, places["port"]))
-        talkers = [Talker(places["port"]) for _ in range(count)]
-        for talker in talkers:
-            talker.start()
-        wait_until(lambda: all(talker.said > 5 for talker in talkers))
-        assert {talker.node for talker in talkers} == {b"one", b"two"}
-        one.signal(end)
-        ended = [talker for talker in talkers if talker.node == b"one"]
-        if end == signal.SIGKILL:
-            wait_until(lambda: all(talker.broke for talker in ended))
-        else:  # in the drain they go on until they end
-            said = {talker: talker.said for talker in ended}
-            wait_until(lambda: all(talker.said > said[talker] for talker in ended))
-        for talker in talkers:
-            talker.done = True
-        for talker in talkers:
-            talker.join(LIMIT)
-        wait_until(lambda: answers(places["port"]))
-        lost = sum(talker.wrong for talker in talkers)
-        broken = [talker for talker in talkers if talker.broke]
-        if end == signal.SIGTERM:
-            assert one.wait() == -signal.SIGTERM
-            lost += len(broken)
-        else:
-            lost += len([talker for talker in broken if talker.node != b"one"])
-        lost += len(two.matching("Client refused|Traceback"))
-        return lost, len(broken)
+        yield one, two, places["port"]
+
+
+def _wait_for_effect(end: signal.Signals, talkers: Sequence[Talker]) -> None:
+    """Wait until clients of a backend notice that it was killed, or go on in its drain."""
+    if end == signal.SIGKILL:
+        wait_until(lambda: all(talker.broke for talker in talkers))
+        return
+    said = {talker: talker.said for talker in talkers}
+    wait_until(lambda: all(talker.said > said[talker] for talker in talkers))
 
 
 @fault(

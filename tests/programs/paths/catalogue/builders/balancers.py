@@ -236,19 +236,20 @@ def _envoy(
     if tls:
         filters["transport_socket"] = _envoy_tls()
     listeners = [{"address": _address(place), "filter_chains": [filters], **listener}]
+    return {"static_resources": {"listeners": listeners, "clusters": [_cluster(target)]}}
+
+
+def _cluster(target: Place) -> dict[str, Any]:
     endpoint = {"endpoint": {"address": _address(target)}}
-    clusters = [
-        {
-            "name": "echo",
-            "type": "STATIC",
-            "connect_timeout": "5s",
-            "load_assignment": {
-                "cluster_name": "echo",
-                "endpoints": [{"lb_endpoints": [endpoint]}],
-            },
-        }
-    ]
-    return {"static_resources": {"listeners": listeners, "clusters": clusters}}
+    return {
+        "name": "echo",
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": "echo",
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }
 
 
 def _address(place: Place) -> dict[str, Any]:
