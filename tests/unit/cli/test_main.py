@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from echosvc import __main__
 from echosvc.cli import main as cli
 from tests.support.commands import one_line
+from tests.support.process import environment
+from tests.support.waiting import LIMIT
 
 
 def test_ctrl_c_is_handled_unless_it_is_ignored(monkeypatch):
@@ -42,6 +46,23 @@ def test_arguments_and_exit_statuses(words, status, complaint, capfd):
     assert cli.main(words) == status
     error = capfd.readouterr().err
     assert complaint in (one_line(error.encode()) if complaint else error)
+
+
+#: Runs a command as far as its reactor; the exit status is 0 where that has a monotonic clock.
+_WITHOUT_RUNNING = """
+import sys
+from echosvc.cli import main
+from twisted.python.runtime import seconds
+main._run = lambda reactor, start: int(reactor.seconds is seconds)
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("words", [["send", "x"], ["check"]], ids=" ".join)
+def test_a_command_sets_a_monotonic_clock_on_its_reactor(words):
+    command = [sys.executable, "-c", _WITHOUT_RUNNING, *words]
+    done = subprocess.run(command, env=environment(), timeout=LIMIT, check=False)
+    assert done.returncode == 0
 
 
 def test_a_stream_must_come_last():
