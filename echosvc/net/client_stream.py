@@ -32,7 +32,7 @@ class StreamOwner(Protocol):
     def writable(self) -> None:
         """Send again: everything that was sent is in the kernel."""
 
-    def peer_finished(self) -> None:
+    def eof_received(self) -> None:
         """Note the peer's FIN: nothing more will come."""
 
     def lost(self, error: BaseException | None) -> None:
@@ -87,14 +87,14 @@ class ClientStream(EpollHandler):
             self._end(error)
             return None
         if not data:
-            self._peer_finished()
+            self._eof_received()
             return None
         self.owner.received(data)
         return MORE if len(data) == READ_SIZE else None
 
-    def _peer_finished(self) -> None:
+    def _eof_received(self) -> None:
         self.stopReading()
-        self.owner.peer_finished()
+        self.owner.eof_received()
 
     def readConnectionLost(self, reason: Failure) -> None:  # noqa: ARG002 (a hang-up without data)
         """Handle a hang-up: read once more, for EOF or the error."""

@@ -106,14 +106,14 @@ class LoadClient(EchoClient):
     def _peer_eof(self, just_now: bool = False) -> None:
         super()._peer_eof(just_now)
         if self.owner is not None:
-            self.owner.peer_finished()
+            self.owner.eof_received()
 
     def readConnectionLost(self) -> None:
         """Note the peer's FIN also where ours was sent before."""
         finished = self.closing
         super().readConnectionLost()
         if finished and self.owner is not None:
-            self.owner.peer_finished()
+            self.owner.eof_received()
 
     def connectionLost(self, reason: Failure | None = connectionDone) -> None:
         """Note how it ended."""

@@ -198,7 +198,7 @@ class LoadConnection:
             self.channel.abort()
             self._end(CLOSED if self._fin_sent and not self.exchange.owed else how)
 
-    def peer_finished(self) -> None:
+    def eof_received(self) -> None:
         """Close: the peer sends nothing more."""
         if not self._gone:
             self.channel.close()
