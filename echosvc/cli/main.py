@@ -1,6 +1,7 @@
-"""The console script: ``echosvc serve``, ``send``, ``check`` and ``demo``.
+"""The console script: ``echosvc serve``, ``send``, ``check``, ``load`` and ``demo``.
 
-Exit statuses: 0 success, 1 the peer or the path failed, 2 usage error, 130 interrupted.
+Exit statuses: 0 success, 1 the peer or the path failed, 2 usage error, 3 a load that is invalid,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 
 from echosvc._version import __version__
 from echosvc.cli import check as check_command
+from echosvc.cli import load as load_command
 from echosvc.cli import send as send_command
 from echosvc.cli import serve
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
@@ -101,6 +103,7 @@ _EXAMPLES = """\
   echosvc send --to tls:localhost:9443 --ca ca.pem --cert me.pem --key me.key hello
   echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
   echosvc check 192.0.2.7:9000                 what the path to it does to bytes
+  echosvc load 192.0.2.7:9000 --rate 1000      how fast it answers, every byte verified
   echosvc demo                                 three clients at once, one message each
 """
 _STATUSES = """\
@@ -129,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="run the server", add_help=False)
     _add_send(commands)
     _add_check(commands)
+    _add_load(commands)
     _add_demo(commands)
     return top
 
@@ -153,7 +157,7 @@ def _command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.set_defaults(run=run, validate=lambda _: None)
+    made.set_defaults(run=run, validate=lambda _: None, prepare=lambda: None)
     add_own(made)
     add_target_arguments(made, positional)
     return made
@@ -173,6 +177,14 @@ def _add_check(commands: Any) -> None:
     check.set_defaults(validate=check_command.validate)
 
 
+def _add_load(commands: Any) -> None:
+    add_own = load_command.add_arguments
+    load = _command(commands, "load", _load, load_command.SUMMARY, True, add_own)
+    load.epilog = load_command.EPILOG
+    load.usage = "echosvc load [ENDPOINT] [OPTION ...]"
+    load.set_defaults(validate=load_command.validate, prepare=_install_fast_reactor)
+
+
 def _add_demo(commands: Any) -> None:
     _command(commands, "demo", _demo, "three clients at once, each with its own message")
 
@@ -183,6 +195,20 @@ def _send(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[
 
 def _check(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
     return [check_command.run(args, reactor, target)]
+
+
+def _load(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
+    return [load_command.run(args, reactor, target)]
+
+
+def _install_fast_reactor() -> None:
+    """Install the lean reactor, where the system has epoll and no reactor is installed."""
+    from echosvc.net.epoll import HAS_EPOLL
+
+    if HAS_EPOLL and "twisted.internet.reactor" not in sys.modules:
+        from echosvc.net.reactor import install
+
+        install()
 
 
 def _demo(_: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
@@ -220,6 +246,7 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
         args.validate(args)
     except ValueError as error:
         commands.error(str(error))
+    args.prepare()
     from twisted.internet import reactor
 
     from echosvc.net.clock import use_monotonic_clock

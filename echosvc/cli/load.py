@@ -1,0 +1,283 @@
+"""The command line of ``echosvc load``: its options, its output, its live line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from echosvc._text import format_duration
+from echosvc.cli import load_values as read
+from echosvc.cli import values
+from echosvc.cli.status_line import StatusLine
+from echosvc.cli.terminal import (
+    OutputError,
+    Sink,
+    StandardOutput,
+    write_text,
+)
+from echosvc.endpoints.client import ClientTarget
+from echosvc.net.descriptors import allow_descriptors
+from echosvc.probe.settings import FRAMINGS
+
+if TYPE_CHECKING:
+    from echosvc.probe.load.generator import Load
+    from echosvc.probe.load.options import LoadOptions
+    from echosvc.probe.traffic.load_result import LoadResult
+    from echosvc.probe.traffic.sweep import SweepResult, SweepStep
+
+SUMMARY = "load a server with messages, and verify every reply to the byte"
+EPILOG = """\
+Without --rate each connection sends its next message when one is answered: a closed loop. With it,
+messages have intended times, and latency is measured from these: it contains what a stall costs.
+
+examples:
+  echosvc load lb.example:9000 --connections 50 --duration 30
+  echosvc load lb.example:9000 --rate 5000 --duration 1m --warmup 5 --json > load.json
+  echosvc load lb.example:9000 --sweep 1000-50000 --slo 'p99<5ms'
+  echosvc load tls:lb.example:9443 --ca ca.pem --rate 200 --lifetime 10 --size 64-16k
+
+exit status: 0 OK, 1 the path or the peer failed, 2 usage error, 3 INVALID: this generator was the
+bottleneck, and the figures mean nothing, 130 interrupted
+"""
+#: Descriptors of this process besides those of connections.
+_MORE_DESCRIPTORS = 100
+
+#: Options with values: name, placeholder, what reads the value, help. Their defaults are those of
+#: ``LoadOptions``.
+_LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
+    ("--connections", "N", read.whole(1, "connections"), "connections at once (default: 10)"),
+    ("--size", "BYTES[-MAX]", read.size_range,
+     "bytes of a message, or the shortest and the longest; k and M are understood (default: 64)"),
+    ("--duration", "TIME", read.positive_span,
+     "how long messages are sent: seconds, or with ms, s, m or h (default: 10)"),
+    ("--rate", "R", read.per_second("messages"),
+     "messages a second over all connections (default: as many as are answered)"),
+    ("--depth", "N", read.whole(1, "messages"),
+     "without --rate: messages in flight on each connection (default: 1)"),
+    ("--connect-rate", "N", read.per_second("connections"),
+     "open at most N connections a second (default: 100 attempts at once)"),
+    ("--lifetime", "TIME", read.positive_span,
+     "replace each connection after this time, without loss (default: never)"),
+    ("--warmup", "TIME", read.span,
+     "the first part of the duration, of which no time is counted (default: 0)"),
+    ("--grace", "TIME", read.span,
+     "how long an answer may take, also at the end; 0: what is in flight then is abandoned"
+     " (default: 5)"),
+    ("--seed", "N", read.whole(0, "no unit"),
+     "of messages and arrivals (default: another one each time)"),
+    ("--shard", "I/N", read.shard,
+     "do part I of N of a run on several machines, which all get the same options and --seed"),
+    ("--start-at", "TIME", read.start_time,
+     "send the first message at this time: UTC as 2026-12-01T08:00:00Z, or Unix time"),
+    ("--timeout", "TIME", read.positive_span,
+     "how long a connection may take to open (default: 10)"),
+    ("--max-send-lag", "TIME", read.positive_span,
+     "with --rate: INVALID if p99 of this generator's own lag is above it (default: 10ms)"),
+    ("--max-cpu-wait", "PART", read.part,
+     "without --rate: INVALID if this generator waited for a processor for more of the time"
+     " (default: 40%%)"),
+)  # fmt: skip
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the command's own options."""
+    add = command.add_argument_group("what to send").add_argument
+    for name, metavar, reader, text in _LOAD:
+        add(name, metavar=metavar, type=reader, help=text)
+    add(
+        "--sweep",
+        metavar="LOW-HIGH",
+        type=read.rate_range,
+        help="find the highest --rate that keeps --slo: double it, then bisect; each run has all"
+        " other options",
+    )
+    add(
+        "--slo",
+        metavar="OBJECTIVE",
+        type=read.objective,
+        help="with --sweep: such as 'p99<5ms', 'p99.9<20ms' or 'max<1s', and no loss",
+    )
+    add("--arrivals", choices=("fixed", "poisson"), help="with --rate: when (default: fixed)")
+    add = command.add_argument_group("about the server").add_argument
+    add(
+        "-p",
+        "--prefix",
+        metavar="TEMPLATE",
+        type=values.template,
+        help="the server's prefix, in its template language (default: it is detected by a first"
+        " connection, and a greeting, too)",
+    )
+    add("--framing", choices=FRAMINGS, help="framing of the server (default: chunk)")
+    add = command.add_argument_group("what to write").add_argument
+    add("--json", action="store_true", help="write one JSON object to standard output, no more")
+
+
+def validate(args: argparse.Namespace) -> LoadOptions:
+    """Check the options; of a sweep, return those of its first run.
+
+    :raises ValueError: they make no sense together.
+    """
+    from echosvc.probe.load.options import LoadOptions, LoadOptionsError
+
+    names = [name[2:].replace("-", "_") for name, *_ in _LOAD]
+    _validate_sweep(args)
+    given = {
+        name: value
+        for name in (*names, "arrivals", "prefix", "framing")
+        if (value := getattr(args, name)) is not None
+    }
+    if "size" in given:
+        shortest, longest = given["size"]
+        given |= {"size": shortest, "max_size": longest if longest > shortest else 0}
+    if args.sweep:
+        given["rate"] = args.sweep[0]
+    if given.get("start_at", float("inf")) <= time.time():
+        raise ValueError("--start-at: that time is past")
+    try:
+        return LoadOptions(**given)
+    except LoadOptionsError as error:
+        name, _, rest = str(error).partition(" ")
+        raise ValueError(f"--{name.replace('_', '-')} {rest}" if name in given else error) from None
+
+
+def _validate_sweep(args: argparse.Namespace) -> None:
+    if (args.sweep is None) != (args.slo is None):
+        raise ValueError("--sweep and --slo: one needs the other")
+    for name in ("rate", "depth", "start_at", "shard"):
+        if args.sweep and getattr(args, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')}: not with --sweep")
+
+
+async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:
+    """Run the load, or the sweep; return the exit status."""
+    from echosvc.net.clock import use_monotonic_clock
+
+    use_monotonic_clock(reactor)
+    options = validate(args)
+    allow_descriptors(len(options.share) + _MORE_DESCRIPTORS)
+    command = LoadCommand(args, reactor, target, options)
+    reactor.addSystemEventTrigger("before", "shutdown", command.interrupt)
+    return await (command.run_sweep() if args.sweep else command.run())
+
+
+class LoadCommand:
+    """One run of the command.
+
+    :param options: of the load, or of the first run of a sweep.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, reactor: Any, target: ClientTarget, options: LoadOptions
+    ) -> None:
+        self._args, self._reactor, self._target = args, reactor, target
+        self._options, self._load = options, self._make(options)
+        self._sweep: Callable[[], SweepResult] | None = None
+        self._output = LoadOutput(StandardOutput(), args.json)
+        self._line = StatusLine(reactor, lambda: _describe(self._load))
+
+    def _make(self, options: LoadOptions) -> Load:
+        from echosvc.probe.load.generator import Load
+
+        self._load = Load(self._reactor, self._target, options, self._args.to)
+        return self._load
+
+    async def run(self) -> int:
+        """Run the load; return the exit status."""
+        with self._line:
+            result = await self._load.run()
+        self._output.finish(result)
+        return result.verdict.exit_status
+
+    async def run_sweep(self) -> int:
+        """Run the sweep; return the exit status."""
+        from echosvc.probe.load.sweep import Sweep
+
+        args = self._args
+        low, high = args.sweep
+        sweep = Sweep(self._options, low, high, args.slo, self._make, self._step)
+        self._sweep = sweep.result
+        with self._line:
+            result = await sweep.run()
+        self._output.finish_sweep(result)
+        return result.exit_status
+
+    def _step(self, step: SweepStep) -> None:
+        """Print a rate that was tried."""
+        self._line.stop()
+        self._output.step(step)
+        self._line.start()
+
+    def interrupt(self) -> None:
+        """Print after Ctrl-C what was found until then."""
+        self._line.stop()
+        self._load.interrupt()
+        with suppress(OutputError):
+            if self._sweep is None:
+                self._output.finish(self._load.result())
+            else:
+                self._output.finish_sweep(self._sweep())
+
+
+class LoadOutput:
+    """What the command prints: the result, once; of a sweep a line a rate before it.
+
+    :param out: standard output.
+    :param as_json: write JSON.
+    :raises OutputError: from every method, when standard output takes no more.
+    """
+
+    def __init__(self, out: Sink, as_json: bool) -> None:
+        self._out, self._json, self._finished = out, as_json, False
+
+    def finish(self, result: LoadResult) -> None:
+        """Print a result, the first time that this is called."""
+        if not self._finished:
+            self._finished = True
+            text = json.dumps(result.dump()) if self._json else str(result.verdict)
+            write_text(self._out, f"{text}\n")
+
+    def step(self, step: SweepStep) -> None:
+        """Print a rate that was tried."""
+        if not self._json:
+            p99 = step.result.tally.corrected.percentiles([99.0])[99.0] / 1e6
+            kept = "kept" if step.kept else "not kept"
+            words = f"{step.rate:12.6g}/s  p99 {format_duration(p99):>8}  {kept}"
+            write_text(self._out, f"{words}  {step.result.verdict}\n")
+
+    def finish_sweep(self, result: SweepResult) -> None:
+        """Print what a sweep found, the first time that this is called."""
+        if self._finished:
+            return
+        self._finished = True
+        text = f"{result.why}\n"
+        if self._json:
+            text = json.dumps(_sweep_document(result)) + "\n"
+        write_text(self._out, text)
+
+
+def _sweep_document(result: SweepResult) -> dict[str, Any]:
+    best = result.best
+    steps = [
+        {"rate": each.rate, "kept": each.kept, "result": each.result.dump()}
+        for each in result.steps
+    ]
+    return {
+        "objective": str(result.objective),
+        "best_rate": None if best is None else best.rate,
+        "complete": result.is_complete,
+        "why": result.why,
+        "steps": steps,
+    }
+
+
+def _describe(load: Load) -> str:
+    """Return what the live line says."""
+    tally, seconds = load.tally, load.elapsed
+    rate = tally.answered / seconds if seconds else 0.0
+    wrong = sum(tally.errors.values())
+    words = f"{seconds:.0f} of {load.options.duration:.0f} s, {tally.answered} answered"
+    return f"{words}, {rate:.0f}/s, {load.open_connections} connections, {wrong} errors"
