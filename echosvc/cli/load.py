@@ -75,6 +75,11 @@ _LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
      "send the first message at this time: UTC as 2026-12-01T08:00:00Z, or Unix time"),
     ("--timeout", "TIME", read.positive_span,
      "how long a connection may take to open (default: 10)"),
+    ("--sweep", "LOW-HIGH", read.rate_range,
+     "find the highest --rate that keeps --slo: double it, then bisect; each run has all other"
+     " options"),
+    ("--slo", "OBJECTIVE", read.objective,
+     "with --sweep: such as 'p99<5ms', 'p99.9<20ms' or 'max<1s', and no loss"),
     ("--max-send-lag", "TIME", read.positive_span,
      "with --rate: INVALID if p99 of this generator's own lag is above it (default: 10ms)"),
     ("--max-cpu-wait", "PART", read.part,
@@ -88,32 +93,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("what to send").add_argument
     for name, metavar, reader, text in _LOAD:
         add(name, metavar=metavar, type=reader, help=text)
-    add(
-        "--sweep",
-        metavar="LOW-HIGH",
-        type=read.rate_range,
-        help="find the highest --rate that keeps --slo: double it, then bisect; each run has all"
-        " other options",
-    )
-    add(
-        "--slo",
-        metavar="OBJECTIVE",
-        type=read.objective,
-        help="with --sweep: such as 'p99<5ms', 'p99.9<20ms' or 'max<1s', and no loss",
-    )
     add("--arrivals", choices=("fixed", "poisson"), help="with --rate: when (default: fixed)")
-    add = command.add_argument_group("about the server").add_argument
+    _add_server_arguments(command.add_argument_group("about the server").add_argument)
+    add = command.add_argument_group("what to write").add_argument
+    add("--json", action="store_true", help="write one JSON object to standard output, no more")
+
+
+def _add_server_arguments(add: Callable[..., Any]) -> None:
+    detected = "(default: it is detected by a first connection, and a greeting, too)"
     add(
         "-p",
         "--prefix",
         metavar="TEMPLATE",
         type=values.template,
-        help="the server's prefix, in its template language (default: it is detected by a first"
-        " connection, and a greeting, too)",
+        help=f"the server's prefix, in its template language {detected}",
     )
     add("--framing", choices=FRAMINGS, help="framing of the server (default: chunk)")
-    add = command.add_argument_group("what to write").add_argument
-    add("--json", action="store_true", help="write one JSON object to standard output, no more")
 
 
 def validate(args: argparse.Namespace) -> LoadOptions:
@@ -123,11 +118,11 @@ def validate(args: argparse.Namespace) -> LoadOptions:
     """
     from echosvc.probe.load.options import LoadOptions, LoadOptionsError
 
-    names = [name[2:].replace("-", "_") for name, *_ in _LOAD]
     _validate_sweep(args)
+    names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
     given = {
         name: value
-        for name in (*names, "arrivals", "prefix", "framing")
+        for name in (*sorted(names), "arrivals", "prefix", "framing")
         if (value := getattr(args, name)) is not None
     }
     if "size" in given:

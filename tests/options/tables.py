@@ -38,6 +38,7 @@ Of the process (`twistd` has its own, before the word `echosvc`):
 WORDS = {
     "send": "Sends messages, and prints what comes back.",
     "check": "Checks what a path does to bytes ([what it finds](check.md)).",
+    "load": "Loads a server with messages, and verifies every reply.",
     "demo": "Runs three clients at once, each with its own message.",
 }
 
