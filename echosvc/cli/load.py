@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from echosvc._text import format_duration
 from echosvc.cli import load_values as read
 from echosvc.cli import values
+from echosvc.cli.load_reports import (
+    add_result_arguments,
+    validate_result_arguments,
+    write_result,
+)
 from echosvc.cli.status_line import StatusLine
 from echosvc.cli.terminal import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
     OutputError,
-    Sink,
     StandardOutput,
     write_text,
 )
@@ -95,8 +100,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         add(name, metavar=metavar, type=reader, help=text)
     add("--arrivals", choices=("fixed", "poisson"), help="with --rate: when (default: fixed)")
     _add_server_arguments(command.add_argument_group("about the server").add_argument)
-    add = command.add_argument_group("what to write").add_argument
-    add("--json", action="store_true", help="write one JSON object to standard output, no more")
+    add_result_arguments(command.add_argument_group("what to write").add_argument)
 
 
 def _add_server_arguments(add: Callable[..., Any]) -> None:
@@ -118,6 +122,7 @@ def validate(args: argparse.Namespace) -> LoadOptions:
     """
     from echosvc.probe.load.options import LoadOptions, LoadOptionsError
 
+    validate_result_arguments(args)
     _validate_sweep(args)
     names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
     given = {
@@ -171,7 +176,7 @@ class LoadCommand:
         self._args, self._reactor, self._target = args, reactor, target
         self._options, self._load = options, self._make(options)
         self._sweep: Callable[[], SweepResult] | None = None
-        self._output = LoadOutput(StandardOutput(), args.json)
+        self._out, self._written = StandardOutput(), False
         self._line = StatusLine(reactor, lambda: _describe(self._load))
 
     def _make(self, options: LoadOptions) -> Load:
@@ -184,8 +189,7 @@ class LoadCommand:
         """Run the load; return the exit status."""
         with self._line:
             result = await self._load.run()
-        self._output.finish(result)
-        return result.verdict.exit_status
+        return self._finish(result)
 
     async def run_sweep(self) -> int:
         """Run the sweep; return the exit status."""
@@ -197,76 +201,49 @@ class LoadCommand:
         self._sweep = sweep.result
         with self._line:
             result = await sweep.run()
-        self._output.finish_sweep(result)
-        return result.exit_status
+        return self._finish_sweep(result)
+
+    def _finish(self, result: LoadResult) -> int:
+        """Write the result, the first time that this is called; return the exit status."""
+        if self._written:
+            return EXIT_INTERRUPTED
+        self._written = True
+        written = write_result(self._args, result, self._out)
+        return result.verdict.exit_status or (EXIT_OK if written else EXIT_FAILURE)
 
     def _step(self, step: SweepStep) -> None:
         """Print a rate that was tried."""
-        self._line.stop()
-        self._output.step(step)
-        self._line.start()
+        if not self._args.json:
+            self._line.stop()
+            write_text(self._out, f"{step}\n")
+            self._line.start()
+
+    def _finish_sweep(self, sweep: SweepResult) -> int:
+        """Write what a sweep found, as :meth:`_finish` does: the result at the highest rate."""
+        from echosvc.reports.load_run import RateStep
+
+        if self._written or not sweep.steps:
+            return EXIT_INTERRUPTED
+        self._written = True
+        if not self._args.json:
+            write_text(self._out, f"{sweep.why}\n\n")
+        steps = tuple(
+            RateStep(each.rate, each.p99, each.kept, each.result.verdict.word)
+            for each in sweep.steps
+        )
+        result = (sweep.best or sweep.steps[-1]).result
+        written = write_result(self._args, result, self._out, steps, str(sweep.objective))
+        return sweep.exit_status or (EXIT_OK if written else EXIT_FAILURE)
 
     def interrupt(self) -> None:
-        """Print after Ctrl-C what was found until then."""
+        """Write after Ctrl-C what was found until then."""
         self._line.stop()
         self._load.interrupt()
         with suppress(OutputError):
             if self._sweep is None:
-                self._output.finish(self._load.result())
+                self._finish(self._load.result())
             else:
-                self._output.finish_sweep(self._sweep())
-
-
-class LoadOutput:
-    """What the command prints: the result, once; of a sweep a line a rate before it.
-
-    :param out: standard output.
-    :param as_json: write JSON.
-    :raises OutputError: from every method, when standard output takes no more.
-    """
-
-    def __init__(self, out: Sink, as_json: bool) -> None:
-        self._out, self._json, self._finished = out, as_json, False
-
-    def finish(self, result: LoadResult) -> None:
-        """Print a result, the first time that this is called."""
-        if not self._finished:
-            self._finished = True
-            text = json.dumps(result.dump()) if self._json else str(result.verdict)
-            write_text(self._out, f"{text}\n")
-
-    def step(self, step: SweepStep) -> None:
-        """Print a rate that was tried."""
-        if not self._json:
-            p99 = step.result.tally.corrected.percentiles([99.0])[99.0] / 1e6
-            kept = "kept" if step.kept else "not kept"
-            words = f"{step.rate:12.6g}/s  p99 {format_duration(p99):>8}  {kept}"
-            write_text(self._out, f"{words}  {step.result.verdict}\n")
-
-    def finish_sweep(self, result: SweepResult) -> None:
-        """Print what a sweep found, the first time that this is called."""
-        if self._finished:
-            return
-        self._finished = True
-        text = f"{result.why}\n"
-        if self._json:
-            text = json.dumps(_sweep_document(result)) + "\n"
-        write_text(self._out, text)
-
-
-def _sweep_document(result: SweepResult) -> dict[str, Any]:
-    best = result.best
-    steps = [
-        {"rate": each.rate, "kept": each.kept, "result": each.result.dump()}
-        for each in result.steps
-    ]
-    return {
-        "objective": str(result.objective),
-        "best_rate": None if best is None else best.rate,
-        "complete": result.is_complete,
-        "why": result.why,
-        "steps": steps,
-    }
+                self._finish_sweep(self._sweep())
 
 
 def _describe(load: Load) -> str:

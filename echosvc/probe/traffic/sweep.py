@@ -116,6 +116,16 @@ class SweepStep:
     result: LoadResult
     kept: bool
 
+    @property
+    def p99(self) -> int:
+        """The 99th percentile of the corrected latency, µs."""
+        return self.result.tally.corrected.percentiles([99.0])[99.0]
+
+    def __str__(self) -> str:
+        kept = "kept" if self.kept else "not kept"
+        p99 = format_duration(self.p99 / 1e6)
+        return f"{self.rate:12.6g}/s  p99 {p99:>8}  {kept:<8}  {self.result.verdict}"
+
 
 @dataclass(frozen=True)
 class SweepResult:
