@@ -70,11 +70,12 @@ class ConnectionRecord:
 
     :param number: of the connection, from 1.
     :param now: when it is first tried to open it.
+    :ivar began: when it is first tried to open it.
     :ivar is_open: a connection is open.
     """
 
     def __init__(self, number: int, now: float) -> None:
-        self.number, self._began = number, now
+        self.number, self.began = number, now
         self.is_open = False
         self._current = _Connection()
         self._last_answer: float | None = None
@@ -83,7 +84,7 @@ class ConnectionRecord:
     @property
     def gap_began(self) -> float:
         """When the open gap began."""
-        return self._began if self._gap is None else self._gap.began
+        return self.began if self._gap is None else self._gap.began
 
     @property
     def gap_cause(self) -> str:
@@ -129,7 +130,7 @@ class ConnectionRecord:
 
         :param number: of the gap.
         """
-        begun = self._begin(number, self._began, cause)
+        begun = self._begin(number, self.began, cause)
         if self._gap is not None:
             self._gap.failures[cause] += 1
         return begun

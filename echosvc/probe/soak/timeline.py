@@ -66,7 +66,8 @@ class Timeline:
         self._membership: dict[int, int] = {}  # numbers of open gaps, and of their outages
         self._noticed = 0
         self.breaks = self.unanswered = 0
-        self.longest = self.longest_stall = self._excused = 0.0
+        self.longest = self.longest_stall = 0.0
+        self._excused = now
         self.causes: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.servers: Counter[str] = Counter()
@@ -87,6 +88,14 @@ class Timeline:
 
     # -- what happens to a connection -------------------------------------------------------------
 
+    def begin(self, connection: int, now: float) -> None:
+        """Note that a connection is opened for the first time."""
+        self._record(connection).began = now
+
+    def gap_began(self, connection: int) -> float:
+        """Return when the open gap of a connection began."""
+        return self._record(connection).gap_began
+
     def open(self, connection: int, local: str, peer: str, who: str, now: float) -> None:
         """Note that a connection is open, and was answered by ``who``."""
         gap = self._record(connection).open(local, peer, who, now)
@@ -99,12 +108,16 @@ class Timeline:
         """Note that a message was answered."""
         self._end_gap(self._record(connection).answer(number, now))
 
+    def since(self, moment: float) -> float:
+        """Return a moment, or until when this process stood still, if that is later."""
+        return max(moment, self._excused)
+
     def check(self, connection: int, since: float, now: float) -> None:
         """Note that something is due on a connection, and nothing was answered, since a moment.
 
         That is a gap once it is longer than the longest silence.
         """
-        since = max(since, self._excused)
+        since = self.since(since)
         if now - since > self._silence:
             record = self._record(connection)
             self._notice(record, record.is_silent(since, self._noticed + 1), now)

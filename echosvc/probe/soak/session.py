@@ -1,0 +1,297 @@
+"""A soak: its connections are opened, watched and replaced until it is stopped."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+
+from echosvc._text import quote
+from echosvc.endpoints.client import ClientTarget
+from echosvc.probe.load.connection import ConnectionEnd, LoadConnection
+from echosvc.probe.load.pacer import Pacer
+from echosvc.probe.load.slot import Slot, SlotEvents, Slots
+from echosvc.probe.soak.backoff import wait_before_attempt
+from echosvc.probe.soak.beat import Beat
+from echosvc.probe.soak.end_watcher import EndWatcher
+from echosvc.probe.soak.events import Ended, Event, Started
+from echosvc.probe.soak.opener import NotAnswered, SoakOpener
+from echosvc.probe.soak.result import MISMATCH, TIMEOUT, Mark, SoakResult
+from echosvc.probe.soak.settings import SoakSettings, validate
+from echosvc.probe.soak.stall_watch import StallWatch
+from echosvc.probe.soak.statistics import Statistics
+from echosvc.probe.soak.timeline import Timeline
+from echosvc.probe.traffic.exchange import Exchange
+from echosvc.probe.traffic.messages import Messages, Ring
+from echosvc.probe.traffic.schedule import Pace
+from echosvc.probe.traffic.sent_message import SentMessage
+
+#: How often silences are looked for: a part of the longest one, within limits in seconds.
+_TICK_PART, _SHORTEST_TICK, _LONGEST_TICK = 0.25, 0.01, 0.25
+#: A tick that is late by this part of the longest silence proves that this process stood still.
+_STALL_PART = 0.5
+#: How long the ends of connections are waited for at the end, seconds.
+CLOSE_TIMEOUT = 1.0
+#: Seconds in which all connections are opened first, at most.
+_OPENING_TIME = 1.0
+#: So many rings of messages are kept, 1 MiB and a message each.
+_MAX_RINGS = 8
+
+
+class SoakError(Exception):
+    """A soak cannot go on, because no reply could ever be verified; its text says why."""
+
+
+class _Place:
+    """One of the connections, and those that replace it.
+
+    :ivar watcher: of the connection that is open.
+    :ivar last_answer: when the last message was answered, or the connection was opened.
+    """
+
+    watcher: EndWatcher
+
+    def __init__(self, number: int) -> None:
+        self.number, self.last_answer = number, 0.0
+
+
+class Soak(SlotEvents):
+    """Keeps connections open, and notes when they are not answered.
+
+    :param target: the server.
+    :param settings: what is asked for.
+    :param endpoint: the server's name in the result.
+    :param listen: called with each event.
+    :param now: the clock, which never goes back.
+    :param wall: the time of day, as Unix time.
+    :raises SettingsError: settings that make no sense.
+    """
+
+    wants_answers = True
+
+    def __init__(
+        self,
+        reactor: Any,
+        target: ClientTarget,
+        settings: SoakSettings,
+        endpoint: str,
+        listen: Callable[[Event], object] = lambda _: None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        validate(settings)
+        self._reactor, self._settings, self._endpoint = reactor, settings, endpoint
+        self._listen, self._now, self._wall = listen, now, wall
+        self._opener = SoakOpener(reactor, target, settings, now)
+        self._seed, self._rings = random.getrandbits(62), dict[bytes, Ring]()
+        self._stopped: Deferred[None] = Deferred()
+        self._all_closed: Deferred[None] = Deferred()
+        self._timers: list[Any] = []
+        self._places: dict[Slot, _Place] = {}
+        self._record()
+
+    def _record(self) -> None:
+        """Make what notes all that happens."""
+        settings, now = self._settings, self._now()
+        self._began, epoch = now, self._wall() - now
+        silence = settings.longest_silence
+        self._tick = min(max(_TICK_PART * silence, _SHORTEST_TICK), _LONGEST_TICK)
+        self._stalls = StallWatch(self._tick + _STALL_PART * silence, now)
+        self._timeline = Timeline(
+            settings.connections, settings.interval, silence, now, epoch, self._listen
+        )
+        self._statistics = Statistics(self._timeline, now, epoch, self._listen)
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    async def run(self) -> SoakResult:
+        """Keep the connections open until the soak is stopped, or its time is over.
+
+        :raises SoakError: the first connection is answered by what cannot be verified.
+        """
+        began = self._began + self._timeline.epoch
+        self._listen(Started(began, self._endpoint, self._settings.as_dict()))
+        pacer = Pacer(self._reactor, self._now)
+        try:
+            self._begin(pacer)
+            await self._stopped
+            await self._drain()
+        finally:
+            self._close(pacer)
+        return self._conclude()
+
+    def _begin(self, pacer: Pacer) -> None:
+        """Open the connections one after the other, within an interval."""
+        settings = self._settings
+        shared = Slots(
+            self._reactor, self._opener, self._statistics.tally, pacer, self._make_exchange,
+            count(1), self._now, next_wait=self._next_wait,
+        )  # fmt: skip
+        spread = min(settings.interval, _OPENING_TIME) / settings.connections
+        for index in range(settings.connections):
+            slot = Slot(shared, Beat(settings.interval, self._began + index * spread), self)
+            self._places[slot] = _Place(index + 1)
+            self._later(index * spread, self._open, slot)
+        self._later(self._tick, self._check_all)
+        if settings.duration:
+            self._later(settings.duration, self.stop)
+
+    def stop(self) -> None:
+        """End the soak; answers that are due are waited for at most :data:`CLOSE_TIMEOUT` s."""
+        if not self._stopped.called:
+            self._seconds = self._now() - self._began
+            self._stopped.callback(None)
+
+    def mark(self, name: str = "") -> Mark:
+        """Put a mark into the timeline."""
+        return self._timeline.mark(name, self._now())
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was counted so far."""
+        return self._statistics
+
+    def _later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
+        self._timers = [each for each in self._timers if each.active()]
+        self._timers.append(self._reactor.callLater(seconds, call, *arguments))
+
+    async def _drain(self) -> None:
+        """Let every connection end as it should, for a limited time."""
+        for slot in self._places:
+            slot.drain()
+        if self._open_connections():
+            with suppress(defer.TimeoutError):
+                await self._all_closed.addTimeout(CLOSE_TIMEOUT, self._reactor)
+
+    def _open_connections(self) -> int:
+        return sum(slot.connection is not None for slot in self._places)
+
+    def _close(self, pacer: Pacer) -> None:
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        for slot in self._places:
+            slot.give_up()
+        pacer.close()
+
+    def _conclude(self) -> SoakResult:
+        now = self._now()
+        self._timeline.finish(now)
+        result = self._statistics.result(self._endpoint, self._settings, self._seconds, now)
+        self._listen(Ended(now + self._timeline.epoch, result))
+        return result
+
+    # -- opening ----------------------------------------------------------------------------------
+
+    def _open(self, slot: Slot) -> None:
+        self._timeline.begin(self._places[slot].number, self._now())
+        slot.begin()
+        slot.open()
+
+    def _make_exchange(self, number: int, pace: Pace) -> Exchange:
+        """Return the exchange of the connection that was just opened."""
+        replies, size = self._opener.newest.replies, self._settings.size
+        messages = Messages(self._ring(replies.excluded), number, size)
+        return Exchange(messages, replies, pace, self._statistics.tally)
+
+    def _ring(self, excluded: bytes) -> Ring:
+        if excluded not in self._rings:
+            if len(self._rings) >= _MAX_RINGS:
+                self._rings.clear()
+            lines = self._settings.framing == "line"
+            self._rings[excluded] = Ring(self._seed, self._settings.size, excluded, lines)
+        return self._rings[excluded]
+
+    def _next_wait(self, slot: Slot) -> float:
+        """Return how long a slot waits before the next attempt."""
+        began = self._timeline.gap_began(self._places[slot].number)
+        elapsed = self._now() - began
+        return wait_before_attempt(elapsed, self._settings.max_wait, random.random())  # noqa: S311
+
+    # -- what the slots report --------------------------------------------------------------------
+
+    def opened(self, slot: Slot, connection: LoadConnection) -> None:
+        """Note that a connection is open, and was answered."""
+        place, opening = self._places[slot], self._opener.newest
+        frame = self._settings.size + 4 * (self._settings.framing == "length")
+        place.watcher = EndWatcher(connection, frame)
+        place.last_answer = opening.answered
+        who = place.number, connection.local, connection.peer, opening.server
+        self._timeline.open(*who, opening.answered)
+
+    def failed(self, slot: Slot, cause: str, error: BaseException) -> None:
+        """Note that no connection could be opened."""
+        detail = error.detail if isinstance(error, NotAnswered) else ""
+        if detail and not self._timeline.servers and not self._stopped.called:
+            self._stopped.errback(SoakError(detail))
+            return
+        self._timeline.fail(self._places[slot].number, cause, self._now())
+
+    def answered(self, slot: Slot, connection: LoadConnection, messages: list[SentMessage]) -> None:
+        """Note that messages were answered, and how late."""
+        now, place = self._look(), self._places[slot]
+        self._timeline.check(place.number, max(place.last_answer, messages[0].sent), now)
+        self._timeline.answer(place.number, messages[-1].number, now)
+        place.last_answer = now
+        if connection.exchange.is_damaged:
+            self._give_up(slot, connection, MISMATCH)
+
+    def ended(self, slot: Slot, end: ConnectionEnd) -> None:
+        """Note that a connection has ended."""
+        self._look()
+        if end.is_error:
+            place = self._places[slot]
+            detail = self._describe_mismatch(end.number) if end.how == MISMATCH else ""
+            self._timeline.end(place.number, place.watcher.end(end.how, detail), end.when)
+        if self._stopped.called and not self._open_connections() and not self._all_closed.called:
+            self._all_closed.callback(None)
+
+    def _give_up(self, slot: Slot, connection: LoadConnection, how: str) -> None:
+        self._places[slot].watcher.look()
+        connection.give_up(how)
+
+    def _describe_mismatch(self, number: int) -> str:
+        """Return the first wrong bytes of a connection in words; "": they are not kept."""
+        for each in self._statistics.tally.mismatches.best:
+            if each.connection == number:
+                return (
+                    f"{each.kind} at byte {each.offset} of the reply to message {each.message}:"
+                    f" {quote(each.expected)} was due, and {quote(each.seen)} came"
+                )
+        return ""
+
+    # -- time passes ------------------------------------------------------------------------------
+
+    def _look(self) -> float:
+        """Return the time; note whether this process stood still until now."""
+        now = self._now()
+        stalled = self._stalls.seconds(now)
+        if stalled:
+            self._timeline.stall(stalled, now)
+        return now
+
+    def _check_all(self) -> None:
+        """Look for silences, and for wrong bytes after which nothing came."""
+        self._later(self._tick, self._check_all)
+        now = self._look()
+        self._timeline.epoch = self._wall() - now
+        for slot, place in self._places.items():
+            connection = slot.connection
+            if connection is not None:
+                self._check(slot, place, connection, now)
+        self._timeline.advance(now)
+        self._statistics.advance(now)
+
+    def _check(self, slot: Slot, place: _Place, connection: LoadConnection, now: float) -> None:
+        since = self._timeline.since(connection.exchange.silent_since)
+        self._timeline.check(place.number, since, now)
+        if now - since > self._settings.timeout:
+            damaged = connection.exchange.is_damaged
+            self._give_up(slot, connection, MISMATCH if damaged else TIMEOUT)
