@@ -159,6 +159,22 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A reason why a soak has failed.
+
+    :ivar subject: one of :data:`SUBJECTS`.
+    :ivar words: the reason.
+    """
+
+    subject: str
+    words: str
+
+
+#: What is judged: wrong replies, answers at all and at the end, gaps, and breaks.
+SUBJECTS = ("replies", "answers", "gaps", "breaks")
+
+
+@dataclass(frozen=True)
 class SoakResult:
     """What a soak has found.
 
@@ -192,7 +208,7 @@ class SoakResult:
     started: float
     seconds: float
     complete: bool
-    why: tuple[str, ...]
+    why: tuple[Failure, ...]
     messages: dict[str, int]
     latency_us: dict[str, int]
     breaks: int
@@ -216,9 +232,14 @@ class SoakResult:
         """Whether nothing was above the limits."""
         return not self.why
 
+    @property
+    def reasons(self) -> list[str]:
+        """Why it has failed, in words."""
+        return [each.words for each in self.why]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
         names = ("gaps", "outages", "marks", "slices")
         own = {name: value for name, value in vars(self).items() if name not in names}
         listed = {name: [each.as_dict() for each in getattr(self, name)] for name in names[:3]}
-        return {"schema": 1, **own, "why": list(self.why), **listed, "ok": self.ok}
+        return {"schema": 1, **own, "why": self.reasons, **listed, "ok": self.ok}

@@ -15,7 +15,7 @@ CLEAN = {"sent": 10, "answered": 10}
 def judged(timeline: RecordedTimeline, messages=CLEAN, **settings) -> list[str]:
     asked = SoakSettings(**settings)
     validate(asked)
-    return list(failures(asked, timeline, messages))
+    return [each.words for each in failures(asked, timeline, messages)]
 
 
 def cut(*seconds: float) -> RecordedTimeline:
