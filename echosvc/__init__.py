@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from echosvc.probe.result import CheckResult, ProbeResult
     from echosvc.probe.share.api import share, share_async
     from echosvc.probe.share.result import ShareResult
+    from echosvc.probe.soak.api import soak, soak_async
+    from echosvc.probe.soak.result import SoakResult
     from echosvc.server.factory import EchoFactory
     from echosvc.server.protocol import EchoProtocol
     from echosvc.server.service import EchoService
@@ -41,6 +43,7 @@ _MODULES = {
     "ProbeResult": "probe.result",
     "ProxyingEndpoint": "net.proxy_endpoint",
     "ShareResult": "probe.share.result",
+    "SoakResult": "probe.soak.result",
     "TLSConnector": "tls.endpoints",
     "TLSListener": "tls.endpoints",
     "check": "probe.check",
@@ -49,6 +52,8 @@ _MODULES = {
     "server_certificate": "tls.context",
     "share": "probe.share.api",
     "share_async": "probe.share.api",
+    "soak": "probe.soak.api",
+    "soak_async": "probe.soak.api",
 }
 
 __all__ = [
@@ -64,6 +69,7 @@ __all__ = [
     "ProbeResult",
     "ProxyingEndpoint",
     "ShareResult",
+    "SoakResult",
     "TLSConnector",
     "TLSListener",
     "__version__",
@@ -73,6 +79,8 @@ __all__ = [
     "server_certificate",
     "share",
     "share_async",
+    "soak",
+    "soak_async",
 ]
 
 

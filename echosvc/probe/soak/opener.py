@@ -24,8 +24,8 @@ from echosvc.probe.engine.prefix_detection import (
     missing_header,
     recognize_prefix,
     strip_header,
+    without_counters,
 )
-from echosvc.probe.engine.servers import without_counters
 from echosvc.probe.load.channel import Channel, Opener, name_error
 from echosvc.probe.settings import CheckSettings
 from echosvc.probe.soak.result import FIN, MISMATCH, SILENCE

@@ -70,7 +70,7 @@ class Soak(SlotEvents):
     :param listen: called with each event.
     :param now: the clock, which never goes back.
     :param wall: the time of day, as Unix time.
-    :raises SettingsError: settings that make no sense.
+    :raises SoakSettingsError: settings that make no sense.
     """
 
     wants_answers = True

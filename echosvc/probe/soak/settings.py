@@ -9,12 +9,15 @@ from typing import Any
 
 from echosvc.probe.settings import FRAMINGS
 from echosvc.probe.traffic.messages import MAX_SIZE, STAMP_SIZE
-from echosvc.probe.validation import SettingsError
 from echosvc.wire.template import Template
 
 #: A silence that is a gap, where nothing else was asked for, seconds.
 SILENCE = 1.0
 MAX_CONNECTIONS = 10_000
+
+
+class SoakSettingsError(ValueError):
+    """A setting is wrong; its text is the reason, one line."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,12 @@ class SoakSettings:
 def validate(settings: SoakSettings) -> None:
     """Check settings.
 
-    :raises SettingsError: one is wrong.
+    :raises SoakSettingsError: one is wrong.
     """
     for rules in (_type_rules, _value_rules, _common_rules):
         fault = next((why for wrong, why in rules(settings) if wrong), "")
         if fault:
-            raise SettingsError(fault)
+            raise SoakSettingsError(fault)
 
 
 def _type_rules(settings: SoakSettings) -> Iterator[tuple[object, str]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echosvc.probe.soak.limits import failures
-from echosvc.probe.soak.settings import SoakSettings, validate
-from echosvc.probe.validation import SettingsError
+from echosvc.probe.soak.settings import SoakSettings, SoakSettingsError, validate
 from tests.unit.probe.soak.timelines import RecordedTimeline
 
 CLEAN = {"sent": 10, "answered": 10}
@@ -109,7 +108,7 @@ def test_a_soak_without_an_answer_fails():
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, word):
-    with pytest.raises(SettingsError, match=word):
+    with pytest.raises(SoakSettingsError, match=word):
         validate(SoakSettings(**settings))
 
 
