@@ -212,15 +212,7 @@ def _long(seconds: float) -> str:
 
 def figure_lines(result: SoakResult) -> Iterator[str]:
     """Yield the figures, one line a subject."""
-    wrong = {name: count for name, count in result.messages.items() if count}
-    left_out = ("connections", "skipped")
-    told = (f"{count} {_name(name)}" for name, count in wrong.items() if name not in left_out)
-    yield f"messages: {', '.join(told) or 'none'}"
-    if result.messages.get("answered"):
-        shown = (
-            f"{name} {format_duration(each / 1e6)}" for name, each in result.latency_us.items()
-        )
-        yield f"latency: {', '.join(shown)}"
+    yield from _message_lines(result)
     if result.gap_count:
         yield (
             f"gaps: {result.gap_count} ({_failures(result.causes)}), the longest"
@@ -237,6 +229,17 @@ def figure_lines(result: SoakResult) -> Iterator[str]:
             f"this process stood still {plural(result.stalls, 'time')}, {longest} at most: what was"
             " not answered meanwhile does not count"
         )
+
+
+def _message_lines(result: SoakResult) -> Iterator[str]:
+    counted = [(name, count) for name, count in result.messages.items() if count]
+    left_out = ("connections", "skipped")
+    told = (f"{count} {_name(name)}" for name, count in counted if name not in left_out)
+    yield f"messages: {', '.join(told) or 'none'}"
+    if result.messages.get("answered"):
+        times = result.latency_us.items()
+        shown = (f"{name} {format_duration(each / 1e6)}" for name, each in times)
+        yield f"latency: {', '.join(shown)}"
 
 
 def _name(counter: str) -> str:

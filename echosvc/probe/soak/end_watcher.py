@@ -72,10 +72,10 @@ class EndWatcher:
         """Pass it on."""
         self._connection.writable()
 
-    def peer_finished(self) -> None:
+    def eof_received(self) -> None:
         """Look, and pass it on."""
         self.look()
-        self._connection.peer_finished()
+        self._connection.eof_received()
 
     def lost(self, error: BaseException | None) -> None:
         """Look, and pass it on."""

@@ -169,7 +169,7 @@ class _FirstExchange:
     def writable(self) -> None:
         """Do nothing: what is sent is short."""
 
-    def peer_finished(self) -> None:
+    def eof_received(self) -> None:
         """Note the peer's FIN."""
         self._ended = NotAnswered(FIN)
         self._settle()

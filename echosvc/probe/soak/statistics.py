@@ -97,15 +97,13 @@ class Statistics:
         :param seconds: how long it lasted.
         """
         self._take_seconds(now + 1)
-        tally, timeline = self.tally, self._timeline
-        messages = {name: getattr(tally, name) for name in _COUNTERS}
-        messages["skipped"] = tally.lost - tally.unanswered
+        timeline, messages = self._timeline, self._messages()
         return SoakResult(
             endpoint, settings.as_dict(), self._began + self._epoch, seconds,
             complete=not settings.duration or seconds >= settings.duration,
             why=tuple(failures(settings, timeline, messages)),
             messages=messages,
-            latency_us=tally.corrected.summary(),
+            latency_us=self.tally.corrected.summary(),
             breaks=timeline.breaks,
             gap_count=timeline.gaps.total,
             causes=dict(timeline.causes.most_common()),
@@ -122,3 +120,8 @@ class Statistics:
             slice_seconds=self._slices.seconds,
             slices=tuple(self._slices.slices),
         )  # fmt: skip
+
+    def _messages(self) -> dict[str, int]:
+        """Return what became of the messages; skipped ones are lost though a later one was not."""
+        counted = {name: getattr(self.tally, name) for name in _COUNTERS}
+        return {**counted, "skipped": self.tally.lost - self.tally.unanswered}

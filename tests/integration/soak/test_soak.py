@@ -28,7 +28,7 @@ async def test_a_clean_path_has_no_gap(framing, prefix):
     assert result.ok, result.reasons
     assert result.gap_count == result.breaks == 0
     counted = result.messages
-    assert counted["answered"] == counted["sent"] > 9
+    assert counted["answered"] == counted["sent"] > 0
     assert counted["connections"] == 3
     assert not running.of(Gap)
     assert len(running.of(Started)) == 1
