@@ -55,8 +55,8 @@ EPOLLERR: int = getattr(select, "EPOLLERR", 8)
 EPOLLHUP: int = getattr(select, "EPOLLHUP", 16)
 #: Events taken from the kernel at once.
 MAX_EVENTS = 512
-#: Polls in one turn of the real reactor. For one stream on loopback they take a millisecond.
-MAX_POLLS = 16
+#: Polls in one turn of the real reactor. For one stream on loopback they take two milliseconds.
+MAX_POLLS = 4
 _BROKEN = EPOLLHUP | EPOLLERR
 
 

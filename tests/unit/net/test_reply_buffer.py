@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from echosvc import EchoFactory
-from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer
+from echosvc.net.stream import CACHED_SIZES, LONG_SIZE, RECV_SIZE, ReplyBuffer
 
 SIZES = (
     some.integers(1, RECV_SIZE)
@@ -27,6 +30,27 @@ def test_a_reply_is_the_prefix_and_what_was_read_last(prefix: bytes, reads: list
         cached_views = replies.cached_views[size] if size < CACHED_SIZES else None
         assert (cached_views is None) == (size >= CACHED_SIZES)
         assert cached_views is None or bytes(cached_views) == prefix + data
+
+
+@settings(deadline=None)
+@given(prefix=some.binary(max_size=5000), size=some.integers(RECV_SIZE, LONG_SIZE))
+def test_two_reads_stand_behind_two_prefixes(prefix: bytes, size: int) -> None:
+    replies = ReplyBuffer(prefix)
+    first, second = replies.recv_views
+    assert len(first) == len(second) == RECV_SIZE
+    first[:], second[:] = b"1" * RECV_SIZE, b"2" * RECV_SIZE
+    rest = b"2" * (size - RECV_SIZE)
+    assert bytes(replies.long_view(size)) == prefix + bytes(first) + (rest and prefix + rest)
+    assert bytes(replies.long_reply) == prefix + bytes(first) + prefix + bytes(second)
+
+
+@settings(deadline=None)
+@given(prefix=some.binary(max_size=10_000))
+def test_what_is_read_is_stored_far_from_the_start_of_a_page(prefix: bytes) -> None:
+    """A copy from the start of a page to a few bytes behind it takes ten times as long."""
+    replies = ReplyBuffer(prefix)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(replies.recv_view))
+    assert address % mmap.PAGESIZE == mmap.PAGESIZE // 2
 
 
 def test_not_more_is_kept_than_short_replies() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -9,11 +10,19 @@ from select import select
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.ssl import CertificateOptions
 
 from echosvc import EchoFactory, EchoProtocol
 from echosvc.net.epoll import MORE
-from echosvc.net.stream import CACHED_SIZES, RECV_SIZE, ReplyBuffer, Stream
+from echosvc.net.stream import (
+    CACHED_SIZES,
+    LONG_SIZE,
+    MAX_LONG_READS,
+    RECV_SIZE,
+    ReplyBuffer,
+    Stream,
+)
 from tests.support.listening import Listening
 from tests.support.sockets import receive_exactly
 from tests.support.stream_case import Halving, StreamTestCase
@@ -46,20 +55,52 @@ class TakesThree(socket.socket):
 class TakesLittle:
     """A socket whose kernel takes so many bytes of each reply; ``None``: it is full.
 
-    :param taken: of each reply, one after the other.
+    :param taken: of each reply, one after the other; of those after them all.
+    :param reads: after so many it is reset.
+    :ivar sends: how often a reply was sent.
     """
 
-    def __init__(self, below: socket.socket, taken: list[int | None]) -> None:
-        self._below, self._taken = below, taken
+    def __init__(
+        self, below: socket.socket, taken: list[int | None], reads: float = math.inf
+    ) -> None:
+        self._below, self._taken, self._reads = below, taken, reads
+        self.sends = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._below, name)
 
+    def recv_into(self, space: memoryview) -> int:
+        if not self._reads:
+            raise ConnectionResetError
+        self._reads -= 1
+        return self._below.recv_into(space)
+
     def send(self, data: memoryview) -> int:
-        most = self._taken.pop(0)
+        self.sends += 1
+        most = self._taken.pop(0) if self._taken else len(data)
         if most is None:
             raise BlockingIOError
         return self._below.send(data[:most])
+
+
+class Endless:
+    """A socket from which every read is full, and whose kernel takes every reply."""
+
+    received = sent = 0
+
+    def recv_into(self, space: memoryview) -> int:
+        self.received += len(space)
+        return len(space)
+
+    def send(self, data: memoryview) -> int:
+        self.sent += len(data)
+        return len(data)
+
+
+def replies_to(data: bytes) -> bytes:
+    """The replies to full reads of these bytes."""
+    pieces = [data[at : at + RECV_SIZE] for at in range(0, len(data), RECV_SIZE)]
+    return b"".join(b"> " + piece for piece in pieces)
 
 
 class OwnAnswerTests(StreamTestCase):
@@ -114,9 +155,11 @@ class OwnAnswerTests(StreamTestCase):
             self.assertEqual(protocol.fast_messages, before + 1)
             self.assertEqual(receive_exactly(client, size + 2), b"> " + data)
 
-    def receiving(self, size: int) -> tuple[socket.socket, Stream, Any, bytes]:
+    def receiving(
+        self, size: int, kind: Callable[[], Any] = Counted
+    ) -> tuple[socket.socket, Stream, Any, bytes]:
         """A stream with ``size`` bytes to be read, and those bytes."""
-        client, stream, protocol = self.answering()
+        client, stream, protocol = self.answering(kind)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * size)
         stream.pauseProducing()
         data = os.urandom(size)
@@ -124,26 +167,41 @@ class OwnAnswerTests(StreamTestCase):
         self.wait_for(stream, size)
         return client, stream, protocol, data
 
-    def test_a_full_read_is_followed_by_one_of_two_replies(self) -> None:
-        client, stream, protocol, data = self.receiving(3 * RECV_SIZE - 5)
-        self.assertIsNone(stream.doRead())
-        pieces = [data[at : at + RECV_SIZE] for at in range(0, len(data), RECV_SIZE)]
-        self.assertEqual((protocol.fast_messages, protocol.fast_bytes), (3, len(data)))
-        expected = b"".join(b"> " + piece for piece in pieces)
-        self.assertEqual(receive_exactly(client, len(expected)), expected)
+    def test_a_stream_is_answered_for_one_event_by_two_replies_at_a_time(self) -> None:
+        for reads, sends in ((1, 1), (2, 1), (2.1, 2), (3, 2), (3.9, 2), (4, 2), (4.5, 3)):
+            client, stream, protocol, data = self.receiving(int(reads * RECV_SIZE))
+            stream.socket = counted = TakesLittle(stream.socket, [])
+            self.assertIsNone(stream.doRead())
+            replies = replies_to(data)
+            self.assertEqual(counted.sends, sends)
+            self.assertEqual(receive_exactly(client, len(replies)), replies)
+            self.assertEqual(protocol.fast_messages, math.ceil(reads))
+            self.assertEqual(protocol.fast_bytes, len(data))
 
-    def test_where_all_reads_are_full_more_may_be_ready(self) -> None:
-        _, stream, protocol, _ = self.receiving(3 * RECV_SIZE + 1)
+    def test_a_long_stream_lets_other_connections_be_served(self) -> None:
+        _, stream, protocol = self.answering()
+        below, stream.socket = stream.socket, Endless()
         self.assertIs(stream.doRead(), MORE)
-        self.assertEqual(protocol.fast_messages, 3)
-        self.assertIsNone(stream.doRead())
+        self.assertEqual(protocol.fast_messages, 2 * MAX_LONG_READS + 1)
+        self.assertEqual(protocol.fast_bytes, stream.socket.received)
+        self.assertEqual(stream.socket.sent, len(replies_to(bytes(protocol.fast_bytes))))
+        stream.socket = below
 
-    def test_a_long_read_that_is_short_is_one_reply(self) -> None:
-        client, stream, protocol, data = self.receiving(RECV_SIZE + 5)
-        self.assertIsNone(stream.doRead())
-        self.assertEqual((protocol.fast_messages, protocol.fast_bytes), (2, len(data)))
-        expected = b"> " + data[:RECV_SIZE] + b"> " + data[RECV_SIZE:]
-        self.assertEqual(receive_exactly(client, len(expected)), expected)
+    def test_a_reset_behind_full_reads_ends_the_connection(self) -> None:
+        for reads in (1, 2):
+            _, stream, protocol, _ = self.receiving(2 * RECV_SIZE)
+            stream.socket = TakesLittle(stream.socket, [], reads)
+            self.assertIs(stream.doRead(), CONNECTION_LOST)
+            self.assertEqual((protocol.fast_messages, stream.connected), (reads, 1))
+
+    def test_the_end_behind_two_full_reads_is_seen_too(self) -> None:
+        client, stream, protocol, data = self.receiving(2 * RECV_SIZE, HalvingCounted)
+        client.shutdown(socket.SHUT_WR)
+        stream.resumeProducing()
+        self.until(lambda: protocol.ended)
+        replies = replies_to(data)
+        self.assertEqual(receive_exactly(client, len(replies)), replies)
+        self.assertEqual(stream.connected, 1)
 
     def test_the_end_of_a_stream_is_seen_behind_a_full_read(self) -> None:
         client, stream, protocol = self.answering(HalvingCounted)
@@ -154,15 +212,22 @@ class OwnAnswerTests(StreamTestCase):
 
     def test_what_the_kernel_does_not_take_of_two_replies_is_left_to_the_protocol(self) -> None:
         for taken in (7, RECV_SIZE + 2, RECV_SIZE + 3, 2 * RECV_SIZE, None):
-            client, stream, protocol, data = self.receiving(3 * RECV_SIZE)
-            stream.socket = TakesLittle(stream.socket, [RECV_SIZE + 2, taken])
+            client, stream, protocol, data = self.receiving(5 * RECV_SIZE)
+            stream.socket = TakesLittle(stream.socket, [LONG_SIZE + 4, taken])
             self.assertIsNone(stream.doRead())
-            pieces = [data[at : at + RECV_SIZE] for at in range(0, len(data), RECV_SIZE)]
-            expected = b"".join(b"> " + piece for piece in pieces)
-            sent = RECV_SIZE + 2 + (taken or 0)
-            self.assertEqual(receive_exactly(client, sent), expected[:sent])
-            self.assertEqual(protocol.rest, expected[sent:])
-            self.assertEqual((protocol.fast_messages, protocol.fast_bytes), (3, len(data)))
+            replies = replies_to(data[: 4 * RECV_SIZE])
+            sent = LONG_SIZE + 4 + (taken or 0)
+            self.assertEqual(receive_exactly(client, sent), replies[:sent])
+            self.assertEqual(protocol.rest, replies[sent:])
+            self.assertEqual((protocol.fast_messages, protocol.fast_bytes), (4, 4 * RECV_SIZE))
+
+    def test_what_the_kernel_does_not_take_of_the_last_reply_is_left_to_the_protocol(self) -> None:
+        client, stream, protocol, data = self.receiving(3 * RECV_SIZE)
+        stream.socket = TakesLittle(stream.socket, [LONG_SIZE + 4, 7])
+        self.assertIsNone(stream.doRead())
+        replies = replies_to(data)
+        self.assertEqual(receive_exactly(client, LONG_SIZE + 11), replies[: LONG_SIZE + 11])
+        self.assertEqual(protocol.rest, replies[LONG_SIZE + 11 :])
 
     def test_what_is_longer_than_the_room_is_read_piece_by_piece(self) -> None:
         client, stream, protocol = self.answering()
