@@ -7,6 +7,7 @@ thirty. A connection with more has a dictionary of its own, which takes 1,300 by
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -15,6 +16,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from echosvc import EchoFactory, EchoProtocol
+from echosvc.config.schema import Config
 from echosvc.connection.layer import LayerTransport
 from tests.support.transports import Below, Line
 
@@ -38,6 +40,8 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"stall_timeout": 0.0, "linger": 0.0, "half_open_timeout": 5.0, "allow_half_open": True},
     {"pause_on_connect": True},
     {"nagle": True},
+    {"max_message": 7, "handshake_timeout": 3.0, "max_connections": 5, "over_limit": "refuse"},
+    {"allow": ("192.0.2.0/24",), "deny": ("192.0.2.7",), "drain": 1.0},
 )
 
 
@@ -60,6 +64,12 @@ def settings() -> list[dict[str, Any]]:
 
 
 class AttributeTests(SynchronousTestCase):
+    def test_every_setting_is_tried(self) -> None:
+        tried = {name for options in settings() for name in options}
+        # With a PROXY header another protocol comes first; the connection behind it is the same.
+        left = {field.name for field in fields(Config)} - tried
+        self.assertEqual(left, {"proxy_protocol", "proxy_from"})
+
     def assert_few(self, connection: EchoProtocol, about: object) -> None:
         names = sorted(vars(connection))
         self.assertLessEqual(len(names), MOST, f"{about}: {names}")
