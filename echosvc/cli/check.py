@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from echosvc._text import format_duration
@@ -212,18 +213,7 @@ def check_options(args: argparse.Namespace) -> CheckSettings:
     from echosvc.probe.validation import validate
 
     options = CheckSettings(
-        prefix=args.prefix,
-        framing=args.framing,
-        only=args.only,
-        skip=args.skip,
-        idle=args.idle,
-        find_idle=args.find_idle,
-        lifetime=args.lifetime,
-        connections=args.connections,
-        pace=args.pace,
-        timeout=args.timeout,
-        max_size=args.max_size,
-        identity=args.identity,
+        **{each.name: getattr(args, each.name) for each in fields(CheckSettings)}
     )
     validate(options)
     return options
