@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from echosvc.cli import report_options
-from echosvc.cli.report_options import ReportKind, requested_reports, write_reports
+from echosvc.cli.report_options import (
+    ReportKind,
+    ReportOptionsError,
+    requested_reports,
+    write_reports,
+)
 from echosvc.cli.terminal import Sink, write_text
 
 if TYPE_CHECKING:
@@ -56,6 +62,8 @@ def validate_result_arguments(args: argparse.Namespace) -> None:
 
     :raises ReportOptionsError: it cannot.
     """
+    if find_spec("hdrh") is None:
+        raise ReportOptionsError(f"{args.command} needs hdrhistogram: install echosvc[probe]")
     report_options.validate_reports(args, _KINDS)
 
 

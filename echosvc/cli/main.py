@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from echosvc._version import __version__
 from echosvc.cli import check as check_command
 from echosvc.cli import load as load_command
+from echosvc.cli import merge as merge_command
 from echosvc.cli import send as send_command
 from echosvc.cli import serve
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
@@ -133,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     _add_send(commands)
     _add_check(commands)
     _add_load(commands)
+    _add_merge(commands)
     _add_demo(commands)
     return top
 
@@ -157,7 +159,9 @@ def _command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.set_defaults(run=run, validate=lambda _: None, prepare=lambda: None)
+    made.set_defaults(
+        run=run, validate=lambda _: None, run_offline=lambda _: None, prepare=lambda: None
+    )
     add_own(made)
     add_target_arguments(made, positional)
     return made
@@ -183,6 +187,19 @@ def _add_load(commands: Any) -> None:
     load.epilog = load_command.EPILOG
     load.usage = "echosvc load [ENDPOINT] [OPTION ...]"
     load.set_defaults(validate=load_command.validate, prepare=_install_fast_reactor)
+
+
+def _add_merge(commands: Any) -> None:
+    merge = commands.add_parser(
+        "merge",
+        help=merge_command.SUMMARY,
+        description=merge_command.SUMMARY,
+        epilog=merge_command.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    merge_command.add_arguments(merge)
+    merge.set_defaults(validate=merge_command.validate, run_offline=merge_command.run)
 
 
 def _add_demo(commands: Any) -> None:
@@ -244,8 +261,11 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
     """Check what the parser cannot, then run the command on the reactor."""
     try:
         args.validate(args)
+        status = _run_offline(args)
     except ValueError as error:
         commands.error(str(error))
+    if status is not None:
+        return status
     args.prepare()
     from twisted.internet import reactor
 
@@ -261,6 +281,19 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
     if args.insecure:
         print_error(INSECURE)
     return _run(reactor, lambda: args.run(args, reactor, target))
+
+
+def _run_offline(args: argparse.Namespace) -> int | None:
+    """Run what opens no connection; return the exit status, or ``None``: this opens one.
+
+    :raises ValueError: what was given makes no sense.
+    """
+    try:
+        status: int | None = args.run_offline(args)
+    except OutputError as error:
+        print_error(f"echosvc: {error}")
+        return EXIT_FAILURE
+    return status
 
 
 def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:

@@ -39,7 +39,7 @@ from echosvc.reports.page import (
 _KINDS = {"OK": "pass", "FAIL": "fail", "INVALID": "info"}
 _ADVICE = "docs/load.md explains each figure and each verdict, and how not to fool oneself."
 #: How many of a kind are listed, and how long a name, a value and a sentence may be.
-_LISTED, _OPTIONS, _NAME, _VALUE, _SENTENCE = 15, 40, 40, 100, 300
+_LISTED, _OPTIONS, _NAME, _VALUE, _SENTENCE = 12, 30, 40, 100, 300
 
 
 def load_page(run: LoadRun) -> str:

@@ -53,9 +53,11 @@ class LoadRun:
 
 
 def brief(text: object, longest: int) -> str:
-    """Return a text printable, and no longer than that: it may be anything."""
-    shown = printable(str(text)[: longest + 1])
-    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+    """Return a text printable, and no longer than so many bytes of UTF-8: it may be anything."""
+    shown = printable(str(text)[: longest + 1]).encode("utf-8")
+    if len(shown) <= longest:
+        return shown.decode("utf-8")
+    return f"{shown[: longest - 3].decode('utf-8', 'ignore')}..."
 
 
 @dataclass(frozen=True)

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TextIO
 
 from echosvc.probe.traffic.tally import Tally
 
 #: The histograms of a log, each with its tag.
 TAGS = ("corrected", "uncorrected")
-_MICROSECONDS = 1e6
+_COMMENT = "[Written by echosvc; values are in microseconds, Interval_Max is in milliseconds]"
 
 
 def write_log(file: TextIO, tally: Tally) -> None:
-    """Write the latencies of a run as one interval for each tag.
+    """Write the latencies of a run as one interval for each tag, in version 1.2 of the format.
 
-    The times of an interval are Unix time. The largest value is in seconds, and those of a
-    histogram are in µs.
+    The times of an interval are Unix time. The values of a histogram are in µs, and the largest one
+    is named in ms, as that of HdrHistogram's own writers.
     """
     from hdrh.log import HistogramLogWriter
 
     writer, start = HistogramLogWriter(file), float(min(tally.series, default=0))
-    writer.output_comment("[Written by echosvc; values are in microseconds]")
+    length = max(tally.series, default=0) + 1.0 - start
+    writer.output_comment(_COMMENT)
     writer.output_log_format_version()
     file.write(f"#[StartTime: {start:.3f} (seconds since epoch)]\n")
     writer.output_legend()
-    for tag in TAGS:
-        file.write(f"Tag={tag},{_interval(tally, tag, start)}")
-
-
-def _interval(tally: Tally, tag: str, start: float) -> str:
-    """Return the line of a histogram, without its tag."""
-    from hdrh.log import HistogramLogWriter
-
-    line, end = StringIO(), max(tally.series, default=0) + 1.0
-    hdr = getattr(tally, tag).to_hdr()
-    HistogramLogWriter(line).output_interval_histogram(hdr, start, end, _MICROSECONDS)
-    return line.getvalue()
+    for tag in TAGS:  # the writer of hdrh has no tags, and cuts the largest value to whole numbers
+        histogram = getattr(tally, tag)
+        encoded = histogram.to_hdr().encode().decode("ascii")
+        largest = histogram.largest / 1000
+        file.write(f"Tag={tag},{start:.3f},{length:.3f},{largest:.3f},{encoded}\n")

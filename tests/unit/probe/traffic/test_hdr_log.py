@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
@@ -29,6 +31,18 @@ def test_the_reader_of_hdrhistogram_finds_both_histograms_with_their_tags(tmp_pa
         assert histogram.get_end_time_stamp() == 1_700_000_004_000
         ninety = histogram.get_value_at_percentile(90)
         assert ninety == expected.to_hdr().get_value_at_percentile(90)
+
+
+def test_the_largest_value_is_named_in_milliseconds(tmp_path):
+    tally = Tally(epoch=1_700_000_000.25)
+    tally.count_answer(1.0, 1.001, 1.0025)
+    log = io.StringIO()
+    write_log(log, tally)
+    rows = [line.split(",") for line in log.getvalue().splitlines() if line.startswith("Tag=")]
+    assert [row[:4] for row in rows] == [
+        ["Tag=corrected", "1700000001.000", "1.000", "2.500"],
+        ["Tag=uncorrected", "1700000001.000", "1.000", "1.500"],
+    ]
 
 
 def test_an_empty_run_has_a_log(tmp_path):
