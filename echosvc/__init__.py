@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from echosvc.net.proxy_endpoint import ProxyingEndpoint
     from echosvc.probe.aio import check_async
     from echosvc.probe.check import check
+    from echosvc.probe.load.api import load, load_async
+    from echosvc.probe.load.options import LoadOptionsError
     from echosvc.probe.result import CheckResult, ProbeResult
     from echosvc.probe.share.api import share, share_async
     from echosvc.probe.share.result import ShareResult
     from echosvc.probe.soak.api import soak, soak_async
     from echosvc.probe.soak.result import SoakResult
+    from echosvc.probe.traffic.load_result import LoadResult
     from echosvc.server.factory import EchoFactory
     from echosvc.server.protocol import EchoProtocol
     from echosvc.server.service import EchoService
@@ -39,6 +42,8 @@ _MODULES = {
     "EchoFactory": "server.factory",
     "EchoProtocol": "server.protocol",
     "EchoService": "server.service",
+    "LoadOptionsError": "probe.load.options",
+    "LoadResult": "probe.traffic.load_result",
     "Outcome": "connection.outcome",
     "ProbeResult": "probe.result",
     "ProxyingEndpoint": "net.proxy_endpoint",
@@ -49,6 +54,8 @@ _MODULES = {
     "check": "probe.check",
     "check_async": "probe.aio",
     "connect": "client",
+    "load": "probe.load.api",
+    "load_async": "probe.load.api",
     "server_certificate": "tls.context",
     "share": "probe.share.api",
     "share_async": "probe.share.api",
@@ -65,6 +72,8 @@ __all__ = [
     "EchoFactory",
     "EchoProtocol",
     "EchoService",
+    "LoadOptionsError",
+    "LoadResult",
     "Outcome",
     "ProbeResult",
     "ProxyingEndpoint",
@@ -76,6 +85,8 @@ __all__ = [
     "check",
     "check_async",
     "connect",
+    "load",
+    "load_async",
     "server_certificate",
     "share",
     "share_async",

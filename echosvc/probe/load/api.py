@@ -1,7 +1,8 @@
-"""``load``, for programs: a whole run, from an endpoint and options to its result."""
+"""``load`` for programs: a whole run, from an endpoint and options to its result."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -57,9 +58,9 @@ async def load(
     :raises EndpointError: the endpoint cannot be understood.
     :raises LoadOptionsError: options that make no sense.
     :raises TemplateError: a prefix that is no template.
-    :raises RuntimeError: asyncio runs, and no reactor.
+    :raises RuntimeError: asyncio runs, and no reactor: :func:`~echosvc.load_async` is for that.
     """
-    reactor = reactor or global_reactor("load")
+    reactor = reactor or global_reactor("load", "load_async")
     template = read_prefix(prefix, LoadOptionsError)
     known = {field.name for field in fields(LoadOptions)}
     if unknown := set(options) - known:
@@ -67,3 +68,18 @@ async def load(
     asked = LoadOptions(prefix=template, **options)
     target, name = read_endpoint(reactor, endpoint)
     return await Load(reactor, target, asked, name).run()
+
+
+async def load_async(
+    endpoint: str, *, prefix: str | bytes | None = None, **options: Unpack[LoadKeywords]
+) -> LoadResult:
+    """Do the same as :func:`~echosvc.load`, in a coroutine of asyncio.
+
+    :param endpoint: a string such as ``tcp:192.0.2.7:8107``.
+    """
+    from echosvc.probe.aio import run_on_asyncio
+
+    def start(reactor: Any) -> Coroutine[Any, Any, LoadResult]:
+        return load(endpoint, reactor=reactor, prefix=prefix, **options)
+
+    return await run_on_asyncio(endpoint, "load_async", start)
