@@ -183,20 +183,20 @@ class LoadConnection:
             self._finish_if_answered()
 
     def _finish_if_answered(self) -> None:
-        if not self._fin_sent and not self.exchange.owed and not self._gone:
+        if not self._fin_sent and not self.exchange.awaited and not self._gone:
             self._fin_sent = True
             self.channel.finish()
 
     def give_up(self, how: str = ABANDONED) -> None:
         """End now with a reset.
 
-        Where nothing is owed and FIN was sent, it counts as closed: the peer has everything.
+        Where nothing is awaited and FIN was sent, it counts as closed: the peer has everything.
 
         :param how: how it ended, as :meth:`~echosvc.probe.traffic.exchange.Exchange.ended` says.
         """
         if not self._gone:
             self.channel.abort()
-            self._end(CLOSED if self._fin_sent and not self.exchange.owed else how)
+            self._end(CLOSED if self._fin_sent and not self.exchange.awaited else how)
 
     def eof_received(self) -> None:
         """Close: the peer sends nothing more."""

@@ -255,7 +255,7 @@ class Load(SlotEvents):
                     slot.drain()
             if not left or now >= min(until, fins):
                 break
-            if fins == math.inf and not any(slot.owed or not slot.is_stopped for slot in left):
+            if fins == math.inf and not any(slot.awaited or not slot.is_stopped for slot in left):
                 fins = now + _FIN_WAIT
             await self._sleep(_POLL)
         self._finish("timeout" if self.options.grace else ABANDONED)
@@ -274,7 +274,7 @@ class Load(SlotEvents):
         self._end, self._is_over = min(self._end, now), True
         self._pacer.close()
         for slot in self._slots:
-            slot.give_up(how if slot.owed else ABANDONED)
+            slot.give_up(how if slot.awaited else ABANDONED)
         for waiting in (self._opened, self._sleeping):
             if not waiting.called:
                 waiting.callback(None)

@@ -221,9 +221,9 @@ class Slot(ConnectionEvents):
         return self.is_stopped and self.connection is None
 
     @property
-    def owed(self) -> int:
-        """How many messages may still be answered."""
-        return 0 if self.connection is None else self.connection.exchange.owed
+    def awaited(self) -> int:
+        """How many messages are to be answered next."""
+        return 0 if self.connection is None else self.connection.exchange.awaited
 
     def drain(self) -> None:
         """Open no more, wait for what is owed, and close."""

@@ -103,6 +103,11 @@ class Exchange:
         return self._resync.has_failed
 
     @property
+    def awaited(self) -> int:
+        """How many messages are due next: without those that were missing before an answer."""
+        return len(self._ledger.pending)
+
+    @property
     def silent_since(self) -> float:
         """Since when something is due and nothing was answered; infinity: nothing is due."""
         return self._ledger.silent_since
@@ -137,7 +142,7 @@ class Exchange:
         marked = self._strict and not ledger.pending
         ledger.pending.append(SentMessage(number, reply, len(message), intended, now, marked))
         ledger.sent = number + 1
-        if self._resync.active:
+        if self._resync.active or self._resync.in_excess:
             self._resync.note_sent()
         return self._replies.frame(message) if self._has_heads else message
 

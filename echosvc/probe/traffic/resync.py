@@ -34,6 +34,8 @@ class Resynchronizer:
     :param ledger: where it is noted what became of each message.
     :ivar active: a wrong byte came, and no intact message behind it yet.
     :ivar has_failed: a wrong byte came.
+    :ivar in_excess: all that was due came damaged, and nothing was sent since: what comes now was
+        too much in it.
     :ivar replies: what the server sends before its replies.
     :ivar extra: bytes by which heads are longer than those in the replies that are due.
     """
@@ -46,7 +48,7 @@ class Resynchronizer:
         self._unmarked = False
         self._early = 0  # bytes in the buffer that came before anything was due
         self._charged = 0  # bytes in the buffer that were charged to a message
-        self._explained, self.has_failed = 0, False
+        self._explained, self.has_failed, self.in_excess = 0, False, False
 
     def begin(self, unmarked: bool) -> None:
         """Begin to search.
@@ -62,6 +64,8 @@ class Resynchronizer:
         """Note that another message is due."""
         if len(self._ledger.pending) == 1:
             self._early = len(self._search.buffer)
+        if self.in_excess:
+            self.in_excess, self._charged = False, self._early
 
     def feed(self, data: bytes) -> bytes:
         """Search in what came; return what is behind the next intact message."""
@@ -81,7 +85,8 @@ class Resynchronizer:
         ledger, pending = self._ledger, self._ledger.pending
         seen = self._search.consume(len(self._search.buffer))
         early = self._early if pending else len(seen)
-        ledger.count("unexpected_bytes", max(0, early - self._charged))
+        if not self.in_excess:
+            ledger.count("unexpected_bytes", max(0, early - self._charged))
         seen = seen[max(early, self._charged) :]
         damaged = select_damaged(self._without_prefixes(seen), pending)
         if seen:
@@ -115,8 +120,10 @@ class Resynchronizer:
         seen = bytes(self._search.buffer[self._charged : limit])
         if not pending:
             self._ledger.count("unexpected_bytes", len(seen))
+            self.in_excess = False
         else:
             self._charge(list(pending) if all_came else [pending[0]], seen)
+            self.in_excess = all_came
         self._keep_last(seen, limit)
 
     def _charge(self, messages: list[SentMessage], seen: bytes) -> None:
@@ -144,7 +151,9 @@ class Resynchronizer:
         seen, junk = seen[min(self._charged, len(junk)) :], junk[self._charged :]
         self.active, self._early, self._charged = False, 0, 0
         if not self._ledger.is_pending(found.number):
-            self._ledger.count("unexpected_bytes", len(self._without_prefixes(junk)))
+            junk = b"" if self.in_excess else self._without_prefixes(junk)
+            self.in_excess = False
+            self._ledger.count("unexpected_bytes", len(junk))
             self._note_again(found.number, seen[found.start - found.end :])
             return
         skipped = self._ledger.take_before(found.number)

@@ -182,6 +182,18 @@ def test_a_closed_loop_goes_on_after_a_damaged_reply(server, places, cuts):
     assert model.end() == {"sent": len(places), **good, **bad}
 
 
+@given(CONSTANT, st.integers(17, 60), st.integers(1, 90), CUTS)
+@QUICK
+def test_what_is_too_much_in_the_last_reply_is_no_fault_of_the_next(server, place, size, cuts):
+    model = Model(*server, depth=1)
+    (first,) = whole_replies(model)
+    at = len(first) - 64 + place
+    model.receive(first[:at] + b"?" * size + first[at:], cuts)
+    (second,) = whole_replies(model)
+    model.receive(second, cuts)
+    assert model.end() == {"sent": 2, "answered": 1, "damaged": 1}
+
+
 @given(CONSTANT, CUTS)
 @QUICK
 def test_a_reply_that_comes_again_after_all_is_answered_is_duplicated(server, cuts):
