@@ -51,18 +51,25 @@ def validate_compare(args: argparse.Namespace) -> None:
     """
     if args.fail_if and args.compare is None:
         raise ValueError("--fail-if: it is a condition of --compare, which is not given")
+    reports = [name for name in ("hdr", "junit", "report") if getattr(args, name) is not None]
+    if args.compare and reports:
+        raise ValueError(f"--{reports[0]}: --compare writes text or JSON, and no reports")
     if args.compare == [STANDARD_INPUT] * 2:
         raise ValueError("--compare: standard input can be read only once")
 
 
-def compare(args: argparse.Namespace) -> int:
+def compare(args: argparse.Namespace) -> int | None:
     """Read both results and print the comparison; return the exit status.
+
+    :return: ``None``: no comparison was asked for.
 
     :raises ValueError: a file is no result.
     :raises OutputError: standard output takes no more.
     """
     from echosvc.reports.comparison import Comparison, comparison_document, comparison_text
 
+    if args.compare is None:
+        return None
     results = [_read_one(path) for path in args.compare]
     comparison = Comparison((args.compare[0], args.compare[1]), (results[0], results[1]),
                             args.fail_if)  # fmt: skip

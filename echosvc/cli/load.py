@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from echosvc.cli import load_values as read
 from echosvc.cli import values
+from echosvc.cli.compare import add_compare_arguments, validate_compare
 from echosvc.cli.load_reports import (
     add_result_arguments,
+    prints_text,
     validate_result_arguments,
     write_result,
 )
@@ -44,6 +46,7 @@ examples:
   echosvc load lb.example:9000 --rate 5000 --duration 1m --warmup 5 --json > load.json
   echosvc load lb.example:9000 --sweep 1000-50000 --slo 'p99<5ms'
   echosvc load tls:lb.example:9443 --ca ca.pem --rate 200 --lifetime 10 --size 64-16k
+  echosvc load --compare before.json after.json --fail-if 'p99>+10%'
 
 exit status: 0 OK, 1 the path or the peer failed, 2 usage error, 3 INVALID: this generator was the
 bottleneck, and the figures mean nothing, 130 interrupted
@@ -101,6 +104,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--arrivals", choices=("fixed", "poisson"), help="with --rate: when (default: fixed)")
     _add_server_arguments(command.add_argument_group("about the server").add_argument)
     add_result_arguments(command.add_argument_group("what to write").add_argument)
+    add_compare_arguments(command.add_argument_group("in place of a run").add_argument)
 
 
 def _add_server_arguments(add: Callable[..., Any]) -> None:
@@ -123,6 +127,7 @@ def validate(args: argparse.Namespace) -> LoadOptions:
     from echosvc.probe.load.options import LoadOptions, LoadOptionsError
 
     validate_result_arguments(args)
+    validate_compare(args)
     _validate_sweep(args)
     names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
     given = {
@@ -213,26 +218,18 @@ class LoadCommand:
 
     def _step(self, step: SweepStep) -> None:
         """Print a rate that was tried."""
-        if not self._args.json:
+        if prints_text(self._args):
             self._line.stop()
             write_text(self._out, f"{step}\n")
             self._line.start()
 
     def _finish_sweep(self, sweep: SweepResult) -> int:
         """Write what a sweep found, as :meth:`_finish` does: the result at the highest rate."""
-        from echosvc.reports.load_run import RateStep
-
         if self._written or not sweep.steps:
             return EXIT_INTERRUPTED
         self._written = True
-        if not self._args.json:
-            write_text(self._out, f"{sweep.why}\n\n")
-        steps = tuple(
-            RateStep(each.rate, each.p99, each.kept, each.result.verdict.word)
-            for each in sweep.steps
-        )
         result = (sweep.best or sweep.steps[-1]).result
-        written = write_result(self._args, result, self._out, steps, str(sweep.objective))
+        written = write_result(self._args, result, self._out, sweep)
         return sweep.exit_status or (EXIT_OK if written else EXIT_FAILURE)
 
     def interrupt(self) -> None:

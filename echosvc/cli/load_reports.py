@@ -19,7 +19,8 @@ from echosvc.cli.terminal import Sink, write_text
 
 if TYPE_CHECKING:
     from echosvc.probe.traffic.load_result import LoadResult
-    from echosvc.reports.load_run import LoadRun, RateStep
+    from echosvc.probe.traffic.sweep import SweepResult
+    from echosvc.reports.load_run import LoadRun
 
 
 def _hdr(run: LoadRun) -> str:
@@ -71,26 +72,30 @@ def write_result(
     args: argparse.Namespace,
     result: LoadResult,
     out: Sink,
-    sweep: tuple[RateStep, ...] = (),
-    objective: str = "",
+    sweep: SweepResult | None = None,
 ) -> bool:
     """Write everything that was asked for; return whether all reports are written.
 
     An error of a report is printed, and the others are written.
 
     :param out: standard output.
-    :param sweep: the rates that were tried, in order.
-    :param objective: of a sweep.
+    :param sweep: of which it is a part, if it was one.
     :raises OutputError: standard output takes no more.
     """
     from echosvc.reports.load_document import load_json
     from echosvc.reports.load_run import LoadRun
     from echosvc.reports.load_text import load_text
 
-    run = LoadRun(result, args.command_line, socket.gethostname(), sweep, objective)
+    run = LoadRun(result, args.command_line, socket.gethostname(), sweep)
     written = write_reports(requested_reports(args, _KINDS), run, out)
     if args.json:
-        write_text(out, load_json(result))
-    elif not report_options.takes_standard_output(args, _KINDS):
-        write_text(out, load_text(result))
+        write_text(out, load_json(result, sweep))
+    elif prints_text(args):
+        found = "" if sweep is None else f"{sweep.why}\n\n"
+        write_text(out, f"{found}{load_text(result)}")
     return written
+
+
+def prints_text(args: argparse.Namespace) -> bool:
+    """Return whether standard output is for people."""
+    return not (args.json or report_options.takes_standard_output(args, _KINDS))

@@ -26,6 +26,7 @@ from echosvc.cli import load as load_command
 from echosvc.cli import merge as merge_command
 from echosvc.cli import send as send_command
 from echosvc.cli import serve
+from echosvc.cli.compare import compare
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
 from echosvc.cli.standard_input import InputError
 from echosvc.cli.target import (
@@ -186,7 +187,9 @@ def _add_load(commands: Any) -> None:
     load = _command(commands, "load", _load, load_command.SUMMARY, True, add_own)
     load.epilog = load_command.EPILOG
     load.usage = "echosvc load [ENDPOINT] [OPTION ...]"
-    load.set_defaults(validate=load_command.validate, prepare=_install_fast_reactor)
+    load.set_defaults(
+        validate=load_command.validate, run_offline=compare, prepare=_install_fast_reactor
+    )
 
 
 def _add_merge(commands: Any) -> None:

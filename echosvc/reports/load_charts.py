@@ -7,11 +7,12 @@ from xml.etree.ElementTree import Element
 
 from echosvc._text import format_duration
 from echosvc.probe.traffic.histogram import Histogram
+from echosvc.probe.traffic.sweep import SweepResult, SweepStep
 from echosvc.probe.traffic.tally import Tally
 from echosvc.reports.axes import Axis, linear, logarithmic, nines, utc, utc_text
 from echosvc.reports.charts import Bar, Chart, figure
 from echosvc.reports.load_figures import format_figure
-from echosvc.reports.load_run import Column, LoadRun, RateStep, columns
+from echosvc.reports.load_run import Column, columns
 from echosvc.reports.page import number_table
 
 #: Columns of a picture over time, and rows of its table.
@@ -162,11 +163,9 @@ def _percentile_table(tally: Tally) -> Element:
     return number_table("As HdrHistogram counts them, with three digits", heads, rows)
 
 
-def sweep_chart(run: LoadRun) -> Iterator[Element]:
-    """Yield the curve of the p99 over the rate, if this was a sweep."""
-    steps = sorted(run.sweep, key=lambda step: step.rate)
-    if not steps:
-        return
+def sweep_chart(sweep: SweepResult) -> Element:
+    """Return the curve of the p99 over the rate."""
+    steps = sorted(sweep.steps, key=lambda step: step.rate)
     times = [max(step.p99, 1) for step in steps]
     text = f"The p99 of the latency at {len(steps)} rates, from {_time(times[0])} on."
     x = linear("messages a second, as asked for", steps[-1].rate, _plain)
@@ -175,15 +174,15 @@ def sweep_chart(run: LoadRun) -> Iterator[Element]:
     for step in steps:
         if not step.kept:
             chart.mark(step.rate, "")
-    rows = [_sweep_row(step) for step in run.sweep]
     heads = "rate", "p99", "objective", "verdict"
-    table = number_table(f"In the order of the sweep: {run.objective}", heads, rows)
+    table = number_table("In the order of the sweep", heads, map(_sweep_row, sweep.steps))
     names = (("one", "p99 of the latency; dotted: the objective was not kept"),)
-    yield figure("Sweep", f"p99 over the rate, {run.objective}", chart, names, table)
+    return figure("Sweep", f"p99 over the rate, objective {sweep.objective}", chart, names, table)
 
 
-def _sweep_row(step: RateStep) -> tuple[str, ...]:
-    return (_rate(step.rate), _time(step.p99), "kept" if step.kept else "not kept", step.verdict)
+def _sweep_row(step: SweepStep) -> tuple[str, ...]:
+    kept = "kept" if step.kept else "not kept"
+    return _rate(step.rate), _time(step.p99), kept, step.result.verdict.word
 
 
 def _time_scale(low: float, high: float) -> Axis:

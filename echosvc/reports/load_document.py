@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from echosvc.probe.traffic.load_result import LoadResult
+from echosvc.probe.traffic.sweep import SweepResult
 from echosvc.probe.traffic.tally import Tally
 from echosvc.reports.load_figures import ERRORS, MESSAGES
 
@@ -24,8 +25,11 @@ class DocumentError(ValueError):
     """A text is no document of results; says why in one line."""
 
 
-def load_document(result: LoadResult) -> dict[str, Any]:
-    """Return the document. Times end with their unit; ``series`` has Unix time in seconds."""
+def load_document(result: LoadResult, sweep: SweepResult | None = None) -> dict[str, Any]:
+    """Return the document. Times end with their unit; ``series`` has Unix time in seconds.
+
+    :param sweep: of which the result is a part. The document then has one key more.
+    """
     tally, verdict = result.tally, result.verdict
     return {
         "schema": SCHEMA,
@@ -48,6 +52,7 @@ def load_document(result: LoadResult) -> dict[str, Any]:
         "series": list(_series(tally)),
         "ok": result.ok,
         "result": result.dump(),
+        **({} if sweep is None else {"sweep": _sweep(sweep)}),
     }
 
 
@@ -65,9 +70,25 @@ def _series(tally: Tally) -> Iterator[dict[str, int]]:
         }
 
 
-def load_json(result: LoadResult) -> str:
+def _sweep(sweep: SweepResult) -> dict[str, Any]:
+    steps = (
+        {"rate": step.rate, "p99_us": step.p99, "kept": step.kept}
+        | {"verdict": step.result.verdict.word, "why": step.result.verdict.why}
+        for step in sweep.steps
+    )
+    return {
+        "objective": str(sweep.objective),
+        "why": sweep.why,
+        "best_rate": None if sweep.best is None else sweep.best.rate,
+        "complete": sweep.is_complete,
+        "steps": list(steps),
+    }
+
+
+def load_json(result: LoadResult, sweep: SweepResult | None = None) -> str:
     """Return the document as one line of text: several of them are JSON lines."""
-    return json.dumps(load_document(result), allow_nan=False, separators=(",", ":")) + "\n"
+    document = load_document(result, sweep)
+    return json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def read_loads(text: str) -> Iterator[LoadResult]:

@@ -46,8 +46,9 @@ def load_page(run: LoadRun) -> str:
     """Return the page as text, to be encoded as UTF-8."""
     result = run.result
     main = element("main", _found(result))
-    if run.sweep:
-        main.append(section("sweep", "The sweep", *sweep_chart(run)))
+    if run.sweep is not None and run.sweep.steps:
+        why = element("p", f"{run.sweep.why[:1].upper()}{brief(run.sweep.why, _SENTENCE)[1:]}.")
+        main.append(section("sweep", "The sweep", why, sweep_chart(run.sweep)))
     if pictures := list(time_charts(result.tally)):
         main.append(section("time", "Over time", *pictures))
     if curve := list(percentile_chart(result.tally)):

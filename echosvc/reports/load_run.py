@@ -10,23 +10,8 @@ from datetime import datetime
 from echosvc._text import printable
 from echosvc.probe.traffic.load_result import LoadResult
 from echosvc.probe.traffic.series import Second
+from echosvc.probe.traffic.sweep import SweepResult
 from echosvc.reports.axes import utc_time
-
-
-@dataclass(frozen=True)
-class RateStep:
-    """One rate of a sweep.
-
-    :ivar rate: that was asked for, messages a second.
-    :ivar p99: corrected latency, µs.
-    :ivar kept: whether the objective was kept, without loss.
-    :ivar verdict: on the run at this rate.
-    """
-
-    rate: float
-    p99: int
-    kept: bool
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -36,15 +21,13 @@ class LoadRun:
     :ivar result: what was found; of a sweep, at the highest rate that kept the objective.
     :ivar command: the command line that asks the same, or "".
     :ivar host: the host that it ran on.
-    :ivar sweep: the rates that were tried, in order.
-    :ivar objective: of a sweep, such as ``p99<5ms``.
+    :ivar sweep: if it was one, the rates that were tried.
     """
 
     result: LoadResult
     command: str
     host: str
-    sweep: tuple[RateStep, ...] = ()
-    objective: str = ""
+    sweep: SweepResult | None = None
 
     @property
     def started(self) -> datetime:

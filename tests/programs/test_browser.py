@@ -13,10 +13,10 @@ from echosvc.reports.load_page import load_page
 from tests.support import chromium
 from tests.support.html import read
 from tests.unit.reports import samples
-from tests.unit.reports.load_samples import SWEEP, break_it, result, run, tally_of
+from tests.unit.reports.load_samples import break_it, result, run, sweep, tally_of
 
 pytestmark = pytest.mark.programs
-LOAD = load_page(run(result(break_it(tally_of(120, stall=20))), sweep=SWEEP, objective="p99<5ms"))
+LOAD = load_page(run(result(break_it(tally_of(120, stall=20))), sweep=sweep()))
 CHECK = check_page(samples.run(samples.CONNECTED, samples.LOST))
 BOTH = pytest.mark.parametrize("page", [LOAD, CHECK], ids=["load", "check"])
 

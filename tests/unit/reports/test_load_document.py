@@ -14,7 +14,7 @@ from echosvc.probe.traffic.load_result import LoadResult
 from echosvc.probe.traffic.merge import Shard
 from echosvc.reports.load_document import DocumentError, load_document, load_json, read_loads
 from tests.support.examples import examples
-from tests.unit.reports.load_samples import NOON, OPTIONS, break_it, result, tally_of
+from tests.unit.reports.load_samples import NOON, OPTIONS, break_it, result, sweep, tally_of
 from tests.unit.reports.samples import TEXTS
 
 KEYS = (
@@ -75,6 +75,23 @@ def test_each_second_has_its_counts_and_latencies() -> None:
     assert series[0]["p99_us"] == second.percentile(99)
     assert series[0]["max_us"] == second.largest
     assert max(each["max_us"] for each in series) == found.tally.corrected.largest
+
+
+def test_the_document_of_a_sweep_has_its_rates_and_can_be_read_as_any_other() -> None:
+    found = result()
+    document = load_document(found, sweep())
+    assert tuple(document) == (*KEYS, "sweep")
+    assert document["sweep"] == {
+        "objective": "p99<5ms",
+        "why": "the highest rate that keeps p99<5ms is 100 messages a second",
+        "best_rate": 100.0,
+        "complete": True,
+        "steps": [
+            {"rate": 100.0, "p99_us": 900, "kept": True, "verdict": "OK", "why": ""},
+            {"rate": 400.0, "p99_us": 9000, "kept": False, "verdict": "OK", "why": ""},
+        ],
+    }
+    assert read_one(load_json(found, sweep())) == found
 
 
 def test_a_document_is_one_line_of_json_without_nan() -> None:

@@ -17,7 +17,7 @@ from echosvc.reports.load_page import load_page
 from echosvc.reports.load_run import columns
 from tests.support.examples import examples
 from tests.support.html import Reader, read
-from tests.unit.reports.load_samples import NOON, SWEEP, break_it, result, run, tally_of
+from tests.unit.reports.load_samples import NOON, break_it, result, run, sweep, tally_of
 from tests.unit.reports.samples import TEXTS
 
 #: Bytes of a page, at most.
@@ -52,7 +52,7 @@ def test_the_verdict_has_its_colour() -> None:
 
 
 def test_every_picture_says_what_it_shows_and_has_its_table() -> None:
-    found = pictures(page(result(break_it(tally_of(5))), sweep=SWEEP, objective="p99<5ms"))
+    found = pictures(page(result(break_it(tally_of(5))), sweep=sweep()))
     assert [re.split("[ :]", text)[0] for text in found] == [
         "The", "Messages", "Latency", "Errors", "Percentiles",
     ]  # fmt: skip
@@ -77,7 +77,9 @@ def test_a_stall_is_seen_in_the_corrected_latency_alone() -> None:
 
 
 def test_the_rates_of_a_sweep_are_drawn_and_listed_in_the_order_of_the_sweep() -> None:
-    reader = page(sweep=SWEEP, objective="p99<5ms")
+    found = sweep((100, 9e-4, True), (400, 9e-3, False), (200, 1.5e-3, True))
+    reader = page(sweep=found)
+    assert "The highest rate that keeps p99<5ms is 200 messages a second." in reader.text
     assert "100/s 900 µs kept OK 400/s 9 ms not kept OK 200/s 1.5 ms kept OK" in reader.text
     assert "The sweep" not in page().text
 
@@ -135,7 +137,7 @@ def test_the_page_is_small_whatever_the_run_was(text: str) -> None:
     options = {f"{number}{text}": [text] * 9 for number in range(99)}
     shards = tuple(Shard(seed, 0, 2) for seed in range(999))
     found = result(tally, shards, endpoint=text, options=options, failure=text, version=text)
-    page(found, command=text, host=text, sweep=SWEEP * 20, objective="p99<5ms")
+    page(found, command=text, host=text, sweep=sweep(*[(100, 1.0, True)] * 60))
 
 
 @given(TEXTS)
