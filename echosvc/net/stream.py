@@ -130,6 +130,10 @@ class Stream(EpollHandler, tcp.Server):
 
     host: IAddress | None = None
     options_inherited = False
+    TLS = False
+    bufferSize = RECV_SIZE
+    streamingProducer = True
+    disconnected: Any = property(lambda self: not self.connected)
     #: Twisted's list of queued data; most connections never need a list of their own.
     _tempDataBuffer: Any = ()
 
@@ -148,8 +152,9 @@ class Stream(EpollHandler, tcp.Server):
         self.connected, self.interest = 1, EPOLLIN
         self._tempDataLen = 0
         # Used for every message. CPython 3.11 looks up instance attributes faster than those of
-        # a class.
-        self.TLS, self.dataBuffer, self.bufferSize = False, b"", RECV_SIZE
+        # a class. All else that Twisted has in an instance is an attribute of the class: an idle
+        # connection holds 8 bytes for each.
+        self.dataBuffer = b""
         reactor.register(handle.fileno(), self)
 
     def __repr__(self) -> str:
@@ -163,6 +168,13 @@ class Stream(EpollHandler, tcp.Server):
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
         self._protocol, self.replies = protocol, None
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Register a producer of data, which is paused while too much is queued."""
+        if streaming and self.streamingProducer and self.connected and self.producer is None:
+            self.producer = producer
+        else:
+            tcp.Server.registerProducer(self, producer, streaming)
 
     def logPrefix(self) -> str:
         """Return its name for Twisted's log."""
@@ -295,7 +307,7 @@ class Stream(EpollHandler, tcp.Server):
             return
         handle, protocol, producer = self.socket, self._protocol, self.producer
         self.reactor.unregister(handle.fileno(), self.interest)
-        self.connected, self.disconnected = 0, 1
+        self.connected = 0
         self._protocol = None
         del self.socket
         if producer is not None:

@@ -14,8 +14,25 @@ from zope.interface.verify import verifyObject
 from echosvc.net.addresses import make_address
 from echosvc.net.stream import RECV_SIZE, Stream
 from tests.support.listening import Listening
+from tests.support.sockets import receive_exactly
 from tests.support.stream_case import Halving, StreamTestCase
 from tests.support.waiting import LIMIT
+
+
+class CountingProducer:
+    """A producer that counts what it is told."""
+
+    def __init__(self) -> None:
+        self.paused = self.resumed = self.stopped = 0
+
+    def pauseProducing(self) -> None:
+        self.paused += 1
+
+    def resumeProducing(self) -> None:
+        self.resumed += 1
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
 
 
 class AddressTests(SynchronousTestCase):
@@ -112,6 +129,34 @@ class StreamTests(StreamTestCase):
         two.write(b"o")
         self.reactor.iterate(0)
         self.assertEqual((first.recv(9), second.recv(9)), (b"one", b"two"))
+
+    def test_a_push_producer_is_paused_and_a_pull_producer_is_asked_again(self) -> None:
+        client, stream = self.made()
+        pushing, pulling = CountingProducer(), CountingProducer()
+        for kind in (pushing, pulling, pushing):
+            stream.registerProducer(kind, kind is pushing)
+            self.assertIs(stream.streamingProducer, kind is pushing)
+            self.assertRaises(RuntimeError, stream.registerProducer, kind, True)
+            stream.write(bytes(RECV_SIZE + 1))
+            self.until(lambda: not (stream.dataBuffer or stream._tempDataLen))
+            receive_exactly(client, RECV_SIZE + 1)
+            stream.unregisterProducer()
+        self.assertEqual((pushing.paused, pushing.resumed), (2, 2))
+        self.assertEqual(pulling.paused, 0)
+        self.assertGreater(pulling.resumed, 0)
+
+    def test_a_producer_that_comes_too_late_is_stopped(self) -> None:
+        _, stream = self.made()
+        stream.connectionLost(Failure(ConnectionDone()))
+        producer = CountingProducer()
+        stream.registerProducer(producer, True)
+        self.assertEqual((producer.stopped, stream.disconnected), (1, True))
+
+    def test_an_idle_connection_keeps_few_attributes(self) -> None:
+        """Each is 8 bytes for each connection; what all have in common is the class's."""
+        _, stream = self.made()
+        stream.registerProducer(CountingProducer(), True)
+        self.assertLessEqual(len(vars(stream)), 10)
 
     def test_its_end_is_told_once_and_frees_everything(self) -> None:
         _, stream = self.made()
