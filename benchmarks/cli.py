@@ -127,7 +127,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> Results:
         asked = [n for n in workload.peers if not options.peers or n in options.peers]
         peers = [lineup.BY_NAME[name] for name in asked if name not in absent]
         found = bench.measure(workload, peers) if peers else {}
-        results.add(workload, {name: summarize(samples) for name, samples in found.items()})
+        results.add(workload, {n: summarize(s, workload.streams) for n, s in found.items()})
     results.floors = bench.floors
     return results
 

@@ -15,7 +15,8 @@ class Figures:
     A machine has a state, for seconds or minutes, in which the kernel takes a quarter more for
     every message, whoever the server is. A median says in which state most rounds were.
 
-    :ivar cost: in the workload's unit, the smallest of a round; the ranking.
+    :ivar cost: in the workload's unit, the smallest of a round; of a stream, the median. The
+        ranking.
     :ivar median: that of the costs.
     :ivar most: the largest.
     :ivar rate: messages, connections or GiB a second.
@@ -26,6 +27,7 @@ class Figures:
     :ivar cpu: CPU time of a start, ms.
     :ivar disturbed: what others had of the processor meanwhile, as a part of it.
     :ivar limited: in most rounds the load generator was the bottleneck.
+    :ivar costs: of a stream, the cost of each round, in their order.
     """
 
     cost: float
@@ -41,17 +43,21 @@ class Figures:
     disturbed: float
     limited: bool
     rounds: int
+    costs: tuple[float, ...] = ()
 
 
-def summarize(samples: list[Sample]) -> Figures:
-    """The figures of at least one round."""
+def summarize(samples: list[Sample], stream: bool = False) -> Figures:
+    """The figures of at least one round.
+
+    :param stream: they are those of a stream.
+    """
 
     def middle(name: str) -> float:
         return float(median(getattr(sample, name) for sample in samples))
 
     costs = [sample.cost for sample in samples]
     return Figures(
-        cost=min(costs),
+        cost=median(costs) if stream else min(costs),
         median=middle("cost"),
         most=max(costs),
         rate=middle("rate"),
@@ -64,9 +70,19 @@ def summarize(samples: list[Sample]) -> Figures:
         disturbed=middle("disturbed"),
         limited=middle("limited") > 0.5,
         rounds=len(samples),
+        costs=tuple(costs) if stream else (),
     )
 
 
-def ratio(one: float, other: float) -> float | None:
-    """One cost over another; ``None`` where there is nothing to divide by."""
-    return one / other if other > 0 else None
+def ratio(one: Figures, other: Figures | None) -> float | None:
+    """One cost over another; ``None`` where there is nothing to divide by.
+
+    Of streams it is the median of the ratios, each of two measurements of the same round: what
+    disturbs a round disturbs both.
+    """
+    if other is None or other.cost <= 0:
+        return None
+    if one.costs and len(one.costs) == len(other.costs):
+        pairs = zip(one.costs, other.costs, strict=True)
+        return float(median(mine / theirs for mine, theirs in pairs))
+    return one.cost / other.cost

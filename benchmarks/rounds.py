@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 from benchmarks.lineup import Peer, free_place
@@ -29,8 +30,10 @@ Samples = dict[str, list[Sample]]
 EXTRA = 0.4
 #: ... and are so many times as many at most.
 MOST = 2
-#: How often each variant of a server is measured before the cheapest takes part.
+#: How often each variant of a server is measured before the cheapest takes part ...
 TRIALS = 2
+#: ... and of a stream.
+STREAM_TRIALS = 5
 #: Connections that come and go before memory is measured.
 FEW = 8
 #: What starting is compared with: the name of its row, and the program.
@@ -73,6 +76,8 @@ class Bench:
         peers = [self._cheapest(workload, peer) for peer in peers]
         with contextlib.ExitStack() as stack:
             running = [(peer, stack.enter_context(self.start(workload, peer))) for peer in peers]
+            if workload.streams:
+                return self._paired(workload, running)
             began = time.monotonic()
             for number in range(workload.rounds):
                 self._round(workload, _turned(running, number), samples)
@@ -88,17 +93,27 @@ class Bench:
         """The variant of a peer that costs the least, after :data:`TRIALS` rounds of each."""
         if not peer.variants or workload.mode == "idle":
             return peer
-        short = replace(workload, idle=0, size=workload.size // (8 if workload.streams else 1))
-        costs: dict[tuple[str, ...], float] = dict.fromkeys(peer.variants, math.inf)
+        short = replace(workload, idle=0, size=workload.size // (2 if workload.streams else 1))
+        trials, middle = (STREAM_TRIALS, median) if workload.streams else (TRIALS, min)
+        costs: dict[tuple[str, ...], list[float]] = {each: [] for each in peer.variants}
         with contextlib.ExitStack() as stack:
             varied = [(each, peer.with_options(*each)) for each in peer.variants]
             running = [(*each, stack.enter_context(self.start(short, each[1]))) for each in varied]
-            for variant, one, server in running * TRIALS:
+            for variant, one, server in running * trials:
                 self.say(f"{workload.title}: {peer.title}, {' '.join(variant)}")
-                costs[variant] = min(costs[variant], self.sample(server, short, one).cost)
-        cheapest = min(costs, key=costs.__getitem__)
+                costs[variant].append(self.sample(server, short, one).cost)
+        cheapest = min(costs, key=lambda variant: middle(costs[variant]))
         self.floors[workload.title] = " ".join(cheapest)
         return peer.with_options(*cheapest)
+
+    def _paired(self, workload: Workload, running: list[Running]) -> Samples:
+        """Rounds in which each server is measured once, forwards and backwards in turn."""
+        samples: Samples = {peer.name: [] for peer, _ in running}
+        for number in range(workload.rounds):
+            for peer, server in running[:: -1 if number % 2 else 1]:
+                self.say(f"{workload.title}: round {number + 1}, {peer.title}")
+                samples[peer.name].append(self.sample(server, workload, peer))
+        return {name: measured(found, self.best) for name, found in samples.items()}
 
     def _round(
         self,
@@ -181,10 +196,14 @@ def wanting(samples: list[Sample], workload: Workload, best: float) -> bool:
     return len(undisturbed) < workload.rounds
 
 
+def measured(samples: list[Sample], best: float) -> list[Sample]:
+    """The same samples, and how much each was disturbed."""
+    return [replace(sample, disturbed=disturbance(sample, best)) for sample in samples]
+
+
 def quietest(samples: list[Sample], count: int, best: float) -> list[Sample]:
     """So many samples, those least disturbed by others, and how much; whatever they cost."""
-    told = [replace(sample, disturbed=disturbance(sample, best)) for sample in samples]
-    return sorted(told, key=lambda sample: sample.disturbed)[:count]
+    return sorted(measured(samples, best), key=lambda sample: sample.disturbed)[:count]
 
 
 def _turned(items: list[Item], number: int) -> list[Item]:

@@ -46,9 +46,7 @@ def _row(results: Results, workload: Workload, peer: str, figures: Figures) -> l
         else map(number, times)
     )
     ratios = [
-        number(ratio(figures.cost, results.cost(workload.name, other) or 0.0))
-        if peer in RATED
-        else ""
+        number(ratio(figures, results.get(workload.name, other))) if peer in RATED else ""
         for other in OTHERS
     ]
     return [title_of(peer), number(figures.cost), workload.unit, rate, *shown, *ratios]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from benchmarks.figures import ratio
 from benchmarks.lineup import BY_NAME
 from benchmarks.results import Results
 from benchmarks.rounds import IMPORT
@@ -105,8 +106,7 @@ def _value(results: Results, target: Target) -> float | None:
         return found.cost
     if target.against == ALONE:
         return found.beside or None
-    other = results.cost(target.workload, target.against)
-    return found.cost / other if other else None
+    return ratio(found, results.get(target.workload, target.against))
 
 
 def judge(results: Results) -> list[Verdict]:

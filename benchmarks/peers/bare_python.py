@@ -1,20 +1,22 @@
 """The least that an echo with the prefix costs in Python: a loop, and no features.
 
-No back-pressure, no deadlines, no counts, no errors: what the kernel does not take is
-lost. Only for messages that always fit.
+No back-pressure, no deadlines, no counts, no errors, no limit of a chunk: where the kernel does not
+take a reply, it waits until it does. After a full read it reads on without an event.
 
 Usage: ``bare_python.py ADDRESS``; ADDRESS is 127.0.0.1:PORT.
 """
 
 from __future__ import annotations
 
+import mmap
 import select
 import socket
 import sys
 from collections.abc import Callable
 
 PREFIX = b"Sending: "
-READ = 65536
+READ = 120 * 1024
+CACHED = 2048
 
 host, port = sys.argv[1].split(":")
 listener = socket.create_server((host, int(port)), backlog=511)
@@ -24,9 +26,12 @@ poller.register(listener, select.EPOLLIN)
 clients: dict[int, socket.socket] = {}
 receivers: dict[int, Callable[[memoryview], int]] = {}
 senders: dict[int, Callable[[memoryview], int]] = {}
-whole = memoryview(bytearray(PREFIX + bytes(READ)))
-room = whole[len(PREFIX) :]
-replies = [whole[: len(PREFIX) + size] for size in range(READ + 1)]
+# In mid-page, as in floor.c.
+middle = mmap.PAGESIZE // 2
+memory = memoryview(mmap.mmap(-1, middle + READ, access=mmap.ACCESS_COPY))
+whole, room = memory[middle - len(PREFIX) :], memory[middle:]
+whole[: len(PREFIX)] = PREFIX
+replies = [whole[: len(PREFIX) + size] for size in range(CACHED)]
 
 
 def accept() -> None:
@@ -45,16 +50,39 @@ def leave(fd: int) -> None:
     clients.pop(fd).close()
 
 
+def send_rest(fd: int, rest: memoryview) -> None:
+    """Wait until the kernel has taken the rest of a reply."""
+    client = clients[fd]
+    client.setblocking(True)
+    client.sendall(rest)
+    client.setblocking(False)
+
+
+def answer(fd: int) -> bool:
+    """Read once and answer; return whether there may be more."""
+    try:
+        size = receivers[fd](room)
+    except BlockingIOError:
+        return False
+    except OSError:
+        size = 0
+    if not size:
+        leave(fd)
+        return False
+    reply = replies[size] if size < CACHED else whole[: len(PREFIX) + size]
+    try:
+        taken = senders[fd](reply)
+    except BlockingIOError:
+        taken = 0
+    if taken < len(reply):
+        send_rest(fd, reply[taken:])
+    return size == READ
+
+
 while True:
     for fd, _ in poller.poll(-1, 512):
-        if fd not in clients:
-            accept()
-            continue
-        try:
-            size = receivers[fd](room)
-        except OSError:
-            size = 0
-        if size:
-            senders[fd](replies[size])
+        if fd in clients:
+            while answer(fd):
+                pass
         else:
-            leave(fd)
+            accept()

@@ -56,8 +56,32 @@ def test_the_cost_is_the_least_of_the_rounds_and_the_rest_are_medians():
     figures = summarize([Sample(3.0, 30), Sample(1.0, 10), Sample(20.0, 20)])
     assert (figures.cost, figures.median, figures.most) == (1.0, 3.0, 20.0)
     assert (figures.rate, figures.rounds, figures.limited) == (20, 3, False)
-    assert ratio(3.0, 2.0) == 1.5
-    assert ratio(3.0, 0.0) is None
+    assert ratio(figures, summarize([Sample(2.0)])) == 0.5
+    assert ratio(figures, summarize([Sample(0.0)])) is None
+    assert ratio(figures, None) is None
+
+
+def test_a_stream_is_compared_round_by_round():
+    ours = summarize([Sample(11.0), Sample(24.0), Sample(36.0)], stream=True)
+    floor = summarize([Sample(10.0), Sample(20.0), Sample(40.0)], stream=True)
+    assert (ours.cost, ours.costs) == (24.0, (11.0, 24.0, 36.0))
+    assert ratio(ours, floor) == pytest.approx(1.1)  # the median of 1.1, 1.2 and 0.9
+
+
+def test_the_servers_of_a_stream_take_their_turns_forwards_and_backwards(monkeypatch):
+    order = []
+
+    def sample(self, server, workload, peer):
+        order.append(peer.name)
+        return Sample(float(len(order)))
+
+    monkeypatch.setattr(Bench, "start", lambda *_: nullcontext())
+    monkeypatch.setattr(Bench, "sample", sample)
+    peers = [lineup.BY_NAME[name] for name in ("lean", "ours", "node")]
+    workload = replace(workloads.BY_NAME["bulk"], rounds=3)
+    found = Bench(None, None, (), lambda words: None, math.inf).measure(workload, peers)
+    assert order == ["lean", "ours", "node", "node", "ours", "lean", "lean", "ours", "node"]
+    assert [each.cost for each in found["lean"]] == [1.0, 6.0, 7.0]
 
 
 def test_the_least_disturbed_rounds_count_whatever_they_cost():
@@ -129,6 +153,22 @@ def test_the_cheapest_variant_takes_part(monkeypatch):
     assert bench.floors == {"title": "b 2"}
     made = Results(floors=bench.floors)
     assert table.notes(made) == ["the C server (manner, size of a read): title: b 2 KiB"]
+
+
+def test_the_floor_of_a_stream_is_the_loop_that_is_the_cheapest_in_the_middle(monkeypatch):
+    costs = {("a", "1"): [1.0, 9.0, 8.0, 9.0, 9.0], ("b", "2"): [5.0, 5.0, 6.0, 4.0, 9.0]}
+    base = lineup.Peer("c", "C", lambda place: ["floor"], variants=tuple(costs))
+
+    def sample(self, server, workload, peer):
+        left = costs[tuple(peer.command(None)[1:])]
+        return Sample(left.pop(0) if left else 1.0)
+
+    monkeypatch.setattr(Bench, "start", lambda *_: nullcontext())
+    monkeypatch.setattr(Bench, "sample", sample)
+    bench = Bench(None, None, (), lambda words: None, 0.0)
+    bench.measure(replace(workloads.BY_NAME["bulk"], rounds=2), [base])
+    assert bench.floors == {"stream": "b 2"}
+    assert costs == {("a", "1"): [], ("b", "2"): []}
 
 
 def test_there_is_an_end_to_repeating(monkeypatch):

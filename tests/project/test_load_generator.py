@@ -221,6 +221,20 @@ def test_every_manner_of_the_floor_passes(built, tmp_path, manner):
             assert report["messages"] > 0
 
 
+def test_the_floor_in_python_passes(built, tmp_path):
+    place = lineup.free_place("tcp", tmp_path / "floor", built.floor, ())
+    command = lineup.BY_NAME["bare"].command(place)
+    with serving(command, place.address, place.directory) as server:
+        for options in (
+            ["ping", "--connections=8", "--size=16384"],
+            ["duplex", "--size=20000000"],
+            ["bulk", "--size=20000000"],
+        ):
+            status, report = load(built, options[0], server.address, *options[1:])
+            assert (status, report["failures"], report["fault"]) == (0, 0, "")
+            assert report["messages"] > 0
+
+
 @pytest.mark.parametrize("manner", [["sned"], ["send", "0"], ["send", "9999"], ["send", "4", "5"]])
 def test_the_floor_knows_its_manners(built, manner):
     command = [str(built.floor), "127.0.0.1:1", *manner]
