@@ -9,11 +9,20 @@ from echosvc.cli.terminal import LossyStderr
 
 
 class LiveLine:
-    """What is going on, and for how long; nothing where ``rich`` is not installed."""
+    """What is going on, and for how long; nothing where ``rich`` is not installed.
 
-    def __init__(self) -> None:
+    :param timed: show for how long.
+    """
+
+    def __init__(self, timed: bool = True) -> None:
         self._shown: Any = None
+        self._timed = timed
         self._enabled = sys.stderr is not None and sys.stderr.isatty()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the line is there."""
+        return self._shown is not None
 
     def show(self, text: str) -> None:
         """Show another line, whose time begins now."""
@@ -25,11 +34,8 @@ class LiveLine:
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
         except ImportError:
             return
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-        )
+        times = (TimeElapsedColumn(),) if self._timed else ()
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), *times
         console = Console(file=cast(IO[str], LossyStderr()))
         self._shown = Progress(*columns, console=console, transient=True)
         self._shown.add_task(text, total=None)

@@ -15,9 +15,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ReactorNotRunning
 from twisted.python.failure import Failure
 
 from echosvc._version import __version__
@@ -26,6 +28,7 @@ from echosvc.cli import load as load_command
 from echosvc.cli import merge as merge_command
 from echosvc.cli import send as send_command
 from echosvc.cli import serve
+from echosvc.cli import soak as soak_command
 from echosvc.cli.compare import compare
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
 from echosvc.cli.standard_input import InputError
@@ -106,6 +109,7 @@ _EXAMPLES = """\
   echosvc send --to tls:192.0.2.7:443 --server-name echo.example --send-proxy v2 hello
   echosvc check 192.0.2.7:9000                 what the path to it does to bytes
   echosvc load 192.0.2.7:9000 --rate 1000      how fast it answers, every byte verified
+  echosvc soak 192.0.2.7:9000                  when its connections are not answered, and why
   echosvc demo                                 three clients at once, one message each
 """
 _STATUSES = """\
@@ -136,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_load(commands)
     _add_merge(commands)
+    _add_soak(commands)
     _add_demo(commands)
     return top
 
@@ -205,6 +210,14 @@ def _add_merge(commands: Any) -> None:
     merge.set_defaults(validate=merge_command.validate, run_offline=merge_command.run)
 
 
+def _add_soak(commands: Any) -> None:
+    add_own = soak_command.add_arguments
+    soak = _command(commands, "soak", _soak, soak_command.SUMMARY, True, add_own)
+    soak.epilog = soak_command.EPILOG
+    soak.usage = "echosvc soak [ENDPOINT] [OPTION ...]"
+    soak.set_defaults(validate=soak_command.validate)
+
+
 def _add_demo(commands: Any) -> None:
     _command(commands, "demo", _demo, "three clients at once, each with its own message")
 
@@ -229,6 +242,10 @@ def _install_fast_reactor() -> None:
         from echosvc.net.reactor import install
 
         install()
+
+
+def _soak(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
+    return [soak_command.run(args, reactor, target)]
 
 
 def _demo(_: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
@@ -309,10 +326,11 @@ def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:
     def ended(results: list[tuple[bool, int | None]]) -> None:
         if not statuses:
             statuses.append(exit_status([result for _, result in results]))
-            reactor.stop()
+            _stop(reactor)
 
     def begin() -> None:
-        reactor.addSystemEventTrigger("before", "shutdown", interrupted)
+        # Before that, a command may end in its own way, with a status of its own.
+        reactor.addSystemEventTrigger("during", "shutdown", interrupted)
         running = [Deferred.fromCoroutine(each) for each in start()]
         DeferredList(running, consumeErrors=True).addCallback(ended)
 
@@ -320,6 +338,12 @@ def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:
     reactor.callWhenRunning(_install_exit_handlers, reactor)
     reactor.run()
     return statuses[0]
+
+
+def _stop(reactor: Any) -> None:
+    """Stop the reactor, if it does not stop already."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def _install_exit_handlers(reactor: Any) -> None:
@@ -333,7 +357,7 @@ def _install_exit_handlers(reactor: Any) -> None:
     def leave(*_: object) -> None:
         signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_INTERRUPTED))
         signal.alarm(1)
-        reactor.callFromThread(lambda: reactor.running and reactor.stop())
+        reactor.callFromThread(_stop, reactor)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -34,6 +34,7 @@ def _reader(kind: Kind) -> Callable[[str], Any]:
 
 seconds = _reader(Seconds())
 connection_count = _reader(Whole(1, 10_000, "connections"))
+break_count = _reader(Whole(0, 1_000_000_000, "breaks"))
 
 
 def positive_seconds(text: str) -> float:

@@ -117,11 +117,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _servers(before: list[str], after: list[str]) -> Iterator[str]:
-    """Yield who answered before and after, where that is known."""
+    """Yield who answered before and after, if these are not the same."""
     shown = [", ".join(map(quote, names[:3])) for names in (before, after)]
-    if before == after and before:
-        yield f"{shown[0]} before and after"
-    elif before or after:
+    if before != after:
         yield f"{shown[0] or 'nobody'} before, {shown[1] or 'nobody'} after"
 
 
@@ -169,14 +167,14 @@ def _owed(gap: Gap) -> Iterator[str]:
 def summary_lines(result: SoakResult) -> str:
     """Return the last lines: verdict, figures, the timeline, and the longest gaps."""
     lines = [verdict_line(result), *figure_lines(result)]
-    events = [event_line(each) for each in _in_order(result)]
+    events = [event_line(each) for each in events_in_order(result)]
     lines += [f"  {line}" for line in _cut(events, "outages and marks, see --jsonl")]
     longest = sorted(result.gaps, key=lambda gap: -gap.seconds)
-    gaps = [f"{utc(gap.began)}  {printable(describe_gap(gap))}" for gap in longest]
+    gaps = [f"{utc(gap.began)}  {describe_gap(gap)}" for gap in longest]
     if gaps:
         lines.append("gaps, the longest first:")
         lines += [f"  {line}" for line in _cut(gaps, "gaps, see --jsonl")]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _cut(lines: list[str], what: str) -> list[str]:
@@ -184,7 +182,7 @@ def _cut(lines: list[str], what: str) -> list[str]:
     return [*lines[:MAX_SHOWN], f"... and {left} more {what}"] if left > 0 else lines
 
 
-def _in_order(result: SoakResult) -> list[Event]:
+def events_in_order(result: SoakResult) -> list[Event]:
     """Return outages and marks by their time."""
     found: list[tuple[float, Event]] = [(each.began, each) for each in result.outages]
     found += [(each.when, each) for each in result.marks]
@@ -196,12 +194,16 @@ def verdict_line(result: SoakResult) -> str:
     why = "; ".join(result.reasons) or "within the limits"
     if not result.gap_count and result.ok:
         why = "no gap"
-    state = "ok" if result.ok else "NOT OK"
+    return printable(f"{result.endpoint}: {state(result)} after {long_time(result.seconds)}: {why}")
+
+
+def state(result: SoakResult) -> str:
+    """Return whether all is well, and whether it was ended early."""
     early = "" if result.complete else ", interrupted"
-    return printable(f"{result.endpoint}: {state}{early} after {_long(result.seconds)}: {why}")
+    return f"{'ok' if result.ok else 'NOT OK'}{early}"
 
 
-def _long(seconds: float) -> str:
+def long_time(seconds: float) -> str:
     """Return a time that may be days."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -233,8 +235,7 @@ def figure_lines(result: SoakResult) -> Iterator[str]:
 
 def _message_lines(result: SoakResult) -> Iterator[str]:
     counted = [(name, count) for name, count in result.messages.items() if count]
-    left_out = ("connections", "skipped")
-    told = (f"{count} {_name(name)}" for name, count in counted if name not in left_out)
+    told = (f"{count} {_name(name)}" for name, count in counted if name != "skipped")
     yield f"messages: {', '.join(told) or 'none'}"
     if result.messages.get("answered"):
         times = result.latency_us.items()

@@ -143,9 +143,13 @@ class Soak(SlotEvents):
         if settings.duration:
             self._later(settings.duration, self.stop)
 
-    def stop(self) -> None:
-        """End the soak; answers that are due are waited for at most :data:`CLOSE_TIMEOUT` s."""
+    def stop(self, complete: bool = True) -> None:
+        """End the soak; answers that are due are waited for at most :data:`CLOSE_TIMEOUT` s.
+
+        :param complete: it has lasted as long as was asked for.
+        """
         if not self._stopped.called:
+            self._complete = complete
             self._seconds = self._now() - self._began
             self._stopped.callback(None)
 
@@ -184,7 +188,8 @@ class Soak(SlotEvents):
     def _conclude(self) -> SoakResult:
         now = self._now()
         self._timeline.finish(now)
-        result = self._statistics.result(self._endpoint, self._settings, self._seconds, now)
+        span = self._seconds, self._complete
+        result = self._statistics.result(self._endpoint, self._settings, *span, now)
         self._listen(Ended(now + self._timeline.epoch, result))
         return result
 

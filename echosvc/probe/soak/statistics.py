@@ -18,7 +18,7 @@ MINUTE = 60.0
 #: The counters that a result has.
 _COUNTERS = (
     "sent", "answered", "lost", "damaged", "duplicated", "reordered", "abandoned",
-    "unexpected_bytes", "connections",
+    "unexpected_bytes",
 )  # fmt: skip
 
 
@@ -90,17 +90,18 @@ class Statistics:
         self._minute, self._minute_began, self._gaps_before = Second(), now, noticed
 
     def result(
-        self, endpoint: str, settings: SoakSettings, seconds: float, now: float
+        self, endpoint: str, settings: SoakSettings, seconds: float, complete: bool, now: float
     ) -> SoakResult:
         """Return the result of a soak that is over.
 
         :param seconds: how long it lasted.
+        :param complete: as long as was asked for.
         """
         self._take_seconds(now + 1)
         timeline, messages = self._timeline, self._messages()
         return SoakResult(
             endpoint, settings.as_dict(), self._began + self._epoch, seconds,
-            complete=not settings.duration or seconds >= settings.duration,
+            complete=complete,
             why=tuple(failures(settings, timeline, messages)),
             messages=messages,
             latency_us=self.tally.corrected.summary(),
