@@ -6,6 +6,7 @@ runs only with the option of that name.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import sys
@@ -15,6 +16,12 @@ from typing import Any
 import pytest
 
 from tests.support.examples import try_few
+from tests.support.workers import (
+    keep_collected,
+    prepare_controller,
+    prepare_process,
+    prepare_worker,
+)
 
 # Hundreds of processes import the package, and as many workers as there are import the tests:
 # compile each file once, also where the environment says otherwise.
@@ -47,9 +54,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {why}; runs with --{name} or --all")
     if not (config.getoption("slow") or config.getoption("all")):
         try_few()
+    prepare_process()
     starts_workers = config.getoption("dist", "no") != "no"
-    if not starts_workers and not os.environ.get(COVER_PROCESSES):
+    if starts_workers:
+        prepare_controller()
+    elif not os.environ.get(COVER_PROCESSES):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    gc.disable()
+    if hasattr(session.config, "workerinput"):
+        prepare_worker(session.config)
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    keep_collected()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
