@@ -1,7 +1,7 @@
-"""The console script: ``echosvc serve``, ``send``, ``check``, ``load`` and ``demo``.
+"""The console script: ``echosvc serve``, ``send``, ``check``, ``load``, ``share`` and ``demo``.
 
-Exit statuses: 0 success, 1 the peer or the path failed, 2 usage error, 3 a load that is invalid,
-130 interrupted.
+Exit statuses: 0 success, 1 the peer or the path failed, 2 usage error, 3 a load that is invalid or
+shares that are undecided, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from echosvc.cli import load as load_command
 from echosvc.cli import merge as merge_command
 from echosvc.cli import send as send_command
 from echosvc.cli import serve
+from echosvc.cli import share as share_command
 from echosvc.cli import soak as soak_command
 from echosvc.cli.compare import compare
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
@@ -110,6 +111,7 @@ _EXAMPLES = """\
   echosvc check 192.0.2.7:9000                 what the path to it does to bytes
   echosvc load 192.0.2.7:9000 --rate 1000      how fast it answers, every byte verified
   echosvc soak 192.0.2.7:9000                  when its connections are not answered, and why
+  echosvc share 192.0.2.7:9000 --expect a=80±5,b=20±5   which servers answer
   echosvc demo                                 three clients at once, one message each
 """
 _STATUSES = """\
@@ -141,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     _add_load(commands)
     _add_merge(commands)
     _add_soak(commands)
+    _add_share(commands)
     _add_demo(commands)
     return top
 
@@ -218,6 +221,14 @@ def _add_soak(commands: Any) -> None:
     soak.set_defaults(validate=soak_command.validate)
 
 
+def _add_share(commands: Any) -> None:
+    add_own = share_command.add_arguments
+    share = _command(commands, "share", _share, share_command.SUMMARY, True, add_own)
+    share.epilog = share_command.EPILOG
+    share.usage = "echosvc share [ENDPOINT] [OPTION ...]"
+    share.set_defaults(validate=share_command.validate)
+
+
 def _add_demo(commands: Any) -> None:
     _command(commands, "demo", _demo, "three clients at once, each with its own message")
 
@@ -246,6 +257,10 @@ def _install_fast_reactor() -> None:
 
 def _soak(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
     return [soak_command.run(args, reactor, target)]
+
+
+def _share(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
+    return [share_command.run(args, reactor, target)]
 
 
 def _demo(_: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:

@@ -7,7 +7,7 @@ derived from the rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, TypedDict
 
 from echosvc.config.kinds import (
@@ -21,6 +21,7 @@ from echosvc.config.kinds import (
 )
 from echosvc.config.settings import ConfigError, check, documented, row
 from echosvc.wire.framing import FRAMINGS
+from echosvc.wire.gateway_api import WELCOME
 from echosvc.wire.template import Template
 
 #: Longest message that may be allowed, bytes: a reply's length must fit in its header.
@@ -36,6 +37,13 @@ TEMPLATE, FLAG, SECONDS, NETWORKS = TemplateText(), Flag(), Seconds(), NetworkLi
 CONNECTIONS = Whole(0, MAX_CONNECTIONS, "connections")
 KEEP_ALIVE = Whole(0, MAX_KEEP_ALIVE, "seconds")
 FRAMING = Choice({name: framing.meaning for name, framing in FRAMINGS.items()})
+DIALECT = Choice(
+    {
+        "echosvc": "a prefix and the message",
+        "gateway-api": "the TCP server of the Gateway API's conformance tests: lines, `TEST` is"
+        " answered by JSON with `POD_NAME` and other variables of the environment",
+    }
+)
 ENCODING = Choice({"raw": "bytes come back untouched", "utf-8": "as Node's decoder returns them"})
 IDLE_ACTION = Choice(
     {"log": "only report it", "close": "flush, then FIN", "reset": "drop what waits, then RST"}
@@ -56,12 +64,16 @@ LOG = Choice({"quiet": "", "connections": "", "messages": ""})
 
 ENCODINGS = ENCODING.words
 
+#: Settings that the other dialects have no use for.
+_OF_ECHOSVC = ("prefix", "greeting", "framing")
+
 
 @documented
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one :class:`~echosvc.EchoFactory`."""
 
+    dialect: str = field(default="echosvc", metadata=row(DIALECT, "The language of the server"))
     prefix: str | bytes = field(
         default="Sending: ",
         metadata=row(
@@ -217,6 +229,7 @@ class Config:
     def __post_init__(self) -> None:
         """Check every setting."""
         check(self)
+        self._check_dialect()
         if self.over_limit == "refuse" and self.max_connections == 0:
             raise ConfigError("over_limit", "has nothing to refuse without a limit of connections")
         required = self.proxy_protocol == "require"
@@ -224,6 +237,19 @@ class Config:
             raise ConfigError("proxy_from", "must name the proxies: a header is required of them")
         if self.proxy_from and not required:
             raise ConfigError("proxy_from", "is of no use unless the proxy protocol is required")
+
+    def _check_dialect(self) -> None:
+        if self.dialect == "echosvc":
+            return
+        for each in fields(self):
+            if each.name in _OF_ECHOSVC and getattr(self, each.name) != each.default:
+                why = f"is of no use: the dialect {self.dialect} has its own"
+                raise ConfigError(each.name, why)
+
+    @property
+    def message_framing(self) -> str:
+        """What one message is: that of the dialect, or :attr:`framing`."""
+        return self.framing if self.dialect == "echosvc" else "line"
 
     def timeouts(self) -> list[float]:
         """Return the time-outs that a connection's clock must keep, seconds; 0 = off."""
@@ -235,7 +261,8 @@ class Config:
     def plain(self) -> bool:
         """Whether every read is one message, answered as it is, and not logged."""
         silent = self.discard or self.log == "messages"
-        return self.framing == "chunk" and self.encoding == "raw" and not silent
+        own = self.dialect == "echosvc"
+        return own and self.framing == "chunk" and self.encoding == "raw" and not silent
 
     def prefix_template(self) -> Template:
         """Return the prefix, parsed."""
@@ -243,6 +270,8 @@ class Config:
 
     def greeting_template(self) -> Template | None:
         """Return the greeting, parsed; ``None`` when there is none."""
+        if self.dialect == "gateway-api":
+            return Template.literal(WELCOME)
         return None if self.greeting is None else parse_template(self.greeting)
 
 
@@ -295,6 +324,7 @@ class ClientConfig:
 class ServerSettings(TypedDict, total=False):
     """The fields of :class:`Config`, as keyword arguments, for type checkers."""
 
+    dialect: str
     prefix: str | bytes
     greeting: str | bytes | None
     discard: bool

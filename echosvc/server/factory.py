@@ -11,8 +11,10 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from echosvc.config.schema import Config, ServerSettings
+from echosvc.config.settings import ConfigError
 from echosvc.net.acceptor import IAdmittingFactory
 from echosvc.net.socket_options import tune
+from echosvc.server.gateway_api import GatewayAPIProtocol
 from echosvc.server.protocol import EchoProtocol
 from echosvc.server.proxy_gate import ProtocolBuilder, ProxyHeaderProtocol
 from echosvc.server.state import ServerState
@@ -50,7 +52,14 @@ class EchoFactory(ServerState, Factory):
         if config is not None and settings:
             raise TypeError("config and settings exclude each other")
         super().__init__(config or Config(**settings), clock, on_connect)
+        if self.config.dialect == "gateway-api":
+            self._speak_gateway_api()
         self._no_proxy = self.config.proxy_protocol == "off"
+
+    def _speak_gateway_api(self) -> None:
+        if self.protocol is not EchoProtocol:
+            raise ConfigError("dialect", "is of no use: the factory has a protocol of its own")
+        self.protocol = GatewayAPIProtocol
 
     @property
     def connections(self) -> tuple[EchoProtocol, ...]:

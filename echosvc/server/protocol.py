@@ -234,7 +234,7 @@ class EchoProtocol(Connection):
         config = self.factory.config
         self._plain_prefix = None
         self._update_fast_path()
-        self._framer = make_framer(config.framing, config.encoding, config.max_message)
+        self._framer = make_framer(config.message_framing, config.encoding, config.max_message)
 
     def _resumed(self) -> None:
         if self._batch is not None:  # within reply(): the batch goes on by itself

@@ -39,6 +39,7 @@ WORDS = {
     "send": "Sends messages, and prints what comes back.",
     "check": "Checks what a path does to bytes ([what it finds](check.md)).",
     "load": "Loads a server with messages, and verifies every reply.",
+    "share": "Counts which servers answer ([what it says](share.md)).",
     "demo": "Runs three clients at once, each with its own message.",
 }
 

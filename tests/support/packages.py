@@ -22,7 +22,13 @@ ALLOWED: dict[str, set[str]] = {
     "endpoints": {"net", "tls"},
     "client": {"config", "connection"},
     "server": {"wire", "config", "net", "connection"},
-    "reports": {"probe.result", "probe.soak.events", "probe.soak.result", "probe.traffic"},
+    "reports": {
+        "probe.result",
+        "probe.share.result",
+        "probe.soak.events",
+        "probe.soak.result",
+        "probe.traffic",
+    },
     "probe": {"wire", "net", "client", "connection.outcome", "endpoints", "tls"},
 }
 

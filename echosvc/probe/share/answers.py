@@ -12,9 +12,8 @@ from abc import ABC, abstractmethod
 
 from echosvc._text import quote
 from echosvc.probe.share.names import name_text
+from echosvc.wire.gateway_api import WELCOME
 
-#: The first line of the Gateway API's server.
-WELCOME = b"Gateway API Test TCP Server\n"
 #: Longest answer that is read, bytes.
 MAX_ANSWER = 65536
 

@@ -117,7 +117,7 @@ def _parse(part: str) -> Expectation:
     if not sign:
         raise ExpectationError(
             f"{quote(part)} has no tolerance, and no number of connections shows that a share is"
-            f" exact: write {part.strip()}±5"
+            f" exact: write {quote(part.strip() + '±5')}"
         )
     expected = Expectation(_name(found[1]), _number(part, share), _number(part, tolerance))
     if not expected.tolerance:

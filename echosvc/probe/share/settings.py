@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from echosvc.probe.settings import FRAMINGS, find_pattern_error
 from echosvc.probe.share.answers import LINE_DIALECTS
@@ -76,7 +77,7 @@ def validate(settings: ShareSettings) -> None:
     :raises ShareSettingsError: they do not.
     :raises ExpectationError: the expectations do not go together.
     """
-    for broken, why in (*_type_rules(settings), *_value_rules(settings)):
+    for broken, why in chain(_type_rules(settings), _value_rules(settings)):
         if broken:
             raise ShareSettingsError(why)
     check_expectations(settings.expect)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from echosvc._text import plural, quote
+from echosvc._text import plural, printable, quote
 from echosvc.probe.share.changes import Change, find_changes
 from echosvc.probe.share.confidence import interval
 from echosvc.probe.share.decision import Decision, Judge
@@ -27,8 +27,10 @@ from echosvc.probe.share.timeline import Timeline
 HOPELESS = 20
 #: Names at most: more are no servers, but something that changes.
 MOST_NAMES = 256
+#: Names in the line that shows the progress.
+_SHOWN = 4
 #: Windows that shares over time are shown in.
-WINDOWS = 12
+WINDOWS = 10
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class ShareTally:
         return sum(self._failures.values())
 
     def add(self, observation: Observation) -> None:
-        """Count a connection."""
+        """Count a connection, unless it is :attr:`stopped`."""
+        if self.stopped:
+            return
         self.total += 1
         if observation.name is None:
             self._failures[observation.cause] += 1
@@ -95,15 +99,24 @@ class ShareTally:
         """Set :attr:`stopped` where more connections would change nothing."""
         if self.total == HOPELESS and not self.counts:
             self._hopeless = True
-            example = next(iter(self._examples.values()))
-            self.stopped = f"none of {HOPELESS} connections was answered: {example}"
+            self.stopped = f"none of {HOPELESS} connections was answered"
         elif len(self.counts) > MOST_NAMES:
             self.stopped = (
                 f"more than {MOST_NAMES} names, such as {quote(next(reversed(self.counts)))}: what"
                 " names the servers has something in it that changes"
             )
-        elif self.decision is not None and self.decision.verdict != "undecided":
+        elif self.decision is not None and self._is_final(self.decision):
             self.stopped = "sure"
+
+    def _is_final(self, decision: Decision) -> bool:
+        """Return whether a decision is sure. Where nobody answers, nothing passes."""
+        return decision.verdict == "fail" or (decision.verdict == "pass" and bool(self.counts))
+
+    def progress(self) -> str:
+        """Return the shares so far in one line."""
+        most = self.counts.most_common(_SHOWN)
+        shares = [f"{printable(name)} {per_cent(count, self.total)}" for name, count in most]
+        return ", ".join([plural(self.total, "connection"), *shares, f"{self.failed} failed"])
 
     def result(
         self,

@@ -27,6 +27,7 @@ LONG = tuple(setting.option for setting in SERVER_OPTIONS)
 
 #: Words of a command line, the setting that they mean, and its value.
 OPTIONS: tuple[tuple[list[str], str, object], ...] = (
+    (["--dialect", "gateway-api"], "dialect", "gateway-api"),
     (["--prefix", "> "], "prefix", "> "),
     (["-p", ""], "prefix", ""),
     (["--prefix=-x"], "prefix", "-x"),

@@ -13,6 +13,7 @@ from echosvc.wire.framing import FRAMINGS
 
 WRONG_SECONDS = (math.nan, math.inf, -math.inf, -1, -0.001, "1", b"1", [], 1j)
 GOOD: dict[str, tuple[object, ...]] = {
+    "dialect": ("echosvc", "gateway-api"),
     "prefix": ("", "é{pid}", b"", b"{"),
     "greeting": (None, "", "Hello {peer}", b"\xff"),
     "discard": (True, False),
@@ -41,6 +42,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "pause_on_connect": (True, False),
 }
 WRONG: dict[str, tuple[object, ...]] = {
+    "dialect": ("", "istio", "Echosvc", None, 1),
     "prefix": (None, 3, "{", "{port}", "\\q", "\ud800", bytearray(b"x")),
     "greeting": (3, "}", "{env:}", False),
     "discard": ("yes", None, 1.0, b"1"),
@@ -72,6 +74,7 @@ WRONG: dict[str, tuple[object, ...]] = {
 #: What the code that serves a connection makes of each setting: of the messages, with values that
 #: keep a connection from the fast path; time-outs of a connection; all else.
 OF_MESSAGES = {
+    "dialect": ("gateway-api",),
     "discard": (True,),
     "framing": tuple(name for name in FRAMINGS if name != "chunk"),
     "encoding": ("utf-8",),
@@ -139,6 +142,13 @@ class ConfigTests(SynchronousTestCase):
         for settings in ({"proxy_protocol": "require"}, {"proxy_from": ("::1",)}):
             error = self.assertRaises(ConfigError, Config, **settings)
             self.assertEqual(error.field, "proxy_from")
+
+    def test_a_dialect_has_its_own_prefix_greeting_and_framing(self) -> None:
+        for name, value in (("prefix", ""), ("greeting", ""), ("framing", "line")):
+            error = self.assertRaises(ConfigError, Config, dialect="gateway-api", **{name: value})
+            self.assertEqual(error.field, name)
+        self.assertEqual(Config(dialect="gateway-api").message_framing, "line")
+        self.assertEqual(Config(framing="length").message_framing, "length")
 
     def test_without_a_limit_nothing_can_be_refused(self) -> None:
         error = self.assertRaises(ConfigError, Config, over_limit="refuse", max_connections=0)
