@@ -86,8 +86,13 @@ def load_figures(result: LoadResult) -> dict[str, Figure]:
 
 
 def distribution_rows(result: LoadResult) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table of distributions: name, percentiles, maximum, how many values."""
+    """Yield the rows of the table of distributions: name, percentiles, maximum, how many values.
+
+    Without a rate there is no send lag: a message is due when it is sent.
+    """
     for name, attribute, _ in DISTRIBUTIONS:
+        if name == "send-lag" and not result.generator.at_rate:
+            continue
         histogram = getattr(result.tally, attribute)
         summary, total = histogram.summary(), histogram.total
         cells = (format_duration(summary[key] / 1e6) if total else "-" for key, _ in QUANTILES)

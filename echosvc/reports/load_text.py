@@ -22,8 +22,10 @@ _NAMED = 3
 
 
 def load_text(result: LoadResult) -> str:
-    """Return the lines of a result."""
-    blocks = (_verdict(result), _totals(result), _distributions(result))
+    """Return the lines of a result; where nothing was sent, there are no figures."""
+    blocks = [_verdict(result)]
+    if result.tally.sent:
+        blocks += [_totals(result), _distributions(result)]
     return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
 

@@ -120,7 +120,7 @@ def judge(
     """
     failures = tuple(_find_failures(tally, generator))
     limits = limits or tuple(_find_own_limits(tally, generator, bounds))
-    notes = tuple(_find_notes(tally, generator))
+    notes = tuple(note for note in _find_notes(tally, generator) if note not in limits)
     if failures:
         beside = tuple(f"besides, the figures mean nothing: {each}" for each in limits)
         return Verdict("FAIL", failures + beside, notes, limits)
@@ -152,7 +152,7 @@ def _find_own_limits(tally: Tally, generator: GeneratorStats, bounds: Bounds) ->
         yield f"{plural(generator.missed, 'message')} never left the generator in time"
     if generator.at_rate:
         yield from _find_lag(generator, bounds.send_lag)
-    elif generator.wait_share > bounds.cpu_wait:
+    elif tally.sent and generator.wait_share > bounds.cpu_wait:
         yield f"the generator waited for a processor {generator.wait_share:.0%} of the time"
     if not (tally.sent or tally.errors or generator.missed or generator.unsent):
         yield "no message was sent"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 
+from echosvc.probe.traffic.generator_stats import GeneratorStats
+from echosvc.probe.traffic.histogram import Histogram
 from echosvc.probe.traffic.merge import Shard
 from echosvc.probe.traffic.tally import Tally
 from echosvc.reports.load_text import load_text
@@ -57,10 +59,22 @@ def test_what_limits_the_figures_is_said() -> None:
     assert "  note: parts of 6 other runs are missing\n" in load_text(result(shards=many))
 
 
-def test_a_distribution_without_values_has_no_figures() -> None:
+def test_a_run_that_sent_nothing_has_no_figures() -> None:
     text = load_text(result(Tally(), failure="nothing answers"))
-    assert "  nothing answers\n" in text
-    assert text.splitlines()[-1].split() == ["first", "byte", "-", "-", "-", "-", "-", "-", "0"]
+    assert text == "tcp:lb.example:9000: FAIL\n  nothing answers\n  no message was sent\n"
+
+
+def test_a_distribution_without_values_is_shown_as_such() -> None:
+    tally = tally_of(5)
+    tally.first_byte = Histogram()
+    last = load_text(result(tally)).splitlines()[-1]
+    assert last.split() == ["first", "byte", "-", "-", "-", "-", "-", "-", "0"]
+
+
+def test_without_a_rate_there_is_no_send_lag() -> None:
+    closed = result(generator=GeneratorStats(at_rate=False))
+    assert "send lag" not in load_text(closed)
+    assert "send lag" in load_text(result())
 
 
 @given(TEXTS)
