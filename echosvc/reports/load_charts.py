@@ -71,7 +71,8 @@ def _rate_chart(found: Sequence[Column], x: Axis) -> Element:
     rows = _rows(found, lambda each: _rate(sent(each)), lambda each: _rate(answered(each)))
     table = number_table(_caption(found), ("time (UTC)", "sent", "answered"), rows)
     names = (("one", "answered"), ("two", "sent"))
-    return figure("Throughput", "messages a second", chart, names, table)
+    axis = "messages a second; the first and the last second of the run are not whole"
+    return figure("Throughput", axis, chart, names, table)
 
 
 def _latency_chart(found: Sequence[Column], x: Axis) -> Element:
