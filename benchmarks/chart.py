@@ -97,7 +97,7 @@ def _panel(x: float, y: float, workload: Workload, found: dict[str, Figures]) ->
 def _head() -> list[str]:
     """The title and the legend."""
     title = "What an echo costs: echosvc beside other servers"
-    more = "Lowest of the rounds of one run on one machine; the server's cost, not the client's."
+    more = "Lowest of the rounds of one run on one machine (streams: median); the server's cost."
     drawn = [_text(MARGIN, 42, title, 22, more=' font-weight="700"'), _text(MARGIN, 64, more)]
     for at, (words, colour) in enumerate(KINDS.values()):
         x = MARGIN + 200 * at
