@@ -143,7 +143,7 @@ def test_interrupted_is_130(number: int) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "the following arguments are required: ECHOSVC"),
+        ([], "the following arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["send"], "MESSAGE"),
         (["send", "--timeout", "nan", "x"], "--timeout"),
