@@ -334,25 +334,28 @@ def _run_offline(args: argparse.Namespace) -> int | None:
 def _run(reactor: Any, start: Callable[[], list[CommandCoroutine]]) -> int:
     """Run the coroutines on the reactor until all have ended; return the exit status."""
     statuses: list[int] = []
+    stopping = False
 
     def interrupted() -> None:
-        statuses.append(EXIT_INTERRUPTED)  # appended after an earlier status, which wins
+        nonlocal stopping
+        stopping = True
 
     def ended(results: list[tuple[bool, int | None]]) -> None:
-        if not statuses:
+        # After Ctrl-C a command may end in its own way. Once the reactor runs no more, it cuts the
+        # connections, and what fails by that is no failure.
+        if not stopping or reactor.running:
             statuses.append(exit_status([result for _, result in results]))
             _stop(reactor)
 
     def begin() -> None:
-        # Before that, a command may end in its own way, with a status of its own.
-        reactor.addSystemEventTrigger("during", "shutdown", interrupted)
+        reactor.addSystemEventTrigger("before", "shutdown", interrupted)
         running = [Deferred.fromCoroutine(each) for each in start()]
         DeferredList(running, consumeErrors=True).addCallback(ended)
 
     reactor.callWhenRunning(begin)
     reactor.callWhenRunning(_install_exit_handlers, reactor)
     reactor.run()
-    return statuses[0]
+    return statuses[0] if statuses else EXIT_INTERRUPTED
 
 
 def _stop(reactor: Any) -> None:
