@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,6 +176,51 @@ def test_ctrl_c_before_the_time_is_an_interruption_with_all_reports(server, tmp_
     result = json.loads("\n".join(process.lines))
     assert (result["ok"], result["complete"], result["gap_count"]) == (True, False, 0)
     assert accepted(junit.read_text()).get("errors") == "1"
+
+
+@pytest.mark.slow
+def test_a_server_that_stands_still_is_a_silence_as_long_as_it_did(tmp_path: Path) -> None:
+    log, done = tmp_path / "events", tmp_path / "done"
+    words = "--silence", "0.5", "--jsonl", str(log), "--until-file", str(done), "--max-breaks", "0"
+    with running("--log", "quiet") as it, soaking(it.port, *words) as process:
+        wait_until(lambda: happened(log, "open", 2))
+        before = time.time()
+        it.signal(signal.SIGSTOP)
+        stopped = time.time()
+        wait_until(lambda: happened(log, "gap-began", 2))
+        continued = time.time()
+        it.signal(signal.SIGCONT)
+        wait_until(lambda: happened(log, "gap", 2))
+        after = time.time()
+        done.touch()
+        assert process.wait() == 0
+    result = events(log)[-1]
+    assert set(result["causes"]) == {"silence"}
+    assert (result["breaks"], result["messages"]["lost"]) == (0, 0)
+    for gap in result["gaps"]:
+        assert gap["began"] > before - 0.05  # what was sent before may have been answered after
+        assert continued - 0.01 < gap["began"] + gap["seconds"] < after + 0.01
+        assert gap["seconds"] < after - before + 0.05
+        assert gap["since_answer"] >= gap["seconds"]
+    assert continued - stopped > 0.5
+
+
+@pytest.mark.slow
+def test_a_soak_that_stands_still_itself_accuses_nobody(server, tmp_path: Path) -> None:
+    log, done = tmp_path / "events", tmp_path / "done"
+    words = "--silence", "0.5", "--jsonl", str(log), "--until-file", str(done)
+    with soaking(server.port, *words) as process:
+        wait_until(lambda: happened(log, "open", 2))
+        process.signal(signal.SIGSTOP)
+        time.sleep(1.5)  # so long it stands still
+        process.signal(signal.SIGCONT)
+        wait_until(lambda: happened(log, "stall"))
+        done.touch()
+        assert process.wait() == 0
+    result = events(log)[-1]
+    assert result["gap_count"] == 0
+    assert result["longest_stall"] > 1.4
+    process.wait_line("stood still")
 
 
 @pytest.mark.slow

@@ -101,7 +101,9 @@ async def test_a_silent_connection_is_given_up_and_what_it_owes_was_acknowledged
     (gap,) = result.gaps
     assert (gap.cause, gap.end) == ("silence", "timeout")
     assert gap.unanswered > 1
-    assert gap.acknowledged == gap.unanswered_bytes == 64 * gap.unanswered
+    assert gap.unanswered_bytes == 64 * gap.unanswered
+    # The acknowledgement of the last ones may be on its way.
+    assert gap.unanswered_bytes / 2 < gap.acknowledged <= gap.unanswered_bytes
 
 
 async def test_a_reset_says_what_the_peer_had_acknowledged():
