@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import socket
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +88,7 @@ def write_result(
     from echosvc.reports.load_run import LoadRun
     from echosvc.reports.load_text import load_text
 
-    run = LoadRun(result, args.command_line, socket.gethostname(), sweep)
+    run = LoadRun(result, args.command_line, socket.gethostname(), _versions(), sweep)
     written = write_reports(requested_reports(args, _KINDS), run, out)
     if args.json:
         write_text(out, load_json(result, sweep))
@@ -94,6 +96,13 @@ def write_result(
         found = "" if sweep is None else f"{sweep.why}\n\n"
         write_text(out, f"{found}{load_text(result)}")
     return written
+
+
+def _versions() -> str:
+    """Return the versions of what this program runs on."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}"
+    return f"{python}, Twisted {version('twisted')}, {system}"
 
 
 def prints_text(args: argparse.Namespace) -> bool:

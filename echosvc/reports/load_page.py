@@ -134,6 +134,8 @@ def _asked(run: LoadRun) -> Element:
     if run.command:
         pairs.append(("command", element("code", brief(run.command, _SENTENCE))))
     pairs.append(("measured by", f"echosvc {brief(result.run.version, _NAME)}"))
+    if run.versions:
+        pairs.append(("reported by", brief(f"echosvc {__version__} on {run.versions}", _VALUE)))
     pairs.append(("shards", _shards(result)))
     for name, value in list(result.run.options.items())[:_OPTIONS]:
         pairs.append((brief(name, _NAME), brief(_value(value), _VALUE)))

@@ -21,12 +21,14 @@ class LoadRun:
     :ivar result: what was found; of a sweep, at the highest rate that kept the objective.
     :ivar command: the command line that asks the same, or "".
     :ivar host: the host that it ran on.
+    :ivar versions: of what this program runs on, as text.
     :ivar sweep: if it was one, the rates that were tried.
     """
 
     result: LoadResult
     command: str
     host: str
+    versions: str = ""
     sweep: SweepResult | None = None
 
     @property

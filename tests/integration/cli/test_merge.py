@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,9 @@ def test_everything_that_load_writes_is_written(
     assert cli.main(["merge", *names, *reports]) == 0
     out, err = capfd.readouterr()
     assert (out.startswith("tcp:lb.example:9000: OK\n"), err) == (True, "")
-    assert "4 results: shard 1/4 of seed 7" in read((here / "a.html").read_text("utf-8")).text
+    page = read((here / "a.html").read_text("utf-8")).text
+    assert "4 results: shard 1/4 of seed 7" in page
+    assert f"Python {platform.python_version()}, Twisted " in page
     assert accepted((here / "a.xml").read_text("utf-8")).findtext("system-out") == out
     reader = HistogramLogReader("a.hlog", HdrHistogram(LOWEST, HIGHEST, DIGITS))
     first = reader.get_next_interval_histogram()

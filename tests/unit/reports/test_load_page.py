@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from echosvc._text import printable
+from echosvc._version import __version__
 from echosvc.probe.traffic.incidents import Gap, Mismatch
 from echosvc.probe.traffic.merge import Shard
 from echosvc.probe.traffic.series import Second
@@ -35,13 +36,24 @@ def pictures(reader: Reader) -> list[str]:
 
 
 def test_the_page_has_the_verdict_the_figures_and_what_was_asked() -> None:
-    reader = page(result(break_it(tally_of(5)), warmup=1.0))
+    found = result(break_it(tally_of(5)), warmup=1.0)
+    reader = page(found, versions="CPython 3.11.7, Twisted 26.10.0, Linux 6.18")
     assert reader.title == "FAIL: tcp:lb.example:9000, echosvc load"
-    for part in ("FAIL  25/s, p50 ", "1 message was lost", "1 connection was reset",
-                 "102 sent, 100 answered, 1 lost, 1 duplicated, 1 reordered, 1 damaged, 1 late",
-                 "over 5 s with 1 s of warm-up", "command echosvc load lb.example:9000",
-                 "measured by echosvc 2.0", "1 result: shard 1/1 of seed 7", "connections 10",
-                 "rate 100", "prefix -", "on here, 2027-01-15 12:00:00 UTC, 5 s"):  # fmt: skip
+    wanted = (
+        "FAIL  25/s, p50 ",
+        "1 message was lost",
+        "1 connection was reset",
+        "102 sent, 100 answered, 1 lost, 1 duplicated, 1 reordered, 1 damaged, 1 late",
+        "over 5 s with 1 s of warm-up",
+        "command echosvc load lb.example:9000",
+        "measured by echosvc 2.0",
+        f"reported by echosvc {__version__} on CPython 3.11.7, Twisted 26.10.0, Linux 6.18",
+        "1 result: shard 1/1 of seed 7",
+        "connections 10 rate 100",
+        "prefix -",
+        "on here, 2027-01-15 12:00:00 UTC, 5 s",
+    )
+    for part in wanted:
         assert part in reader.text, part
 
 
@@ -137,7 +149,7 @@ def test_the_page_is_small_whatever_the_run_was(text: str) -> None:
     options = {f"{number}{text}": [text] * 9 for number in range(99)}
     shards = tuple(Shard(seed, 0, 2) for seed in range(999))
     found = result(tally, shards, endpoint=text, options=options, failure=text, version=text)
-    page(found, command=text, host=text, sweep=sweep(*[(100, 1.0, True)] * 60))
+    page(found, command=text, host=text, versions=text, sweep=sweep(*[(100, 1.0, True)] * 60))
 
 
 @given(TEXTS)
