@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectBindError, ConnectingCancelledError
 from twisted.python.failure import Failure
 
 from echosvc._text import quote
@@ -108,7 +108,7 @@ class Asker:
             raise CancelledError from None
         except Exception as error:
             name = describe_error(error)
-            if is_local(name):
+            if is_local(name) or isinstance(error, ConnectBindError):
                 raise LocalError(f"no connection can be opened here: {name}") from None
             if isinstance(error, CancelledError) or is_program_error(error):
                 raise

@@ -59,8 +59,8 @@ class Expectation:
 
     @property
     def label(self) -> str:
-        """The name as text; :data:`OTHERS` for all that are not listed."""
-        return OTHERS if self.name is None else self.name
+        """The name as :func:`label` returns it."""
+        return label(self.name)
 
     def __str__(self) -> str:
         return f"{_per_cent(self.share)}±{_per_cent(self.tolerance)}"
@@ -68,6 +68,16 @@ class Expectation:
 
 def _per_cent(value: Fraction) -> str:
     return f"{float(value * 100):.9f}".rstrip("0").rstrip(".")
+
+
+def label(name: str | None) -> str:
+    """Return a name, which differs from what stands for all that are not listed.
+
+    :param name: a server's; ``None``: all that are not listed.
+    """
+    if name is None:
+        return OTHERS
+    return f"\\{OTHERS}" if name == OTHERS else name
 
 
 def parse_expectations(text: str) -> tuple[Expectation, ...]:

@@ -11,7 +11,7 @@ from echosvc._text import plural, printable, quote
 from echosvc.probe.share.changes import Change, find_changes
 from echosvc.probe.share.confidence import interval
 from echosvc.probe.share.decision import Decision, Judge
-from echosvc.probe.share.expectation import OTHERS
+from echosvc.probe.share.expectation import label
 from echosvc.probe.share.result import (
     FailureCount,
     ServerShare,
@@ -72,7 +72,7 @@ class ShareTally:
         self._examples: dict[str, str] = {}
         self.total, self.counts = 0, Counter[str]()
         self.decision: Decision | None = None
-        self.stopped, self._hopeless = "", False
+        self.stopped = ""
 
     @property
     def failed(self) -> int:
@@ -97,9 +97,8 @@ class ShareTally:
 
     def _stop_if_over(self) -> None:
         """Set :attr:`stopped` where more connections would change nothing."""
-        if self.total == HOPELESS and not self.counts:
-            self._hopeless = True
-            self.stopped = f"none of {HOPELESS} connections was answered"
+        if self._is_hopeless and not self._settings.watch:
+            self.stopped = "hopeless"
         elif len(self.counts) > MOST_NAMES:
             self.stopped = (
                 f"more than {MOST_NAMES} names, such as {quote(next(reversed(self.counts)))}: what"
@@ -107,6 +106,10 @@ class ShareTally:
             )
         elif self.decision is not None and self._is_final(self.decision):
             self.stopped = "sure"
+
+    @property
+    def _is_hopeless(self) -> bool:
+        return self.total >= HOPELESS and not self.counts
 
     def _is_final(self, decision: Decision) -> bool:
         """Return whether a decision is sure. Where nobody answers, nothing passes."""
@@ -183,8 +186,8 @@ class ShareTally:
     def _verdict(
         self, decision: Decision | None, current: ShareWindow, trouble: str, interrupted: bool
     ) -> tuple[ShareVerdict, str]:
-        if self._hopeless:
-            return "fail", self.stopped
+        if self._is_hopeless:
+            return "fail", f"none of {self.total} connections was answered"
         if decision is None:
             return self._undecided(trouble, interrupted)
         after = f"after {plural(current.total, 'connection')}"
@@ -211,7 +214,7 @@ class ShareTally:
         error = self._error / (len(expected) or max(1, len(others)))
         shares = [
             _share(
-                each.expectation.name or OTHERS,
+                each.expectation.label,
                 each.count,
                 current.total,
                 error,
@@ -221,7 +224,7 @@ class ShareTally:
             for each in expected
         ]
         others.sort(key=lambda each: (-each[1], each[0]))
-        return shares + [_share(name, count, current.total, error) for name, count in others]
+        return shares + [_share(label(name), n, current.total, error) for name, n in others]
 
 
 def _share(

@@ -163,6 +163,7 @@ def test_other_servers_are_asked_in_their_language(
             names[0]: 20,
             names[1]: 20,
         }
+    assert len(set(server.ports)) == len(server.ports)  # each from a port of its own
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,20 @@ def test_nobody_passes_without_an_answer() -> None:
     assert found.verdict != "pass"
 
 
+def test_a_watch_goes_on_though_nobody_answers_yet() -> None:
+    counted = add(tally(watch=60.0), *[None] * 30)
+    assert counted.stopped == ""
+    assert result(counted, 1.0).why == "none of 30 connections was answered"
+    assert result(add(counted, "v1"), 2.0).verdict == "none"
+
+
+def test_a_server_that_is_called_star_is_told_from_all_others() -> None:
+    shares = result(add(tally("v1=50±5,*=50±5"), "*", "v1")).as_dict()["shares"]
+    assert [*shares] == ["v1", "*", r"\*"]
+    assert [shares[name]["count"] for name in ("*", r"\*")] == [1, 1]
+    assert [*result(add(tally(r"\*=50±5"), "*")).as_dict()["shares"]] == [r"\*"]
+
+
 def test_names_that_change_without_end_are_no_servers() -> None:
     counted = add(tally(), *(f"name {number}" for number in range(MOST_NAMES + 1)))
     assert "more than 256 names" in counted.stopped
