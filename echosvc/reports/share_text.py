@@ -16,6 +16,8 @@ from echosvc.probe.share.result import (
 
 #: Longest name that is shown, characters.
 _LONGEST = 40
+#: Servers that have a line.
+_LINES = 40
 #: Servers of a window, and of a change, that are shown.
 _SHOWN = 6
 #: What stands for a server whose answers have no name.
@@ -41,8 +43,10 @@ def _lines(result: ShareResult) -> Iterator[str]:
     yield from (_change_line(change) for change in result.changes)
     if result.basis < result.connections:
         yield f"since the last change, {plural(result.basis, 'connection')}:"
-    width = max([6, *(len(_name(each.name)) for each in result.shares)])
-    yield from (_share_line(each, width) for each in result.shares)
+    width = max([6, *(len(_name(each.name)) for each in result.shares[:_LINES])])
+    yield from (_share_line(each, width) for each in result.shares[:_LINES])
+    if len(result.shares) > _LINES:
+        yield f"and {len(result.shares) - _LINES} more"
     yield from _failure_lines(result.failures, result.connections, width)
     if any(not each.name and each.count for each in result.shares):
         yield f"({_ADVICE})"

@@ -186,8 +186,9 @@ class ShareTally:
     def _verdict(
         self, decision: Decision | None, current: ShareWindow, trouble: str, interrupted: bool
     ) -> tuple[ShareVerdict, str]:
-        if self._is_hopeless:
-            return "fail", f"none of {self.total} connections was answered"
+        nobody = self.total > 0 and not self.counts
+        if self._is_hopeless or (nobody and decision is None and not trouble):
+            return "fail", f"none of {plural(self.total, 'connection')} was answered"
         if decision is None:
             return self._undecided(trouble, interrupted)
         after = f"after {plural(current.total, 'connection')}"

@@ -85,6 +85,12 @@ def test_an_interrupt_is_said() -> None:
     assert last.startswith("lb:9: interrupted after 200 connections; 2.5 s")
 
 
+def test_many_servers_are_cut() -> None:
+    shares = tuple(ServerShare(f"v{n}", 1, 0.01, 0.0, 0.1) for n in range(100))
+    lines = share_lines(changed(shares=shares)).splitlines()
+    assert (len(lines), lines[40]) == (42, "and 60 more")
+
+
 def test_many_servers_of_a_window_are_cut() -> None:
     many = ShareWindow(0.0, 1.0, {f"v{n}": 10 for n in range(9)}, 0)
     assert split(many).endswith(", 3 more")

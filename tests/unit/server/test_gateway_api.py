@@ -84,9 +84,11 @@ class GatewayAPITests(ServerTestCase):
         line, connection = self.line(factory=factory)
         line.send(b"PING\n")
         self.assertEqual((connection.bytes_in, connection.bytes_out), (5, len(WELCOME) + 5))
+        line.send(b"\n")
+        self.assertEqual((connection.messages, connection.replies), (2, 1))
         line.peer.shutdown(socket.SHUT_WR)
         line.receive_all()
-        self.assertEqual((factory.bytes_in, factory.bytes_out), (5, len(WELCOME) + 5))
+        self.assertEqual((factory.bytes_in, factory.bytes_out), (6, len(WELCOME) + 5))
 
     def test_a_factory_with_a_protocol_of_its_own_has_no_other_dialect(self) -> None:
         class Own(EchoFactory):

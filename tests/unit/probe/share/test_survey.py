@@ -109,7 +109,7 @@ class SurveyTests(NetworkTestCase):
         self.assertEqual(self.counts(server, connections=6), {"v1": 3, "v2": 3})
 
     def test_a_greeting_of_each_server_is_no_part_of_the_name_either(self) -> None:
-        server = Backends(V1, V2, greetings=(b"I am one\n", b"I am two\n"))
+        server = Backends(V1, V2, greetings=(b"I am one\n", b"I am number two\n"))
         self.assertEqual(self.counts(server, connections=6), {"v1": 3, "v2": 3})
 
     def test_a_server_without_a_prefix_is_named_by_its_greeting(self) -> None:

@@ -113,6 +113,12 @@ def test_where_nobody_answers_it_stops_and_has_failed(expect: str) -> None:
     assert result(counted).verdict == "fail"
 
 
+def test_a_few_connections_without_an_answer_have_failed_where_nothing_is_expected() -> None:
+    found = result(add(tally(), None, None))
+    assert (found.verdict, found.why) == ("fail", "none of 2 connections was answered")
+    assert result(add(tally("v1=80±5"), None, None)).verdict == "undecided"
+
+
 def test_nobody_passes_without_an_answer() -> None:
     """A share of 0 would be as expected; but nothing was seen of the servers."""
     found = result(add(tally("v1=0±50"), *[None] * (HOPELESS - 1)))
