@@ -47,8 +47,9 @@ medians of the cost too.
 A stream has {rounds} short rounds, each with a new connection to every server, one right after the
 other. Its cost is their median, and a ratio is the median of the ratios within a round. The reason:
 what the kernel needs for a stream changes by half from one connection to the next, for as long as
-the connection lasts. It depends on the congestion control (with BBR on loopback, timers send a part
-of the segments of some connections) and on what other programs leave in the caches.
+the connection lasts. It depends on the congestion control (with BBR, which paces what it sends,
+some connections on loopback cost half as much again; with cubic and reno none) and on what other
+programs leave in the caches.
 
 A measurement is repeated, while there is time, if others used more than {disturbed:.0%} of the
 processor meanwhile. Others are programs and other virtual machines; short loops of known speed
@@ -108,7 +109,7 @@ What reduced the cost:
   for one event. A full read followed by one of 120 KiB, which the kernel scattered behind two
   prefixes, cost 15 µs more for each MiB: a scattered read takes 1.4 µs more than `recv_into`,
   and each event 5 µs, since its code and objects are no longer in the processor's caches. With BBR,
-  single and double replies in turn also left most connections paced by timers: 1.5 of the cost.
+  single and double replies in turn also cost 1.5 as much on most connections.
 - Stream: what is read is stored in mid-page. Where the kernel copies to an address that is 1 to 15
   bytes behind that of the source, counted in a page, this processor needs 18 in place of 1.6 µs for
   60 KiB. A stream begins at the start of a page, and so may a buffer that begins with a prefix of 9
@@ -152,9 +153,10 @@ KiB, 160 µs in one with chunks of 60 KiB and two replies a call, 169 µs in ech
 above the Python loop are the event, the counters, and the checks for errors and for what the kernel
 does not take. Larger chunks would save 9 µs, but a client would see chunks above 64 KiB.
 With a client, the kernel also wakes it and loads what it wrote from another processor's caches, so
-a MiB takes 300 to 400 µs in C, and these 24 µs are 6 to 8 % of it. On the default reactor, each
-time that the server has nothing to read costs a turn of Twisted's main loop more. While other
-programs use the processor, the code of Python is in no cache, and the part of Python doubles.
+a MiB takes 300 to 400 µs in C, and the same 24 µs are a smaller part of it. On the default reactor,
+each time that the server has nothing to read costs a turn of Twisted's main loop more. While other
+programs use the processor, Python's part grows: it is more code, and has to be loaded into the
+caches again.
 
 On TLS the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
 call that only finds out that there is nothing more is left out, and the buffer for the ciphertext
