@@ -16,12 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.examples import try_few
-from tests.support.workers import (
-    keep_collected,
-    prepare_controller,
-    prepare_process,
-    prepare_worker,
-)
+from tests.support.workers import keep_collected, prepare_controller, prepare_process
 
 # Hundreds of processes import the package, and as many workers as there are import the tests:
 # compile each file once, also where the environment says otherwise.
@@ -57,15 +52,13 @@ def pytest_configure(config: pytest.Config) -> None:
     prepare_process()
     starts_workers = config.getoption("dist", "no") != "no"
     if starts_workers:
-        prepare_controller()
+        prepare_controller(config)
     elif not os.environ.get(COVER_PROCESSES):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
-def pytest_collection(session: pytest.Session) -> None:
+def pytest_collection() -> None:
     gc.disable()
-    if hasattr(session.config, "workerinput"):
-        prepare_worker(session.config)
 
 
 def pytest_collection_finish() -> None:

@@ -6,37 +6,58 @@ import compileall
 import gc
 import importlib
 import importlib.metadata
+import multiprocessing
+import os
+import re
 import sys
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.support.process import ROOT
 
+#: The modules that pytest compiles, which Python need not.
+_TEST = re.compile(r"/test_\w+\.py$")
 
-def prepare_controller() -> None:
+
+def prepare_controller(config: pytest.Config) -> None:
     """Compile what each worker imports. Stop measuring the process that only hands out tests."""
-    for name in ("echosvc", "tests/support", "benchmarks"):
-        compileall.compile_dir(ROOT / name, quiet=1)
     measuring = "coverage" in sys.modules and sys.modules["coverage"].Coverage.current()
     if measuring:
         measuring.stop()
+    for name in ("echosvc", "tests", "benchmarks"):
+        compileall.compile_dir(ROOT / name, quiet=1, rx=_TEST)
+    if config.args == config.getini("testpaths"):
+        compile_tests()
 
 
-def prepare_worker(config: pytest.Config) -> None:
-    """Import a share of the test modules, if all are to be collected.
+def compile_tests() -> None:
+    """Import the test modules that are not compiled, in as many processes as processors.
 
-    Pytest rewrites and compiles a test module when it is first imported. If all workers began with
-    the same module, each would compile them all.
+    Pytest rewrites and compiles a test module when it is first imported. All workers begin with
+    the same module, so that each would compile them all.
     """
-    tests = config.getini("testpaths")
-    if config.args != tests:
-        return
-    number = int(config.workerinput["workerid"].removeprefix("gw"))
-    paths = sorted(path for each in tests for path in (ROOT / each).rglob("test_*.py"))
-    for path in paths[number :: config.workerinput["workercount"]]:
-        # What is wrong, or why it is skipped, says the collection.
+    paths = [path for path in (ROOT / "tests").rglob("test_*.py") if not is_compiled(path)]
+    count = os.cpu_count() or 1
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=import_all, args=(paths[at::count],)) for at in range(count)]
+    for process in processes if paths else ():
+        process.start()
+    for process in processes if paths else ():
+        process.join()
+
+
+def is_compiled(path: Path) -> bool:
+    """Return whether pytest has compiled a test module since it was last changed."""
+    found = (path.parent / "__pycache__").glob(f"{path.stem}.*-pytest-{pytest.__version__}.pyc")
+    return any(each.stat().st_mtime >= path.stat().st_mtime for each in found)
+
+
+def import_all(paths: list[Path]) -> None:
+    """Import modules. What is wrong with one, or why it is skipped, says the collection."""
+    for path in paths:
         with suppress(Exception, pytest.skip.Exception):
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
