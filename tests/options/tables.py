@@ -38,7 +38,10 @@ Of the process (`twistd` has its own, before the word `echosvc`):
 WORDS = {
     "send": "Sends messages, and prints what comes back.",
     "check": "Checks what a path does to bytes ([what it finds](check.md)).",
-    "load": "Loads a server with messages, and verifies every reply.",
+    "load": "Loads a server with messages, and verifies every reply ([what it says](load.md)).",
+    "merge": "Adds the results of several loads, exactly"
+    " ([of several machines](load.md#several-machines)).",
+    "soak": "Keeps connections open, and says when each one broke ([what it says](soak.md)).",
     "share": "Counts which servers answer ([what it says](share.md)).",
     "demo": "Runs three clients at once, each with its own message.",
 }
@@ -105,11 +108,16 @@ def client_options(command: str) -> str:
     return _table(("option", "value", "meaning"), *rows)
 
 
-def _actions(command: str) -> Iterator[argparse.Action]:
+def client_commands() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command, by its name."""
     (commands,) = (
         each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)
     )
-    yield from cast("dict[str, argparse.ArgumentParser]", commands.choices)[command]._actions
+    return cast("dict[str, argparse.ArgumentParser]", commands.choices)
+
+
+def _actions(command: str) -> Iterator[argparse.Action]:
+    yield from client_commands()[command]._actions
 
 
 def _value(action: argparse.Action) -> str:
@@ -117,7 +125,11 @@ def _value(action: argparse.Action) -> str:
         return ""
     if action.choices is not None:
         return " or ".join(f"`{word}`" for word in action.choices)
-    return f"`{action.metavar}`"
+    return " ".join(f"`{word}`" for word in _words(action.metavar))
+
+
+def _words(metavar: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return metavar if isinstance(metavar, tuple) else (str(metavar),)
 
 
 def _options() -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from echosvc.cli.serve import ServeOptions
 from echosvc.config.schema import ClientConfig, Config
-from tests.options.tables import EMBEDDING, OPTIONS, written
+from tests.options.tables import EMBEDDING, OPTIONS, WORDS, client_commands, written
 
 
 @pytest.mark.parametrize("path", [EMBEDDING, OPTIONS], ids=lambda path: path.name)
@@ -23,6 +23,10 @@ def test_every_option_of_the_server_is_documented() -> None:
     for option in ServeOptions().longOpt:
         if option not in ("help", "version"):
             assert f"`--{option.rstrip('=')}`" in text
+
+
+def test_every_command_is_documented() -> None:
+    assert {*WORDS, "serve"} == set(client_commands())
 
 
 def test_the_help_of_the_classes_has_every_setting_with_its_default() -> None:
