@@ -12,11 +12,13 @@ from echosvc.probe.traffic.load_result import LoadResult
 #: The distributions of a load: the name of each, that of its histogram, and what it is.
 DISTRIBUTIONS = (
     ("corrected", "corrected", "latency from the intended time"),
-    ("uncorrected", "uncorrected", "latency from the time when a message was sent"),
+    ("uncorrected", "uncorrected", "latency from the time when a message was sent, as a client"
+     " measures it that waits for each reply: at a rate, only of messages that were sent while no"
+     " other was in flight on their connection"),
     ("send-lag", "send_lag", "how long after its intended time a message was sent"),
     ("connect", "connect", "how long a connection took to open"),
     ("first-byte", "first_byte", "from the first message of a connection to the first byte"),
-)
+)  # fmt: skip
 #: The columns of a table of distributions: the key of each in a summary, and its head.
 QUANTILES = (*((key, f"p{percent:g}") for key, percent in PERCENTILES.items()), ("max", "max"))
 #: The counters of messages in a document.

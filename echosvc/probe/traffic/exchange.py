@@ -23,7 +23,7 @@ from echosvc.probe.traffic.ledger import Ledger
 from echosvc.probe.traffic.messages import Messages
 from echosvc.probe.traffic.replies import PrefixBinder, PrefixSplitter, ReplyFormat
 from echosvc.probe.traffic.resync import Resynchronizer
-from echosvc.probe.traffic.schedule import Pace
+from echosvc.probe.traffic.schedule import ClosedLoop, Pace
 from echosvc.probe.traffic.sent_message import SentMessage
 from echosvc.probe.traffic.tally import Tally
 
@@ -56,7 +56,8 @@ class Exchange:
         max_gap: float = math.inf,
     ) -> None:
         self._messages, self._pace, self._tally = messages, pace, tally
-        self._ledger = Ledger(tally, messages.connection, deadline, max_gap)
+        closed_loop = isinstance(pace, ClosedLoop)
+        self._ledger = Ledger(tally, messages.connection, deadline, max_gap, closed_loop)
         self._resync = Resynchronizer(messages, replies, self._ledger)
         self._binder = None if replies.is_bound else PrefixBinder(replies, messages.key)
         self._use(replies)

@@ -27,6 +27,7 @@ class Ledger:
     :param connection: its number.
     :param deadline: seconds from the time a message is sent after which its answer is late.
     :param max_gap: seconds without an answer, while one is due, that are noted as a gap.
+    :param closed_loop: a message is sent when one is answered.
     :ivar now: the time of what is noted next.
     :ivar sent: how many messages were sent; the number of the next one.
     :ivar pending: messages that are due, in order; their numbers have no gaps.
@@ -34,9 +35,11 @@ class Ledger:
     :ivar last: the last message that was answered.
     """
 
-    def __init__(self, tally: Tally, connection: int, deadline: float, max_gap: float) -> None:
+    def __init__(
+        self, tally: Tally, connection: int, deadline: float, max_gap: float, closed_loop: bool
+    ) -> None:
         self.tally, self.connection = tally, connection
-        self._deadline, self._max_gap = deadline, max_gap
+        self._deadline, self._max_gap, self._closed_loop = deadline, max_gap, closed_loop
         self.now, self.sent = 0.0, 0
         self.pending: deque[SentMessage] = deque()
         self.answers: list[SentMessage] = []
@@ -65,7 +68,9 @@ class Ledger:
     def answer(self, message: SentMessage) -> None:
         """Note that the reply to a message came, intact."""
         now = self.now
-        self.tally.count_answer(message.intended, message.sent, now)
+        # The message before it was answered by then.
+        alone = self._closed_loop or self._last_answer <= message.sent
+        self.tally.count_answer(message.intended, message.sent, now, alone)
         if now - message.sent > self._deadline:
             self.count("late")
         if now - self._last_answer > self._max_gap:

@@ -58,7 +58,9 @@ class Tally:
     :ivar bytes_received: with prefixes and framing.
     :ivar connections: that were opened.
     :ivar corrected: latencies from the intended time.
-    :ivar uncorrected: latencies from the time when a message was sent.
+    :ivar uncorrected: latencies from the time when a message was sent, as a client measures them
+        that waits for each reply: only of messages that were sent while no other was in flight on
+        their connection. In a closed loop, of all.
     :ivar send_lag: how long after its intended time a message was sent.
     :ivar connect: how long connections took to open.
     :ivar first_byte: from the first message of a connection to the first byte that came.
@@ -89,15 +91,19 @@ class Tally:
         self.bytes_sent += size
         self._at(now).sent += count
 
-    def count_answer(self, intended: float, sent: float, now: float) -> None:
-        """Count a message that was answered now."""
+    def count_answer(self, intended: float, sent: float, now: float, alone: bool = True) -> None:
+        """Count a message that was answered now.
+
+        :param alone: no other was in flight on its connection when it was sent.
+        """
         self.answered += 1
         second = self._now if now < self._until else self._at(now)
         if intended < self.begin:
             second.answered += 1
             return
         second.answer(self.corrected.record(now - intended))
-        self.uncorrected.record(now - sent)
+        if alone:
+            self.uncorrected.record(now - sent)
         self.send_lag.record(sent - intended)
 
     def count(self, kind: str, count: int, now: float) -> None:

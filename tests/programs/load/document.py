@@ -80,11 +80,11 @@ Here the server was stopped for one second:
 
 {picture}
 
-The uncorrected latency is that of most load generators. Here, too, no more than `--depth` messages
-are in flight on a connection, and what is due beyond waits until one is answered. During the stall
-that is nearly all, and from the time when they were sent they were answered quickly. Only those
-few that were in flight show the second. So the p99 of the corrected latency shows it, and that of
-the uncorrected latency does not; the send lag has what is between.
+The uncorrected latency is that of most load generators, which wait for a reply before they send the
+next message of a connection: it is counted for those messages alone that were sent while no other
+was in flight on their connection. Of the messages of the stall these are one a connection, and
+`values` says how many are left out. So the p99 of the corrected latency shows the second, and that
+of the uncorrected latency does not.
 
 ## How not to fool oneself
 

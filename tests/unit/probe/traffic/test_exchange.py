@@ -366,6 +366,7 @@ def test_latency_counts_from_the_intended_time_and_from_the_sent_one():
     assert [answer.intended for answer in answers] == pytest.approx([100.0, 100.1, 100.2, 100.3])
     assert model.tally.corrected.largest == 400_000
     assert model.tally.uncorrected.largest == 50_000
+    assert model.tally.uncorrected.total == 1  # the others were sent behind it
     assert model.tally.send_lag.largest == 350_000
     assert model.tally.first_byte.largest == 50_000
 
