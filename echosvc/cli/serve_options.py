@@ -95,6 +95,7 @@ _EXAMPLES = (
     ("--prefix '{hostname} #{message}: '", "the host that answered, and the number of the reply"),
     ("--prefix ''", "a plain RFC 862 echo"),
     ("--listen unix:/run/echo.sock --framing line", ""),
+    ("--listen tcp:3000 --dialect gateway-api", "as the Gateway API's TCP test server"),
     ("--idle-timeout 30 --idle-action close", ""),
     ("--allow 10.0.0.0/8 --allow 2001:db8::/32 --max-per-peer 100", ""),
     ("--proxy-protocol require --proxy-from 10.0.0.2", ""),

@@ -23,9 +23,10 @@ from echosvc.probe.share.settings import ShareSettings
 from tests.support.certificates import issue
 from tests.support.junit import accepted
 from tests.support.line_servers import endpoint, gateway_api, istio
-from tests.support.process import Process, Server, environment, running
+from tests.support.process import ROOT, Process, Server, environment, running
 from tests.support.waiting import LIMIT, wait_until
 
+DOCUMENT = (ROOT / "docs/share.md").read_text("utf-8")
 COMMAND = [sys.executable, "-m", "echosvc", "share"]
 FEW = ("--connections", "40")
 
@@ -164,6 +165,14 @@ def test_other_servers_are_asked_in_their_language(
             names[1]: 20,
         }
     assert len(set(server.ports)) == len(server.ports)  # each from a port of its own
+
+
+def test_a_server_of_ours_speaks_the_language_of_istio_as_documented() -> None:
+    words = ("--prefix", "one ", "--framing", "line")
+    assert f"echosvc serve --prefix 'one ' --framing {words[3]}" in DOCUMENT
+    with running("--log", "quiet", *words) as server:
+        found = as_json(f"tcp:127.0.0.1:{server.port}", "--dialect", "istio", *FEW)
+    assert found["shares"]["one"]["count"] == 40
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import makeBinding
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -265,6 +266,15 @@ class RaceTests(RaceTestCase):
             describe_error(self.failureResultOf(result, ConnectError).value),
             "EAFNOSUPPORT (my_echo has no address that 127.0.0.2 can connect to)",
         )
+
+    def test_it_binds_to_the_port_that_it_had_when_it_was_asked(self) -> None:
+        connector = TCPConnector(self.reactor, "my_echo", 9000)
+        connector.bind_port = 5000
+        connector.connect(self.factory).addErrback(lambda _: None)
+        connector.bind_port = 5001
+        self.resolver.answer(FOUR)
+        self.assertEqual([each[4] for each in self.reactor.tcpClients],
+                         [makeBinding("", 5000, reuseAddress=True)])  # fmt: skip
 
     def test_a_link_local_address_without_its_zone_is_refused_in_words(self) -> None:
         error = self.failureResultOf(self.race(host="fe80::77"), ConnectError).value
