@@ -43,7 +43,7 @@ WORDS = {
     " ([of several machines](load.md#several-machines)).",
     "soak": "Keeps connections open, and says when each one broke ([what it says](soak.md)).",
     "share": "Counts which servers answer ([what it says](share.md)).",
-    "soak": "Keeps connections open, and notes when they are not answered ([what it says](soak.md)).",
+    "soak": "Keeps connections open, and notes when one is not answered ([what it says](soak.md)).",
     "demo": "Runs three clients at once, each with its own message.",
 }
 

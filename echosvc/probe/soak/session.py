@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from echosvc._text import quote
 from echosvc.endpoints.client import ClientTarget
+from echosvc.net.timer import Timer, make_timer
 from echosvc.probe.load.connection import ConnectionEnd, LoadConnection
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
@@ -53,12 +54,13 @@ class _Place:
 
     :ivar watcher: of the connection that is open.
     :ivar last_answer: when the last message was answered, or the connection was opened.
+    :ivar closed: since when no connection has been open.
     """
 
     watcher: EndWatcher
 
     def __init__(self, number: int) -> None:
-        self.number, self.last_answer = number, 0.0
+        self.number, self.last_answer, self.closed = number, 0.0, 0.0
 
 
 class Soak(SlotEvents):
@@ -70,6 +72,7 @@ class Soak(SlotEvents):
     :param listen: called with each event.
     :param now: the clock, which never goes back.
     :param wall: the time of day, as Unix time.
+    :param timer: makes the timer of what is due.
     :raises SoakSettingsError: settings that make no sense.
     """
 
@@ -85,10 +88,12 @@ class Soak(SlotEvents):
         *,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        timer: Callable[[Any, Callable[[], object]], Timer] = make_timer,
     ) -> None:
         validate(settings)
         self._reactor, self._settings, self._endpoint = reactor, settings, endpoint
         self._listen, self._now, self._wall = listen, now, wall
+        self._make_timer = timer
         self._opener = SoakOpener(reactor, target, settings, now)
         self._seed, self._rings = random.getrandbits(62), dict[bytes, Ring]()
         self._stopped: Deferred[None] = Deferred()
@@ -118,7 +123,7 @@ class Soak(SlotEvents):
         """
         began = self._began + self._timeline.epoch
         self._listen(Started(began, self._endpoint, self._settings.as_dict()))
-        pacer = Pacer(self._reactor, self._now)
+        pacer = Pacer(self._reactor, self._now, self._make_timer)
         try:
             self._begin(pacer)
             await self._stopped
@@ -166,8 +171,17 @@ class Soak(SlotEvents):
         self._timers = [each for each in self._timers if each.active()]
         self._timers.append(self._reactor.callLater(seconds, call, *arguments))
 
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+
     async def _drain(self) -> None:
-        """Let every connection end as it should, for a limited time."""
+        """Let every connection end as it should, for a limited time.
+
+        A silence that is no gap yet will not be one any more.
+        """
+        self._cancel_timers()
         for slot in self._places:
             slot.drain()
         if self._open_connections():
@@ -178,9 +192,7 @@ class Soak(SlotEvents):
         return sum(slot.connection is not None for slot in self._places)
 
     def _close(self, pacer: Pacer) -> None:
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        self._cancel_timers()
         for slot in self._places:
             slot.give_up()
         pacer.close()
@@ -196,7 +208,9 @@ class Soak(SlotEvents):
     # -- opening ----------------------------------------------------------------------------------
 
     def _open(self, slot: Slot) -> None:
-        self._timeline.begin(self._places[slot].number, self._now())
+        place = self._places[slot]
+        place.closed = self._now()
+        self._timeline.begin(place.number, place.closed)
         slot.begin()
         slot.open()
 
@@ -216,8 +230,7 @@ class Soak(SlotEvents):
 
     def _next_wait(self, slot: Slot) -> float:
         """Return how long a slot waits before the next attempt."""
-        began = self._timeline.gap_began(self._places[slot].number)
-        elapsed = self._now() - began
+        elapsed = self._now() - self._places[slot].closed
         return wait_before_attempt(elapsed, self._settings.max_wait, random.random())  # noqa: S311
 
     # -- what the slots report --------------------------------------------------------------------
@@ -250,9 +263,9 @@ class Soak(SlotEvents):
 
     def ended(self, slot: Slot, end: ConnectionEnd) -> None:
         """Note that a connection has ended."""
-        self._look()
+        place = self._places[slot]
+        place.closed = self._look()
         if end.is_error:
-            place = self._places[slot]
             detail = self._describe_mismatch(end.number) if end.how == MISMATCH else ""
             self._timeline.end(place.number, place.watcher.end(end.how, detail), end.when)
         if self._stopped.called and not self._open_connections() and not self._all_closed.called:

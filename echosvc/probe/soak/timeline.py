@@ -92,10 +92,6 @@ class Timeline:
         """Note that a connection is opened for the first time."""
         self._record(connection).began = now
 
-    def gap_began(self, connection: int) -> float:
-        """Return when the open gap of a connection began."""
-        return self._record(connection).gap_began
-
     def open(self, connection: int, local: str, peer: str, who: str, now: float) -> None:
         """Note that a connection is open, and was answered by ``who``."""
         gap = self._record(connection).open(local, peer, who, now)
