@@ -41,7 +41,6 @@ WORDS = {
     "load": "Loads a server with messages, and verifies every reply ([what it says](load.md)).",
     "merge": "Adds the results of several loads, exactly"
     " ([of several machines](load.md#several-machines)).",
-    "soak": "Keeps connections open, and says when each one broke ([what it says](soak.md)).",
     "share": "Counts which servers answer ([what it says](share.md)).",
     "soak": "Keeps connections open, and notes when one is not answered ([what it says](soak.md)).",
     "demo": "Runs three clients at once, each with its own message.",
