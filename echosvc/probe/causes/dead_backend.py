@@ -16,13 +16,15 @@ from echosvc.probe.engine.path import Path
 #: How many connections are asked, and the seconds between two of them: a limit of connections a
 #: second shall not be the cause.
 _ASKED, _PAUSE = 10, 0.2
+#: Where none of so many connections was answered, no server is alive among several.
+_ENOUGH = 6
 
 
 @cause(order=12, seconds=40.0)
 async def explain_by_dead_backend(path: Path, failed: Failed) -> Cause | None:
     """Return that some connections are not answered, though no two are open at once."""
     history = path.context.history
-    if not is_unanswered(failed) or not (history.answered or history.opened):
+    if not is_unanswered(failed) or not (history.answered or 0 < history.opened < _ENOUGH):
         return None
     answers = await ask_in_turn(path, _ASKED, path.answer_time, _PAUSE)
     if not _come_and_go(answers):

@@ -44,7 +44,7 @@ class _Cut:
 @cause(order=66, seconds=2 * _SECONDS)
 async def explain_by_message_count(path: Path, failed: Failed) -> Cause | None:
     """Return that connections end after so many messages, however long they are."""
-    if failed.end not in _ENDS:
+    if failed.end not in _ENDS or not path.context.history.answered:
         return None
     if (known := path.context.knowledge.message_count) is not None:
         return _describe(known, failed.end)

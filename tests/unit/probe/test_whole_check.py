@@ -111,6 +111,13 @@ class Unfinished(MemoryServer):
         pass
 
 
+class Discarding(MemoryServer):
+    """Answers nothing."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        pass
+
+
 class WholeCheckTests(NetworkTestCase):
     def check(self, server: MemoryServer, **settings: object) -> CheckResult:
         endpoint = MemoryEndpoint(self.clock, server)
@@ -177,6 +184,11 @@ class WholeCheckTests(NetworkTestCase):
     def test_a_fin_that_is_not_answered(self) -> None:
         (finding,) = self.one(self.failures(Unfinished()), "half-close")
         self.assertIn("all replies came, but no FIN within 10 s", finding)
+
+    def test_a_server_that_answers_nothing_is_waited_for_once(self) -> None:
+        (finding,) = self.one(self.failures(Discarding(), timeout=10.0), "echo")
+        self.assertIn("no answer to '~' within 10 s", finding)
+        self.assertLess(self.clock.seconds(), 15.0)
 
     def one(self, failures: dict[str, str], name: str) -> list[str]:
         """The findings of all failures, of which there is one, of that name."""
