@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from echosvc.probe.causes.lost_connections import compare_paces, report_lost
+from echosvc.probe.causes.lost_connections import MANY_LOST, compare_paces, report_lost
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.answers import (
     Answer,
     ask_in_turn,
     ask_together,
+    count_answered,
     is_unanswered,
 )
 from echosvc.probe.engine.findings import Failed
@@ -27,11 +28,19 @@ async def explain_by_dead_backend(path: Path, failed: Failed) -> Cause | None:
     if not is_unanswered(failed) or not (history.answered or 0 < history.opened < _ENOUGH):
         return None
     answers = await ask_in_turn(path, _ASKED, path.answer_time, _PAUSE)
-    if not _come_and_go(answers):
+    if not _come_and_go(answers) or _is_for_their_number(path, answers):
         return None
     path.close()
     limited, _ = await compare_paces(path, len(answers), ask_together)
     return await report_lost(path, answers) if limited is False else None
+
+
+def _is_for_their_number(path: Path, answers: list[Answer]) -> bool:
+    """Return whether few are lost one after the other, and the failure was one of many at once.
+
+    Then it may be a limit of open connections, which other experiments show.
+    """
+    return path.most_open > 1 and count_answered(answers) > (1 - MANY_LOST) * len(answers)
 
 
 def _come_and_go(answers: list[Answer]) -> bool:

@@ -8,13 +8,13 @@ from echosvc.probe.engine.path import Path
 
 
 @cause(order=8)
-async def explain_by_first_bytes(path: Path, failed: Failed) -> Cause | None:
-    """Return that something looks at the first bytes, where a long first message is answered.
+async def explain_by_first_bytes(path: Path, failed: Failed) -> Cause | None:  # noqa: ARG001
+    """Return that something looks at the first bytes, where another first message is answered.
 
     The experiment was made by the first exchange. Since then the first message of each connection
-    is long (:attr:`~echosvc.probe.engine.knowledge.Knowledge.first_message`).
+    is longer, or ends its line
+    (:attr:`~echosvc.probe.engine.knowledge.Knowledge.first_message`).
     """
-    is_long = path.context.knowledge.first_message > 1
-    if not isinstance(failed, HeldBack) or not is_long:
+    if not isinstance(failed, HeldBack):
         return None
     return Cause("first-bytes", failed.finding, failed.cause, avoidable=True, info=True)

@@ -8,7 +8,8 @@ those one after the other do not, fail at a limit of open connections.
 A connection may also be lost by chance, or at a dead server of several. So a limit must prove
 itself: of a second, where all are answered that are opened slowly, and of twice as many that are
 opened quickly a good part is not; of open connections, where it is the last ones that are not
-answered. Otherwise it is said how many were not answered, and others are tried in their place.
+answered, or where many are not, though one after the other hardly any is lost. Otherwise it is said
+how many were not answered, and others are tried in their place.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from __future__ import annotations
 from twisted.internet.task import deferLater
 
 from echosvc._text import format_duration, plural
-from echosvc.probe.causes.lost_connections import compare_paces, report_lost, report_one_lost
+from echosvc.probe.causes.lost_connections import (
+    MANY_LOST,
+    compare_paces,
+    report_lost,
+    report_one_lost,
+)
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.answers import (
     Answer,
@@ -32,7 +38,7 @@ from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.turns import LimitReached
 
 #: A path may have a limit of each kind.
-_OPEN, RATE = "open", "rate"
+OPEN, RATE = "open", "rate"
 _OPEN_ADVICE = (
     "a limit of open connections at a middlebox, or at the server (nginx limit_conn, HAProxy"
     " maxconn, Envoy connection_limit, xinetd per_source, ulimit -n); not more are opened from now"
@@ -53,6 +59,8 @@ _MOST = 60
 #: How long it is waited for bytes that nobody has asked for, seconds.
 _SURPLUS_TIME = 0.2
 _AT_ONCE = "at once"
+#: So many times more connections are lost at once where their number is the cause.
+_FAR_MORE = 3
 #: How much of the rate that a path has allowed is used from then on.
 _SHARE = 0.5
 
@@ -61,7 +69,7 @@ _SHARE = 0.5
 async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
     """Return how many connections are answered at once, or a second, where it is not all."""
     if isinstance(failed, LimitReached):  # it is reported already
-        return Cause("limit", failed.finding, kind=_OPEN)
+        return Cause("limit", failed.finding, kind=OPEN)
     if not is_unanswered(failed) or not path.context.history.answered:
         return None
     count = max(path.settings.connections, path.most_open)
@@ -73,20 +81,31 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
         path.close()
         await path.wait_until_alone(_ALONE)
         often = max(count, min(_MOST, 2 * path.context.history.reached))
-        found = await _explain_by_rate(path, often) or await _explain_by_open(path, count)
-        found = found or await _slow_down(path, failed)
+        found = await _explain_by_number(path, often, count) or await _slow_down(path, failed)
         return found or (report_one_lost(path, failed) if failed.at_opening else None)
     finally:
         knowledge.connection_limit = knowledge.connection_limit or known
 
 
-async def _explain_by_rate(path: Path, count: int) -> Cause | None:
+async def _explain_by_number(path: Path, often: int, count: int) -> Cause | None:
+    """Return what it is that some connections are not answered, in turn or at once.
+
+    :param often: how many are opened one after the other.
+    :param count: how many are opened at once.
+    """
     began = path.reactor.seconds()
-    answers = await ask_in_turn(path, count, path.answer_time)
-    seconds, answered = path.reactor.seconds() - began, count_answered(answers)
-    if not 0 < answered < len(answers):
+    in_turn = await ask_in_turn(path, often, path.answer_time)
+    seconds, lost = path.reactor.seconds() - began, _share_lost(in_turn)
+    if lost < MANY_LOST and (found := await _explain_by_open(path, count, lost)) is not None:
+        return found
+    if not 0 < lost < 1:
         return None
-    return await _judge_rate(path, answers, seconds, "one after the other")
+    return await _judge_rate(path, in_turn, seconds, "one after the other")
+
+
+def _share_lost(answers: list[Answer]) -> float:
+    """Return which part of the connections was not answered."""
+    return 1 - count_answered(answers) / len(answers)
 
 
 async def _judge_rate(path: Path, answers: list[Answer], seconds: float, how: str) -> Cause | None:
@@ -128,10 +147,12 @@ async def _slow_down(path: Path, failed: Failed) -> Cause | None:
     return Cause("limit", failed.finding, _RATE_ADVICE, avoidable=True, kind=RATE)
 
 
-async def _explain_by_open(path: Path, count: int) -> Cause | None:
+async def _explain_by_open(path: Path, count: int, lost: float) -> Cause | None:
     """Open connections at once, then the same number slowly, and keep them open.
 
     A limit of open connections stops both; one of connections a second stops the first alone.
+
+    :param lost: the part of those that were opened one after the other and were not answered.
     """
     began = path.reactor.seconds()
     first = await _count_at_once(path, count)
@@ -142,7 +163,7 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
     second = await _count_slowly(path, count)
     if count_answered(second) == count:
         return await _judge_rate(path, first, seconds, _AT_ONCE)
-    if not _is_full(second):
+    if not (lost == 0 and _is_full(second)) and not _lose_more(first, second, lost):
         return await report_lost(path, first + second)
     counts = sorted({count_answered(first), count_answered(second)})
     if not 0 < counts[0] <= counts[-1] < count:
@@ -154,13 +175,24 @@ async def _explain_by_open(path: Path, count: int) -> Cause | None:
         f" {describe_ends(first, path.answer_time)}"
     )
     facts = {"limit": counts[0], "asked": count}
-    return Cause("limit", finding, _OPEN_ADVICE, facts, avoidable=True, kind=_OPEN)
+    return Cause("limit", finding, _OPEN_ADVICE, facts, avoidable=True, kind=OPEN)
 
 
 def _is_full(answers: list[Answer]) -> bool:
     """Return whether those were answered that came first, and no other."""
     answered = [each.connection is not None for each in answers]
     return answered == sorted(answered, reverse=True)
+
+
+def _lose_more(first: list[Answer], second: list[Answer], lost: float) -> bool:
+    """Return whether far more are not answered at once than one after the other, both times.
+
+    A router, for example, that translates addresses to a few ports may find no free one though
+    there is one.
+
+    :param lost: the part of those one after the other.
+    """
+    return min(map(_share_lost, (first, second))) > max(MANY_LOST, _FAR_MORE * lost)
 
 
 async def _count_slowly(path: Path, count: int) -> list[Answer]:

@@ -29,6 +29,8 @@ _WAIT = 15.0
 _FACTOR, _MOST = 2, 60
 #: The least part of them that is not answered at a limit, and the least number.
 _PART, _LEAST = 0.2, 3
+#: The part of connections that is not answered where it is not by chance.
+MANY_LOST = 0.25
 _ADVICE = (
     "one of several servers is dead, and a middlebox passes connections to it all the same; or a"
     " middlebox, or the server, loses some connections"

@@ -176,7 +176,7 @@ async def _explain(path: Path, failed: Unanswered, limit: float, rtt: float) -> 
     if trials.control.answered:
         return failed
     if trials.by_content:
-        return _held_by_content(failed, trials.by_content[0])
+        return await _held_by_content(path, failed, trials.by_content[0], limit / 2)
     return await _explain_by_messages(path, failed, limit, trials)
 
 
@@ -187,9 +187,11 @@ async def _explain_by_messages(
     messages, longer = trials.messages, trials.longer
     answers = _describe_answers(failed, messages)
     if answers is None and longer.answered:
-        held = await _held_back(path, failed, limit / 2)
-        if isinstance(held, HeldBack):
-            return held
+        path.context.knowledge.first_message = LONG_MESSAGE
+        if await _is_answered(path, limit / 2):
+            finding = f"{failed.finding}; a message of {LONG_MESSAGE} bytes was answered"
+            return HeldBack(finding, _HELD_CAUSE)
+        path.context.knowledge.first_message = 1
     if answers is None and (longer.answered or messages.is_late):
         messages = _several(path, failed, limit)
         await messages.run()
@@ -197,8 +199,18 @@ async def _explain_by_messages(
     return answers or _conclude(failed, trials.framings, messages)
 
 
-def _held_by_content(failed: Unanswered, other: FramingTrial) -> Failed:
-    """Return that other first bytes were answered, fewer than a message of any framing has."""
+async def _held_by_content(
+    path: Path, failed: Unanswered, other: FramingTrial, seconds: float
+) -> Failed:
+    """Return that other first bytes were answered, fewer than a message of any framing has.
+
+    Where a line is answered at once, that is the first message from now on.
+    """
+    path.context.knowledge.first_end = b"\n"
+    if await _is_answered(path, seconds):
+        line = quote(path.context.token)
+        return HeldBack(f"{failed.finding}; {line} was answered at once", _CONTENT_CAUSE)
+    path.context.knowledge.first_end = b""
     finding = f"{failed.finding}; {quote(other.sent)} was answered at once by {quote(other.came)}"
     return Failed(finding, _CONTENT_CAUSE)
 
@@ -249,19 +261,16 @@ async def _run_all(
             each.cancel()
 
 
-async def _held_back(path: Path, failed: Unanswered, seconds: float) -> Failed:
-    """Return the failure of a path that waits for more than the first message.
+async def _is_answered(path: Path, seconds: float) -> bool:
+    """Return whether another first message is answered at once.
 
-    It must answer a long one at once: within a part of the time that a short one was waited for.
+    :param seconds: a part of the time that the one before was waited for.
     """
-    path.context.knowledge.first_message = LONG_MESSAGE
     try:
         await path.open_once(seconds=seconds)
     except Failed:
-        path.context.knowledge.first_message = 1
-        return failed
-    finding = f"{failed.finding}; a message of {LONG_MESSAGE} bytes was answered"
-    return HeldBack(finding, _HELD_CAUSE)
+        return False
+    return True
 
 
 def _conclude(failed: Unanswered, tries: Sequence[FramingTrial], messages: MessageTrial) -> Failed:

@@ -25,6 +25,8 @@ async def _ask(path: Path, count: int) -> list[bytes]:
 
     :raises Failed: one of them is not answered.
     """
+    if path.context.knowledge.connection_limit is not None:
+        return [each.prefix for each in await path.open_many(count)]
     answers = await ask_together(path, count)
     failures = [answer.failed for answer in answers if answer.failed is not None]
     if failures:

@@ -15,7 +15,9 @@ open. So a firewall sees a silence of :data:`WAIT` less 1.4 seconds.
 
 Meanwhile a connection rests: where none ends, `reset` and `server-fin` need not wait for that.
 
-Where answers are lost, the same is done without FIN, and, if that works, with shorter waits.
+Where answers are lost, the same is done without FIN, and, if that works, with shorter waits. At a
+limit of connections they may be lost because others are opened meanwhile: a router may give a port
+that it needs to the next one. So the same is done alone first.
 """
 
 from __future__ import annotations
@@ -55,6 +57,9 @@ _FILL_TIME = 3.0
 _POLL = 0.01
 #: How many streams are asked at once to find the time after which they are cut.
 _STREAMS = 3
+#: How many streams are sent alone at a limit of connections, one after the other.
+_ALONE = 2
+_BESIDE = "late answers come alone, and not always while other connections are opened"
 #: How often a control is asked: so often, less the number of streams that were cut.
 _ROUNDS = 4
 #: A stream that the path still takes after so long is given up, seconds.
@@ -113,7 +118,9 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     waiting = await _send_until_full(path)
     watching = Deferred.fromCoroutine(wait_for_end(path, resting, SHORT_WAIT))
     watching.addErrback(lambda _: None)
-    outcomes = await gather([_read(path, each, WAIT) for each in waiting])
+    limited = path.context.knowledge.connection_limit is not None
+    with path.patience(path.answer_time if limited else path.settings.timeout):
+        outcomes = await gather([_read(path, each, WAIT) for each in waiting])
     watching.cancel()
     lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
     if lost:
@@ -121,11 +128,9 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
         failed.control = partial(_compare, path, lost, len(waiting))
         raise failed
     sizes = [each.size for each in waiting]
-    listed = (
-        f"{plural(len(sizes), 'stream')} of {format_bytes(sizes[0])} to {format_bytes(sizes[-1])}"
-    )
+    listed = " to ".join(format_bytes(size) for size in sorted({sizes[0], sizes[-1]}))
     return Finding(
-        f"with {listed} due and nothing read for {WAIT:g} s after FIN, everything comes",
+        f"with {plural(len(sizes), 'stream')} of {listed} due and nothing read for {WAIT:g} s after FIN, everything comes",
         facts={"asked_seconds": WAIT, "sizes": sizes},
     )
 
@@ -239,6 +244,8 @@ async def _judge(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Fail
     :param asked: how many streams were sent.
     """
     sizes = [size for size, _ in lost]
+    if path.context.knowledge.connection_limit is not None and await _come_alone(path, sizes):
+        raise Skipped(f"see limit: {_BESIDE}: {lost[0][1].finding}", see="limit")
     control = await _compare_without_fin(path, sizes)
     if control is not None:
         return control
@@ -287,6 +294,16 @@ async def _compare_without_fin(path: Path, sizes: list[int]) -> Failed | None:
             words = f"read after {WAIT:g} s, with FIN and without: {failed.finding}"
             return Failed(words, failed.cause, failed.fault, failed.facts, failed.end, "sizes")
     return None
+
+
+async def _come_alone(path: Path, sizes: list[int]) -> bool:
+    """Return whether streams come while no other connection is opened or open."""
+    for size in (_ALONE * sizes)[:_ALONE]:
+        path.close()
+        unread = await _send(path, size)
+        if unread is None or await _read(path, unread, WAIT):
+            return False
+    return True
 
 
 async def _all_come(path: Path, sizes: list[int], seconds: float) -> bool:

@@ -287,6 +287,7 @@ class ProbeConnection:
         )
         rtt = handshake.seconds if handshake else 0.0
         failed = Unanswered(*words, reason, came, rtt)
+        failed.first = self._requests == 1
         return explain_by_kernel(failed, *self.client.kernel_view())
 
     async def detect_prefix(self, seconds: float | None = None) -> None:

@@ -56,12 +56,13 @@ class ProbeContext:
     @property
     def token(self) -> bytes:
         """The message that the prefix is detected with."""
-        return TOKEN * self.knowledge.first_message
+        return self.tokens[0]
 
     @property
     def tokens(self) -> tuple[bytes, bytes]:
         """The first message, and another one of the same size, which takes turns with it."""
-        return self.token, SECOND_TOKEN * self.knowledge.first_message
+        size, end = self.knowledge.first_message, self.knowledge.first_end
+        return TOKEN * size + end, SECOND_TOKEN * size + end
 
     def adopt(self, other: ProbeContext) -> None:
         """Know what another context knows of the same server, now and later."""

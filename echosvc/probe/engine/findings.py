@@ -53,7 +53,10 @@ class Unanswered(Failed):
 
     :ivar came: what came in place of an answer.
     :ivar rtt: seconds of a round trip to the address of the connection, at least.
+    :ivar first: it was the first one of its connection.
     """
+
+    first = False
 
     def __init__(self, finding: str, cause: str, reason: str, came: bytes, rtt: float) -> None:
         super().__init__(finding, cause, end=reason)
@@ -61,7 +64,7 @@ class Unanswered(Failed):
 
 
 class HeldBack(Failed):
-    """A first message is answered only if it is long."""
+    """A first message is answered only if it is long, or ends its line."""
 
 
 class Skipped(Exception):

@@ -25,6 +25,7 @@ class Knowledge:
     :ivar size_is_no_cause: a long message is not answered, and not because of its size.
     :ivar message_limit: up to which size messages are answered; ``None``: no limit is known.
     :ivar first_message: bytes of the first message of a connection: shorter ones are held back.
+    :ivar first_end: what the first message ends with: others are held back.
     :ivar retries: how often a connection that is not answered is replaced by another one: one of
         several servers does not answer.
     :ivar connection_limit: so many are open at once at most; ``None``: no limit is known.
@@ -50,6 +51,7 @@ class Knowledge:
     size_is_no_cause: bool = False
     message_limit: SizeLimit | None = None
     first_message: int = 1
+    first_end: bytes = b""
     retries: int = 0
     connection_limit: int | None = None
     pace: float = 0.0

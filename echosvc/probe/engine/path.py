@@ -39,6 +39,8 @@ _MAX_WAIT_AFTER_FAILURE, _MAX_WAIT = 6, 30
 _ANSWER_TIME = 3.0
 #: The same where another connection may be answered: seconds, or as many times the slowest answer.
 _RETRY_TIME, _RETRY_FACTOR = 0.25, 8
+#: How many other connections are tried at a limit of connections.
+_RETRIES = 4
 
 
 class Path:
@@ -81,7 +83,7 @@ class Path:
     async def connect(self, nagle: bool = False) -> ProbeConnection:
         """Open a connection, once those that were closed are gone.
 
-        Where one of several servers is known to be dead, another connection is tried.
+        Where the path is known to answer some connections only, others are tried.
 
         :raises Failed: there is none.
         """
@@ -91,12 +93,22 @@ class Path:
     async def _try_others(
         self, attempt: Callable[[], Coroutine[Any, Any, ProbeConnection]]
     ) -> ProbeConnection | None:
-        """Try as many connections as there may be dead servers; each costs a short time."""
+        """Try as many connections as there may be dead servers; each costs a short time.
+
+        At a limit of connections, those are tried that are silent. There may be room for the next
+        one, such as a port of a router that translates addresses.
+        """
+        known = self.context.knowledge
         limit = 2 * self.retry_time + (self.settings.connections / self.pace if self.pace else 0.0)
-        for _ in range(self.context.knowledge.retries):
+        for _ in range(known.retries or (known.connection_limit is not None) * _RETRIES):
             trying = Deferred.fromCoroutine(attempt())
-            with suppress(NotConnected, Unanswered, defer.TimeoutError):
+            try:
                 return await trying.addTimeout(limit, self.reactor)
+            except defer.TimeoutError:
+                pass
+            except (NotConnected, Unanswered) as failed:
+                if not known.retries and failed.end != "silence":
+                    raise
         return None
 
     async def _connect_once(self, nagle: bool) -> ProbeConnection:
@@ -121,9 +133,9 @@ class Path:
                 if is_program_error(error):
                     raise
                 late = describe_error(error) == "ETIMEDOUT"
-                if late and self._progress.silent_for < self.settings.timeout:
+                if late and self._progress.silent_for < self._progress.timeout:
                     continue  # its SYN waits in a queue behind the bytes of the other connections
-                seconds = self.settings.timeout + self.context.lookup_seconds
+                seconds = self._progress.timeout + self.context.lookup_seconds
                 raise self._not_connected(error, seconds, began) from None
 
     def _not_connected(self, error: Exception, seconds: float, began: float) -> NotConnected:
@@ -179,7 +191,7 @@ class Path:
     async def open(self, nagle: bool = False) -> ProbeConnection:
         """Open a connection, and detect its prefix by a first exchange.
 
-        Where one of several servers is known to be dead, another connection is tried.
+        Where the path is known to answer some connections only, others are tried.
         """
         found = await self._try_others(lambda: self.open_once(nagle, self.retry_time))
         return found or await self.open_once(nagle)

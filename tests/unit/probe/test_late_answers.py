@@ -34,6 +34,14 @@ class Forgetting(Buffering):
         connection.clock.callLater(0.5, connection.mute)
 
 
+class Reusing(Buffering):
+    """Gives what a half-closed connection has to the next one, but for the first ones."""
+
+    def connected(self, connection: MemoryConnection) -> None:
+        for other in self.open[1:-1]:
+            other.mute()
+
+
 class Hasty(Buffering):
     """Ends each connection on which more is due than a reader leaves for a second."""
 
@@ -62,6 +70,7 @@ class LateAnswersTests(NetworkTestCase):
             finding = self.result(late_answers(path))
             self.assertEqual(finding.facts["sizes"], list(sizes))
             self.assertEqual(path.most_open, limit)
+        self.assertIn("with 1 stream of 256 KiB due", finding.text)
 
     def test_the_time_after_which_they_are_lost_is_found(self) -> None:
         for seconds in (0.05, 0.3, 1.2, 2.0):
@@ -82,6 +91,19 @@ class LateAnswersTests(NetworkTestCase):
         failed = self.judged(Forgetting())
         self.assertIn("a firewall forgets half-closed connections", failed.cause)
         self.assertNotIn("dead", failed.facts)
+
+    def test_at_a_limit_what_comes_alone_is_not_lost_for_its_lateness(self) -> None:
+        for server, comes_alone in ((Reusing(8 * MIB), True), (Forgetting(8 * MIB), False)):
+            path = self.path(server)
+            path.context.knowledge.connection_limit = 5
+            failed = self.failure(late_answers(path))
+            assert failed.control is not None
+            if comes_alone:
+                skipped = self.error(failed.control(), Skipped)
+                self.assertEqual(skipped.see, "limit")
+                self.assertIn("come alone, and not always while other", str(skipped))
+            else:
+                self.assertIn("a firewall forgets", self.result(failed.control()).cause)
 
     def test_what_is_lost_without_fin_too_is_not_blamed_on_the_fin(self) -> None:
         failed = self.judged(Hasty())

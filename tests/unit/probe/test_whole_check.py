@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from codecs import encode
 from collections.abc import Callable
 
@@ -71,6 +73,25 @@ class Few(MemoryServer):
             connection.mute()
 
 
+class FewPorts(MemoryServer):
+    """Behind a router with five ports for its translations, which does not find each free one.
+
+    Linux gives a port of a connection that has ended to the next one if its first sequence number
+    is greater, which is so every other time.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.random, self.used = random.Random(seed), 0
+
+    def admit(self) -> bool:
+        fresh, free = 5 - self.used, self.used - len(self.open)
+        return fresh > 0 or any(self.random.random() < 0.5 for _ in range(free))
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self.used = max(self.used, len(self.open))
+
+
 class FewAndSlow(Few):
     """Ends those that are more than a number in a second, too."""
 
@@ -109,6 +130,23 @@ class Unfinished(MemoryServer):
 
     def finished(self, connection: MemoryConnection) -> None:
         pass
+
+
+class Inspecting(MemoryServer):
+    """Behind a proxy that waits until it knows whether the first line is one of HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = dict[MemoryConnection, bytes]()
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        first = self.first.get(connection, b"")
+        self.first[connection] = first + data
+        if not self.may_be_http(self.first[connection]):
+            connection.answer(data if not self.may_be_http(first) else first + data)
+
+    def may_be_http(self, data: bytes) -> bool:
+        return data.strip(string.printable.encode()) == b"" and b"\n" not in data
 
 
 class Discarding(MemoryServer):
@@ -173,6 +211,15 @@ class WholeCheckTests(NetworkTestCase):
         (finding,) = self.one(self.failures(Few()), "limit")
         self.assertRegex(finding, "^5 of 10 connections at once were answered")
 
+    def test_a_few_ports_of_a_router_are_one_limit_and_soon_found(self) -> None:
+        for seed in range(2):
+            began = self.clock.seconds()
+            result = self.check(FewPorts(seed))
+            failed = [each for each in result.probes if each.result == "fail"]
+            self.assertEqual([each.name for each in failed], ["limit"], failed)
+            self.assertRegex(failed[0].finding, "^(.* to )?5 of 10 connections at once")
+            self.assertLess(self.clock.seconds() - began, 60.0)
+
     def test_two_limits_of_connections_are_each_reported_once(self) -> None:
         result = self.check(FewAndSlow())
         failed = [each for each in result.probes if each.result == "fail"]
@@ -184,6 +231,15 @@ class WholeCheckTests(NetworkTestCase):
     def test_a_fin_that_is_not_answered(self) -> None:
         (finding,) = self.one(self.failures(Unfinished()), "half-close")
         self.assertIn("all replies came, but no FIN within 10 s", finding)
+
+    def test_a_first_line_that_is_inspected_is_told_and_nothing_else_skipped_for_it(self) -> None:
+        result = self.check(Inspecting())
+        self.assertTrue(result.ok, result)
+        found = {each.name: each for each in result.probes}
+        self.assertEqual(found["first-bytes"].result, "info")
+        self.assertRegex(found["first-bytes"].finding, r"'~\\n' was answered at once$")
+        skipped = {each.name for each in result.probes if each.result == "skip"}
+        self.assertEqual(skipped, WITHOUT)
 
     def test_a_server_that_answers_nothing_is_waited_for_once(self) -> None:
         (finding,) = self.one(self.failures(Discarding(), timeout=10.0), "echo")

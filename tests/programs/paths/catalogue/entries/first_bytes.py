@@ -67,6 +67,13 @@ ENTRIES = (
         via=(envoy(listener_filters=[envoy_filter("listener", "tls_inspector", "TlsInspector")]),),
     ),
     _PLAIN.also(
+        "envoy-http-inspector",
+        "Envoy with http_inspector, which holds a first line back until it is whole",
+        via=(
+            envoy(listener_filters=[envoy_filter("listener", "http_inspector", "HttpInspector")]),
+        ),
+    ),
+    _PLAIN.also(
         "inspect-delay-length",
         "HAProxy, which waits for 5 bytes, 5 s at most",
         via=(
