@@ -9,15 +9,17 @@ where it had opened as many as are allowed.
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
 from echosvc.probe.causes.limit import OPEN
 from echosvc.probe.causes.registry import Cause, cause
-from echosvc.probe.engine.answers import wait_until_answered
+from echosvc.probe.engine.answers import ask
 from echosvc.probe.engine.connect_errors import NotConnected
 from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
 
-#: How long it is waited for until a connection is answered again, seconds.
-_WAIT = 6.0
+#: How many connections are asked whether they are answered again, and the seconds between two.
+_TRIES, _PAUSE = 16, 0.5
 
 
 @cause(order=9, seconds=20.0)
@@ -27,11 +29,20 @@ async def explain_by_known_limit(path: Path, failed: Failed) -> Cause | None:
     if limit is None or failed.end != "silence" or not _is_opening(failed):
         return None
     full = path.most_open >= limit
-    if await wait_until_answered(path, _WAIT) is None:
+    if not await _is_answered_again(path):
         return None
     if full:
         path.context.knowledge.connection_limit = max(1, limit - 1)
     return Cause("limit", failed.finding, avoidable=True, kind=OPEN)
+
+
+async def _is_answered_again(path: Path) -> bool:
+    """Return whether a connection is answered, of some that are asked one after the other."""
+    for _ in range(_TRIES):
+        await deferLater(path.reactor, _PAUSE)
+        if (await ask(path, path.retry_time)).connection is not None:
+            return True
+    return False
 
 
 def _is_opening(failed: Failed) -> bool:

@@ -76,8 +76,8 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
     knowledge = path.context.knowledge
     known, knowledge.connection_limit = knowledge.connection_limit, None
     try:
-        if (await ask(path, path.answer_time)).connection is None:
-            return None  # nothing is answered at all
+        if not await _is_answered(path):
+            return None
         path.close()
         await path.wait_until_alone(_ALONE)
         often = max(count, min(_MOST, 2 * path.context.history.reached))
@@ -85,6 +85,14 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
         return found or (report_one_lost(path, failed) if failed.at_opening else None)
     finally:
         knowledge.connection_limit = knowledge.connection_limit or known
+
+
+async def _is_answered(path: Path) -> bool:
+    """Return whether anything is answered at all. One connection may be lost by chance."""
+    for _ in range(2):
+        if (await ask(path, path.answer_time)).connection is not None:
+            return True
+    return False
 
 
 async def _explain_by_number(path: Path, often: int, count: int) -> Cause | None:

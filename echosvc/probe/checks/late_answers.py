@@ -130,7 +130,8 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     sizes = [each.size for each in waiting]
     listed = " to ".join(format_bytes(size) for size in sorted({sizes[0], sizes[-1]}))
     return Finding(
-        f"with {plural(len(sizes), 'stream')} of {listed} due and nothing read for {WAIT:g} s after FIN, everything comes",
+        f"with {plural(len(sizes), 'stream')} of {listed} due and nothing read for {WAIT:g} s after"
+        " FIN, everything comes",
         facts={"asked_seconds": WAIT, "sizes": sizes},
     )
 

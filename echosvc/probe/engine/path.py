@@ -40,7 +40,7 @@ _ANSWER_TIME = 3.0
 #: The same where another connection may be answered: seconds, or as many times the slowest answer.
 _RETRY_TIME, _RETRY_FACTOR = 0.25, 8
 #: How many other connections are tried at a limit of connections.
-_RETRIES = 4
+_RETRIES = 8
 
 
 class Path:

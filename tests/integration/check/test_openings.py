@@ -73,7 +73,7 @@ class Inspecting(Server):
     def answer(self, data: bytes) -> None:
         if self.held is not None:
             self.held += data
-            if not self.held.strip(b"~"):
+            if not self.held.strip(b"~\r\n"):
                 return
             data, self.held = self.held, None
         super().answer(data)
