@@ -20,9 +20,9 @@ from echosvc.wire.compare import common_prefix_length
 
 #: So many values are changed where bytes are decoded as text.
 _MANY = 64
-#: Where a stream is wrong in so many places, so many connections are asked: they may be to
-#: different servers.
-_SEVERAL, _TRIES = 3, 4
+#: Where bytes are changed, or a stream is wrong in so many places, so many connections are asked:
+#: they may be to different servers.
+_SEVERAL, _TRIES = 3, 8
 #: Of so many values it is found out whether what follows them in a message is lost.
 _MAX_CUTTING = 8
 #: The most bytes that are shown of what a value comes back as.
@@ -40,7 +40,7 @@ async def explain_by_mapping(path: Path, failed: Failed) -> Cause | None:
         return None
     if fault.kind is FaultKind.CUT and not 0 < fault.length <= len(fault.expected):
         return None
-    for number in range(_TRIES if fault.count >= _SEVERAL else 1):
+    for number in range(_TRIES if _befalls_values(fault) else 1):
         changes = await find_changes(path)
         path.close()
         if explains(changes, fault):
@@ -49,6 +49,11 @@ async def explain_by_mapping(path: Path, failed: Failed) -> Cause | None:
             words = f"{list_changes(changes)}{but}", explain_changes(changes)
             return Cause("bytes", *words, change_facts(changes), avoidable=True)
     return None
+
+
+def _befalls_values(fault: Fault) -> bool:
+    """Return whether a fault may be one of certain values wherever they stand."""
+    return fault.kind is FaultKind.CHANGED or fault.count >= _SEVERAL
 
 
 def explains(changes: Changes, fault: Fault) -> bool:

@@ -29,14 +29,14 @@ async def explain_by_known_limit(path: Path, failed: Failed) -> Cause | None:
     if limit is None or failed.end != "silence" or not _is_opening(failed):
         return None
     full = path.most_open >= limit
-    if not await _is_answered_again(path):
+    if not await is_answered_again(path):
         return None
     if full:
         path.context.knowledge.connection_limit = max(1, limit - 1)
     return Cause("limit", failed.finding, avoidable=True, kind=OPEN)
 
 
-async def _is_answered_again(path: Path) -> bool:
+async def is_answered_again(path: Path) -> bool:
     """Return whether a connection is answered, of some that are asked one after the other."""
     for _ in range(_TRIES):
         await deferLater(path.reactor, _PAUSE)

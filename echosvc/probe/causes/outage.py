@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from echosvc._text import format_duration, plural
+from echosvc.probe.causes.known_limit import is_answered_again
 from echosvc.probe.causes.limit import RATE
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.answers import (
@@ -44,6 +45,8 @@ async def explain_by_outage(path: Path, failed: Failed) -> Cause | None:
     first = await ask(path, path.answer_time)
     if first.connection is not None or first.failed is None or first.is_alive:
         return None  # something answers, if not as it should
+    if path.context.knowledge.connection_limit is not None and await is_answered_again(path):
+        return None  # at a limit, one may be silent
     ended = _describe_end(path, first.failed, history.opened > opened)
     return await _wait_for_end(path, first.failed, is_unanswered(failed), ended)
 

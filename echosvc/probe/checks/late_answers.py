@@ -298,13 +298,24 @@ async def _compare_without_fin(path: Path, sizes: list[int]) -> Failed | None:
 
 
 async def _come_alone(path: Path, sizes: list[int]) -> bool:
-    """Return whether streams come while no other connection is opened or open."""
-    for size in (_ALONE * sizes)[:_ALONE]:
+    """Return whether streams come while no other connection is opened or open.
+
+    Where the path does not take one now, the next smaller one is sent.
+    """
+    for largest in (_ALONE * sizes)[:_ALONE]:
         path.close()
-        unread = await _send(path, size)
+        unread = await _send_largest(path, largest)
         if unread is None or await _read(path, unread, WAIT):
             return False
     return True
+
+
+async def _send_largest(path: Path, most: int) -> _Unread | None:
+    """Send the largest stream of up to ``most`` bytes that the path takes; ``None``: none."""
+    for size in (each for each in reversed(SIZES) if each <= most):
+        if (unread := await _send(path, size)) is not None:
+            return unread
+    return None
 
 
 async def _all_come(path: Path, sizes: list[int], seconds: float) -> bool:
