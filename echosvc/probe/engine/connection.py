@@ -255,22 +255,22 @@ class ProbeConnection:
             while not came.endswith(token):
                 came += await self.receive(seconds)
                 if len(came) > _MAX_BEFORE_TOKEN:
-                    self._refuse_foreign(came)
+                    self.refuse_foreign(came)
                     raise Failed(f"{len(came)} bytes came, and no answer to {quote(token)} in them")
         except ConnectionEnded as end:
-            self._refuse_foreign(came)
+            self.refuse_foreign(came)
             raise self._unanswered(end.reason, came, token, seconds) from None
         self.rtt = monotonic() - began
         self._all_returned = True
         return came[: -len(token)]
 
-    def _refuse_foreign(self, came: bytes) -> None:
-        """Check that what came before an answer was not sent on another connection.
+    def refuse_foreign(self, came: bytes) -> None:
+        """Check that what came unexpectedly was not sent on another connection.
 
         :raises Failed: it was.
         """
         if owner := self._context.sent_payloads.owner_of(came):
-            finding = f"bytes of {owner} came before the first answer: {quote(came)}"
+            finding = f"bytes of {owner} came without a request: {quote(came)}"
             raise Failed(finding, FOREIGN_CAUSES[owner], facts={"owner": owner})
 
     def _unanswered(
@@ -297,7 +297,7 @@ class ProbeConnection:
         :raises Failed: there is no answer, or it does not match the prefix that was given.
         """
         before = await self.request(seconds)
-        self._refuse_foreign(before)
+        self.refuse_foreign(before)
         context = self._context
         context.history.note_answered(self.rtt)
         if context.template is None:

@@ -68,7 +68,7 @@ class ProbeContext:
         """Know what another context knows of the same server, now and later."""
         self.encrypted, self.lookup_seconds = other.encrypted, other.lookup_seconds
         self.template, self.greeting = other.template, other.greeting
-        self.knowledge = other.knowledge
+        self.knowledge, self.sent_payloads = other.knowledge, other.sent_payloads
 
     def payload(self, size: int, excluded: bytes = b"", numbered: bool = False) -> Payload:
         """Return a payload that was not sent before, in lines where the framing has lines.

@@ -29,6 +29,7 @@ class Knowledge:
     :ivar retries: how often a connection that is not answered is replaced by another one: one of
         several servers does not answer.
     :ivar connection_limit: so many are open at once at most; ``None``: no limit is known.
+    :ivar mixes: bytes of one connection may come on another one that is open.
     :ivar pace: so many are opened a second at most; 0: no limit is known.
     :ivar volume: bytes after which a connection ends; ``None``: no limit is known.
     :ivar message_count: messages after which a connection ends; ``None``: no limit is known.
@@ -54,6 +55,7 @@ class Knowledge:
     first_end: bytes = b""
     retries: int = 0
     connection_limit: int | None = None
+    mixes: bool = False
     pace: float = 0.0
     volume: int | None = None
     message_count: int | None = None

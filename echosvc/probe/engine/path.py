@@ -245,12 +245,13 @@ class Path:
     def is_unlimited(self) -> bool:
         """Whether nothing is known that speaks against more connections, or was asked for."""
         known = self.context.knowledge
-        limited = known.connection_limit is not None or known.retries > 0
+        limited = known.connection_limit is not None or known.retries > 0 or known.mixes
         return not (limited or known.pace or self.settings.pace)
 
     def allowed(self, count: int) -> int:
         """Return how many connections may be open at once: ``count``, or a limit that is known."""
-        return min(count, self.context.knowledge.connection_limit or count)
+        known = self.context.knowledge
+        return 1 if known.mixes else min(count, known.connection_limit or count)
 
     def payload(
         self, size: int, connection: ProbeConnection, numbered: bool = False, limited: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from echosvc.probe.causes.known_limit import explain_by_known_limit
+from echosvc.probe.causes.outage import explain_by_outage
 from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.engine.path import Path
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
@@ -69,6 +70,15 @@ class KnownLimitTests(NetworkTestCase):
         self.assertIsNone(self.explain(path, failed))
         path.context.knowledge.connection_limit = None
         self.assertIsNone(self.explain(path, failed))
+
+    def test_one_silent_connection_is_no_outage(self) -> None:
+        for limit, outage in ((LIMIT, False), (None, True)):
+            path = self.limited(Silent(2, 3))
+            path.context.knowledge.connection_limit = limit
+            self.result(path.open_once())
+            path.close()
+            cause = self.result(explain_by_outage(path, Failed("it stopped", end="silence")))
+            self.assertEqual(cause is not None, outage)
 
     def test_a_silent_connection_at_a_limit_is_soon_replaced_by_another_one(self) -> None:
         path = self.limited(Silent(1, 2, 3))

@@ -46,6 +46,36 @@ class Moving(MemoryServer):
         connection.answer(encode(data.decode("latin-1"), "rot13").encode("latin-1"))
 
 
+class Capitalizing(MemoryServer):
+    """Makes capitals on each fourth connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.others = 0, set[MemoryConnection]()
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self.count += 1
+        if self.count % 4 == 0:
+            self.others.add(connection)
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        connection.answer(data.upper() if connection in self.others else data)
+
+
+class Mixing(MemoryServer):
+    """One of 40 answers goes to another connection."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.random = random.Random(seed)
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        others = [each for each in self.open if each is not connection]
+        if others and self.random.random() < 1 / 40:
+            connection = self.random.choice(others)
+        connection.answer(data)
+
+
 class Losing(MemoryServer):
     """Loses some bytes of long streams."""
 
@@ -185,6 +215,15 @@ class WholeCheckTests(NetworkTestCase):
         found = self.failures(Moving())
         (finding,) = self.one(found, "bytes")
         self.assertIn("52 of 256 values do not come back as they were sent", finding)
+
+    def test_letters_that_one_of_several_servers_changes(self) -> None:
+        (finding,) = self.one(self.failures(Capitalizing()), "bytes")
+        self.assertRegex(finding, "^26 of 256 values do not come back")
+
+    def test_answers_that_go_to_another_connection(self) -> None:
+        for seed in range(3):
+            (finding,) = self.one(self.failures(Mixing(seed)), "connections")
+            self.assertIn("bytes of another connection came in", finding)
 
     def test_lines_that_are_trimmed(self) -> None:
         found = self.failures(Lines(bytes.strip), framing="line")
