@@ -264,13 +264,14 @@ class ProbeConnection:
         self._all_returned = True
         return came[: -len(token)]
 
-    def refuse_foreign(self, came: bytes) -> None:
+    def refuse_foreign(self, came: bytes, when: str = "before the first answer") -> None:
         """Check that what came unexpectedly was not sent on another connection.
 
+        :param when: it came, in words.
         :raises Failed: it was.
         """
         if owner := self._context.sent_payloads.owner_of(came):
-            finding = f"bytes of {owner} came without a request: {quote(came)}"
+            finding = f"bytes of {owner} came {when}: {quote(came)}"
             raise Failed(finding, FOREIGN_CAUSES[owner], facts={"owner": owner})
 
     def _unanswered(

@@ -98,7 +98,7 @@ async def rest(connection: ProbeConnection, seconds: float) -> Ending | None:
         data = await connection.receive(max(0.0, left))
     except ConnectionEnded as end:
         return None if end.reason == "silence" else ending_of(connection, end.reason)
-    connection.refuse_foreign(data)
+    connection.refuse_foreign(data, "though nothing was sent")
     raise Failed(
         f"{plural(len(data), 'byte')} came that were not requested, while idle:"
         f" {quote(data[:SAMPLE_SIZE])}",
