@@ -19,8 +19,10 @@ from echosvc.net.attempts import TCPAttempt, UNIXAttempt
 from echosvc.net.epoll import EPOLLIN, HAS_EPOLL, MORE, EpollDispatcher, EpollHandler
 from echosvc.net.socket_options import tune
 
-#: Bytes of one read.
-READ_SIZE = 262144
+#: Bytes of one read: at first, and at most. CPython allocates the most that a read may return, and
+#: shrinks it: for a long one that takes longer than the read of a short message. A read that was
+#: filled is followed by longer ones.
+READ_SIZE, MAX_READ_SIZE = 4096, 262144
 
 
 class StreamOwner(Protocol):
@@ -67,7 +69,7 @@ class ClientStream(EpollHandler):
         self.socket: Any = transport.socket
         tune(self.socket, nagle=False, keep_alive=0, stall=0.0)
         self.connected, self.interest = True, EPOLLIN
-        self.takes, self._finishing = True, False
+        self.takes, self._finishing, self._read_size = True, False, READ_SIZE
         self._rest: deque[memoryview] = deque()
         dispatcher.register(self.socket.fileno(), self)
 
@@ -79,8 +81,9 @@ class ClientStream(EpollHandler):
 
     def doRead(self) -> Any:
         """Read once, and pass the data or EOF to the owner."""
+        size = self._read_size
         try:
-            data = self.socket.recv(READ_SIZE)
+            data = self.socket.recv(size)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -90,7 +93,10 @@ class ClientStream(EpollHandler):
             self._eof_received()
             return None
         self.owner.received(data)
-        return MORE if len(data) == READ_SIZE else None
+        if len(data) < size:
+            return None
+        self._read_size = min(4 * size, MAX_READ_SIZE)
+        return MORE
 
     def _eof_received(self) -> None:
         self.stopReading()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from echosvc.probe.load.channel import Channel, name_error
-from echosvc.probe.traffic.exchange import ABANDONED, CLOSED, Exchange
+from echosvc.probe.traffic.exchange import ABANDONED, CLOSED, WRITE_SIZE, Exchange
 from echosvc.probe.traffic.schedule import ClosedLoop
 from echosvc.probe.traffic.sent_message import SentMessage
 
@@ -131,6 +131,8 @@ class LoadConnection:
                 break
             channel.send(data)
             sent = True
+            if len(data) < WRITE_SIZE:  # that was all
+                break
         return sent
 
     def _send_and_report(self) -> None:

@@ -72,6 +72,7 @@ class Exchange:
         self._replies, self._resync.replies = replies, replies
         self._splitter = PrefixSplitter(replies) if replies.anywhere else None
         self._has_heads = replies.has_heads
+        self._lead = replies.prefix if replies.anywhere else b""
         for message in self._ledger.pending:
             message.reply = replies.reply(message.reply[-message.size :])
 
@@ -160,13 +161,28 @@ class Exchange:
         if self._first_sent < math.inf:
             tally.first_byte.record(now - self._first_sent)
             self._first_sent = math.inf
-        if self._binder is not None:
+        if ledger.pending and self._is_next(data, ledger.pending[0].reply):
+            ledger.answer(ledger.pending.popleft())
+        elif self._binder is not None:
             self._bind(self._binder.feed(data), self._binder.data)
         elif self._splitter is None:
             self._take(data)
         else:
             self._take_pieces(self._splitter.split(data))
         return ledger.take_answers()
+
+    def _is_next(self, data: bytes, reply: bytes) -> bool:
+        """Return whether a read is the reply that is due, and nothing else: most reads are.
+
+        Nothing must be begun, held or wrong before it.
+        """
+        lead = self._lead
+        if len(data) != len(lead) + len(reply) or data != lead + reply:
+            return False
+        splitter = self._splitter
+        held = self._held if splitter is None else splitter.held
+        begun = self._offset or held or self._after_prefix or self._resync.active
+        return not begun and self._binder is None and not self._replies.varies
 
     def _bind(self, replies: ReplyFormat | None, data: bytes) -> None:
         """Use a format whose fields are known, if they are, and take what came so far."""

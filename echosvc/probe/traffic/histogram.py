@@ -68,6 +68,16 @@ class Histogram:
             self.largest = value
         return value
 
+    def repeat(self, value: int) -> None:
+        """Count a time that another histogram's :meth:`record` has returned."""
+        if value < 2048:
+            self.counts[value] += 1
+        else:
+            shift = value.bit_length() - 11
+            self.counts[(shift << 10) + (value >> shift)] += 1
+        if value > self.largest:
+            self.largest = value
+
     def add(self, other: Histogram) -> None:
         """Add the counts of another histogram."""
         self.counts = list(map(add, self.counts, other.counts))

@@ -89,7 +89,8 @@ class Tally:
         """Count messages that were sent at once, of ``size`` bytes together."""
         self.sent += count
         self.bytes_sent += size
-        self._at(now).sent += count
+        second = self._now if now < self._until else self._at(now)
+        second.sent += count
 
     def count_answer(self, intended: float, sent: float, now: float, alone: bool = True) -> None:
         """Count a message that was answered now.
@@ -101,7 +102,12 @@ class Tally:
         if intended < self.begin:
             second.answered += 1
             return
-        second.answer(self.corrected.record(now - intended))
+        latency = self.corrected.record(now - intended)
+        second.answer(latency)
+        if sent == intended and alone:  # as in every closed loop
+            self.uncorrected.repeat(latency)
+            self.send_lag.repeat(0)
+            return
         if alone:
             self.uncorrected.record(now - sent)
         self.send_lag.record(sent - intended)
