@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -164,6 +165,8 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
     use_monotonic_clock(reactor)
     options = validate(args)
     allow_descriptors(len(options.share) + _MORE_DESCRIPTORS)
+    gc.collect()
+    gc.freeze()  # what is there stays: to look through it again costs 5 % of the messages
     command = LoadCommand(args, reactor, target, options)
     reactor.addSystemEventTrigger("before", "shutdown", command.interrupt)
     return await (command.run_sweep() if args.sweep else command.run())
@@ -214,6 +217,8 @@ class LoadCommand:
             return EXIT_INTERRUPTED
         self._written = True
         written = write_result(self._args, result, self._out)
+        if result.interrupted:
+            return EXIT_INTERRUPTED
         return result.verdict.exit_status or (EXIT_OK if written else EXIT_FAILURE)
 
     def _step(self, step: SweepStep) -> None:

@@ -1,0 +1,91 @@
+"""``echosvc load`` in a process of its own: stalls, a machine that is busy, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.process import ECHOSVC, Process, Server, environment, running
+from tests.support.waiting import LIMIT
+
+pytestmark = pytest.mark.slow
+
+
+def begin(server: Server, *words: str, on: int | None = None) -> subprocess.Popen[bytes]:
+    """A load of a server, on one processor if that is asked for."""
+    command = [*ECHOSVC, "load", f"tcp:127.0.0.1:{server.port}", "--json", *words]
+    load = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    if on is not None:
+        os.sched_setaffinity(load.pid, {on})
+    return load
+
+
+def result(load: subprocess.Popen[bytes], status: int) -> dict[str, Any]:
+    out, err = load.communicate(timeout=3 * LIMIT)
+    assert (load.returncode, err) == (status, b""), (out, err)
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_a_server_that_is_stopped_for_a_second_is_in_the_corrected_latency_alone():
+    with running("--log", "quiet", "--listen", "tcp:0:interface=127.0.0.1") as server:
+        # A depth of one message: most messages that are due meanwhile cannot be sent.
+        words = "--connections", "1", "--rate", "500", "--duration", "5", "--size", "200k"
+        load = begin(server, *words, "--max-send-lag", "1000")
+        with server.connect() as seen:  # the load has begun once the server serves it
+            seen.sendall(b"x")
+            seen.recv(100)
+        time.sleep(2)  # what is measured: the stop must come while the load runs
+        server.signal(signal.SIGSTOP)
+        time.sleep(1)
+        server.signal(signal.SIGCONT)
+        found = result(load, 0)
+    latency = found["latency_us"]
+    assert latency["corrected"]["p99"] > 500_000
+    assert latency["uncorrected"]["p90"] < latency["corrected"]["p90"] / 2
+
+
+BUSY = "import os; os.sched_setaffinity(0, {%d})\nprint('busy', flush=True)\nwhile True: pass"
+
+
+def test_a_generator_beside_a_busy_loop_is_invalid_never_ok():
+    processor = min(os.sched_getaffinity(0))
+    loops = [Process([sys.executable, "-c", BUSY % processor]) for _ in range(3)]
+    try:
+        for loop in loops:
+            loop.wait_line("busy")
+        with running("--log", "quiet", "--listen", "tcp:0:interface=127.0.0.1") as server:
+            for words in (("--rate", "20000"), ("--connections", "20", "--depth", "4")):
+                load = begin(server, *words, "--duration", "3", on=processor)
+                found = result(load, 3)
+                assert found["verdict"] == "INVALID", words
+                assert found["why"]
+    finally:
+        for loop in loops:
+            loop.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_its_result_and_status_130(number):
+    with running("--listen", "tcp:0:interface=127.0.0.1") as server:
+        words = "--rate", "100", "--duration", "600", "--connections", "3"
+        command = [*ECHOSVC, "load", f"tcp:127.0.0.1:{server.port}", "--json", *words]
+        load = Process(command)
+        try:
+            server.wait_lines("Client connected", 4)
+            load.signal(number)
+            assert load.wait() == 130
+            found = json.loads("".join(load.lines))
+        finally:
+            load.close()
+    assert found["ok"] is False
+    assert found["result"]["interrupted"] is True
