@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from echosvc.probe.load.channel import Channel, name_error
 from echosvc.probe.traffic.exchange import ABANDONED, CLOSED, WRITE_SIZE, Exchange
-from echosvc.probe.traffic.schedule import ClosedLoop
+from echosvc.probe.traffic.schedule import ClosedLoop, OpenLoop
 from echosvc.probe.traffic.sent_message import SentMessage
 
 
@@ -93,6 +93,7 @@ class LoadConnection:
         self._report_answers = report_answers
         self._greeting = greeting
         self._sends_on_answer = isinstance(pace, ClosedLoop)
+        self._depth = pace.depth if isinstance(pace, (ClosedLoop, OpenLoop)) else math.inf
         self._sending = self._draining = self._fin_sent = self._gone = False
         self.opened = self.ready_since = self._last_answer = now()
         self._last = -1
@@ -107,7 +108,12 @@ class LoadConnection:
     @property
     def can_send(self) -> bool:
         """Whether what becomes due now is sent at once."""
-        return self._sending and self.channel.takes
+        return self._sending and self.channel.takes and self.exchange.awaited < self._depth
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes data, and as many messages are in flight as may be."""
+        return self.channel.takes and self.exchange.awaited >= self._depth
 
     @property
     def next_time(self) -> float:
@@ -137,7 +143,7 @@ class LoadConnection:
 
     def _send_and_report(self) -> None:
         self.send_due(self._now())
-        if self.can_send:
+        if self.can_send and not self.queued:
             self._events.ready(self)
 
     def writable(self) -> None:
@@ -162,6 +168,9 @@ class LoadConnection:
             self.send_due(now)
         elif self._draining:
             self._finish_if_answered()
+        elif self._sending and messages and not self.queued:  # it was full
+            self.ready_since = now
+            self._send_and_report()
 
     def _note_answers(self, messages: list[SentMessage], now: float) -> None:
         self._last, self._last_answer = messages[-1].number, now

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from time import monotonic, time
@@ -85,7 +86,7 @@ class Load(SlotEvents):
         self._opened, self._sleeping = Deferred[None](), Deferred[None]()
         self._first_error: BaseException | None = None
         self._start = self._end = math.inf
-        self._missed = self._unsent = 0
+        self._unsent_by: Counter[str] = Counter()
         self._failure, self._interrupted, self._is_over = "", False, False
 
     # -- what is known --------------------------------------------------------
@@ -114,7 +115,7 @@ class Load(SlotEvents):
         )  # fmt: skip
         used, waited = self._shares if self._is_over else self._processor.shares()
         generator = GeneratorStats(
-            options.rate > 0, used, waited, self._missed, self._unsent, self._pacer.lag
+            options.rate > 0, used, waited, lag=self._pacer.lag, **self._unsent_by
         )
         return LoadResult(
             run, self.elapsed, min(options.warmup, self.elapsed), generator,
@@ -246,19 +247,37 @@ class Load(SlotEvents):
             slot.begin()
 
     async def _drain(self) -> None:
-        """Send what is due, wait for what is owed, and end each connection."""
-        until, fins = self._end + self.options.grace, math.inf
+        """Send what is due, wait for what is owed, and end each connection.
+
+        What is due is sent for the time of ``grace``; each message has as long to be answered.
+        """
+        options, fins = self.options, math.inf
+        stop = self._end + options.grace * (options.rate > 0)
         while not self._is_over:
-            now, left = self._now(), [slot for slot in self._slots if not slot.is_done]
+            now = self._now()
+            if now >= stop:
+                self._count_unsent(now)
+            left = [slot for slot in self._slots if not slot.is_done]
             for slot in left:
-                if isinstance(slot.pace, ClosedLoop) or slot.pace.next_time == math.inf:
-                    slot.drain()
-            if not left or now >= min(until, fins):
+                self._drain_slot(slot, now, now >= stop)
+            if not left or now >= min(stop + options.grace, fins):
                 break
             if fins == math.inf and not any(slot.awaited or not slot.is_stopped for slot in left):
                 fins = now + _FIN_WAIT
             await self._sleep(_POLL)
-        self._finish("timeout" if self.options.grace else ABANDONED)
+        self._finish(self._unanswered)
+
+    @property
+    def _unanswered(self) -> str:
+        """How a connection has ended that was not answered in time."""
+        return "timeout" if self.options.grace else ABANDONED
+
+    def _drain_slot(self, slot: Slot, now: float, is_late: bool) -> None:
+        """Let a slot end once it has sent what is due; end it if it is not answered."""
+        if is_late or isinstance(slot.pace, ClosedLoop) or slot.pace.next_time == math.inf:
+            slot.drain()
+            if now - slot.silent_since >= self.options.grace:
+                slot.give_up(self._unanswered)
 
     def _finish(self, how: str) -> None:
         """End everything, once.
@@ -282,13 +301,20 @@ class Load(SlotEvents):
     def _count_unsent(self, now: float) -> None:
         """Count what was due and is not sent: for whose fault?"""
         for slot in self._slots:
-            connection = slot.connection
-            blocked = connection is None and slot.last_error not in OWN_ERRORS
-            blocked = blocked or (connection is not None and not connection.channel.takes)
-            found = count_due([slot.pace], min(now, self._end))
-            self._unsent, self._missed = (
-                self._unsent + found * blocked, self._missed + found * (not blocked)
-            )  # fmt: skip
+            if found := count_due(slot.pace, min(now, self._end)):
+                self._unsent_by[self._find_fault(slot, now)] += found
+
+    def _find_fault(self, slot: Slot, now: float) -> str:
+        """Return why a slot has not sent all that was due."""
+        connection = slot.connection
+        if connection is None:
+            return "missed" if slot.last_error in OWN_ERRORS else "unsent"
+        if not connection.channel.takes:
+            return "unsent"
+        silent = now - slot.silent_since > self.options.grace / 2
+        if connection.is_full:
+            return "unsent" if silent else "held"
+        return "missed"
 
     def _sleep(self, seconds: float) -> Deferred[None]:
         """Return a Deferred that fires after some time, or when the run is over."""

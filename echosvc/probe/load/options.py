@@ -21,6 +21,11 @@ MAX_SECONDS = 30 * 86400.0
 _OWN = ("seed", "shard", "start_at", "max_send_lag", "max_cpu_wait")
 
 
+#: Messages in flight on each connection where no other number is asked for. At a rate a second one
+#: shows whether an answer is lost or only late.
+CLOSED_DEPTH, RATE_DEPTH = 1, 2
+
+
 class LoadOptionsError(ValueError):
     """An option is wrong; its text is the reason, one line."""
 
@@ -35,7 +40,9 @@ class LoadOptions:
     :ivar duration: seconds in which messages are sent.
     :ivar rate: messages a second over all connections; 0: a closed loop, in which the next message
         is sent when one is answered.
-    :ivar depth: messages in flight on each connection in a closed loop.
+    :ivar depth: messages in flight on each connection, at most. What is due beyond is sent later,
+        and its wait is part of its latency. 0: :data:`CLOSED_DEPTH`, or :data:`RATE_DEPTH` at a
+        rate.
     :ivar arrivals: at a rate, ``fixed`` or ``poisson``.
     :ivar connect_rate: connections that are opened a second at most; 0: any number.
     :ivar lifetime: seconds after which a connection is replaced without loss; 0: never.
@@ -58,7 +65,7 @@ class LoadOptions:
     max_size: int = 0
     duration: float = 10.0
     rate: float = 0.0
-    depth: int = 1
+    depth: int = 0
     arrivals: str = ARRIVALS[0]
     connect_rate: float = 0.0
     lifetime: float = 0.0
@@ -85,6 +92,11 @@ class LoadOptions:
         return self.max_size or self.size
 
     @property
+    def in_flight(self) -> int:
+        """How many messages may be in flight on each connection."""
+        return self.depth or (RATE_DEPTH if self.rate else CLOSED_DEPTH)
+
+    @property
     def bounds(self) -> Bounds:
         """What the generator must keep."""
         return Bounds(self.max_send_lag, self.max_cpu_wait)
@@ -100,7 +112,7 @@ class LoadOptions:
         names = (field.name for field in fields(self) if field.name not in _OWN)
         options = {name: getattr(self, name) for name in names}
         prefix = None if self.prefix is None else self.prefix.describe().decode("latin-1")
-        return {**options, "prefix": prefix}
+        return {**options, "depth": self.in_flight, "prefix": prefix}
 
     def _rules(self) -> Iterator[tuple[bool, str]]:
         """Yield for each rule whether it is kept, and what is wrong if not."""
@@ -122,7 +134,7 @@ class LoadOptions:
         for name, low, high in (
             ("connections", 1, MAX_CONNECTIONS),
             ("size", least, MAX_SIZE),
-            ("depth", 1, MAX_DEPTH),
+            ("depth", 0, MAX_DEPTH),
         ):
             value = getattr(self, name)
             right = _is_whole(value) and low <= value <= high
@@ -143,10 +155,6 @@ class LoadOptions:
 
     def _combination_rules(self) -> Iterator[tuple[bool, str]]:
         yield self.warmup < self.duration, "warmup must be shorter than duration"
-        yield (
-            not self.rate or self.depth == 1,
-            ("depth is for a closed loop, and with a rate there is none"),
-        )
         yield bool(self.rate) or self.arrivals == ARRIVALS[0], "arrivals are for a rate"
         sharded = self.shard[1] > 1
         yield not sharded or self.seed is not None, "shard needs a seed, the same for all shards"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from echosvc.probe.load.options import LoadOptions
 from echosvc.probe.traffic.schedule import ARRIVALS, ClosedLoop, OpenLoop, Pace, Schedule, Step
 
@@ -23,25 +21,24 @@ def make_pace(options: LoadOptions, place: int, seed: int) -> Pace:
     :param seed: of the run.
     """
     if not options.rate:
-        return ClosedLoop(options.depth)
+        return ClosedLoop(options.in_flight)
     count = options.connections
     if options.arrivals == ARRIVALS[0]:
         whole = Schedule.at_rate(options.rate, options.duration)
-        return OpenLoop(whole.share(place, count))
+        return OpenLoop(whole.share(place, count), depth=options.in_flight)
     step = Step(options.rate / count, options.duration)
-    return OpenLoop(Schedule((step,), options.arrivals, seed * _PLACES + place))
+    schedule = Schedule((step,), options.arrivals, seed * _PLACES + place)
+    return OpenLoop(schedule, depth=options.in_flight)
 
 
-def count_due(paces: Iterable[Pace], now: float) -> int:
+def count_due(pace: Pace, now: float) -> int:
     """Return how many messages are due and were not sent, at most :data:`MAX_COUNTED`.
 
-    They are taken from the paces.
+    They are taken from the pace.
     """
     found = 0
-    for pace in paces:
-        while isinstance(pace, OpenLoop) and found < MAX_COUNTED:
-            if pace.take(now, 0) is None:
-                break
+    if isinstance(pace, OpenLoop):
+        while found < MAX_COUNTED and pace.take(now, 0) is not None:
             found += 1
     return found
 

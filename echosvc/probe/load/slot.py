@@ -14,10 +14,11 @@ without loss: it stops to send, waits for what is owed, sends FIN, and opens the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from echosvc.net.errors import is_program_error
@@ -167,7 +168,7 @@ class Slot(ConnectionEvents):
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
         error = cast(BaseException, failure.value)
-        if self.is_stopped and isinstance(error, CancelledError):
+        if self.is_stopped:  # it was cancelled
             return
         if is_program_error(error):
             failure.raiseException()
@@ -224,6 +225,11 @@ class Slot(ConnectionEvents):
     def awaited(self) -> int:
         """How many messages are to be answered next."""
         return 0 if self.connection is None else self.connection.exchange.awaited
+
+    @property
+    def silent_since(self) -> float:
+        """Since when something is due and nothing was answered; infinity: nothing is due."""
+        return math.inf if self.connection is None else self.connection.exchange.silent_since
 
     def drain(self) -> None:
         """Open no more, wait for what is owed, and close."""

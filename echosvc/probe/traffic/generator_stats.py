@@ -19,9 +19,11 @@ class GeneratorStats:
     :ivar wait_share: the part of the time in which the process was ready to run and waited for a
         processor, as Linux counts it; 0 where that is not known. Of several the highest.
     :ivar missed: messages that were due on a connection that took data, and were never sent.
-    :ivar unsent: messages that were due while the peer took nothing, and were never sent.
+    :ivar unsent: messages that were due while the peer took or answered nothing, and were never
+        sent.
     :ivar lag: how late the generator was, once for each time that it sent what was due: from the
         intended time of the first message, or from when its connection took data again.
+    :ivar held: messages that were due while as many were in flight as may be, and were never sent.
     """
 
     at_rate: bool = False
@@ -30,6 +32,7 @@ class GeneratorStats:
     missed: int = 0
     unsent: int = 0
     lag: Histogram = field(default_factory=Histogram)
+    held: int = 0
 
     @property
     def lag_p99(self) -> float:
@@ -48,6 +51,7 @@ class GeneratorStats:
             self.missed + other.missed,
             self.unsent + other.unsent,
             lag,
+            self.held + other.held,
         )
 
     def dump(self) -> dict[str, Any]:
@@ -59,6 +63,7 @@ class GeneratorStats:
             "missed": self.missed,
             "unsent": self.unsent,
             "lag": self.lag.dump(),
+            "held": self.held,
         }
 
     @classmethod
@@ -75,6 +80,7 @@ class GeneratorStats:
                 checked_count(dumped["missed"]),
                 checked_count(dumped["unsent"]),
                 Histogram.load(dumped["lag"]),
+                checked_count(dumped["held"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no generator's figures: {type(error).__name__}: {error}") from None

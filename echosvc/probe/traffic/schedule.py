@@ -130,18 +130,22 @@ class ClosedLoop:
 
 
 class OpenLoop:
-    """Messages at their intended times, whether those before are answered or not.
+    """Messages at their intended times, as long as not too many of a connection are in flight.
 
     It outlives a connection: what becomes due while none is open is due on the next one.
 
     :param schedule: of one connection.
     :param start: the time of the caller's clock at which it starts; infinity: it waits for
         :meth:`begin`.
+    :param depth: how many may be in flight on a connection; infinity: whether those before are
+        answered or not.
     :ivar next_time: the intended time of the next message; infinity: there is none.
     """
 
-    def __init__(self, schedule: Schedule, start: float = math.inf) -> None:
-        self._times, self._start = schedule.times(), start
+    def __init__(
+        self, schedule: Schedule, start: float = math.inf, depth: float = math.inf
+    ) -> None:
+        self._times, self._start, self.depth = schedule.times(), start, depth
         self._first = next(self._times, math.inf)
         self.next_time = start + self._first
 
@@ -152,10 +156,10 @@ class OpenLoop:
         """
         self._start, self.next_time = start, start + self._first
 
-    def take(self, now: float, in_flight: int) -> float | None:  # noqa: ARG002
+    def take(self, now: float, in_flight: int) -> float | None:
         """Return the intended time of the message that is due now; ``None``: none is."""
         intended = self.next_time
-        if now < intended:
+        if now < intended or in_flight >= self.depth:
             return None
         self.next_time = self._start + next(self._times, math.inf)
         return intended

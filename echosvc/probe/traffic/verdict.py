@@ -140,7 +140,8 @@ def _find_failures(tally: Tally, generator: GeneratorStats) -> Iterator[str]:
             yield f"{plural(count, 'connection')} {verb} {_ERRORS.get(cause, f'lost: {cause}')}"
     if generator.unsent:
         verb = "was" if generator.unsent == 1 else "were"
-        yield f"{plural(generator.unsent, 'message')} {verb} due while the peer took nothing"
+        words = f"{verb} due while the peer took or answered nothing"
+        yield f"{plural(generator.unsent, 'message')} {words}"
 
 
 def _find_own_limits(tally: Tally, generator: GeneratorStats, bounds: Bounds) -> Iterator[str]:
@@ -150,11 +151,14 @@ def _find_own_limits(tally: Tally, generator: GeneratorStats, bounds: Bounds) ->
             yield f"{what} of this machine were used up ({tally.errors[cause]} times)"
     if generator.missed:
         yield f"{plural(generator.missed, 'message')} never left the generator in time"
+    if generator.held:
+        advice = "since too few may be in flight: more --connections or --depth"
+        yield f"{plural(generator.held, 'message')} could not be sent, {advice}"
     if generator.at_rate:
         yield from _find_lag(generator, bounds.send_lag)
     elif tally.sent and generator.wait_share > bounds.cpu_wait:
         yield f"the generator waited for a processor {generator.wait_share:.0%} of the time"
-    if not (tally.sent or tally.errors or generator.missed or generator.unsent):
+    if not (tally.sent or tally.errors or generator.missed or generator.unsent or generator.held):
         yield "no message was sent"
 
 

@@ -124,7 +124,7 @@ async def test_a_sweep_without_a_rate_that_keeps_it_is_status_1(capfd: pytest.Ca
 WRONG = [
     ("--rate 0", "--rate"), ("--rate x", "--rate"), ("--rate 1e400", "--rate"),
     ("--size 8", "--size"), ("--size 64-32", "--size"), ("--size 1T", "--size"),
-    ("--size 64-", "--size"), ("--depth 2 --rate 5", "--depth"), ("--depth 0", "--depth"),
+    ("--size 64-", "--size"), ("--depth 0", "--depth"),
     ("--shard 2/1", "--shard"), ("--shard 1/2", "--shard"), ("--shard half", "--shard"),
     ("--start-at yesterday", "--start-at"), ("--start-at 1", "--start-at"),
     ("--warmup 10", "--warmup"), ("--arrivals poisson", "--arrivals"),

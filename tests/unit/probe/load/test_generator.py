@@ -146,19 +146,39 @@ class StallTests(LoadTestCase):
         corrected = result.tally.corrected
         self.assertEqual(corrected.total, 1000)
         self.near(corrected.percentiles([99.0])[99.0] / 1e6, 0.9, 0.02)
+        uncorrected = result.tally.uncorrected  # of the few that were in flight
+        self.assertLess(uncorrected.percentiles([99.0])[99.0] / 1e6, 0.01)
+        self.assertEqual(str(result.verdict), "OK")
 
     def test_a_peer_that_takes_nothing_holds_back_what_is_due(self) -> None:
         class Held(MemoryServer):
             def connected(self, connection: MemoryConnection) -> None:
                 connection.stop()
 
-        result = self.load(Held(), connections=1, rate=1000.0, size=1000, duration=1.0, grace=0.5)
+        result = self.load(
+            Held(), connections=1, rate=1000.0, depth=1000, size=1000, duration=1.0, grace=0.5
+        )
         self.assertEqual(result.verdict.word, "FAIL")
         self.assertLess(result.tally.bytes_sent, 200_000)
         self.assertEqual(result.tally.sent + result.generator.unsent, 1000)
         self.assertEqual(result.generator.missed, 0)
         self.assertEqual(result.generator.lag_p99, 0)  # it is the peer's, not the generator's
-        self.assertIn("were due while the peer took nothing", result.verdict.why)
+        self.assertIn("were due while the peer took or answered nothing", result.verdict.why)
+
+    def test_a_peer_that_answers_nothing_is_told_from_too_few_messages_in_flight(self) -> None:
+        class Mute(MemoryServer):
+            def received(self, connection: MemoryConnection, data: bytes) -> None:
+                pass
+
+        result = self.load(Mute(), connections=1, rate=100.0, duration=1.0, grace=1.0)
+        self.assertEqual((result.generator.unsent, result.generator.held), (98, 0))
+        self.assertEqual(result.verdict.word, "FAIL")
+        slow = self.load(MemoryServer(), delay=0.1, connections=1, rate=100.0, duration=1.0,
+                         grace=1.0)  # fmt: skip
+        self.assertEqual(slow.generator.unsent, 0)
+        self.near(slow.generator.held, 60, 5)
+        self.assertEqual(slow.verdict.word, "INVALID")
+        self.assertIn("more --connections or --depth", slow.verdict.why)
 
 
 class FaultTests(LoadTestCase):
@@ -180,7 +200,7 @@ class FaultTests(LoadTestCase):
 
     def test_an_answer_after_the_grace_is_late(self) -> None:
         result = self.load(MemoryServer(), delay=0.3, connections=1, duration=0.5, grace=0.2)
-        self.assertEqual(faults(result), {"late": 2})
+        self.assertEqual(faults(result), {"late": 1, "lost": 1, "unanswered": 1})
 
     def test_a_refused_server_fails_at_once_and_says_why(self) -> None:
         class Closed(MemoryServer):
