@@ -67,7 +67,7 @@ _LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
      "messages a second over all connections (default: as many as are answered)"),
     ("--depth", "N", read.whole(1, "messages"),
      "messages in flight on each connection, at most; what is due beyond waits, and its wait is"
-     " part of its latency (default: 1, with --rate 2)"),
+     " part of its latency (default: 1, with --rate 10000)"),
     ("--connect-rate", "N", read.per_second("connections"),
      "open at most N connections a second (default: 100 attempts at once)"),
     ("--lifetime", "TIME", read.positive_span,

@@ -21,9 +21,9 @@ MAX_SECONDS = 30 * 86400.0
 _OWN = ("seed", "shard", "start_at", "max_send_lag", "max_cpu_wait")
 
 
-#: Messages in flight on each connection where no other number is asked for. At a rate a second one
-#: shows whether an answer is lost or only late.
-CLOSED_DEPTH, RATE_DEPTH = 1, 2
+#: Messages in flight on each connection where no other number is asked for. At a rate this bounds
+#: the memory for what a peer takes and does not answer.
+CLOSED_DEPTH, RATE_DEPTH = 1, 10_000
 
 
 class LoadOptionsError(ValueError):

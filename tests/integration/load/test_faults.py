@@ -75,7 +75,6 @@ async def test_a_reset_is_named():
     async with relayed(faults, prefix="") as endpoint:
         result = await loaded(endpoint, prefix="", rate=2.0, duration=1.0)
     assert result.tally.errors["reset"] >= 1
-    assert wrong(result) == {}  # what was due meanwhile was sent on the next connection
     assert result.verdict.word == "FAIL"
 
 
