@@ -34,6 +34,8 @@ _LATE_PART, _LATE_SECONDS = 0.25, 1.0
 #: A connection that is ended after a rest had rested for this part of that time at least, by what
 #: the client saw: what it read late had come before.
 _PAUSE_PART = 0.8
+#: A connection is watched for so much longer: a busy machine sees its end late, seconds.
+_MARGIN = 0.5
 #: An experiment takes as long as the connection has lived: at most a week, seconds.
 _LONGEST = 7 * 86400.0
 
@@ -101,7 +103,7 @@ def _idle_cause(endings: Sequence[Ending], pause: float) -> Cause | None:
 
 def _enough(age: float) -> float:
     """Return after which age a connection is not watched any more."""
-    return age + 0.2 + 2 * tolerance(age)
+    return age + _MARGIN + 2 * tolerance(age)
 
 
 def _may_be_age(failed: Failed, lifetime: float) -> bool:

@@ -35,6 +35,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"idle_timeout": 0.0},
     {"encoding": "utf-8"},
     {"discard": True},
+    {"dialect": "gateway-api"},
     {"greeting": "{peer} {connection}"},
     {"keep_alive": 30, "max_per_peer": 5},
     {"stall_timeout": 0.0, "linger": 0.0, "half_open_timeout": 5.0, "allow_half_open": True},

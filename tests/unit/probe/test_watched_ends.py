@@ -1,0 +1,127 @@
+"""Experiments that watch connections until they end: an age, a rest, or a restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+
+from echosvc.probe.causes.lifetime import EndedTogether, explain_by_lifetime, explain_common_end
+from echosvc.probe.checks.idle import idle
+from echosvc.probe.engine import client, watch
+from echosvc.probe.engine.endings import Ending
+from echosvc.probe.engine.fault import Fault, FaultKind
+from echosvc.probe.engine.findings import Failed, Skipped
+from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
+
+#: How old connections become, or how long they may rest, seconds.
+MOST = 0.6
+
+
+class EndingServer(MemoryServer):
+    """Ends connections.
+
+    :param life: at this age, seconds.
+    :param rest: after so many seconds without a byte.
+    """
+
+    def __init__(self, life: float = 0.0, rest: float = 0.0) -> None:
+        super().__init__()
+        self._life, self._rest = life, rest
+        self._timers: dict[MemoryConnection, IDelayedCall] = {}
+
+    def connected(self, connection: MemoryConnection) -> None:
+        if self._life:
+            connection.clock.callLater(self._life, connection.finish)
+        if self._rest:
+            timer = connection.clock.callLater(self._rest, connection.finish)
+            self._timers[connection] = timer
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        if self._rest and self._timers[connection].active():
+            self._timers[connection].reset(self._rest)
+        super().received(connection, data)
+
+
+def cut(age: float, pause: float = 0.0) -> Failed:
+    """What a probe meets whose connection is ended."""
+    failed = Failed("then came FIN", end="FIN")
+    failed.age, failed.pause = age, pause
+    return failed
+
+
+def together(age: float) -> EndedTogether:
+    """A busy connection and one at rest that ended together."""
+    ends = [Ending(busy, 0.0, age - 0.1 if busy else 0.1, age, "FIN") for busy in (True, False)]
+    return EndedTogether("all ended", ends)
+
+
+class EndsTestCase(NetworkTestCase):
+    """Connections are timed by the same clock."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for module in (client, watch):
+            self.patch(module, "perf_counter", self.clock.seconds)
+
+
+class OneEndTests(EndsTestCase):
+    def test_busy_connections_that_end_at_an_age_have_a_limit_of_life(self) -> None:
+        path = self.path(EndingServer(life=MOST))
+        cause = self.result(explain_by_lifetime(path, cut(MOST)))
+        self.assertEqual((cause.name, cause.facts["how"]), ("lifetime", "FIN"))
+        self.assertAlmostEqual(path.context.knowledge.lifetime, MOST, places=2)
+        began = self.clock.seconds()
+        again = self.result(explain_by_lifetime(path, cut(path.context.knowledge.lifetime)))
+        self.assertEqual(again.name, "lifetime")
+        self.assertEqual(self.clock.seconds(), began)  # it is known, and not watched again
+
+    def test_a_connection_that_rested_and_ended_has_an_idle_time_out(self) -> None:
+        path = self.path(EndingServer(rest=MOST))
+        cause = self.result(explain_by_lifetime(path, cut(2 * MOST, pause=2 * MOST)))
+        self.assertEqual((cause.name, cause.facts["how"]), ("idle", "FIN"))
+        path.close()
+        self.assertIsNone(self.result(explain_by_lifetime(path, cut(2 * MOST, pause=0.1))))
+
+    def test_where_connections_live_on_there_is_another_cause(self) -> None:
+        path = self.path(EndingServer())
+        self.assertIsNone(self.result(explain_by_lifetime(path, cut(MOST))))
+
+    def test_what_is_no_end_at_an_age_is_not_watched(self) -> None:
+        lost = Failed("1 byte lost", fault=Fault(FaultKind.LOST, 5, 1))
+        for failed in (cut(0.1), cut(1000.0), lost, EndedTogether("all ended", ())):
+            path = self.path(EndingServer(life=MOST))
+            self.assertIsNone(self.result(explain_by_lifetime(path, failed)))
+            self.assertEqual(path.context.history.opened, 0)
+
+
+class CommonEndTests(EndsTestCase):
+    def explain(self, server: EndingServer, failed: Failed) -> Any:
+        return self.result(explain_common_end(self.path(server), failed))
+
+    def test_connections_that_ended_together_reached_an_age(self) -> None:
+        cause = self.explain(EndingServer(life=MOST), together(MOST))
+        self.assertEqual((cause.name, cause.avoidable), ("lifetime", True))
+        self.assertIsNone(self.explain(EndingServer(life=MOST), cut(MOST)))
+
+    def test_or_they_were_restarted(self) -> None:
+        cause = self.explain(EndingServer(), together(MOST))
+        self.assertEqual((cause.name, cause.avoidable), ("restart", True))
+        expected = "all 2 connections, busy or not, ended at the same moment, by FIN"
+        self.assertEqual(cause.finding, expected)
+
+
+class IdleTests(EndsTestCase):
+    def test_idle_times_are_asked_one_after_the_other_where_no_more_are_allowed(self) -> None:
+        path = self.path(EndingServer(rest=MOST), idle=(0.1, 2 * MOST))
+        path.context.knowledge.connection_limit = 1
+        failed = self.failure(idle(path))
+        self.assertEqual(failed.facts["survived"], [0.1])
+        self.assertTrue(failed.finding.startswith("survived 0.1 s; not 1.2 s: FIN after "), failed)
+
+    def test_idle_times_that_connections_do_not_reach_are_not_asked(self) -> None:
+        path = self.path(EndingServer(), idle=(2.0,))
+        path.context.knowledge.lifetime = 1.0
+        skipped = self.error(idle(path), Skipped)
+        self.assertTrue(str(skipped).startswith("see lifetime: connections live 1 s at most"))
+        self.assertEqual(path.context.history.opened, 0)
