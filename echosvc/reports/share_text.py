@@ -16,7 +16,7 @@ from echosvc.probe.share.result import (
 
 #: Longest name that is shown, characters.
 _LONGEST = 40
-#: Servers that have a line.
+#: Servers, and changes, that have a line.
 _LINES = 40
 #: Servers of a window, and of a change, that are shown.
 _SHOWN = 6
@@ -40,7 +40,9 @@ def share_lines(result: ShareResult) -> str:
 
 def _lines(result: ShareResult) -> Iterator[str]:
     yield from _windows(result.windows)
-    yield from (_change_line(change) for change in result.changes)
+    yield from (_change_line(change) for change in result.changes[:_LINES])
+    if len(result.changes) > _LINES:
+        yield f"and {len(result.changes) - _LINES} more changes"
     if result.basis < result.connections:
         yield f"since the last change, {plural(result.basis, 'connection')}:"
     width = max([6, *(len(_name(each.name)) for each in result.shares[:_LINES])])

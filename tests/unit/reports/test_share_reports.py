@@ -89,6 +89,8 @@ def test_many_servers_are_cut() -> None:
     shares = tuple(ServerShare(f"v{n}", 1, 0.01, 0.0, 0.1) for n in range(100))
     lines = share_lines(changed(shares=shares)).splitlines()
     assert (len(lines), lines[40]) == (42, "and 60 more")
+    lines = share_lines(changed(changes=(CHANGE,) * 50)).splitlines()
+    assert lines[40] == "and 10 more changes"
 
 
 def test_many_servers_of_a_window_are_cut() -> None:

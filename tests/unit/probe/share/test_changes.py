@@ -59,6 +59,22 @@ def test_two_changes_are_two() -> None:
     assert first.after == second.before
 
 
+def test_a_short_time_with_other_shares_is_two_changes() -> None:
+    """It is one sixtieth of the time: in the whole, no single change explains it."""
+    first, second = changes(watched((0, 0.8), (30.02, 0.0), (31.02, 0.8)))
+    assert first.earliest <= 30.02 <= first.latest <= second.earliest <= 31.02 <= second.latest
+    assert first.after.counts["v2"] > 0.95 * first.after.total
+
+
+def test_a_change_that_goes_on_for_long_is_said_where_it_is_sure() -> None:
+    """A ramp has no moment of change; but each that is said has other shares before and after."""
+    ramp = watched(*((float(second), 1 - second / SECONDS) for second in range(60)))
+    found = changes(ramp)
+    assert 1 < len(found) < 10
+    shares = [each.before.counts["v1"] / each.before.total for each in found]
+    assert shares == sorted(shares, reverse=True)
+
+
 def test_a_change_of_failures_is_one() -> None:
     timeline = Timeline(SECONDS)
     for number in range(6000):
@@ -84,7 +100,7 @@ def test_a_change_is_seen_before_the_end_of_the_time() -> None:
 
 
 def test_no_change_is_said_where_none_was_more_often_than_is_stated() -> None:
-    few = [Timeline(2.0) for _ in range(200)]
+    few = [Timeline(2.0) for _ in range(60)]
     for seed, timeline in enumerate(few):
         drawn = random.Random(seed)
         for number in range(200):
