@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST, DIGITS = 1, 3_600_000_000, 3
 #: The percentiles of a result, by name.
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "p9999": 99.99}
+#: Letters of an encoded histogram, at most; all of its places take about half of them.
+_LONGEST = 1 << 19
 #: Places below which each value has its own: 2 to the power of 11.
 _BITS = 11
 _HALF = 1 << (_BITS - 1)
@@ -146,6 +148,8 @@ def _new_hdr() -> HdrHistogram:
 def _decode(text: str) -> HdrHistogram:
     from hdrh.histogram import HdrHistogram
 
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise ValueError("no histogram: no text, or too long")
     try:
         hdr = HdrHistogram.decode(text)
     except Exception as error:  # its codec raises its own classes, zlib's and struct's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_document_is_one_line_of_json_without_nan() -> None:
 
 
 @given(st.integers(0, 50), st.integers(1, 3), TEXTS, st.booleans())
-@examples(40)
+@examples(24)
 def test_what_is_read_is_what_was_written(seed: int, rate: int, text: str, wrong: bool) -> None:
     tally = tally_of(2, rate, seed)
     if wrong:
@@ -131,6 +132,18 @@ def test_what_is_cut_short_is_refused_wherever_it_was_cut() -> None:
         assert "\n" not in str(raised.value)
     with pytest.raises(DocumentError, match="cut short: it ends in line 1"):
         list(read_loads(text[: len(text) // 2]))
+
+
+TEXT = load_json(result(break_it(tally_of(2, 3))))
+
+
+@given(st.integers(0, len(TEXT) - 1), st.integers(0, 9), st.text(max_size=9))
+@examples(120)
+def test_a_document_that_was_damaged_is_read_or_refused(at: int, size: int, text: str) -> None:
+    """It may still be one: a digit of a count is another one."""
+    with suppress(DocumentError):
+        for found in read_loads(TEXT[:at] + text + TEXT[at + size :]):
+            assert load_json(found)
 
 
 def changed(*path: str, value: Any) -> str:
