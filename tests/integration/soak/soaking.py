@@ -61,6 +61,10 @@ class EchoServer:
         else:
             transport.write(self.prefix + data)
 
+    def stop_reading(self) -> None:
+        for each in self.factory.open:
+            each.transport.pauseProducing()
+
     def release(self) -> None:
         self.holds = False
         for transport, data in self._held:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from echosvc.cli import main as cli
 from echosvc.probe.soak.settings import SoakSettings
 from tests.support.commands import one_line
 from tests.support.junit import accepted
-from tests.support.process import ECHOSVC, Process, Server, running
-from tests.support.waiting import wait_until
+from tests.support.process import ECHOSVC, Process, Server, environment, running
+from tests.support.waiting import LIMIT, wait_until
 
 #: As short as a busy machine allows.
 FAST = ("--connections", "2", "--interval", "0.05", "--silence", "2", "--max-wait", "0.1")
@@ -176,6 +177,28 @@ def test_ctrl_c_before_the_time_is_an_interruption_with_all_reports(server, tmp_
     result = json.loads("\n".join(process.lines))
     assert (result["ok"], result["complete"], result["gap_count"]) == (True, False, 0)
     assert accepted(junit.read_text()).get("errors") == "1"
+
+
+@pytest.mark.slow
+def test_on_a_terminal_a_line_says_how_it_is_going(server) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*ECHOSVC, "soak", f"tcp:127.0.0.1:{server.port}", *FAST],
+        stdout=subprocess.PIPE, stderr=slave, text=True, env={**environment(), "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    while b"2 of 2 up" not in shown and (piece := os.read(master, 4096)):
+        shown += piece
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the end of a terminal
+        while os.read(master, 4096):
+            pass
+    out, _ = process.communicate(timeout=LIMIT)
+    os.close(master)
+    assert process.returncode == 0
+    assert "up" not in out
+    assert "no gap" in out
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from echosvc.probe.soak.session import SoakError
 from echosvc.probe.soak.settings import SoakSettingsError
 from tests.integration.soak.soaking import Soaking, echoing
 from tests.support.reactor import in_thread, serving, turn, until, within
+from tests.support.tls_files import Files
 
 
 @pytest.mark.parametrize("framing", ["chunk", "line", "length"])
@@ -57,6 +58,28 @@ async def test_a_reset_of_all_connections_is_one_outage_and_each_is_replaced():
         assert gap.peer == gap.peer_after == f"127.0.0.1:{server.number}"
         assert (gap.end, gap.answered) == ("reset", True)
     assert result.reasons == ["3 gaps, in 3 of which the connection ended"]
+
+
+async def test_connections_over_tls_are_replaced_and_what_they_owed_is_known(tmp_path):
+    files, factory = Files(tmp_path), EchoFactory(log="quiet", prefix="v1 ")
+    root = files.write("root.pem", files.root, key=False)
+    async with serving(factory, files.listen) as (_, port):
+        running = Soaking(f"tls:localhost:{port}:trustRoots={root}", connections=2)
+        await running.opened(2)
+        factory.abort_all()
+        await running.opened(4)
+        result = await running.stop()
+    assert (result.breaks, result.servers) == (2, {"v1": 4})
+    assert set(result.causes) <= {"reset", "fin", "tls"}
+    assert result.messages["damaged"] == 0
+
+
+async def test_a_unix_socket_has_no_gap_either(sockets):
+    async with serving(EchoFactory(log="quiet"), f"unix:{sockets}/s") as path:
+        running = Soaking(f"unix:{path}", connections=2)
+        await running.opened(2)
+        result = await running.stop()
+    assert result.ok, result.reasons
 
 
 async def test_a_fin_is_a_break():
@@ -121,6 +144,19 @@ async def test_a_reset_says_what_the_peer_had_acknowledged():
     assert gap.cause == "reset"
     assert gap.unanswered > 3
     assert 3 * 64 < gap.acknowledged <= gap.unanswered_bytes
+
+
+async def test_what_a_full_next_hop_has_not_taken_is_not_acknowledged():
+    size = 1 << 20
+    async with echoing() as server:
+        running = Soaking(server.number, connections=1, size=size, timeout=0.7, interval=0.1)
+        await running.opened(1)
+        server.stop_reading()
+        await running.opened(2)
+        result = await running.stop()
+    gap = result.gaps[0]
+    assert gap.unanswered_bytes == size * gap.unanswered
+    assert 0 < gap.acknowledged < gap.unanswered_bytes
 
 
 async def test_wrong_bytes_end_a_connection_and_fail_whatever_the_limits():

@@ -40,7 +40,7 @@ def test_a_line_that_was_torn_does_not_spoil_the_next_one(capfd):
     events = EventFile("a pipe", "--jsonl", descriptor=writer)
     count = 0
     while not (missing := events._missing):
-        events.write({"number": count, "long": "x" * 3000})
+        events.write({"number": count, "long": "x" * 9000})
         count += 1
     taken = os.read(reader, 1 << 20)
     events.write({"number": -1})
