@@ -254,6 +254,7 @@ class CostTests(SynchronousTestCase):
 
     def test_a_check_loads_no_server(self) -> None:
         self.assertEqual(fresh("import echosvc; echosvc.check", ("echosvc.server",)), (0, ""))
+        self.assertEqual(fresh("import echosvc; echosvc.load", ("echosvc.server",)), (0, ""))
 
 
 class PublicNameTests(SynchronousTestCase):
