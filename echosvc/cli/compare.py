@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from echosvc._text import quote
 from echosvc.cli import values
 from echosvc.cli.result_files import STANDARD_INPUT, ResultFileError, read_results
+from echosvc.cli.target import DEFAULT_ENDPOINT
 from echosvc.cli.terminal import EXIT_FAILURE, EXIT_OK, StandardOutput, write_text
 
 #: The exit status where the figures of a run mean nothing.
@@ -44,16 +46,23 @@ def _condition(text: str) -> Any:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def validate_compare(args: argparse.Namespace) -> None:
+def validate_compare(args: argparse.Namespace, given: Sequence[str]) -> None:
     """Check the options.
 
+    :param given: options of a run that are given, by the names of their attributes.
     :raises ValueError: they make no sense; says why in one line.
     """
     if args.fail_if and args.compare is None:
         raise ValueError("--fail-if: it is a condition of --compare, which is not given")
+    if args.compare is None:
+        return
     reports = [name for name in ("hdr", "junit", "report") if getattr(args, name) is not None]
-    if args.compare and reports:
+    if reports:
         raise ValueError(f"--{reports[0]}: --compare writes text or JSON, and no reports")
+    if given:
+        raise ValueError(f"--{given[0].replace('_', '-')}: --compare runs nothing")
+    if args.to != DEFAULT_ENDPOINT:
+        raise ValueError(f"ENDPOINT: --compare runs nothing: {quote(args.to)}")
     if args.compare == [STANDARD_INPUT] * 2:
         raise ValueError("--compare: standard input can be read only once")
 

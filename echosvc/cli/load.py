@@ -129,7 +129,6 @@ def validate(args: argparse.Namespace) -> LoadOptions:
     from echosvc.probe.load.options import LoadOptions, LoadOptionsError
 
     validate_result_arguments(args)
-    validate_compare(args)
     _validate_sweep(args)
     names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
     given = {
@@ -137,6 +136,7 @@ def validate(args: argparse.Namespace) -> LoadOptions:
         for name in (*sorted(names), "arrivals", "prefix", "framing")
         if (value := getattr(args, name)) is not None
     }
+    validate_compare(args, [*given, *(["sweep"] if args.sweep else [])])
     if "size" in given:
         shortest, longest = given["size"]
         given |= {"size": shortest, "max_size": longest if longest > shortest else 0}

@@ -17,6 +17,8 @@ from echosvc.tls.context import ClientTLS
 INSECURE = "echosvc: WARNING: --insecure: NOTHING IS VERIFIED, any server is accepted"
 #: The options for TLS alone.
 _FOR_TLS = ("ca", "insecure", "cert", "key", "server_name")
+#: The server where none is named.
+DEFAULT_ENDPOINT = f"tcp:localhost:{PORT}"
 #: The options that name a file.
 _FILES = ("ca", "cert", "key")
 _VERSIONS = {"v1": 1, "v2": 2}
@@ -32,7 +34,7 @@ def add_target_arguments(command: argparse.ArgumentParser, positional: bool = Fa
     :param positional: the server is the command's argument ENDPOINT, not its option ``--to``.
     """
     where: dict[str, Any] = {
-        "default": f"tcp:localhost:{PORT}",
+        "default": DEFAULT_ENDPOINT,
         "help": "the server: HOST:PORT or tcp:HOST:PORT (an IPv6 address in [brackets]), PORT"
         " (of localhost), tls:HOST:PORT, unix:PATH, a URL such as tls://HOST:PORT, or another"
         " of Twisted's endpoint strings (default: %(default)s; a name is tried over IPv6 and"

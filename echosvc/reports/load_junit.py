@@ -48,5 +48,7 @@ def _cases(result: LoadResult) -> Iterator[Case]:
 
 def _figures(result: LoadResult) -> Iterator[tuple[str, str]]:
     """Yield what was asked, and each figure."""
-    yield from ((name, str(value)) for name, value in result.run.options.items())
-    yield from ((name, str(figure)) for name, figure in load_figures(result).items())
+    for name, value in result.run.options.items():
+        if value is not None:
+            yield name, f"{value:g}" if isinstance(value, float) else str(value)
+    yield from ((f"load.{name}", str(figure)) for name, figure in load_figures(result).items())

@@ -66,6 +66,12 @@ def test_the_comparison_is_one_object_of_json(capfd: pytest.CaptureFixture[str])
             ("--compare", "a.json", "b.json", "--report", "x.html"),
             "--report: --compare writes text or JSON, and no reports",
         ),
+        (("--compare", "a.json", "b.json", "c.json"), "ENDPOINT: --compare runs nothing: 'c.json'"),
+        (("--compare", "a.json", "b.json", "--rate", "5"), "--rate: --compare runs nothing"),
+        (
+            ("--compare", "a.json", "b.json", "--sweep", "1-9", "--slo", "p99<5ms"),
+            "--sweep: --compare runs nothing",
+        ),
         (
             ("lb:9", "--fail-if", "p99>5ms"),
             "--fail-if: it is a condition of --compare, which is not given",
