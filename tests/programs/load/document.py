@@ -152,7 +152,8 @@ messages.
 - `--json`: one object of JSON in one line and nothing else, so that several are JSON lines.
 - `--report FILE`: one HTML page with the figures and pictures. It loads nothing, needs no
   JavaScript, and has at most 100 KiB: a long run is thinned. Each picture has its table.
-- `--hdr FILE`: the log of HdrHistogram, version 1.2, with the tags `corrected` and `uncorrected`.
+- `--hdr FILE`: the log of HdrHistogram, version 1.2: one interval for the whole run with the tag
+  `corrected`, and one with `uncorrected`.
   Values are in µs; the tools of HdrHistogram read and plot it.
 - `--junit FILE`: JUnit XML for CI systems. FAIL is a failure; INVALID is an error, since it was not
   found out whether the path is good.
