@@ -42,6 +42,8 @@ reasons say if the figures mean nothing besides. A run is INVALID if
   is how long after its intended time, or after its connection took data again, a message was sent;
 - at a rate, the generator used a whole core and was late by more than 1 ms;
 - messages were due on a connection that took data, and were never sent;
+- messages were due and could not be sent, since as many as `--depth` were in flight, though the
+  peer answered;
 - without a rate, the generator waited for a processor for more than `--max-cpu-wait`
   ({max_cpu_wait}) of the time, as Linux counts it: it measured the other programs of its machine;
 - local ports, or file descriptors, were used up.
@@ -178,7 +180,8 @@ print(result.verdict, result.tally.corrected.summary())
 VERDICTS = {
     "OK": "0 | every message was answered: once, intact, in order, within `--grace`",
     "FAIL": "1 | the path or the peer failed: a message was lost, doubled, out of order, damaged or"
-    " not answered in time, or a connection was refused, broken or ended early",
+    " not answered in time, a connection was refused, broken or ended early, or messages were due"
+    " while the peer took or answered nothing",
     "INVALID": "3 | this generator was the bottleneck: what it measured is itself. Its figures mean"
     " nothing",
 }
