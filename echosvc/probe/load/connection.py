@@ -11,6 +11,9 @@ from echosvc.probe.traffic.exchange import ABANDONED, CLOSED, WRITE_SIZE, Exchan
 from echosvc.probe.traffic.schedule import ClosedLoop, OpenLoop
 from echosvc.probe.traffic.sent_message import SentMessage
 
+#: Bytes of a greeting that are kept, at most.
+MAX_GREETING = 65536
+
 
 @dataclass(frozen=True)
 class ConnectionEnd:
@@ -65,11 +68,11 @@ class LoadConnection:
     :param exchange: what is sent and verified.
     :param channel: what carries it.
     :param number: of the connection, unique in the run.
-    :param greeting: what the server sends first; it is not part of the exchange.
     :param events: what it reports to. ``answered`` is only called with ``report_answers``.
     :param now: the clock.
     :ivar queued: the pacer's: it waits for its next intended time.
     :ivar ready_since: since when the peer takes data; the generator's own lag begins not earlier.
+    :ivar early: what came before it began to send: a server that speaks first has greeted.
     :ivar opened: when it was open.
     :ivar local: this side's address.
     :ivar peer: the other side's.
@@ -84,14 +87,14 @@ class LoadConnection:
         pace: object,
         events: ConnectionEvents,
         now: Callable[[], float],
-        greeting: bytes = b"",
         report_answers: bool = False,
     ) -> None:
         self.exchange, self.channel, self.number = exchange, channel, number
         self.local, self.peer = channel.local, channel.peer
         self._events, self._now = events, now
         self._report_answers = report_answers
-        self._greeting = greeting
+        self._greeting, self._before_data = b"", True
+        self.early = b""
         self._sends_on_answer = isinstance(pace, ClosedLoop)
         self._depth = pace.depth if isinstance(pace, (ClosedLoop, OpenLoop)) else math.inf
         self._sending = self._draining = self._fin_sent = self._gone = False
@@ -122,9 +125,19 @@ class LoadConnection:
 
     # -- sending --------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._sending = True
+    def start(self, greeting: bytes = b"") -> None:
+        """Begin to send.
+
+        :param greeting: what the server sends first; it is not part of the exchange. If it is
+            empty, what came so far is taken for it.
+        """
+        if self._gone or self._draining:
+            return
+        early, self.early = self.early, b""
+        self._sending, self._greeting = True, greeting or early
+        if early:
+            self._take_first(early)
+        self._before_data = bool(self._greeting)
         self.ready_since = self._now()
         self._send_and_report()
 
@@ -156,10 +169,20 @@ class LoadConnection:
 
     def received(self, data: bytes) -> None:
         """Verify what came, and send what is due after it."""
-        if self._greeting:
-            data = self._strip_greeting(data)
-            if not data:
-                return
+        if self._before_data:
+            self._take_first(data)
+        else:
+            self._take(data)
+
+    def _take_first(self, data: bytes) -> None:
+        """Take what comes before sending, or what may be a greeting."""
+        if not self._sending and not self._draining:
+            self.early = (self.early + data)[:MAX_GREETING]
+        elif data := self._strip_greeting(data):
+            self._before_data = False
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         now = self._now()
         messages = self.exchange.received(data, now)
         if messages and self._report_answers:

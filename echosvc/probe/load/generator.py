@@ -49,6 +49,8 @@ NOTED_GAP = 1.0
 _LEAD, _LEAD_EACH = 0.005, 0.00005
 #: Seconds between two looks whether the run is over.
 _POLL = 0.02
+#: Seconds that a greeting is waited for where the prefix was given, besides two round trips.
+_GREETING_WAIT = 0.05
 #: Seconds that the peer's FIN is waited for once nothing is owed.
 _FIN_WAIT = 1.0
 
@@ -230,6 +232,8 @@ class Load(SlotEvents):
     async def _begin(self) -> None:
         """Begin to send on all connections, from one start on."""
         options, lead = self.options, _LEAD + _LEAD_EACH * len(self._slots)
+        if options.prefix is not None:
+            await self._learn_greeting()
         if options.start_at is not None:
             await self._sleep(options.start_at - time() - lead)
         if self._is_over:
@@ -245,6 +249,18 @@ class Load(SlotEvents):
             if isinstance(slot.pace, OpenLoop):
                 slot.pace.begin(self._start)
             slot.begin()
+
+    async def _learn_greeting(self) -> None:
+        """Wait whether the server speaks first, and learn what it says, if it does."""
+        wait = _GREETING_WAIT + 2 * self._tally.connect.largest / 1e6
+        await self._sleep(wait)
+        connections = [slot.connection for slot in self._slots if slot.connection is not None]
+        found, shared = {each.early for each in connections}, self._slots[0].shared
+        longest = max(found, key=len, default=b"")
+        if all(longest.startswith(each) for each in found):
+            shared.greeting = longest
+        else:
+            shared.greeting_wait = wait
 
     async def _drain(self) -> None:
         """Send what is due, wait for what is owed, and end each connection.

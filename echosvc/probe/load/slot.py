@@ -69,6 +69,8 @@ class Slots:
     :ivar numbers: of the connections, each once in the run.
     :ivar now: the clock.
     :ivar greeting: what the server sends first.
+    :ivar greeting_wait: seconds in which the greeting of a new connection comes, where each has
+        another one; 0: all have the same, or none.
     :ivar lifetime: seconds after which a connection is replaced; 0: never.
     :ivar grace: seconds that such a connection may take to end.
     :ivar reserve: returns how many seconds the next attempt must wait, and counts it as made.
@@ -95,7 +97,7 @@ class Slots:
         self.reactor, self.opener, self.tally, self.pacer = reactor, opener, tally, pacer
         self.make_exchange, self.numbers, self.now = make_exchange, numbers, now
         self.greeting, self.reserve, self.next_wait = greeting, reserve, next_wait
-        self.lifetime, self.grace = lifetime, grace
+        self.lifetime, self.grace, self.greeting_wait = lifetime, grace, 0.0
 
 
 class Slot(ConnectionEvents):
@@ -114,7 +116,7 @@ class Slot(ConnectionEvents):
     def __init__(
         self, shared: Slots, pace: Pace, events: SlotEvents, first_lifetime: float = 0.0
     ) -> None:
-        self._shared, self.pace, self._events = shared, pace, events
+        self.shared, self.pace, self._events = shared, pace, events
         self._lifetime = first_lifetime or shared.lifetime
         self.connection: LoadConnection | None = None
         self.is_stopped = self._begun = False
@@ -132,21 +134,21 @@ class Slot(ConnectionEvents):
         """Begin to send, on this connection and on those that replace it."""
         self._begun = True
         if self.connection is not None:
-            self.connection.start()
+            self.connection.start(self.shared.greeting)
 
     def _open_in(self, seconds: float) -> None:
         if not self.is_stopped and self._timer is None:
-            seconds = max(seconds, self._shared.reserve())
-            self._timer = self._shared.reactor.callLater(seconds, self._open_now)
+            seconds = max(seconds, self.shared.reserve())
+            self._timer = self.shared.reactor.callLater(seconds, self._open_now)
 
     def _open_now(self) -> None:
-        self._timer, began = None, self._shared.now()
-        self._attempt = Deferred.fromCoroutine(self._shared.opener.open())
+        self._timer, began = None, self.shared.now()
+        self._attempt = Deferred.fromCoroutine(self.shared.opener.open())
         self._attempt.addCallbacks(self._opened, self._failed, callbackArgs=(began,))
-        self._attempt.addErrback(_raise_later, self._shared.reactor)
+        self._attempt.addErrback(_raise_later, self.shared.reactor)
 
     def _opened(self, channel: Channel, began: float) -> None:
-        self._attempt, shared = None, self._shared
+        self._attempt, shared = None, self.shared
         self.last_error = ""
         if self.is_stopped:
             channel.abort()
@@ -155,15 +157,17 @@ class Slot(ConnectionEvents):
         number = next(shared.numbers)
         self.connection = connection = LoadConnection(
             shared.make_exchange(number, self.pace), channel, number,
-            pace=self.pace, events=self, now=shared.now, greeting=shared.greeting,
+            pace=self.pace, events=self, now=shared.now,
             report_answers=self._events.wants_answers,
         )  # fmt: skip
         if self._lifetime:
             self._life = shared.reactor.callLater(self._lifetime, self._replace, connection)
         self._lifetime = shared.lifetime
         self._events.opened(self, connection)
-        if self._begun and not connection.is_gone:
-            connection.start()
+        if self._begun and shared.greeting_wait:
+            shared.reactor.callLater(shared.greeting_wait, connection.start)
+        elif self._begun:
+            connection.start(shared.greeting)
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
@@ -173,21 +177,19 @@ class Slot(ConnectionEvents):
         if is_program_error(error):
             failure.raiseException()
         self.last_error = cause = name_error(error)
-        self._shared.tally.count_error(cause, self._shared.now())
+        self.shared.tally.count_error(cause, self.shared.now())
         self._events.failed(self, cause, error)
         self._open_again()
 
     def _open_again(self) -> None:
         """Open the next one after a wait."""
         wait, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT)
-        chosen = self._shared.next_wait
+        chosen = self.shared.next_wait
         self._open_in(wait if chosen is None else chosen(self))
 
     def _replace(self, connection: LoadConnection) -> None:
         """End a connection without loss, in a limited time; the next one is opened at its end."""
-        self._life = self._shared.reactor.callLater(
-            self._shared.grace, connection.give_up, "timeout"
-        )
+        self._life = self.shared.reactor.callLater(self.shared.grace, connection.give_up, "timeout")
         connection.drain()
 
     # -- what its connection reports ------------------------------------------
@@ -198,7 +200,7 @@ class Slot(ConnectionEvents):
 
     def ready(self, connection: LoadConnection) -> None:
         """Send at the next intended time."""
-        self._shared.pacer.add(connection)
+        self.shared.pacer.add(connection)
 
     def ended(self, connection: LoadConnection, end: ConnectionEnd) -> None:
         """Report it, and open the next one."""

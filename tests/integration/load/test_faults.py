@@ -61,11 +61,11 @@ async def test_a_cut_connection_is_a_fin_and_is_opened_again():
 
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_falls_silent_loses_what_it_owes():
-    faults = FaultSpec(idle_timeout=0.05, on_idle="silence")
+    faults = FaultSpec(idle_timeout=0.2, on_idle="silence")
     async with relayed(faults, prefix="") as endpoint:
         result = await loaded(endpoint, prefix="", rate=2.0, duration=1.0, grace=0.5)
-    assert wrong(result) == {"lost": 1}
-    assert result.tally.unanswered == 1
+    assert wrong(result).keys() == {"lost"}  # the first one may have been answered
+    assert 1 <= result.tally.unanswered == result.tally.lost <= 2
     assert dict(result.tally.errors) == {"timeout": 1}
 
 
