@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
 from echosvc._version import __version__
-from echosvc.probe.soak.events import utc
-from echosvc.probe.soak.result import SoakResult
+from echosvc.probe.soak.result import SoakResult, utc
 from echosvc.reports.charts import STYLE
 from echosvc.reports.load_run import brief
 from echosvc.reports.page import Content, element, key_values, render_page, section, verdict

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from echosvc._text import format_duration, plural, printable, quote
-from echosvc.probe.soak.events import Event, GapBegan, Minute, Opened, Stall, Started, utc
-from echosvc.probe.soak.result import Gap, Mark, Outage, SoakResult
+from echosvc.probe.soak.events import Event, GapBegan, Minute, Opened, Stall, Started
+from echosvc.probe.soak.result import Gap, Mark, Outage, SoakResult, utc
 
 #: So many events, and so many gaps, the summary shows at most.
 MAX_SHOWN = 40

@@ -26,7 +26,7 @@ class Beat:
         if now < self.next_time:
             return None
         missed = math.floor((now - self.next_time) / self._interval)
-        intended = self.next_time + missed * self._interval
-        # The sum may be rounded down to a time that has passed.
+        # The sums may be rounded, up to a time that is to come, or down to one that has passed.
+        intended = min(now, self.next_time + missed * self._interval)
         self.next_time = max(intended + self._interval, math.nextafter(now, math.inf))
         return intended if in_flight < MAX_IN_FLIGHT else None

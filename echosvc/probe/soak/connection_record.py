@@ -61,6 +61,7 @@ class _OpenGap:
     last_answer: float | None
     end: End | None = None
     failures: Counter[str] = field(default_factory=Counter)
+    detail: str = ""
 
 
 class ConnectionRecord:
@@ -125,14 +126,16 @@ class ConnectionRecord:
             self._gap.end = end
         return begun
 
-    def fail(self, cause: str, number: int) -> bool:
+    def fail(self, cause: str, number: int, detail: str = "") -> bool:
         """Note that no connection could be opened; return whether that begins a gap.
 
         :param number: of the gap.
+        :param detail: more about the cause, in words.
         """
         begun = self._begin(number, self.began, cause)
         if self._gap is not None:
             self._gap.failures[cause] += 1
+            self._gap.detail = detail or self._gap.detail
         return begun
 
     def finish(self, now: float) -> Gap | None:
@@ -172,5 +175,5 @@ class ConnectionRecord:
             unanswered_bytes=end.unanswered_bytes,
             acknowledged=end.acknowledged,
             failures=dict(sorted(gap.failures.items())),
-            detail=end.detail,
+            detail=end.detail or gap.detail,
         )  # fmt: skip

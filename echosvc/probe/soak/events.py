@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import Any
 
-from echosvc.probe.soak.result import Gap, Mark, Outage, SoakResult
+from echosvc.probe.soak.result import Gap, Mark, Outage, SoakResult, utc
 
 
 @dataclass(frozen=True)
@@ -121,9 +120,3 @@ def event_facts(event: Event) -> dict[str, Any]:
         return {"event": "end", "time": utc(event.when), **event.result.as_dict()}
     when = event.began if isinstance(event, (Gap, Outage)) else event.when
     return {"event": _NAMES[type(event)], "time": utc(when), **asdict(event)}
-
-
-def utc(when: float) -> str:
-    """Return a Unix time in UTC, to the millisecond, as RFC 3339 has it."""
-    text = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -20,6 +20,7 @@ from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.prefix_detection import (
     SECOND_TOKEN,
     TOKEN,
+    describe_no_answer,
     detect_prefix,
     missing_header,
     recognize_prefix,
@@ -28,12 +29,13 @@ from echosvc.probe.engine.prefix_detection import (
 )
 from echosvc.probe.load.channel import Channel, Opener, name_error
 from echosvc.probe.settings import CheckSettings
-from echosvc.probe.soak.result import FIN, MISMATCH, SILENCE
+from echosvc.probe.soak.result import FIN, MISMATCH, RESET, SILENCE
 from echosvc.probe.soak.settings import SoakSettings
 from echosvc.probe.traffic.replies import ReplyFormat
 
 #: Longest greeting and prefix that are waited for, bytes.
 _MAX_BEFORE_TOKEN = 65536
+_REASONS = {FIN: "FIN", RESET: "RST"}
 
 
 class NotAnswered(Exception):
@@ -71,6 +73,7 @@ class SoakOpener(Opener):
     """
 
     newest: Opening
+    _has_opened = False
 
     def __init__(
         self, reactor: Any, target: ClientTarget, settings: SoakSettings, now: Callable[[], float]
@@ -91,12 +94,26 @@ class SoakOpener(Opener):
         try:
             first, second = await asking.addTimeout(self._settings.timeout, self._clock)
             self.newest = self._recognize(first, second, exchange.answered)
+            self._has_opened = True
         except BaseException as error:
             channel.abort()
             if isinstance(error, defer.TimeoutError):
-                raise NotAnswered(SILENCE) from None
+                raise self._explain(SILENCE, exchange.came) from None
+            if isinstance(error, NotAnswered) and not error.detail:
+                raise self._explain(str(error), exchange.came) from None
             raise
         return channel
+
+    def _explain(self, cause: str, came: bytes) -> NotAnswered:
+        """Return why a first message was not answered, in words if they are not known already.
+
+        :param came: what came in place of an answer.
+        """
+        if self._has_opened and not came:
+            return NotAnswered(cause)
+        reason, seconds = _REASONS.get(cause, cause), self._settings.timeout
+        words, likely = describe_no_answer(reason, came, TOKEN, seconds, int(self._has_opened))
+        return NotAnswered(cause, f"{words}; likely: {likely}")
 
     def _recognize(self, first: bytes, second: bytes, answered: float) -> Opening:
         """Return how a server answers, from what came before two replies."""
@@ -120,11 +137,12 @@ class _FirstExchange:
     It is the owner of the channel until they are answered.
 
     :ivar answered: when the first one was.
+    :ivar came: what came and answers nothing.
     """
 
     def __init__(self, channel: Channel, framing: str, now: Callable[[], float]) -> None:
         self._channel, self._framing, self._now = channel, framing, now
-        self._came, self._due = b"", b""
+        self.came, self._due = b"", b""
         self._waiting: Deferred[bytes] | None = None
         self._ended: NotAnswered | None = None
         self.answered = 0.0
@@ -152,18 +170,18 @@ class _FirstExchange:
         waiting = self._waiting
         if waiting is None or waiting.called:
             return
-        if self._came.endswith(self._due):
-            before, self._came = self._came[: -len(self._due)], b""
+        if self.came.endswith(self._due):
+            before, self.came = self.came[: -len(self._due)], b""
             waiting.callback(before)
         elif self._ended is not None:
             waiting.errback(self._ended)
-        elif len(self._came) > _MAX_BEFORE_TOKEN:
-            detail = f"{len(self._came)} bytes came, and no answer in them"
+        elif len(self.came) > _MAX_BEFORE_TOKEN:
+            detail = f"{len(self.came)} bytes came, and no answer in them"
             waiting.errback(NotAnswered(MISMATCH, detail))
 
     def received(self, data: bytes) -> None:
         """Take what came."""
-        self._came += data
+        self.came += data
         self._settle()
 
     def writable(self) -> None:

@@ -6,6 +6,7 @@ All moments are Unix times, all lengths seconds.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 #: Causes of a gap, besides the names of other errors: how a connection ended, that wrong bytes
@@ -13,6 +14,12 @@ from typing import Any
 FIN, RESET, MISMATCH, SILENCE, REFUSED, TIMEOUT = (
     "fin", "reset", "mismatch", "silence", "refused", "timeout",
 )  # fmt: skip
+
+
+def utc(when: float) -> str:
+    """Return a Unix time in UTC, to the millisecond, as RFC 3339 has it."""
+    text = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Gap:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
-        return asdict(self)
+        return {"time": utc(self.began), **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class Outage:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
-        return asdict(self)
+        return {"time": utc(self.began), **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ class Mark:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
-        return asdict(self)
+        return {"time": utc(self.when), **asdict(self)}
 
 
 @dataclass(frozen=True)

@@ -247,10 +247,11 @@ class Soak(SlotEvents):
     def failed(self, slot: Slot, cause: str, error: BaseException) -> None:
         """Note that no connection could be opened."""
         detail = error.detail if isinstance(error, NotAnswered) else ""
-        if detail and not self._timeline.servers and not self._stopped.called:
+        never = not self._timeline.servers and not self._stopped.called
+        if cause == MISMATCH and never:
             self._stopped.errback(SoakError(detail))
             return
-        self._timeline.fail(self._places[slot].number, cause, self._now())
+        self._timeline.fail(self._places[slot].number, cause, self._now(), detail)
 
     def answered(self, slot: Slot, connection: LoadConnection, messages: list[SentMessage]) -> None:
         """Note that messages were answered, and how late."""

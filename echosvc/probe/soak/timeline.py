@@ -125,11 +125,14 @@ class Timeline:
             end = replace(end, since=max(end.since, min(self._excused, now)))
         self._notice(record, record.end(end, self._noticed + 1, now), now)
 
-    def fail(self, connection: int, cause: str, now: float) -> None:
-        """Note that no connection could be opened."""
+    def fail(self, connection: int, cause: str, now: float, detail: str = "") -> None:
+        """Note that no connection could be opened.
+
+        :param detail: more about the cause, in words.
+        """
         self.failures[cause] += 1
         record = self._record(connection)
-        self._notice(record, record.fail(cause, self._noticed + 1), now)
+        self._notice(record, record.fail(cause, self._noticed + 1, detail), now)
 
     def _record(self, connection: int) -> ConnectionRecord:
         return self.records[connection - 1]

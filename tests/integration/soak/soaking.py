@@ -38,6 +38,7 @@ class EchoServer:
 
     :ivar prefix: before each read that is echoed.
     :ivar holds: nothing is answered, until :meth:`release`.
+    :ivar refusal: what is answered in place of an echo, with FIN behind it.
     """
 
     def __init__(self, prefix: bytes = b"v1: ") -> None:
@@ -45,6 +46,7 @@ class EchoServer:
         self._held: list[tuple[Any, bytes]] = []
         self.factory: Any = Factory.forProtocol(_Echo)
         self.factory.server, self.factory.open = self, []
+        self.refusal = b""
 
     def listen(self) -> None:
         self.port = reactor.listenTCP(self.number, self.factory, interface="127.0.0.1")
@@ -56,7 +58,10 @@ class EchoServer:
             await within(port.stopListening())
 
     def received(self, transport: Any, data: bytes) -> None:
-        if self.holds:
+        if self.refusal:
+            transport.write(self.refusal)
+            transport.loseConnection()
+        elif self.holds:
             self._held.append((transport, data))
         else:
             transport.write(self.prefix + data)

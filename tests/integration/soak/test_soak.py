@@ -201,6 +201,19 @@ async def test_a_server_that_stays_away_is_not_answered_at_the_end():
     assert outage.after == {}
 
 
+async def test_what_comes_from_another_server_is_shown():
+    async with echoing() as server:
+        server.refusal = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+        running = Soaking(server.number, connections=1)
+        await running.wait_for(GapBegan)
+        result = await running.stop()
+    (gap,) = result.gaps
+    assert gap.cause == "fin"
+    assert "HTTP/1.1 400" in gap.detail
+    assert "likely: " in gap.detail
+    assert "nothing was answered" in result.reasons
+
+
 async def test_a_prefix_that_cannot_be_verified_ends_the_soak_with_advice():
     async with serving(EchoFactory(log="quiet", prefix="{message}: ")) as (_, port):
         running = Soaking(port)

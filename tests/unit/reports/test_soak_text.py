@@ -17,9 +17,8 @@ from echosvc.probe.soak.events import (
     Stall,
     Started,
     event_facts,
-    utc,
 )
-from echosvc.probe.soak.result import Outage
+from echosvc.probe.soak.result import Outage, utc
 from echosvc.reports.soak_text import MAX_SHOWN, live_line, long_time, summary_lines
 from tests.unit.reports.soak_samples import (
     ALL,
