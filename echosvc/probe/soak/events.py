@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from echosvc.probe.soak.result import Gap, Mark, Outage, SoakResult, utc
+from echosvc.probe.soak.result import Gap, Mark, Outage, SoakResult, json_facts, utc
 
 
 @dataclass(frozen=True)
@@ -119,4 +119,4 @@ def event_facts(event: Event) -> dict[str, Any]:
     if isinstance(event, Ended):
         return {"event": "end", "time": utc(event.when), **event.result.as_dict()}
     when = event.began if isinstance(event, (Gap, Outage)) else event.when
-    return {"event": _NAMES[type(event)], "time": utc(when), **asdict(event)}
+    return {"event": _NAMES[type(event)], **json_facts(event, when)}

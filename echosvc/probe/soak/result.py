@@ -22,6 +22,13 @@ def utc(when: float) -> str:
     return text.replace("+00:00", "Z")
 
 
+def json_facts(event: Any, when: float) -> dict[str, Any]:
+    """Return the fields of an event for JSON, its time in UTC first; times to the microsecond."""
+    fields = asdict(event).items()
+    rounded = {name: round(each, 6) if isinstance(each, float) else each for name, each in fields}
+    return {"time": utc(when), **rounded}
+
+
 @dataclass(frozen=True)
 class Gap:
     """A time in which a connection was not answered.
@@ -85,7 +92,7 @@ class Gap:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
-        return {"time": utc(self.began), **asdict(self)}
+        return json_facts(self, self.began)
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class Outage:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
-        return {"time": utc(self.began), **asdict(self)}
+        return json_facts(self, self.began)
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ class Mark:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
-        return {"time": utc(self.when), **asdict(self)}
+        return json_facts(self, self.when)
 
 
 @dataclass(frozen=True)
