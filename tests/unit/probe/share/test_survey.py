@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 
 from echosvc.endpoints.client import ClientTarget
@@ -162,6 +164,23 @@ class SurveyTests(NetworkTestCase):
         server = Backends(silent, greetings=(b"Gateway API Test TCP Server\n",))
         found = self.found(server, connections=2, timeout=1.0)
         self.assertIn("--dialect gateway-api", found.failures[0].example)
+
+    @pytest.mark.slow
+    def test_servers_that_are_chosen_at_random_are_judged_by_their_shares(self) -> None:
+        """Whatever the servers' speed is, and however many connections are open at once."""
+
+        class Random(Backends):
+            def received(self, connection: Any, data: bytes) -> None:
+                first = drawn.random() < truth
+                wait = 0.0 if first else 0.05
+                answer = (V1 if first else V2)(data, 1)
+                connection.clock.callLater(wait, connection.answer, answer)
+
+        for truth, verdict in ((0.8, "pass"), (0.7, "fail"), (0.5, "fail")):
+            for seed in range(2):
+                drawn = random.Random(seed)
+                found = self.found(Random(V1), "v1=80±5,v2=20±5", concurrency=50)
+                self.assertEqual((found.verdict, found.failed), (verdict, 0), (truth, seed))
 
     # -- failures -------------------------------------------------------------
 
