@@ -121,29 +121,44 @@ def _add_server_arguments(add: Callable[..., Any]) -> None:
     add("--framing", choices=FRAMINGS, help="framing of the server (default: chunk)")
 
 
-def validate(args: argparse.Namespace) -> LoadOptions:
-    """Check the options; of a sweep, return those of its first run.
+def validate(args: argparse.Namespace) -> None:
+    """Check the options, and that this process may do what they ask for.
+
+    :raises ValueError: they make no sense together.
+    """
+    validate_result_arguments(args)
+    _validate_sweep(args)
+    validate_compare(args, [*_given(args), *(["sweep"] if args.sweep else [])])
+    options = read_options(args)
+    if options.start_at is not None and options.start_at <= time.time():
+        raise ValueError("--start-at: that time is past")
+    count = len(options.share)
+    allowed = allow_descriptors(count + _MORE_DESCRIPTORS)
+    if allowed < count + _MORE_DESCRIPTORS / 2:
+        why = f"this process may have {allowed:g} open files (ulimit -n)"
+        raise ValueError(f"--connections: {count} are too many: {why}")
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of the load that were given."""
+    names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
+    every = (*sorted(names), "arrivals", "prefix", "framing")
+    return {name: value for name in every if (value := getattr(args, name)) is not None}
+
+
+def read_options(args: argparse.Namespace) -> LoadOptions:
+    """Return the options of the load; of a sweep, those of its first run.
 
     :raises ValueError: they make no sense together.
     """
     from echosvc.probe.load.options import LoadOptions, LoadOptionsError
 
-    validate_result_arguments(args)
-    _validate_sweep(args)
-    names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
-    given = {
-        name: value
-        for name in (*sorted(names), "arrivals", "prefix", "framing")
-        if (value := getattr(args, name)) is not None
-    }
-    validate_compare(args, [*given, *(["sweep"] if args.sweep else [])])
+    given = _given(args)
     if "size" in given:
         shortest, longest = given["size"]
         given |= {"size": shortest, "max_size": longest if longest > shortest else 0}
     if args.sweep:
         given["rate"] = args.sweep[0]
-    if given.get("start_at", float("inf")) <= time.time():
-        raise ValueError("--start-at: that time is past")
     try:
         return LoadOptions(**given)
     except LoadOptionsError as error:
@@ -164,8 +179,7 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
     from echosvc.net.clock import use_monotonic_clock
 
     use_monotonic_clock(reactor)
-    options = validate(args)
-    allow_descriptors(len(options.share) + _MORE_DESCRIPTORS)
+    options = read_options(args)
     gc.collect()
     gc.freeze()  # what is there stays: to look through it again costs 5 % of the messages
     command = LoadCommand(args, reactor, target, options)

@@ -87,3 +87,14 @@ def test_a_signal_ends_it_with_its_result_and_status_130(number):
             load.close()
     assert found["ok"] is False
     assert found["result"]["interrupted"] is True
+
+
+def test_more_connections_than_this_process_may_have_are_refused_at_once():
+    limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60));"
+    command = [sys.executable, "-c", f"{limit} os.execv(sys.argv[1], sys.argv[1:])", *ECHOSVC]
+    done = subprocess.run(
+        [*command, "load", "1", "--connections", "100"],
+        capture_output=True, timeout=LIMIT, env=environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"this process may have 60 open files" in done.stderr
