@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from echosvc._text import escaped, format_duration, plural, printable
 from echosvc.probe.share.result import (
+    OTHERS,
     FailureCount,
     ServerShare,
     ShareChange,
@@ -43,16 +44,27 @@ def _lines(result: ShareResult) -> Iterator[str]:
     yield from (_change_line(change) for change in result.changes[:_LINES])
     if len(result.changes) > _LINES:
         yield f"and {len(result.changes) - _LINES} more changes"
-    if result.basis < result.connections:
-        yield f"since the last change, {plural(result.basis, 'connection')}:"
     width = max([6, *(len(_name(each.name)) for each in result.shares[:_LINES])])
+    failures = list(_failure_lines(result.failures, result.connections, width))
+    if result.basis < result.connections:
+        yield from failures
+        yield _since_last_change(result)
     yield from (_share_line(each, width) for each in result.shares[:_LINES])
     if len(result.shares) > _LINES:
         yield f"and {len(result.shares) - _LINES} more"
-    yield from _failure_lines(result.failures, result.connections, width)
+    if result.basis == result.connections:
+        yield from failures
     if any(not each.name and each.count for each in result.shares):
         yield f"({_ADVICE})"
     yield summary(result)
+
+
+def _since_last_change(result: ShareResult) -> str:
+    """Return the line above shares that are not of all connections."""
+    answered = sum(each.count for each in result.shares if each.name != OTHERS)
+    count, failed = plural(result.basis, "connection"), result.basis - answered
+    more = f", of which {failed} failed" if failed else ""
+    return f"since the last change, {count}{more}:"
 
 
 def _name(name: str) -> str:

@@ -15,9 +15,8 @@ from fractions import Fraction
 
 from echosvc._text import quote
 from echosvc.probe.share.names import name_text
+from echosvc.probe.share.result import OTHERS
 
-#: What stands for all servers that are not listed.
-OTHERS = "*"
 #: Expectations at most: each one makes the others' intervals wider.
 MOST = 100
 

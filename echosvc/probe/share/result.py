@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 #: Of the form of :meth:`ShareResult.as_dict`.
 SCHEMA = 1
+#: The name of all servers that are not listed.
+OTHERS = "*"
 
 ShareVerdict = Literal["pass", "fail", "undecided", "none"]
 

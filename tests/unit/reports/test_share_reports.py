@@ -55,14 +55,26 @@ def test_failures_have_their_causes_and_an_example_each() -> None:
 
 
 def test_shares_over_time_come_first_then_the_changes() -> None:
-    lines = share_lines(changed(windows=(BEFORE, AFTER), changes=(CHANGE,), basis=100)).splitlines()
+    shown = changed(windows=(BEFORE, AFTER), changes=(CHANGE,), connections=400)
+    lines = share_lines(shown).splitlines()
     assert lines[:4] == [
         "0.0 to 5.0 s         100 connections  v1 80.0 %, v2 20.0 %",
         "5.0 to 10.0 s        100 connections  v1 45.0 %, v2 45.0 %, failed 10.0 %",
         "change at 2026-06-01 12:00:05.000Z (between 12:00:04.500Z and 12:00:05.250Z, 5.0 s):"
         " from v1 80.0 %, v2 20.0 % to v1 45.0 %, v2 45.0 %, failed 10.0 %",
-        "since the last change, 100 connections:",
+        "since the last change, 200 connections:",
     ]
+
+
+def test_failures_are_told_from_those_since_the_last_change() -> None:
+    """The first are of all connections, the shares are not."""
+    shares = (ServerShare("v1", 80, 0.8, 0.7, 0.9), ServerShare("*", 10, 0.1, 0, 0.2, "10±5"),
+              ServerShare("v2", 10, 0.1, 0, 0.2))  # fmt: skip
+    failures = (FailureCount("refused", 30, "no"),)
+    shown = changed(shares=shares, failures=failures, changes=(CHANGE,), basis=100)
+    lines = share_lines(shown).splitlines()
+    assert lines[1] == "failed      30   15.0 %"
+    assert lines[3] == "since the last change, 100 connections, of which 10 failed:"
 
 
 def test_names_are_printable_and_not_too_long() -> None:
