@@ -158,8 +158,12 @@ class ShareResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the shares are as expected; or nothing is expected, and no connection failed."""
-        return self.verdict == "pass" or (self.verdict == "none" and not self.failed)
+        """Whether the shares are as expected; or nothing is expected, and no connection failed.
+
+        Not where it was interrupted.
+        """
+        right = self.verdict == "pass" or (self.verdict == "none" and not self.failed)
+        return right and not self.interrupted
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""

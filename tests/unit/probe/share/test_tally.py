@@ -149,6 +149,8 @@ def test_an_interrupt_is_said() -> None:
     found = result(add(tally("v1=80±5"), "v1"), interrupted=True)
     assert (found.interrupted, found.verdict) == (True, "undecided")
     assert found.as_dict()["interrupted"] is True
+    shown = result(add(tally(), "v1"), interrupted=True)
+    assert (shown.verdict, shown.why, shown.ok) == ("none", "interrupted", False)
 
 
 def test_json_has_everything() -> None:
