@@ -28,7 +28,7 @@ from echosvc.cli.terminal import (
     write_text,
 )
 from echosvc.endpoints.client import ClientTarget
-from echosvc.net.descriptors import allow_descriptors
+from echosvc.net.descriptors import describe_shortage
 from echosvc.probe.settings import FRAMINGS
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ examples:
 exit status: 0 OK, 1 the path or the peer failed, 2 usage error, 3 INVALID: this generator was the
 bottleneck, and the figures mean nothing, 130 interrupted
 """
-#: Descriptors of this process besides those of connections.
-_MORE_DESCRIPTORS = 100
 
 #: Options with values: name, placeholder, what reads the value, help. Their defaults are those of
 #: ``LoadOptions``.
@@ -132,11 +130,8 @@ def validate(args: argparse.Namespace) -> None:
     options = read_options(args)
     if options.start_at is not None and options.start_at <= time.time():
         raise ValueError("--start-at: that time is past")
-    count = len(options.share)
-    allowed = allow_descriptors(count + _MORE_DESCRIPTORS)
-    if allowed < count + _MORE_DESCRIPTORS / 2:
-        why = f"this process may have {allowed:g} open files (ulimit -n)"
-        raise ValueError(f"--connections: {count} are too many: {why}")
+    if shortage := describe_shortage(len(options.share)):
+        raise ValueError(f"--connections: {shortage}")
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from echosvc.cli.terminal import (
     print_error,
 )
 from echosvc.endpoints.client import ClientTarget
+from echosvc.net.descriptors import describe_shortage
 from echosvc.net.files import describe_file_error
 from echosvc.probe.settings import FRAMINGS
 from echosvc.probe.soak.settings import SoakSettings
@@ -115,6 +116,8 @@ def validate(args: argparse.Namespace) -> SoakSettings:
     """
     settings = soak_settings(args)
     validate_reports(args)
+    if shortage := describe_shortage(settings.connections):
+        raise SoakCommandError(f"--connections: {shortage}")
     if args.until_file is not None and os.path.lexists(args.until_file):
         raise SoakCommandError(f"--until-file: {args.until_file} exists already")
     if args.marks is not None:

@@ -11,6 +11,22 @@ except ImportError:  # not on every system
     resource = None  # type: ignore[assignment]
 
 
+#: Descriptors of a process besides those of its connections, at most about.
+_OTHERS = 100
+
+
+def describe_shortage(connections: int) -> str:
+    """Return why this process cannot have so many connections, in words; "": it can.
+
+    Its soft limit is raised where that is needed and allowed.
+    """
+    allowed = allow_descriptors(connections + _OTHERS)
+    if allowed >= connections + _OTHERS / 2:
+        return ""
+    why = f"this process may have {allowed:g} open files (ulimit -n)"
+    return f"{connections} are too many: {why}"
+
+
 def allow_descriptors(count: int) -> float:
     """Raise this process's soft limit to ``count`` descriptors, as far as the hard limit allows.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -54,13 +55,13 @@ class _Place:
 
     :ivar watcher: of the connection that is open.
     :ivar last_answer: when the last message was answered, or the connection was opened.
-    :ivar closed: since when no connection has been open.
+    :ivar closed: since when no connection has been open; infinity: none was tried yet.
     """
 
     watcher: EndWatcher
 
     def __init__(self, number: int) -> None:
-        self.number, self.last_answer, self.closed = number, 0.0, 0.0
+        self.number, self.last_answer, self.closed = number, 0.0, math.inf
 
 
 class Soak(SlotEvents):
@@ -305,6 +306,8 @@ class Soak(SlotEvents):
             connection = slot.connection
             if connection is not None:
                 self._check(slot, place, connection, now)
+            else:
+                self._timeline.check(place.number, place.closed, now)
         self._timeline.advance(now)
         self._statistics.advance(now)
 

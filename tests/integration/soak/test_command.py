@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import time
@@ -119,6 +120,17 @@ def test_a_wrong_option_is_said_in_one_line(words, complaint, capfd) -> None:
     out, err = capfd.readouterr()
     assert complaint in one_line(err.encode())
     assert out == ""
+
+
+@pytest.mark.slow
+def test_more_connections_than_files_may_be_open_are_refused() -> None:
+    command = shlex.join([*ECHOSVC, "soak", "tcp:127.0.0.1:1", "--connections", "1000"])
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -n 200; exec {command}"],
+        capture_output=True, env=environment(), timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "1000 are too many: this process may have 200" in one_line(done.stderr)
 
 
 def test_the_help_has_examples(capfd) -> None:

@@ -85,6 +85,14 @@ class GapTests(SoakTestCase):
         self.assertEqual(set(gap.failures), {"silence"})
         self.near(gap.seconds, 7.0, 0.8)  # the wait that it may fall into
 
+    def test_a_server_that_accepts_and_never_answers_is_a_silence_from_the_beginning(self) -> None:
+        self.server.holds = True
+        result = self.soak_result(connections=2, duration=5.0)
+        self.assertEqual(result.reasons, ["nothing was answered", "2 gaps"])
+        self.assertEqual(result.causes, {"silence": 2})
+        self.near(min(gap.seconds for gap in result.gaps), 5.0, 0.2)
+        self.assertEqual({gap.answered for gap in result.gaps}, {False})
+
     def test_wrong_bytes_replace_a_connection(self) -> None:
         class Wrong(Server):
             def received(self, connection: MemoryConnection, data: bytes) -> None:
