@@ -51,10 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
         try_few()
     prepare_process()
     starts_workers = config.getoption("dist", "no") != "no"
-    if starts_workers:
-        prepare_controller(config)
-    elif not os.environ.get(COVER_PROCESSES):
+    if not starts_workers and not os.environ.get(COVER_PROCESSES):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    prepare_controller(config)
 
 
 def pytest_collection() -> None:

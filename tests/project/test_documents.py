@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
 import importlib
 import inspect
@@ -16,6 +15,7 @@ import pytest
 import echosvc
 from tests import architecture
 from tests.architecture import MODULES
+from tests.support.packages import nodes_of
 from tests.support.process import ROOT
 
 _TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -64,9 +64,9 @@ def known() -> frozenset[str]:
 def _identifiers(path: Path) -> Iterator[str]:
     if path == Path(__file__):
         return
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes_of(path.read_text("utf-8")):
         for field in ("id", "attr", "arg", "name", "asname"):
-            value = getattr(node, field, None)
+            value = vars(node).get(field)
             if isinstance(value, str):
                 yield from value.split(".")
 

@@ -21,6 +21,7 @@ from tests.support.packages import (
     is_allowed,
     matches,
     named_modules,
+    nodes_of,
 )
 
 #: Modules that load no Twisted, zope or OpenSSL.
@@ -129,7 +130,7 @@ def foreign_private_names(source: str) -> set[str]:
 
     On ``self`` they may be a hook of the base class.
     """
-    nodes = list(ast.walk(ast.parse(source)))
+    nodes = nodes_of(source)
     own = {each.name for each in nodes if isinstance(each, DECLARATIONS)}
     own |= {each.id for each in nodes if isinstance(each, ast.Name)}
     own |= {each.attr for each in nodes if isinstance(each, ast.Attribute) and is_self(each.value)}
@@ -208,7 +209,7 @@ class TableTests(SynchronousTestCase):
         wrong = [
             f"{name}: {alias.name}"
             for name, path in MODULES.items()
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for node in nodes_of(path.read_text("utf-8"))
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("echosvc.")
             for alias in node.names
             if alias.name.startswith("_") and alias.name != "__version__"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.packages import nodes_of
 from tests.support.process import ROOT
 
 #: Lines that a file has at most.
@@ -27,7 +28,7 @@ def is_test_file(name: str) -> bool:
 
 def imported(source: str) -> Iterator[str]:
     """Every module that a source may import: ``from a import b`` may mean ``a`` or ``a.b``."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -52,7 +53,7 @@ def long_functions(source: str) -> list[str]:
     """Return the functions of a source that are too long, and by how many lines each."""
     return [
         f"{node.name}: {body_length(node)} lines"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and body_length(node) > LONGEST_BODY
     ]

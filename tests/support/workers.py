@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import text
 
 from tests.support.process import ROOT
 
@@ -37,7 +39,7 @@ def compile_tests() -> None:
     """Import the test modules that are not compiled, in as many processes as processors.
 
     Pytest rewrites and compiles a test module when it is first imported. All workers begin with
-    the same module, so that each would compile them all.
+    the same module, so that each would compile them all, and so it is with what hypothesis keeps.
     """
     paths = [path for path in (ROOT / "tests").rglob("test_*.py") if not is_compiled(path)]
     count = os.cpu_count() or 1
@@ -60,6 +62,13 @@ def import_all(paths: list[Path]) -> None:
     for path in paths:
         with suppress(Exception, pytest.skip.Exception):
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    draw_text()
+
+
+@settings(max_examples=1, database=None)
+@given(text())
+def draw_text(_: str) -> None:
+    """Let hypothesis write what it keeps: all characters, and the constants of these modules."""
 
 
 def prepare_process() -> None:
