@@ -135,10 +135,10 @@ class LoadConnection:
             return
         early, self.early = self.early, b""
         self._sending, self._greeting = True, greeting or early
-        if early:
-            self._take_first(early)
-        self._before_data = bool(self._greeting)
         self.ready_since = self._now()
+        if early:
+            self.received(early)
+        self._before_data = self._before_data and bool(self._greeting)
         self._send_and_report()
 
     def send_due(self, now: float) -> bool:
@@ -170,19 +170,9 @@ class LoadConnection:
     def received(self, data: bytes) -> None:
         """Verify what came, and send what is due after it."""
         if self._before_data:
-            self._take_first(data)
-        else:
-            self._take(data)
-
-    def _take_first(self, data: bytes) -> None:
-        """Take what comes before sending, or what may be a greeting."""
-        if not self._sending and not self._draining:
-            self.early = (self.early + data)[:MAX_GREETING]
-        elif data := self._strip_greeting(data):
-            self._before_data = False
-            self._take(data)
-
-    def _take(self, data: bytes) -> None:
+            data = self._take_first(data)
+            if not data:
+                return
         now = self._now()
         messages = self.exchange.received(data, now)
         if messages and self._report_answers:
@@ -194,6 +184,15 @@ class LoadConnection:
         elif self._sending and messages and not self.queued:  # it was full
             self.ready_since = now
             self._send_and_report()
+
+    def _take_first(self, data: bytes) -> bytes:
+        """Take what comes before sending, or is a greeting; return what is neither."""
+        if not self._sending and not self._draining:
+            self.early = (self.early + data)[:MAX_GREETING]
+            return b""
+        data = self._strip_greeting(data)
+        self._before_data = not data
+        return data
 
     def _note_answers(self, messages: list[SentMessage], now: float) -> None:
         self._last, self._last_answer = messages[-1].number, now

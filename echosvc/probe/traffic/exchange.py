@@ -66,6 +66,7 @@ class Exchange:
         self._held = b""  # the beginning of a head that varies
         self._after_prefix = False
         self._strict = replies.anywhere  # until the first fault it is known where prefixes are due
+        self._is_plain = self._find_plain()
 
     def _use(self, replies: ReplyFormat) -> None:
         """Use a format, also for what was sent before its fields were known."""
@@ -161,24 +162,22 @@ class Exchange:
         if self._first_sent < math.inf:
             tally.first_byte.record(now - self._first_sent)
             self._first_sent = math.inf
-        if ledger.pending and self._is_next(data, ledger.pending[0].reply):
-            ledger.answer(ledger.pending.popleft())
-        elif self._binder is not None:
+        if self._is_plain and ledger.pending:
+            reply = ledger.pending[0].reply
+            if len(data) == len(reply) + len(self._lead) and data == self._lead + reply:
+                ledger.answer(ledger.pending.popleft())  # one whole reply, as most reads are
+                return ledger.take_answers()
+        if self._binder is not None:
             self._bind(self._binder.feed(data), self._binder.data)
         elif self._splitter is None:
             self._take(data)
         else:
             self._take_pieces(self._splitter.split(data))
+        self._is_plain = self._find_plain()
         return ledger.take_answers()
 
-    def _is_next(self, data: bytes, reply: bytes) -> bool:
-        """Return whether a read is the reply that is due, and nothing else: most reads are.
-
-        Nothing must be begun, held or wrong before it.
-        """
-        lead = self._lead
-        if len(data) != len(lead) + len(reply) or data != lead + reply:
-            return False
+    def _find_plain(self) -> bool:
+        """Return whether a whole reply may come next: nothing is begun, held or wrong so far."""
         splitter = self._splitter
         held = self._held if splitter is None else splitter.held
         begun = self._offset or held or self._after_prefix or self._resync.active
