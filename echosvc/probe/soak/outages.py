@@ -32,7 +32,7 @@ class OutageRecord:
         self._gaps: list[tuple[float, float]] = []
         self._count = 0
         self._began = self._ended = 0.0
-        self._connections: set[int] = set()
+        self._connections: dict[int, float] = {}  # when the first gap of each began
         self._causes: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
         self._after: Counter[str] = Counter()
@@ -52,7 +52,8 @@ class OutageRecord:
         self._ended = max(self._ended, gap.began + gap.seconds)
         if len(self._gaps) < MAX_EXAMINED:
             self._gaps.append((gap.began, gap.began + gap.seconds))
-        self._connections.add(gap.connection)
+        first = self._connections.get(gap.connection, gap.began)
+        self._connections[gap.connection] = min(first, gap.began)
         self._causes[gap.cause] += 1
         for counts, who in ((self._before, gap.before), (self._after, gap.after)):
             if who:
@@ -74,7 +75,7 @@ class OutageRecord:
             self.number, self._began, self._ended - self._began,
             connections=len(self._connections),
             total=self._total,
-            together=begun_together([began for began, _ in self._gaps], self._moment),
+            together=begun_together(list(self._connections.values()), self._moment),
             most=most,
             all_out=all_out,
             gaps=self._count,
@@ -84,7 +85,7 @@ class OutageRecord:
             connection=next(iter(self._connections)) if alone else 0,
         )  # fmt: skip
         self._gaps, self._count, self._ended = [], 0, 0.0
-        self._connections, self._causes = set(), Counter()
+        self._connections, self._causes = {}, Counter()
         self._before, self._after = Counter(), Counter()
         return outage
 

@@ -104,7 +104,7 @@ class Outage:
     :ivar seconds: until the last one ended.
     :ivar connections: how many connections had a gap.
     :ivar total: of how many.
-    :ivar together: how many gaps began at the same moment, at most.
+    :ivar together: of how many connections the first gap began at the same moment, at most.
     :ivar most: how many connections were in a gap at once, at most.
     :ivar all_out: seconds in which all connections were.
     :ivar gaps: how many gaps there were.

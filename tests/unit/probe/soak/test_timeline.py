@@ -129,6 +129,18 @@ def test_gaps_that_follow_each_other_are_not_said_to_be_at_once():
     assert outage.all_out == 0
 
 
+def test_two_gaps_of_one_connection_are_not_two_connections_at_the_same_moment():
+    timeline = RecordedTimeline(2)
+    for when in (10.0, 10.2):
+        timeline.cut(1, when)
+        timeline.reopen(1, when + 0.1)
+    timeline.cut(2, 11.0)
+    timeline.reopen(2, 11.5)
+    timeline.finish(20.0)
+    outage = timeline.only_outage
+    assert (outage.gaps, outage.connections, outage.together, outage.most) == (3, 2, 1, 1)
+
+
 def test_a_silence_that_is_noticed_late_joins_the_outage_that_it_overlaps():
     timeline = RecordedTimeline(2)
     timeline.cut(1, 10.0)
