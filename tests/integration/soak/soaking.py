@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, TypeVar
 
 from twisted.internet import reactor
@@ -38,6 +39,7 @@ class EchoServer:
 
     :ivar prefix: before each read that is echoed.
     :ivar holds: nothing is answered, until :meth:`release`.
+    :ivar counts: each answer has a number in front.
     :ivar refusal: what is answered in place of an echo, with FIN behind it.
     """
 
@@ -46,7 +48,7 @@ class EchoServer:
         self._held: list[tuple[Any, bytes]] = []
         self.factory: Any = Factory.forProtocol(_Echo)
         self.factory.server, self.factory.open = self, []
-        self.refusal = b""
+        self.refusal, self.counts, self._numbers = b"", False, count()
 
     def listen(self) -> None:
         self.port = reactor.listenTCP(self.number, self.factory, interface="127.0.0.1")
@@ -64,7 +66,8 @@ class EchoServer:
         elif self.holds:
             self._held.append((transport, data))
         else:
-            transport.write(self.prefix + data)
+            number = b"%d " % next(self._numbers) if self.counts else b""
+            transport.write(number + self.prefix + data)
 
     def stop_reading(self) -> None:
         for each in self.factory.open:

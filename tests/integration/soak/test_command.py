@@ -171,6 +171,7 @@ def test_ctrl_c_is_the_usual_end_with_the_summary(server, tmp_path: Path) -> Non
     process.wait_line("messages: ")
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_time_is_an_interruption_with_all_reports(server, tmp_path: Path) -> None:
     log, junit = tmp_path / "events", tmp_path / "junit.xml"
     words = "--duration", "600", "--json", "--jsonl", str(log), "--junit", str(junit)
@@ -260,6 +261,7 @@ def test_nothing_that_was_answered_is_a_failure_also_after_ctrl_c(tmp_path: Path
     process.wait_line("NOT OK after .*: nothing was answered")
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_events_is_said_once_and_the_soak_goes_on(server) -> None:
     with soaking(server.port, "--duration", "0.5", "--jsonl", "/dev/full") as process:
         assert process.wait() == 1
