@@ -91,7 +91,7 @@ _LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--max-send-lag", "TIME", read.positive_span,
      "with --rate: INVALID if p99 of this generator's own lag is above it (default: 10ms)"),
     ("--max-cpu-wait", "PART", read.part,
-     "without --rate: INVALID if this generator waited for a processor for more of the time"
+     "INVALID if this generator waited for a processor for more of the time"
      " (default: 40%%)"),
 )  # fmt: skip
 

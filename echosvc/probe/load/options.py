@@ -57,7 +57,7 @@ class LoadOptions:
     :ivar max_send_lag: the highest p99 of the generator's own lag, seconds, at which a run at a
         rate is valid.
     :ivar max_cpu_wait: the highest part of the time in which the generator may wait for a
-        processor, at which a run without a rate is valid; 1: any.
+        processor, at which the run is valid; 1: any.
     """
 
     connections: int = 10

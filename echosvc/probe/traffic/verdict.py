@@ -7,8 +7,9 @@ those of the machine it ran on: the run is INVALID. What makes them so:
 - At a rate each message has an intended time. The generator's own lag is how long after it, or
   after the connection took data again, a message was sent. A peer that takes nothing is no lag.
 - Without a rate there are no intended times. A generator that used a whole core measured the lower
-  of two limits, its own and the server's: that is said, and is no reason to refuse the run. One
-  that waited for a processor most of the time measured other programs.
+  of two limits, its own and the server's: that is said, and is no reason to refuse the run.
+- A generator that waited for a processor most of the time measured other programs. At a rate it
+  must have been late, too: one that is woken for each message waits often, and not for long.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ Word = Literal["OK", "FAIL", "INVALID"]
 EXIT_STATUSES: dict[Word, int] = {"OK": 0, "FAIL": 1, "INVALID": 3}
 #: The p99 of the generator's own lag, seconds, above which a run at a rate is invalid.
 MAX_SEND_LAG = 0.010
-#: A generator that uses so much of a core is at its limit. At a rate it makes the run invalid if
-#: its lag is above so many seconds, too.
+#: A generator that uses so much of a core is at its limit. At a rate this, and waiting for a
+#: processor, make the run invalid if the lag is above so many seconds, too.
 CPU_LIMIT, LAG_AT_LIMIT = 0.95, 0.001
-#: Without a rate a run is invalid if the generator waited for a processor for so much of the time,
-#: and this is worth a note above so much.
+#: A run is invalid if the generator waited for a processor for so much of the time, and this is
+#: worth a note above so much.
 MAX_CPU_WAIT, NOTED_WAIT = 0.4, 0.1
 #: Errors of connections that are the generator's own limits, with what was used up.
 OWN_ERRORS = {"ports": "local ports", "descriptors": "file descriptors"}
@@ -95,8 +96,7 @@ class Bounds:
     """What a generator must keep, so that its figures mean something.
 
     :ivar send_lag: the highest p99 of its own lag, seconds; for a run at a rate.
-    :ivar cpu_wait: the highest part of the time in which it may wait for a processor; for a run
-        without a rate.
+    :ivar cpu_wait: the highest part of the time in which it may wait for a processor.
     """
 
     send_lag: float = MAX_SEND_LAG
@@ -156,10 +156,19 @@ def _find_own_limits(tally: Tally, generator: GeneratorStats, bounds: Bounds) ->
         yield f"{plural(generator.held, 'message')} could not be sent, {advice}"
     if generator.at_rate:
         yield from _find_lag(generator, bounds.send_lag)
-    elif tally.sent and generator.wait_share > bounds.cpu_wait:
-        yield f"the generator waited for a processor {generator.wait_share:.0%} of the time"
+    if tally.sent and _is_starved(generator, bounds):
+        yield _describe_wait(generator)
     if not (tally.sent or tally.errors or generator.missed or generator.unsent or generator.held):
         yield "no message was sent"
+
+
+def _is_starved(generator: GeneratorStats, bounds: Bounds) -> bool:
+    late = not generator.at_rate or generator.lag_p99 > LAG_AT_LIMIT
+    return late and generator.wait_share > bounds.cpu_wait
+
+
+def _describe_wait(generator: GeneratorStats) -> str:
+    return f"the generator waited for a processor {generator.wait_share:.0%} of the time"
 
 
 def _find_lag(generator: GeneratorStats, bound: float) -> Iterator[str]:
@@ -183,7 +192,7 @@ def _find_notes(tally: Tally, generator: GeneratorStats) -> Iterator[str]:
             " the latencies contain waiting in the generator"
         )
     if not generator.at_rate and generator.wait_share >= NOTED_WAIT:
-        yield f"the generator waited for a processor {generator.wait_share:.0%} of the time"
+        yield _describe_wait(generator)
     largest = tally.corrected.percentiles([99.0])[99.0] / 1e6
     if generator.at_rate and largest and generator.lag_p99 > largest / 2:
         yield (

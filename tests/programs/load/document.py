@@ -44,8 +44,9 @@ reasons say if the figures mean nothing besides. A run is INVALID if
 - messages were due on a connection that took data, and were never sent;
 - messages were due and could not be sent, since as many as `--depth` were in flight, though the
   peer answered;
-- without a rate, the generator waited for a processor for more than `--max-cpu-wait`
-  ({max_cpu_wait}) of the time, as Linux counts it: it measured the other programs of its machine;
+- the generator waited for a processor for more than `--max-cpu-wait`
+  ({max_cpu_wait}) of the time, as Linux counts it, and at a rate was late by more than 1 ms: it
+  measured the other programs of its machine;
 - local ports, or file descriptors, were used up.
 
 This one shares its processor with two busy programs:
