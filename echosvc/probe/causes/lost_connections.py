@@ -76,7 +76,12 @@ async def report_lost(path: Path, answers: list[Answer]) -> Cause:
 
 
 def report_one_lost(path: Path, failed: Failed) -> Cause:
-    """Do the same where one connection was not answered, and all that were asked later are."""
+    """Do the same where one connection was not answered, and all that were asked later are.
+
+    Where the path is known to restart, that is the reason.
+    """
+    if path.context.knowledge.restarts:
+        return Cause("restart", failed.finding, avoidable=True)
     path.context.knowledge.retries = _RETRIES
     finding = f"{failed.finding}; the connections that were opened after it are answered"
     return Cause("identity", finding, failed.cause, avoidable=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -57,10 +58,16 @@ def tolerance(seconds: float) -> float:
     return max(SAME_SECONDS, SAME_PART * seconds)
 
 
+def count_moments(endings: Sequence[Ending]) -> int:
+    """Return at how many moments connections ended."""
+    moments = sorted(each.ended for each in endings)
+    later = sum(other - one > SAME_MOMENT for one, other in pairwise(moments))
+    return later + 1 if moments else 0
+
+
 def ended_at_once(endings: Sequence[Ending]) -> bool:
-    """Return whether several connections ended, all at the same moment."""
-    moments = [each.ended for each in endings]
-    return len(moments) > 1 and max(moments) - min(moments) <= SAME_MOMENT
+    """Return whether connections ended together: all at one moment, or as many at each of a few."""
+    return len(endings) > 1 and 2 * count_moments(endings) <= len(endings)
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,15 @@ class Lifetime:
     reason: str
     idle_too: bool
 
+    @property
+    def varies(self) -> bool:
+        """Whether connections reach different ages."""
+        return self.longest - self.shortest > tolerance(self.longest)
+
     def describe(self) -> str:
         """Return it in words."""
         ages = format_duration(self.longest)
-        if self.longest - self.shortest > tolerance(self.longest):
+        if self.varies:
             ages = f"{format_duration(self.shortest)} to {ages}"
         whose = ", busy or not" if self.idle_too else " though they are busy"
         return f"connections live {ages} at most{whose}: then {_describe_end(self.reason)}"

@@ -20,6 +20,8 @@ class Knowledge:
     :ivar cutting: byte values that are lost with everything that follows them in a message.
     :ivar trimmed: byte values that are removed at the ends of messages.
     :ivar lifetime: seconds after which a connection is ended though it is busy; 0: none is known.
+    :ivar restarts: how often all connections were seen to end at the same moment.
+    :ivar restart_age: how old they had become then, seconds; the longest.
     :ivar max_segment: the longest segment that the path carries, bytes, without TCP's options;
         0: the system's. Connections use none that are longer.
     :ivar size_is_no_cause: a long message is not answered, and not because of its size.
@@ -48,6 +50,8 @@ class Knowledge:
     cutting: set[int] = field(default_factory=set)
     trimmed: bytes = b""
     lifetime: float = 0.0
+    restarts: int = 0
+    restart_age: float = 0.0
     max_segment: int = 0
     size_is_no_cause: bool = False
     message_limit: SizeLimit | None = None

@@ -16,8 +16,10 @@ from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.payload import AnyPayload
 
-#: Seconds between two messages of a busy connection, and of a second one.
-BUSY_INTERVAL, SLOWER_INTERVAL = 0.1, 0.25
+#: Seconds between two messages of a busy connection, of a second one, and of a third one.
+BUSY_INTERVAL, SLOWER_INTERVAL, SLOWEST_INTERVAL = 0.1, 0.25, 0.4
+#: How many connections rest beside them, and how many are watched at most.
+_RESTING, _MOST_WATCHED = 3, 6
 #: Bytes of the message that shows that a connection lives.
 _SMALL_SIZE = 100
 #: So many connections may wait for their turn at once, where their pace is limited.
@@ -170,21 +172,33 @@ async def open_patiently(path: Path) -> ProbeConnection:
         await deferLater(path.reactor, _RETRY_INTERVAL)
 
 
-async def watch_lives(path: Path, seconds: float) -> list[Ending]:
-    """Watch two busy connections and one that rests; return how they ended.
+def count_resting(path: Path) -> int:
+    """Return how many connections rest where :func:`watch_lives` watches."""
+    return _RESTING if path.is_unlimited and path.settings.connections > _MOST_WATCHED else 1
 
-    The second busy one is opened later, and sends at another rate.
+
+async def watch_lives(path: Path, seconds: float) -> list[Ending]:
+    """Watch busy connections and some that rest; return how they ended.
+
+    The busy ones are opened one after the other. Each of them sends at another rate. There are
+    three, and two where the number of connections is limited.
 
     :param seconds: the age after which a connection is not watched any more.
     :raises Failed: no connection can be opened.
     """
+    count = count_resting(path)
     first = BusyConnection(path, await open_patiently(path))
-    resting = await open_patiently(path)
-    await deferLater(path.reactor, min(0.5, max(_LATER, seconds / 10)))
-    second = BusyConnection(path, await open_patiently(path), SLOWER_INTERVAL)
+    resting = [await open_patiently(path) for _ in range(count)]
+    later = min(0.5, max(_LATER, seconds / 10))
+    intervals = (SLOWER_INTERVAL, SLOWEST_INTERVAL)[: 1 + (count > 1)]
+    busy = [first]
     try:
-        ends = await gather([first.watch(seconds), rest(resting, seconds), second.watch(seconds)])
+        for interval in intervals:
+            await deferLater(path.reactor, later)
+            busy.append(BusyConnection(path, await open_patiently(path), interval))
+        watched = [each.watch(seconds) for each in busy]
+        ends = await gather([*watched, *(rest(each, seconds) for each in resting)])
     finally:
-        first.close()
-        second.close()
+        for each in busy:
+            each.close()
     return [end for end in ends if end is not None]

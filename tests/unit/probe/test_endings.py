@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from echosvc.probe.engine.endings import (
     Ending,
     busy_age,
+    count_moments,
     ended_at_once,
     find_lifetime,
     is_repeated,
@@ -52,6 +53,14 @@ def test_one_moment_is_no_limit_of_life(moment: float, later: float) -> None:
     assert ended_at_once(endings)
     found = find_lifetime(endings, busy=2)
     assert found is None or later <= 0.02 * found.longest
+
+
+def test_ends_at_two_moments_are_two_restarts() -> None:
+    """The second connections were opened after the first restart."""
+    endings = [*watched(0.3, idle=0.3), *(ending(1.0, 3.0 + 0.01 * late) for late in range(3))]
+    assert count_moments(endings) == 2
+    assert ended_at_once(endings)
+    assert find_lifetime(endings, busy=2) is None
 
 
 def test_a_limit_that_varies_is_one_where_a_connection_at_rest_ends_too() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from tests.programs.paths.catalogue.builders.balancers import envoy, haproxy, nginx
 from tests.programs.paths.catalogue.builders.network import network
 from tests.programs.paths.catalogue.builders.relays import socat, stunnel, stunnel_client
-from tests.programs.paths.catalogue.builders.servers import echosvc
+from tests.programs.paths.catalogue.builders.servers import echosvc, python
+from tests.programs.paths.catalogue.builders.short_lives import LIVES_BY_CHANCE, RESTARTS
 from tests.programs.paths.catalogue.entry import Entry, fails, informs
 
 #: Within 2 %.
 _THREE_SECONDS = {"idle_seconds": (2.94, 3.06)}
+#: What takes seconds.
+_LONG = ("--only", "back-pressure,idle", "--idle", "1,7")
 _SEARCH = ("--only", "find-idle", "--find-idle", "8")
 
 
@@ -120,5 +123,21 @@ ENTRIES = (
         options=("--only", "lifetime", "--lifetime", "8"),
         nowhere="",
         expected=(fails("lifetime", r"\b3(\.0\d*)? s\b|\b2\.9\d* s\b"),),
+    ),
+    Entry(
+        "restarts",
+        "a server that ends all connections each 3 s",
+        python(RESTARTS),
+        options=_LONG,
+        expected=(fails("restart", "busy or not, ended at"),),
+        limit=150.0,
+    ),
+    Entry(
+        "lives-by-chance",
+        "a server whose connections live 1 to 6 s each",
+        python(LIVES_BY_CHANCE),
+        options=_LONG,
+        expected=(fails("lifetime", "busy or not: then comes"),),
+        limit=150.0,
     ),
 )
