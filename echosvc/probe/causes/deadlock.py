@@ -140,7 +140,7 @@ async def _fill(path: Path, size: int) -> _Stopped | None:
         trial = await receive_or_give_up(path, connection, verifier, QUIET_TIME)
     finally:
         sending.cancel()
-    if trial.answer is not Answer.SILENCE:
+    if trial.answer not in (Answer.SILENCE, Answer.UNKNOWN):
         return None
     client = connection.client
     taken = client.bytes_out - client.unsent

@@ -58,6 +58,7 @@ _DIRECTIONS = {
     Answer.DROPPED: ("; ours are dropped: none is acknowledged", "to the server"),
     Answer.SILENCE: ("; ours arrive, the replies are dropped", "from the server"),
     Answer.UNCONNECTED: ("; even the handshake of TLS is dropped", "unknown"),
+    Answer.UNKNOWN: ("; in which direction is not known here", "unknown"),
 }
 #: A stream of this size must pass in small segments before the other probes rely on them, bytes,
 #: in this time, seconds.
@@ -304,8 +305,9 @@ def _describe_messages(limit: SizeLimit) -> Cause:
             " length: let ICMP pass, or clamp the MSS"
         )
         return Cause(NAME, finding, advice, facts, final=True)
+    taken = "the next hop has acknowledged them, and " if limit.answer is Answer.SILENCE else ""
     advice = (
-        "the next hop has acknowledged them, and smaller segments change nothing: behind it a path"
-        " MTU is not reported (RFC 2923), or a proxy or the server does not answer long messages"
+        f"{taken}smaller segments change nothing: behind the next hop a path MTU is not reported"
+        " (RFC 2923), or a proxy or the server does not answer long messages"
     )
     return Cause("message-size", finding, advice, facts, final=True)

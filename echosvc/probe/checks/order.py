@@ -5,8 +5,9 @@ from __future__ import annotations
 from echosvc._text import format_bytes
 from echosvc.probe.checks.registry import probe
 from echosvc.probe.checks.repetition import check_repetition
-from echosvc.probe.engine.findings import Finding
+from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.plain_stream import ask_again_after_silence
 from echosvc.probe.settings import MIB
 
 #: Bytes of the stream whose order is checked.
@@ -18,7 +19,11 @@ async def order(path: Path) -> Finding:
     """Check that a numbered stream comes back whole, once and in order."""
     connection = await path.open()
     payload = path.payload(ORDER_SIZE, connection, numbered=True)
-    verifier = await connection.exchange(payload)
+    try:
+        verifier = await connection.exchange(payload)
+    except Failed as failed:
+        ask_again_after_silence(path, failed, payload.size)
+        raise
     await connection.expect_no_more(verifier)
     await check_repetition(path)
     replies = f" in {verifier.replies} replies" if connection.prefix_matcher else ""

@@ -15,6 +15,7 @@ from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.findings import Failed, Finding
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.payload import AnyPayload
+from echosvc.probe.engine.plain_stream import ask_again_after_silence
 from echosvc.probe.settings import MIB
 
 #: Sizes at which streams are cut: one byte, segments on usual networks (MSS 536, 1220, 1440, 1448,
@@ -146,6 +147,7 @@ async def _exchange_sizes(path: Path, wanted: list[int]) -> AnyPayload:
         except Failed as failed:
             failed.finding = f"{format_bytes(size)}: {failed.finding}"
             failed.facts["size"] = size
+            ask_again_after_silence(path, failed, size)
             raise
         if not path.pace or size == wanted[-1]:
             connection.close()

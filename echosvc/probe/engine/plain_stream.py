@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from echosvc._text import format_bytes
 from echosvc.probe.engine.damage import Damage
+from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 
 #: How often it is sent: what befalls other streams may not befall each plain one.
 _TIMES = 3
+#: A stream that has stopped so often is sent no more: each time takes a time-out.
+_STOPS = 2
 
 
 async def send_plain_stream(path: Path, size: int) -> Failed | None:
@@ -24,6 +29,30 @@ async def send_plain_stream(path: Path, size: int) -> Failed | None:
     except Failed as failed:
         return failed
     return None
+
+
+def ask_again_after_silence(path: Path, failed: Failed, size: int) -> None:
+    """Let a stream that stopped be sent again where no cause is found, to say how often it stops.
+
+    :param size: of the stream, bytes.
+    """
+    if failed.fault is not None and failed.fault.kind is FaultKind.CUT and failed.end == "silence":
+        failed.control = partial(_count_stops, path, failed, size)
+
+
+async def _count_stops(path: Path, failed: Failed, size: int) -> Failed:
+    """Return the failure of a stream with how often it came; it is sent until it stops again."""
+    times = stops = 1
+    while stops < _STOPS and times <= _TIMES:
+        with path.patience(path.answer_time):
+            again = await send_plain_stream(path, size)
+        times += 1
+        stops += again is not None
+    failed.finding += f" ({stops} of {times} times)"
+    failed.facts |= {"times": times, "failed": stops}
+    if stops == 1:
+        failed.cause += "; or a machine was held up, since it came only once"
+    return failed
 
 
 def blame_streams(failed: Failed, size: int) -> Failed:

@@ -14,8 +14,10 @@ class Answer(Enum):
     WHOLE = "whole"
     #: Our kernel sent it again and again, and the peer's does not acknowledge it.
     DROPPED = "dropped"
-    #: It is acknowledged, as far as is known, and does not come back.
+    #: It is acknowledged, and does not come back.
     SILENCE = "silence"
+    #: It does not come back; the kernel tells nothing of it.
+    UNKNOWN = "unknown"
     #: What came is wrong, or the connection ended.
     DAMAGED = "damaged"
     #: There is no connection: it, or the handshake of TLS, is not done in time.

@@ -112,7 +112,7 @@ def _given_up(info: TCPInfo | None, silent: float, quiet: float) -> Answer | Non
         return Answer.DROPPED
     if silent < quiet or (stall is Stall.SENDING and silent < _PATIENCE * quiet):
         return None
-    return Answer.SILENCE
+    return Answer.SILENCE if info else Answer.UNKNOWN
 
 
 async def wait_until_blocked(path: Path, connection: ProbeConnection) -> None:

@@ -76,6 +76,23 @@ class Mixing(MemoryServer):
         connection.answer(data)
 
 
+class Stopping(MemoryServer):
+    """Answers nothing more in the middle of long streams of some connections.
+
+    :ivar stopped: how many there were.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.stopped = most, 0
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        super().received(connection, data)
+        if connection.taken > 65_600 and self.stopped < self.most:
+            self.stopped += 1
+            connection.mute()
+
+
 class Losing(MemoryServer):
     """Loses some bytes of long streams."""
 
@@ -224,6 +241,11 @@ class WholeCheckTests(NetworkTestCase):
         for seed in range(3):
             (finding,) = self.one(self.failures(Mixing(seed)), "connections")
             self.assertIn("bytes of another connection came in", finding)
+
+    def test_a_stream_that_stops_is_sent_again_and_told_how_often(self) -> None:
+        for probe in ("sizes", "order"):
+            found = self.failures(Stopping(1), only=(probe,), max_size=65_700)
+            self.assertRegex(found[probe], r"then nothing more came \(1 of 4 times\)$")
 
     def test_lines_that_are_trimmed(self) -> None:
         found = self.failures(Lines(bytes.strip), framing="line")
