@@ -10,9 +10,9 @@ reach at different ages, is not taken for a limit of age.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -60,9 +60,11 @@ def tolerance(seconds: float) -> float:
 
 def count_moments(endings: Sequence[Ending]) -> int:
     """Return at how many moments connections ended."""
-    moments = sorted(each.ended for each in endings)
-    later = sum(other - one > SAME_MOMENT for one, other in pairwise(moments))
-    return later + 1 if moments else 0
+    count, first = 0, -math.inf
+    for ended in sorted(each.ended for each in endings):
+        if ended > first + SAME_MOMENT:
+            count, first = count + 1, ended
+    return count
 
 
 def ended_at_once(endings: Sequence[Ending]) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Clock
 
 from echosvc.probe.causes.lifetime import EndedTogether, explain_by_lifetime, explain_common_end
+from echosvc.probe.causes.lost_connections import report_one_lost
 from echosvc.probe.checks.idle import idle
 from echosvc.probe.engine import client, watch
 from echosvc.probe.engine.endings import Ending
@@ -41,6 +43,28 @@ class EndingServer(MemoryServer):
         if self._rest and self._timers[connection].active():
             self._timers[connection].reset(self._rest)
         super().received(connection, data)
+
+
+class Restarting(MemoryServer):
+    """Ends all connections at the same moment, again and again."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._restart()
+
+    def _restart(self) -> None:
+        for each in self.open:
+            each.cut()
+        self._clock.callLater(5 * MOST, self._restart)
+
+
+class LivingByChance(EndingServer):
+    """Ends each connection at an age of its own."""
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self._life = 5 * MOST * (1.0, 1.5, 0.7, 1.2)[len(self.open) % 4]
+        super().connected(connection)
 
 
 def cut(age: float, pause: float = 0.0) -> Failed:
@@ -86,6 +110,22 @@ class OneEndTests(EndsTestCase):
     def test_where_connections_live_on_there_is_another_cause(self) -> None:
         path = self.path(EndingServer())
         self.assertIsNone(self.result(explain_by_lifetime(path, cut(MOST))))
+
+    def test_connections_that_end_together_meet_a_restart(self) -> None:
+        path = self.path(Restarting(self.clock))
+        for number in range(3):
+            cause = self.result(explain_by_lifetime(path, cut(4 * MOST)))
+            self.assertEqual(cause.name, "restart")
+            self.assertEqual(cause.avoidable, number < 2)  # then it is asked no more
+            path.close()
+        lost = report_one_lost(path, Failed("no answer", end="FIN"))
+        self.assertEqual(lost.name, "restart")
+
+    def test_connections_that_end_at_ages_of_their_own_have_a_life_that_varies(self) -> None:
+        path = self.path(LivingByChance())
+        cause = self.result(explain_by_lifetime(path, cut(5 * MOST)))
+        self.assertEqual(cause.name, "lifetime")
+        self.assertRegex(cause.finding, r"^connections live .* to .* at most, busy or not")
 
     def test_what_is_no_end_at_an_age_is_not_watched(self) -> None:
         lost = Failed("1 byte lost", fault=Fault(FaultKind.LOST, 5, 1))
