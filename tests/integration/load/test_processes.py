@@ -39,7 +39,7 @@ def result(load: subprocess.Popen[bytes], status: int) -> dict[str, Any]:
 def test_a_server_that_is_stopped_for_a_second_is_in_the_corrected_latency_alone():
     with running("--listen", "tcp:0:interface=127.0.0.1") as server:
         words = "--connections", "4", "--rate", "500", "--duration", "6"
-        load = begin(server, *words, "--max-send-lag", "1000")
+        load = begin(server, *words, "--max-send-lag", "1000", "--max-cpu-wait", "1")
         server.wait_lines("Client connection", 1 + 4)
         time.sleep(1)  # it has begun to send; how much it has sent does not matter
         server.signal(signal.SIGSTOP)

@@ -20,7 +20,8 @@ ASYNCIO = """
 import asyncio, sys
 from echosvc import load_async
 result = asyncio.run(load_async(
-    sys.argv[1], rate=100.0, duration=0.2, max_send_lag=1000.0, prefix="Sending: "))
+    sys.argv[1], rate=100.0, duration=0.2, max_send_lag=1000.0, max_cpu_wait=1.0,
+    prefix="Sending: "))
 print(result.verdict, result.tally.answered)
 assert "echosvc.server" not in sys.modules
 """
