@@ -83,6 +83,11 @@ class ConnectionRecord:
         self._gap: _OpenGap | None = None
 
     @property
+    def was_open(self) -> bool:
+        """Whether a connection was ever opened."""
+        return self._last_answer is not None
+
+    @property
     def gap_began(self) -> float:
         """When the open gap began."""
         return self.began if self._gap is None else self._gap.began

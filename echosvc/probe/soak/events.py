@@ -76,7 +76,7 @@ class Minute:
 
     :ivar seconds: how long that is.
     :ivar connections: how many there are.
-    :ivar up: how many of them are not in a gap.
+    :ivar up: how many of them were opened, and are not in a gap.
     :ivar answered: messages that were answered.
     :ivar p50_us: the median of their latencies, µs.
     :ivar p99_us: the 99th percentile.

@@ -157,7 +157,7 @@ class Slice:
 
     :ivar answered: messages that were answered.
     :ivar largest: the largest latency, µs.
-    :ivar fewest: how many connections were not in a gap, at least.
+    :ivar fewest: how many connections were open and not in a gap, at least; -1: it is not known.
     """
 
     answered: int = 0

@@ -40,8 +40,9 @@ _TICK_PART, _SHORTEST_TICK, _LONGEST_TICK = 0.25, 0.01, 0.25
 _STALL_PART = 0.5
 #: How long the ends of connections are waited for at the end, seconds.
 CLOSE_TIMEOUT = 1.0
-#: Seconds in which all connections are opened first, at most.
-_OPENING_TIME = 1.0
+#: Seconds in which all connections are opened first, if they are not too many: at most so many a
+#: second, so that this process keeps up with them.
+_OPENING_TIME, _OPENING_RATE = 1.0, 400.0
 #: So many rings of messages are kept, 1 MiB and a message each.
 _MAX_RINGS = 8
 
@@ -99,7 +100,7 @@ class Soak(SlotEvents):
         self._seed, self._rings = random.getrandbits(62), dict[bytes, Ring]()
         self._stopped: Deferred[None] = Deferred()
         self._all_closed: Deferred[None] = Deferred()
-        self._timers: list[Any] = []
+        self._timers: set[Any] = set()
         self._places: dict[Slot, _Place] = {}
         self._record()
 
@@ -134,13 +135,14 @@ class Soak(SlotEvents):
         return self._conclude()
 
     def _begin(self, pacer: Pacer) -> None:
-        """Open the connections one after the other, within an interval."""
+        """Open the connections one after the other, within an interval if they are not too many."""
         settings = self._settings
         shared = Slots(
             self._reactor, self._opener, self._statistics.tally, pacer, self._make_exchange,
             count(1), self._now, next_wait=self._next_wait,
         )  # fmt: skip
         spread = min(settings.interval, _OPENING_TIME) / settings.connections
+        spread = max(spread, 1 / _OPENING_RATE)
         for index in range(settings.connections):
             slot = Slot(shared, Beat(settings.interval, self._began + index * spread), self)
             self._places[slot] = _Place(index + 1)
@@ -169,13 +171,16 @@ class Soak(SlotEvents):
         return self._statistics
 
     def _later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
-        self._timers = [each for each in self._timers if each.active()]
-        self._timers.append(self._reactor.callLater(seconds, call, *arguments))
+        def fire() -> None:
+            self._timers.discard(timer)
+            call(*arguments)
+
+        timer = self._reactor.callLater(seconds, fire)
+        self._timers.add(timer)
 
     def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        while self._timers:
+            self._timers.pop().cancel()
 
     async def _drain(self) -> None:
         """Let every connection end as it should, for a limited time.

@@ -48,7 +48,7 @@ class Statistics:
 
     @property
     def up(self) -> int:
-        """How many of them are not in a gap."""
+        """How many of them were opened, and are not in a gap."""
         return self._timeline.up
 
     @property

@@ -41,7 +41,7 @@ class Timeline:
     :ivar causes: how many gaps had each cause.
     :ivar failures: attempts that failed, by cause.
     :ivar longest: the longest gap that is over, seconds.
-    :ivar unanswered: how many gaps the end of the soak has ended.
+    :ivar unanswered: how many connections were not answered at the end.
     :ivar gaps: that are over.
     :ivar outages: that are over.
     :ivar marks: the earliest ones.
@@ -63,7 +63,8 @@ class Timeline:
         self.epoch, self._listen, self._silence = epoch, listen, silence
         self.records = [ConnectionRecord(number + 1, now) for number in range(connections)]
         self._outages = OutageRecord(connections, silence + interval, SAME_MOMENT + interval)
-        self._membership: dict[int, int] = {}  # numbers of open gaps, and of their outages
+        self._membership: dict[int, int] = {}  # connections in a gap, and their outages
+        self._down = {record.number for record in self.records}  # these, and what was never open
         self._noticed = 0
         self.breaks = self.unanswered = 0
         self.longest = self.longest_stall = 0.0
@@ -83,8 +84,8 @@ class Timeline:
 
     @property
     def up(self) -> int:
-        """How many connections are not in a gap."""
-        return len(self.records) - len(self._membership)
+        """How many connections were opened, and are not in a gap."""
+        return len(self.records) - len(self._down)
 
     # -- what happens to a connection -------------------------------------------------------------
 
@@ -95,6 +96,7 @@ class Timeline:
     def open(self, connection: int, local: str, peer: str, who: str, now: float) -> None:
         """Note that a connection is open, and was answered by ``who``."""
         gap = self._record(connection).open(local, peer, who, now)
+        self._down.discard(connection)
         if who in self.servers or len(self.servers) < MAX_SERVERS:
             self.servers[who] += 1
         self._listen(Opened(now + self.epoch, connection, local, peer, who))
@@ -163,7 +165,7 @@ class Timeline:
         """Note that the soak is over: what is not answered now never was."""
         for record in self.records:
             gap = record.finish(now)
-            self.unanswered += gap is not None
+            self.unanswered += gap is not None or not record.was_open
             self._end_gap(gap)
         self._conclude(self._outages.finish())
 
@@ -177,6 +179,7 @@ class Timeline:
         self._conclude(self._outages.advance(now))
         self._outages.begin(record.gap_began)
         self._membership[record.number] = self._outages.number
+        self._down.add(record.number)
         self._listen(
             GapBegan(
                 record.gap_began + self.epoch, self._noticed, record.number, record.gap_cause,
@@ -189,6 +192,7 @@ class Timeline:
             return
         self._outages.end(gap)
         outage = self._membership.pop(gap.connection)
+        self._down.discard(gap.connection)
         gap = replace(gap, began=gap.began + self.epoch, outage=outage)
         self.breaks += gap.is_break
         self.causes[gap.cause] += 1

@@ -97,6 +97,15 @@ def test_what_is_not_answered_at_the_end_is_a_gap_without_an_answer():
     assert timeline.only_outage.connection == 2
 
 
+def test_a_connection_that_was_never_open_is_not_answered_at_the_end():
+    timeline = RecordedTimeline(3, answered=False)
+    timeline.reopen(1, 0.5)
+    timeline.finish(0.9)
+    assert timeline.unanswered == 2
+    assert timeline.up == 1
+    assert not timeline.of(Gap)
+
+
 def test_a_gap_of_one_connection_is_told_apart_from_one_of_all_at_once():
     timeline = RecordedTimeline(20)
     timeline.cut(7, 10.0)
