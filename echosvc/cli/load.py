@@ -52,6 +52,8 @@ examples:
 exit status: 0 OK, 1 the path or the peer failed, 2 usage error, 3 INVALID: this generator was the
 bottleneck, and the figures mean nothing, 130 interrupted
 """
+#: How far ahead a start may be, seconds: thirty days.
+_MOST_AHEAD = 30 * 86400.0
 
 #: Options with values: name, placeholder, what reads the value, help. Their defaults are those of
 #: ``LoadOptions``.
@@ -128,8 +130,9 @@ def validate(args: argparse.Namespace) -> None:
     _validate_sweep(args)
     validate_compare(args, [*_given(args), *(["sweep"] if args.sweep else [])])
     options = read_options(args)
-    if options.start_at is not None and options.start_at <= time.time():
-        raise ValueError("--start-at: that time is past")
+    ahead = 1.0 if options.start_at is None else options.start_at - time.time()
+    if not 0 < ahead <= _MOST_AHEAD:
+        raise ValueError(f"--start-at: that time is {'past' if ahead <= 0 else 'too far ahead'}")
     if shortage := describe_shortage(len(options.share)):
         raise ValueError(f"--connections: {shortage}")
 

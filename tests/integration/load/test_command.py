@@ -127,6 +127,7 @@ WRONG = [
     ("--size 64-", "--size"), ("--depth 0", "--depth"),
     ("--shard 2/1", "--shard"), ("--shard 1/2", "--shard"), ("--shard half", "--shard"),
     ("--start-at yesterday", "--start-at"), ("--start-at 1", "--start-at"),
+    ("--start-at 99999999999", "--start-at"), ("--start-at 1e9", "--start-at"),
     ("--warmup 10", "--warmup"), ("--arrivals poisson", "--arrivals"),
     ("--duration 0", "--duration"), ("--duration 10x", "--duration"),
     ("--duration 40000h", "--duration"), ("--grace=-1", "--grace"),
