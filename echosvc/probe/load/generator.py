@@ -121,7 +121,7 @@ class Load(SlotEvents):
         )
         return LoadResult(
             run, self.elapsed, min(options.warmup, self.elapsed), generator,
-            options.bounds, self._interrupted, self._failure,
+            options.bounds, self._interrupted, self._failure, answering=self._tally.answering,
         )  # fmt: skip
 
     # -- the run --------------------------------------------------------------

@@ -86,6 +86,11 @@ class Histogram:
         self.largest = max(self.largest, other.largest)
 
     @property
+    def smallest(self) -> int:
+        """The smallest time, µs, with three digits; 0: there is none."""
+        return next((lowest_at(place) for place, each in enumerate(self.counts) if each), 0)
+
+    @property
     def total(self) -> int:
         """How many times were counted."""
         return sum(self.counts)

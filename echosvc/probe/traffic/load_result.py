@@ -25,11 +25,13 @@ class Span(NamedTuple):
     :ivar seed: the run's.
     :ivar seconds: as of a result.
     :ivar warmup: as of a result.
+    :ivar answering: as of a result.
     """
 
     seed: int
     seconds: float
     warmup: float
+    answering: float
 
     @classmethod
     def load(cls, dumped: Any) -> Span:
@@ -37,8 +39,9 @@ class Span(NamedTuple):
 
         :raises ValueError: it is none.
         """
-        seed, seconds, warmup = dumped
-        return cls(checked_seed(seed), checked_amount(seconds), checked_amount(warmup))
+        seed, *times = dumped
+        seconds, warmup, answering = map(checked_amount, times)
+        return cls(checked_seed(seed), seconds, warmup, answering)
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,10 @@ class LoadResult:
     :ivar interrupted: it was ended before its time.
     :ivar failure: why no message could be sent, in words; "": messages were sent.
     :ivar invalid: of several results together, why the figures of some of them mean nothing.
-    :ivar spans: of several results together, the seed, the seconds and the warm-up of each run;
-        none: it is one run.
+    :ivar spans: of several results together, the seed and the times of each run; none: it is one
+        run.
+    :ivar answering: the seconds in which what was sent after the warm-up was answered. More than
+        ``seconds`` without the warm-up: the server was slower than it was asked to be.
     """
 
     run: RunResult
@@ -67,6 +72,7 @@ class LoadResult:
     failure: str = ""
     invalid: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
+    answering: float = 0.0
 
     @property
     def tally(self) -> Tally:
@@ -88,14 +94,19 @@ class LoadResult:
 
     @property
     def messages_per_second(self) -> float:
-        """Messages that were answered a second, without the warm-up."""
-        measured = self.seconds - self.warmup
+        """Messages that were answered a second, without the warm-up.
+
+        A backlog that was answered after the last message was sent took its time, too: without it
+        the rate would be the one that was asked for, and not the server's.
+        """
+        measured = max(self.seconds - self.warmup, self.answering)
         return self.tally.corrected.total / measured if measured > 0 else 0.0
 
     @property
     def bytes_per_second(self) -> float:
         """Bytes that came a second, prefixes and framing included, over the whole run."""
-        return self.tally.bytes_received / self.seconds if self.seconds > 0 else 0.0
+        seconds = max(self.seconds, self.warmup + self.answering)
+        return self.tally.bytes_received / seconds if seconds > 0 else 0.0
 
     def dump(self) -> dict[str, Any]:
         """Return the same for JSON."""
@@ -109,6 +120,7 @@ class LoadResult:
             "failure": self.failure,
             "invalid": list(self.invalid),
             "spans": [list(span) for span in self.spans],
+            "answering": self.answering,
         }
 
     @classmethod
@@ -128,6 +140,7 @@ class LoadResult:
                 checked_text(dumped["failure"]),
                 tuple(map(checked_text, checked_list(dumped["invalid"], MAX_SHARDS))),
                 tuple(map(Span.load, checked_list(dumped["spans"], MAX_SHARDS))),
+                checked_amount(dumped["answering"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no result of a load: {type(error).__name__}: {error}") from None
@@ -159,6 +172,7 @@ def merge_loads(results: Iterable[tuple[str, LoadResult]]) -> LoadResult:
         min((result.failure for result in every if result.failure), default=""),
         tuple(sorted(why for name, result in named for why in _own_limits(name, result))),
         spans if len(spans) > 1 else (),
+        sum(span.answering for span in spans),
     )
 
 
@@ -168,14 +182,14 @@ def _merge_spans(results: Iterable[LoadResult]) -> tuple[Span, ...]:
     for result in results:
         for span in result.spans or _own_spans(result):
             other = longest.get(span.seed, span)
-            times = max(span.seconds, other.seconds), max(span.warmup, other.warmup)
-            longest[span.seed] = Span(span.seed, *times)
+            longest[span.seed] = Span(span.seed, *map(max, span[1:], other[1:]))
     return tuple(sorted(longest.values()))
 
 
 def _own_spans(result: LoadResult) -> Iterator[Span]:
     for shard in result.run.shards:
-        yield Span(shard.seed, result.seconds, result.warmup)
+        answering = max(result.answering, result.seconds - result.warmup)
+        yield Span(shard.seed, result.seconds, result.warmup, answering)
 
 
 def _own_limits(name: str, result: LoadResult) -> Iterator[str]:

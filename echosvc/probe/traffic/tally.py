@@ -43,6 +43,8 @@ class Tally:
     :param epoch: the Unix time when the clock of the caller said 0.
     :ivar begin: messages that were intended before this time of the caller's clock are counted,
         but their times are not: the warm-up.
+    :ivar last_answer: when the last message was answered whose time is counted. It is of this
+        run: neither added nor dumped.
     :ivar sent: messages that were sent.
     :ivar answered: messages whose whole reply came, intact.
     :ivar lost: messages that were not answered, though a later one was, or the connection ended.
@@ -71,7 +73,7 @@ class Tally:
     """
 
     def __init__(self, epoch: float = 0.0, begin: float = -math.inf) -> None:
-        self._epoch, self.begin = epoch, begin
+        self._epoch, self.begin, self.last_answer = epoch, begin, begin
         self.sent = self.answered = self.lost = self.damaged = self.abandoned = 0
         self.reordered = self.late = self.unanswered = self.duplicated = 0
         self.unexpected_bytes = self.bytes_sent = self.bytes_received = self.connections = 0
@@ -102,6 +104,7 @@ class Tally:
         if intended < self.begin:
             second.answered += 1
             return
+        self.last_answer = now
         latency = self.corrected.record(now - intended)
         second.answer(latency)
         if sent == intended and alone:  # as in every closed loop
@@ -150,6 +153,16 @@ class Tally:
         return self._now
 
     # -- results --------------------------------------------------------------
+
+    @property
+    def answering(self) -> float:
+        """Seconds in which the answers came whose times are counted: of this run.
+
+        The quickest answer is subtracted, so that a latency which is always the same is no part.
+        """
+        if not self.corrected.total or not math.isfinite(self.begin):
+            return 0.0
+        return max(0.0, self.last_answer - self.begin - self.corrected.smallest / 1e6)
 
     @property
     def owed(self) -> int:

@@ -188,7 +188,8 @@ VERDICTS = {
 }
 #: The other figures of the text.
 COUNTS = {
-    "rate": "messages that were answered a second, without the warm-up",
+    "rate": "messages that were answered a second, without the warm-up; a backlog that is answered "
+    "after the last message was sent takes its time, too",
     "received": "bytes that came a second, with prefixes and framing, over the whole run",
     "sent": "messages that were sent; each is answered, lost, damaged or given up",
     "answered": "the whole reply came, intact",

@@ -27,6 +27,26 @@ class CleanPathTests(LoadTestCase):
         self.assertAlmostEqual(result.seconds, 2.0)
         self.assertAlmostEqual(result.messages_per_second, 100.0)
 
+    def test_the_rate_of_a_server_that_is_too_slow_is_its_own(self) -> None:
+        clock, free = self.clock, [0.0]
+
+        class Serial(MemoryServer):  # one message of 16 bytes in 10 ms: 100 a second
+            def received(self, connection: MemoryConnection, data: bytes) -> None:
+                for at in range(0, len(data), 16):
+                    free[0] = max(free[0], clock.seconds()) + 0.01
+                    wait = free[0] - clock.seconds()
+                    clock.callLater(wait, connection.answer, data[at : at + 16])
+
+        result = self.load(Serial(), connections=1, size=16, rate=400.0, duration=1.0,
+                           grace=9.0)  # fmt: skip
+        self.assertEqual((result.tally.answered, result.seconds), (400, 1.0))
+        self.near(result.messages_per_second, 100.0, 1.0)
+        self.near(result.bytes_per_second, 1600.0, 16.0)
+
+    def test_a_latency_that_is_always_the_same_is_no_backlog(self) -> None:
+        result = self.load(MemoryServer(), 0.25, connections=1, rate=100.0, duration=1.0)
+        self.near(result.messages_per_second, 100.0, 0.1)
+
     def test_poisson_arrivals_have_the_rate_in_the_mean(self) -> None:
         result = self.load(MemoryServer(), connections=5, rate=500.0, duration=4.0,
                            arrivals="poisson")  # fmt: skip

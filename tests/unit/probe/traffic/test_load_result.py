@@ -68,6 +68,14 @@ def test_what_is_merged_can_be_merged_again_in_any_order() -> None:
     assert LoadResult.load(json.loads(json.dumps(merged.dump()))) == merged
 
 
+def test_a_backlog_takes_its_time_in_the_rate_of_what_is_merged_too() -> None:
+    parts = [shard(0, 2, answering=8.0), shard(1, 2, answering=10.0)]
+    merged = merge_loads(named(*parts))
+    assert (parts[0].messages_per_second, merged.messages_per_second) == (100 / 8, 200 / 10)
+    other = shard(0, 1, seed=8, answering=1.0)  # quicker than its five seconds
+    assert merge_loads(named(merged, other)).messages_per_second == 400 / 15
+
+
 def test_one_part_that_is_invalid_makes_all_invalid_and_is_named() -> None:
     late = shard(3, lag=0.02)
     assert late.verdict.word == "INVALID"
