@@ -25,6 +25,7 @@ class End:
     :ivar acknowledged: how many bytes of these the next hop's kernel has acknowledged; ``None``: it
         is not known.
     :ivar since: when the first of them was sent, if nothing was answered since.
+    :ivar came: when it came to this machine, if the kernel knows that.
     :ivar detail: more about the cause, in words.
     """
 
@@ -33,6 +34,7 @@ class End:
     unanswered_bytes: int = 0
     acknowledged: int | None = None
     since: float | None = None
+    came: float | None = None
     detail: str = ""
 
 
@@ -126,7 +128,8 @@ class ConnectionRecord:
         :param number: of the gap.
         """
         self.is_open = False
-        begun = self._begin(number, now if end.since is None else min(end.since, now), end.how)
+        began = min(each for each in (end.since, end.came, now) if each is not None)
+        begun = self._begin(number, max(began, self._last_answer or began), end.how)
         if self._gap is not None:
             self._gap.end = end
         return begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from echosvc.net.client_stream import ClientStream
 from echosvc.net.socket_options import read_tcp_info
@@ -18,10 +19,12 @@ class EndWatcher:
 
     :param connection: on which nothing was sent but what is answered.
     :param size: of a message as it is sent, bytes.
+    :param now: the clock.
     """
 
-    def __init__(self, connection: LoadConnection, size: int) -> None:
-        self._connection, self._size = connection, size
+    def __init__(self, connection: LoadConnection, size: int, now: Callable[[], float]) -> None:
+        self._connection, self._size, self._now = connection, size, now
+        self._came: float | None = None
         self._bare = isinstance(connection.channel, ClientStream)
         info = self._info()
         self._acknowledged = None if info is None else info.bytes_acked
@@ -46,7 +49,8 @@ class EndWatcher:
         """
         unanswered = self._owed * self._size
         since = self._since if self._since < math.inf else None
-        return End(how, self._owed, unanswered, self._acknowledged_of(unanswered), since, detail)
+        acknowledged = self._acknowledged_of(unanswered)
+        return End(how, self._owed, unanswered, acknowledged, since, self._came, detail)
 
     def _acknowledged_of(self, unanswered: int) -> int | None:
         """Return how many of the last bytes that were sent are acknowledged.
@@ -73,8 +77,10 @@ class EndWatcher:
         self._connection.writable()
 
     def eof_received(self) -> None:
-        """Look, and pass it on."""
+        """Look, also when the FIN came: this process may read it late. Pass it on."""
         self.look()
+        if self._end_info is not None:
+            self._came = self._now() - self._end_info.since_segment
         self._connection.eof_received()
 
     def lost(self, error: BaseException | None) -> None:

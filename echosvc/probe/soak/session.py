@@ -19,7 +19,7 @@ from echosvc.net.timer import Timer, make_timer
 from echosvc.probe.load.connection import ConnectionEnd, LoadConnection
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
-from echosvc.probe.soak.backoff import wait_before_attempt
+from echosvc.probe.soak.backoff import RATE, AttemptRate, wait_before_attempt
 from echosvc.probe.soak.beat import Beat
 from echosvc.probe.soak.end_watcher import EndWatcher
 from echosvc.probe.soak.events import Ended, Event, Started
@@ -42,7 +42,7 @@ _STALL_PART = 0.5
 CLOSE_TIMEOUT = 1.0
 #: Seconds in which all connections are opened first, if they are not too many: at most so many a
 #: second, so that this process keeps up with them.
-_OPENING_TIME, _OPENING_RATE = 1.0, 400.0
+_OPENING_TIME, _OPENING_RATE = 1.0, 0.8 * RATE
 #: So many rings of messages are kept, 1 MiB and a message each.
 _MAX_RINGS = 8
 
@@ -139,7 +139,8 @@ class Soak(SlotEvents):
         settings = self._settings
         shared = Slots(
             self._reactor, self._opener, self._statistics.tally, pacer, self._make_exchange,
-            count(1), self._now, next_wait=self._next_wait,
+            count(1), self._now, reserve=AttemptRate(self._now).reserve,
+            next_wait=self._next_wait,
         )  # fmt: skip
         spread = min(settings.interval, _OPENING_TIME) / settings.connections
         spread = max(spread, 1 / _OPENING_RATE)
@@ -245,7 +246,7 @@ class Soak(SlotEvents):
         """Note that a connection is open, and was answered."""
         place, opening = self._places[slot], self._opener.newest
         frame = self._settings.size + 4 * (self._settings.framing == "length")
-        place.watcher = EndWatcher(connection, frame)
+        place.watcher = EndWatcher(connection, frame, self._now)
         place.last_answer = opening.answered
         who = place.number, connection.local, connection.peer, opening.server
         self._timeline.open(*who, opening.answered)

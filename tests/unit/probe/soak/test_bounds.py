@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echosvc.probe.soak.backoff import SHORTEST, wait_before_attempt
+from echosvc.probe.soak.backoff import BURST, RATE, SHORTEST, AttemptRate, wait_before_attempt
 from echosvc.probe.soak.kept import LongestAndEarliest
 from echosvc.probe.soak.result import Gap, Slice
 from echosvc.probe.soak.slices import MAX_SLICES, Slices
@@ -58,3 +58,14 @@ def test_waits_grow_with_the_gap_and_have_a_limit(chance):
     assert SHORTEST / 2 <= waits[0] <= SHORTEST
     assert 0.5 <= waits[-1] <= 1.0
     assert len(waits) < 300
+
+
+def test_many_attempts_are_spread_and_a_few_are_not():
+    now = [1000.0]
+    rate = AttemptRate(lambda: now[0])
+    waits = [rate.reserve() for _ in range(5000)]
+    assert max(waits[:BURST]) == 0.0
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx((5000 - BURST) / RATE, rel=0.01)
+    now[0] += 20
+    assert rate.reserve() == 0.0

@@ -43,6 +43,18 @@ def test_a_gap_begins_with_the_message_that_was_not_answered_before_the_end():
     assert (gap.unanswered, gap.unanswered_bytes, gap.acknowledged) == (2, 128, 64)
 
 
+def test_a_gap_begins_when_the_end_came_and_not_when_it_was_read():
+    timeline = RecordedTimeline(2)
+    timeline.answer(2, 5, 9.95)
+    timeline.end(1, End("fin", came=9.9), 10.0)
+    timeline.end(2, End("fin", came=9.9), 10.0)
+    for number in (1, 2):
+        timeline.reopen(number, 10.5)
+    one, other = timeline.of(Gap)
+    assert one.began == near(EPOCH + 9.9)
+    assert other.began == near(EPOCH + 9.95)  # what was answered was not in a gap
+
+
 def test_a_silence_that_passes_is_a_gap_and_no_break():
     timeline = RecordedTimeline(1)
     timeline.check(1, 5.0, 5.0 + SILENCE)
