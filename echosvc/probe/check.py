@@ -18,6 +18,7 @@ from echosvc.probe import outcomes
 from echosvc.probe.arguments import global_reactor, read_endpoint, read_prefix
 from echosvc.probe.background import BackgroundProbes
 from echosvc.probe.causes.damage import NAME as STREAM
+from echosvc.probe.causes.damage import stall_of
 from echosvc.probe.causes.registry import Cause, CauseTable, internal_error, load_causes
 from echosvc.probe.checks.registry import Probe
 from echosvc.probe.engine.damage import Damage
@@ -271,7 +272,7 @@ class Check:
     def _note_damage(self, name: str, failed: Failed) -> None:
         """Note the fault of a stream that is reported, unless its bytes are known to be changed."""
         if failed.fault is not None and "changed" not in failed.facts:
-            damage = Damage(name, failed.fault, failed.end)
+            damage = Damage(name, failed.fault, failed.end, stall_of(failed))
             self._path.context.knowledge.damages.append(damage)
 
     def _timed_out(self, probe: Probe, limit: float) -> ProbeResult:

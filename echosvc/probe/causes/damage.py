@@ -18,6 +18,7 @@ from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.plain_stream import send_plain_stream
+from echosvc.probe.engine.tcp_info import Stall
 from echosvc.probe.settings import MIB
 
 #: Under which name a fault of plain streams is reported that is no probe's.
@@ -38,6 +39,27 @@ async def explain_by_same_damage(path: Path, failed: Failed) -> Cause | None:
         return None
     same = (each for each in known if each.is_same(fault, failed.end))
     return next((_refer(each, failed) for each in same), None)
+
+
+@cause(order=64)
+async def explain_by_same_stall(path: Path, failed: Failed) -> Cause | None:
+    """Return the stream that was reported to stop since packets of ours are dropped.
+
+    What drops some packets stops each stream at another place. It is not sent again to find that
+    out, since each time takes a time-out.
+    """
+    fault, dropped = failed.fault, Stall.DROPPED.value
+    if fault is None or failed.end != "silence" or stall_of(failed) != dropped:
+        return None
+    for each in path.context.knowledge.damages:
+        if each.stall == dropped and each.is_alike(fault, failed.end):
+            return _refer(each, failed)
+    return None
+
+
+def stall_of(failed: Failed) -> str:
+    """Return where a stream stopped, as the kernel knew it at the failure; or ""."""
+    return str(failed.facts.get("tcp", {}).get("stall", ""))
 
 
 @cause(order=90, seconds=20.0)

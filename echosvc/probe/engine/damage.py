@@ -19,11 +19,13 @@ class Damage:
 
     :ivar name: of the result that reports it.
     :ivar end: how the connection ended, as :class:`~echosvc.probe.engine.findings.Failed` says it.
+    :ivar stall: where it stopped, as the kernel knows it; "": it does not.
     """
 
     name: str
     fault: Fault
     end: str = ""
+    stall: str = ""
 
     def is_alike(self, fault: Fault, end: str) -> bool:
         """Return whether another fault is of the same kind, wherever it is."""

@@ -169,6 +169,18 @@ ENTRIES = (
         limit=120.0,
     ),
     Entry(
+        "content-filter",
+        "a firewall that drops the packets in which two letters stand",
+        echosvc(),
+        network=network(
+            "iptables -w -A FORWARD -o south -p tcp -m string --algo bm --string zq -j DROP"
+        ),
+        options=("--only", "sizes,order,connections"),
+        expected=(fails("sizes|stream", "stopped at offset", "packets of ours are dropped"),),
+        nowhere=_ELSEWHERE,
+        limit=150.0,
+    ),
+    Entry(
         "syn-lost",
         "each tenth SYN is lost",
         echosvc(),
