@@ -173,7 +173,8 @@ ENTRIES = (
         "a firewall that drops the packets in which two letters stand",
         echosvc(),
         network=network(
-            "iptables -w -A FORWARD -o south -p tcp -m string --algo bm --string zq -j DROP"
+            "iptables -w -A FORWARD -o south -p tcp -m string --algo bm --from 52 --string zq"
+            " -j DROP"
         ),
         options=("--only", "sizes,order,connections"),
         expected=(fails("sizes|stream", "stopped at offset", "packets of ours are dropped"),),
