@@ -70,7 +70,7 @@ def per_second(what: str) -> Callable[[str], float]:
         number = float(text) if _NUMBER.fullmatch(text) else 0.0
         if not 0 < number < math.inf:
             raise argparse.ArgumentTypeError(
-                f"must be a number of {what} a second, more than 0, not {text!r}"
+                f"must be a number of {what} a second, such as 0.5 or 5000, not {text!r}"
             )
         return number
 

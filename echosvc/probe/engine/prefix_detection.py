@@ -20,6 +20,8 @@ _PROXY_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n")
 #: Longest prefix that is detected, bytes.
 MAX_PREFIX = 4096
 _NUMBER = re.compile(rb"[0-9]+")
+#: A number that is not part of a word.
+_LONE_NUMBER = re.compile(rb"(?<![\w.-])[0-9]+(?![\w.-])")
 #: A word. One of digits alone is a counter, while ``web1`` is a name.
 _WORD = re.compile(r"[\w.-]+")
 
@@ -117,19 +119,23 @@ def _advise_on_change(first: bytes, second: bytes) -> str:
     :param first: what came before the first reply: greeting and prefix.
     :param second: the second prefix.
     """
-    template, text = number_template(second)
-    if match_template_suffix(template, first) is None:
-        return (
-            "the server puts something else than a number there (a time, or what is random), which"
-            " this check cannot verify"
-        )
-    return f"numbers in it change: give it with --prefix {quote(text)}"
+    for numbers in (_LONE_NUMBER, _NUMBER):
+        template, text = number_template(second, numbers)
+        if match_template_suffix(template, first) is not None:
+            return f"numbers in it change: give it with --prefix {quote(text)}"
+    return (
+        "the server puts something else than a number there (a time, or what is random), which"
+        " this check cannot verify"
+    )
 
 
-def number_template(prefix: bytes) -> tuple[Template, bytes]:
-    """Return a template of a prefix in which each number may be another one, and its text."""
+def number_template(prefix: bytes, numbers: re.Pattern[bytes] = _NUMBER) -> tuple[Template, bytes]:
+    """Return a template of a prefix in which each number may be another one, and its text.
+
+    :param numbers: what counts as a number.
+    """
     field: bytes | Field = Field("message")
-    texts = _NUMBER.split(prefix)
+    texts = numbers.split(prefix)
     parts = [part for text in texts for part in (text, field)][:-1]
     escaped = (text.replace(b"{", b"{{").replace(b"}", b"}}") for text in texts)
     return Template(parts), b"{message}".join(escaped)

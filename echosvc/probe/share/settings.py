@@ -125,6 +125,7 @@ def _value_rules(settings: ShareSettings) -> Iterator[tuple[bool, str]]:
     """Yield for each rule whether it is broken, and the message."""
     yield settings.dialect not in DIALECTS, f"dialect must be one of {', '.join(DIALECTS)}"
     yield settings.framing not in FRAMINGS, f"framing must be one of {', '.join(FRAMINGS)}"
+    yield settings.identity == "", "identity must not be empty"
     other = settings.dialect != DIALECTS[0]
     of_it = f"the dialect {settings.dialect} has its own"
     yield other and settings.prefix is not None, f"prefix: is for the dialect echosvc; {of_it}"

@@ -88,7 +88,7 @@ WRONG = (
     "--rate 0", "--rate x", "--rate nan", "--timeout 0", "--timeout inf", "--watch 0", "--watch x",
     "--source-port 0", "--source-port 65536", "--source-port 9-5", "--source-port 5-",
     "--source-port x", "--source-port 1-2-3", "--dialect http", "--dialect", "--framing x",
-    "--prefix {x}", "--identity (", "--send-proxy v3", "--junit", "--ca x", "a b",
+    "--prefix {x}", "--identity (", "--identity=", "--send-proxy v3", "--junit", "--ca x", "a b",
     "--dialect istio --prefix x", "--dialect gateway-api --framing line",
     "--json --junit -", "--junit /no/such/place/x",
 )  # fmt: skip

@@ -63,6 +63,8 @@ class LearnedTests(SynchronousTestCase):
             (b"[9] ", b"[10] ", "give it with --prefix '[{message}] '"),
             (b"17.25 ", b"17.5 ", "give it with --prefix '{message}.{message} '"),
             (b"{7} ", b"{8} ", "give it with --prefix '{{{message}}} '"),
+            (b"v1 4/1: ", b"v1 4/2: ", "give it with --prefix 'v1 {message}/{message}: '"),
+            (b"v1 4: ", b"v2 5: ", "give it with --prefix 'v{message} {message}: '"),
             (b"[9] ", b"[a] ", "something else than a number there"),
             (b"ab12> ", b"cd34> ", "something else than a number there"),
         ):
