@@ -134,7 +134,7 @@ def test_the_checks_of_style_and_types_are_the_same_everywhere() -> None:
     (row,) = re.findall(r"^\| check style and types \| `(.*)` \|$", text, re.MULTILINE)
     checks = [each.removeprefix(".venv/bin/") for each in row.split(" && ")]
     assert len(checks) == 4
-    ci = (ROOT / ".ci/run").read_text("utf-8").splitlines()
+    ci = [line.strip() for line in (ROOT / ".ci/run").read_text("utf-8").splitlines()]
     assert [each for each in checks if f".venv/bin/{each}" not in ci] == []
     hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
     entries = [each.split() for each in re.findall(r"entry: \.venv/bin/(.*)", hooks)]
