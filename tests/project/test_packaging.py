@@ -93,7 +93,10 @@ def test_the_plugin_of_this_checkout_is_found_exactly_once(tmp_path: Path) -> No
 def test_the_plugin_imports_no_service() -> None:
     """Every start of ``twistd`` imports it, whatever is started."""
     loaded = run(Path(sys.executable), "-c", _PLUGIN_LOADS).split()
-    ours = {"echosvc", "echosvc._version", "echosvc.cli", "echosvc.cli.standard_descriptors"}
+    ours = {
+        "echosvc", "echosvc._lazy", "echosvc._version",
+        "echosvc.cli", "echosvc.cli.standard_descriptors",
+    }  # fmt: skip
     assert {name for name in loaded if name.startswith("echosvc")} == ours
     assert not {"twisted.internet.reactor", "OpenSSL", "ssl"} & {*loaded}
 

@@ -43,7 +43,7 @@ def ask(entry):
     if made.returncode:
         sys.exit(made.stderr)
     where = f"[::1]:{port}" if six else f"127.0.0.1:{port}"
-    program = ECHOSVC
+    program = [sys.executable, "-m", "echosvc"]
     checked = run(*program, "check", where, "--only", "connect", "--json")
     sent = run(*program, "send", "--to", where, "hi")
     return json.loads(checked.stdout)["probes"][0], sent.stderr
