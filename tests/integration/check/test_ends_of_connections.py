@@ -263,15 +263,6 @@ async def test_a_limit_of_life_is_no_idle_time_out():
     assert "not 2 s: see lifetime" in probe.finding
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_search_for_an_idle_time_out_finds_a_limit_of_life_as_such():
-    result = await checked(None, "find-idle", find_idle=10.0, servers=LIMITED)
-    cause, probe = result.probes
-    assert (cause.name, cause.result, probe.result) == ("lifetime", "fail", "info")
-    assert probe.finding.startswith("none up to 7")
-    assert re.search(r": connections live 8\d\d ms at most, see lifetime$", probe.finding)
-
-
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_probe_that_needs_longer_than_connections_live_is_not_failed_for_its_subject():

@@ -317,7 +317,7 @@ async def test_a_greeting_that_waits_for_the_client_is_found(alone):
                 self.greeting.cancel()
 
     probe = only(await results(Greeting, only=("greeting",), timeout=5.0))
-    assert probe.facts["unasked_seconds"] == pytest.approx(alone, abs=0.3)
+    assert alone <= probe.facts["unasked_seconds"] < alone + 3.0
     if alone:
         assert probe.result == "fail"
         assert "a middlebox waits for the first bytes of the client" in probe.cause

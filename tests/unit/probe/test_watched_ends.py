@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from echosvc.probe.causes.lifetime import EndedTogether, explain_by_lifetime, explain_common_end
 from echosvc.probe.causes.lost_connections import report_one_lost
+from echosvc.probe.checks import find_idle
 from echosvc.probe.checks.idle import idle
 from echosvc.probe.engine import client, watch
 from echosvc.probe.engine.endings import Ending
@@ -85,7 +86,7 @@ class EndsTestCase(NetworkTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        for module in (client, watch):
+        for module in (client, watch, find_idle):
             self.patch(module, "perf_counter", self.clock.seconds)
 
 
@@ -165,3 +166,16 @@ class IdleTests(EndsTestCase):
         skipped = self.error(idle(path), Skipped)
         self.assertTrue(str(skipped).startswith("see lifetime: connections live 1 s at most"))
         self.assertEqual(path.context.history.opened, 0)
+
+
+class SearchTests(EndsTestCase):
+    def test_a_search_for_an_idle_time_out_finds_a_limit_of_life_as_such(self) -> None:
+        path = self.path(EndingServer(life=0.8), find_idle=10.0)
+        failed = self.failure(find_idle.find_idle(path))
+        cause = self.result(explain_common_end(path, failed))
+        self.assertEqual((cause.name, cause.avoidable), ("lifetime", True))
+        path.close()
+        finding = self.result(find_idle.find_idle(path))
+        self.assertTrue(finding.info)
+        expected = r"none up to 7\d\d ms: connections live 8\d\d ms at most, see lifetime"
+        self.assertRegex(finding.text, f"^{expected}$")
