@@ -60,7 +60,7 @@ SYMPTOMS = (
 CAUSES = (
     ("path-mtu", "large packets are lost, and no message says so"),
     ("message-size", "messages above some size are not answered, whatever the packets"),
-    ("first-bytes", "a first message of a few bytes is held back, a longer one is not"),
+    ("first-bytes", "a first message is held back: until it is longer, or for how it begins"),
     ("terminal", "a terminal (tty) in the path echoes and edits what is sent"),
     ("limit", "so many connections at once, or a second, and no more"),
     ("outage", "nothing answers any more, or has not for a while"),
