@@ -225,9 +225,22 @@ class Load(SlotEvents):
 
     async def _exchange(self) -> None:
         await self._begin()
-        await self._sleep(self._end - self._now())
+        await self._watch()
         self._shares = self._processor.shares()
         await self._drain()
+
+    async def _watch(self) -> None:
+        """Wait for the end; replace connections of a closed loop that are not answered.
+
+        Such a loop sends nothing on them until they are answered, so nothing else would end them.
+        After ``grace`` an answer is late; after twice the time none is waited for.
+        """
+        grace = 0.0 if self.options.rate else 2 * self.options.grace
+        while not self._is_over and (left := self._end - self._now()) > 0:
+            await self._sleep(min(left, grace / 8) if grace else left)
+            for slot in self._slots if grace else ():
+                if slot.connection is not None and self._now() - slot.silent_since >= grace:
+                    slot.connection.give_up("timeout")
 
     async def _begin(self) -> None:
         """Begin to send on all connections, from one start on."""

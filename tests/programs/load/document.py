@@ -105,7 +105,8 @@ of the uncorrected latency does not.
 - `send lag` says how late messages left. What of it is the generator's own is in the verdict; the
   rest is a peer that took no data, and belongs into the latency.
 - A connection that was closed and opened again is an error with a cause, and is counted. Where
-  connections are to be short, `--lifetime` replaces them without loss.
+  connections are to be short, `--lifetime` replaces them without loss. Without `--rate`,
+  one that is not answered for twice the `--grace` is an error, too, and is replaced.
 
 A path that changes a byte of each connection looks like this:
 

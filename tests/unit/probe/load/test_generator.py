@@ -43,6 +43,19 @@ class CleanPathTests(LoadTestCase):
         self.near(result.messages_per_second, 100.0, 1.0)
         self.near(result.bytes_per_second, 1600.0, 16.0)
 
+    def test_a_closed_loop_goes_on_where_a_connection_is_not_answered(self) -> None:
+        class Forgetful(MemoryServer):  # it answers nothing more on the first connection
+            def received(self, connection: MemoryConnection, data: bytes) -> None:
+                seen.append(connection)
+                if connection is not seen[0] or len(seen) < 5:
+                    connection.answer(data)
+
+        seen: list[MemoryConnection] = []
+        result = self.load(Forgetful(), 0.01, connections=1, duration=10.0, grace=1.0)
+        self.assertEqual((result.tally.lost, dict(result.tally.errors)), (1, {"timeout": 1}))
+        self.assertEqual((result.tally.connections, result.tally.owed), (2, 0))
+        self.assertGreater(result.tally.answered, 300)  # 20 ms each, in about eight seconds
+
     def test_a_latency_that_is_always_the_same_is_no_backlog(self) -> None:
         result = self.load(MemoryServer(), 0.25, connections=1, rate=100.0, duration=1.0)
         self.near(result.messages_per_second, 100.0, 0.1)
