@@ -15,6 +15,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from echosvc.endpoints.client import ClientTarget
+from echosvc.probe.engine.connect_errors import describe_connect_error
 from echosvc.probe.engine.connection import frame_message
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.prefix_detection import (
@@ -88,7 +89,7 @@ class SoakOpener(Opener):
         :raises NotAnswered: it is not.
         :raises Exception: as the endpoint does.
         """
-        channel = await super().open()
+        channel = await self._open_channel()
         exchange = _FirstExchange(channel, self._settings.framing, self._now)
         asking = Deferred.fromCoroutine(exchange.run())
         try:
@@ -103,6 +104,16 @@ class SoakOpener(Opener):
                 raise self._explain(str(error), exchange.came) from None
             raise
         return channel
+
+    async def _open_channel(self) -> Channel:
+        """Open a connection; say of TLS what is wrong with it, since there are many causes."""
+        try:
+            return await super().open()
+        except Exception as error:
+            if name_error(error) != "tls":
+                raise
+            words, why = describe_connect_error(error, self._target, self._timeout)
+            raise NotAnswered("tls", f"{words}; likely: {why}" if why else words) from error
 
     def _explain(self, cause: str, came: bytes) -> NotAnswered:
         """Return why a first message was not answered, in words if they are not known already.

@@ -74,6 +74,17 @@ async def test_connections_over_tls_are_replaced_and_what_they_owed_is_known(tmp
     assert result.messages["damaged"] == 0
 
 
+async def test_a_certificate_that_is_not_trusted_is_said_in_words(tmp_path):
+    files, factory = Files(tmp_path), EchoFactory(log="quiet")
+    async with serving(factory, files.listen) as (_, port):
+        running = Soaking(f"tls:localhost:{port}", connections=1)
+        await running.wait_for(GapBegan)
+        result = await running.stop()
+    (gap,) = result.gaps
+    assert gap.cause == "tls"
+    assert "certificate verify failed" in gap.detail
+
+
 async def test_a_unix_socket_has_no_gap_either(sockets):
     async with serving(EchoFactory(log="quiet"), f"unix:{sockets}/s") as path:
         running = Soaking(f"unix:{path}", connections=2)
