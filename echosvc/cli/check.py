@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from echosvc.probe.check import Check
     from echosvc.probe.result import CheckResult, ProbeResult
 
-SUMMARY = "check what a path does to bytes, one probe after the other"
 _EPILOG = """\
 probes, in this order:
 {probes}

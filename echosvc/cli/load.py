@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from echosvc.probe.traffic.load_result import LoadResult
     from echosvc.probe.traffic.sweep import SweepResult, SweepStep
 
-SUMMARY = "load a server with messages, and verify every reply to the byte"
 EPILOG = """\
 Without --rate each connection sends its next message when one is answered: a closed loop. With it,
 messages have intended times, and latency is measured from these: it contains what a stall costs.

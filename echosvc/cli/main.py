@@ -23,14 +23,6 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.python.failure import Failure
 
 from echosvc._version import __version__
-from echosvc.cli import check as check_command
-from echosvc.cli import load as load_command
-from echosvc.cli import merge as merge_command
-from echosvc.cli import send as send_command
-from echosvc.cli import serve
-from echosvc.cli import share as share_command
-from echosvc.cli import soak as soak_command
-from echosvc.cli.compare import compare
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
 from echosvc.cli.standard_input import InputError
 from echosvc.cli.target import (
@@ -126,8 +118,11 @@ def _epilog(command: str = "") -> str:
     return "\n".join(["examples:", *shown, "", _STATUSES])
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    :param command: the one that will be parsed, whose modules alone are imported; "": any.
+    """
     top = _Parser(
         prog="echosvc",
         description="An echo server, and clients that use and check one.",
@@ -138,20 +133,18 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"echosvc {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", dest="command")
     commands.add_parser("serve", help="run the server", add_help=False)
-    _add_send(commands)
-    _add_check(commands)
-    _add_load(commands)
-    _add_merge(commands)
-    _add_soak(commands)
-    _add_share(commands)
-    _add_demo(commands)
+    for name, (summary, add) in _COMMANDS.items():
+        if command in ("", name):
+            add(commands, name, summary)
+        else:
+            commands.add_parser(name, help=summary, add_help=False)
     return top
 
 
 def _command(
     commands: Any,
     name: str,
-    run: object,
+    run: Callable[[argparse.Namespace, Any, ClientTarget], CommandCoroutine] | None,
     summary: str,
     positional: bool = False,
     add_own: Callable[[_Parser], None] = lambda _: None,
@@ -169,80 +162,41 @@ def _command(
         allow_abbrev=False,
     )
     made.set_defaults(
-        run=run, validate=lambda _: None, run_offline=lambda _: None, prepare=lambda: None
+        start=lambda *args: [run(*args)] if run else [],
+        validate=lambda _: None,
+        run_offline=lambda _: None,
+        prepare=lambda: None,
     )
+    if positional:
+        made.usage = f"echosvc {name} [ENDPOINT] [OPTION ...]"
     add_own(made)
     add_target_arguments(made, positional)
     return made
 
 
-def _add_send(commands: Any) -> None:
-    send = _command(commands, "send", _send, "send messages, print what comes back")
-    send.set_defaults(validate=send_command.validate)
-    send_command.add_arguments(send.add_argument)
+def _add_send(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import send
+
+    made = _command(commands, name, send.run, summary)
+    made.set_defaults(validate=send.validate)
+    send.add_arguments(made.add_argument)
 
 
-def _add_check(commands: Any) -> None:
-    add_own = check_command.add_arguments
-    check = _command(commands, "check", _check, check_command.SUMMARY, True, add_own)
-    check.epilog_builder = check_command.epilog
-    check.usage = "echosvc check [ENDPOINT] [OPTION ...]"
-    check.set_defaults(validate=check_command.validate)
+def _add_check(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import check
+
+    made = _command(commands, name, check.run, summary, True, check.add_arguments)
+    made.epilog_builder = check.epilog
+    made.set_defaults(validate=check.validate)
 
 
-def _add_load(commands: Any) -> None:
-    add_own = load_command.add_arguments
-    load = _command(commands, "load", _load, load_command.SUMMARY, True, add_own)
-    load.epilog = load_command.EPILOG
-    load.usage = "echosvc load [ENDPOINT] [OPTION ...]"
-    load.set_defaults(
-        validate=load_command.validate, run_offline=compare, prepare=_install_fast_reactor
-    )
+def _add_load(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import load
+    from echosvc.cli.compare import compare
 
-
-def _add_merge(commands: Any) -> None:
-    merge = commands.add_parser(
-        "merge",
-        help=merge_command.SUMMARY,
-        description=merge_command.SUMMARY,
-        epilog=merge_command.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    merge_command.add_arguments(merge)
-    merge.set_defaults(validate=merge_command.validate, run_offline=merge_command.run)
-
-
-def _add_soak(commands: Any) -> None:
-    add_own = soak_command.add_arguments
-    soak = _command(commands, "soak", _soak, soak_command.SUMMARY, True, add_own)
-    soak.epilog = soak_command.EPILOG
-    soak.usage = "echosvc soak [ENDPOINT] [OPTION ...]"
-    soak.set_defaults(validate=soak_command.validate)
-
-
-def _add_share(commands: Any) -> None:
-    add_own = share_command.add_arguments
-    share = _command(commands, "share", _share, share_command.SUMMARY, True, add_own)
-    share.epilog = share_command.EPILOG
-    share.usage = "echosvc share [ENDPOINT] [OPTION ...]"
-    share.set_defaults(validate=share_command.validate)
-
-
-def _add_demo(commands: Any) -> None:
-    _command(commands, "demo", _demo, "three clients at once, each with its own message")
-
-
-def _send(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
-    return [send_command.run(args, reactor, target)]
-
-
-def _check(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
-    return [check_command.run(args, reactor, target)]
-
-
-def _load(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
-    return [load_command.run(args, reactor, target)]
+    made = _command(commands, name, load.run, summary, True, load.add_arguments)
+    made.epilog = load.EPILOG
+    made.set_defaults(validate=load.validate, run_offline=compare, prepare=_install_fast_reactor)
 
 
 def _install_fast_reactor() -> None:
@@ -255,12 +209,40 @@ def _install_fast_reactor() -> None:
         install()
 
 
-def _soak(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
-    return [soak_command.run(args, reactor, target)]
+def _add_merge(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import merge
+
+    made = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=merge.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    merge.add_arguments(made)
+    made.set_defaults(validate=merge.validate, run_offline=merge.run)
 
 
-def _share(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
-    return [share_command.run(args, reactor, target)]
+def _add_soak(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import soak
+
+    made = _command(commands, name, soak.run, summary, True, soak.add_arguments)
+    made.epilog = soak.EPILOG
+    made.set_defaults(validate=soak.validate)
+
+
+def _add_share(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import share
+
+    made = _command(commands, name, share.run, summary, True, share.add_arguments)
+    made.epilog = share.EPILOG
+    made.set_defaults(validate=share.validate)
+
+
+def _add_demo(commands: Any, name: str, summary: str) -> None:
+    made = _command(commands, name, None, summary)
+    made.set_defaults(start=_demo)
 
 
 def _demo(_: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[CommandCoroutine]:
@@ -271,12 +253,29 @@ def _demo(_: argparse.Namespace, reactor: Any, target: ClientTarget) -> list[Com
     ]
 
 
+#: The commands but ``serve``: what each does, and what adds it to the parser.
+_COMMANDS: dict[str, tuple[str, Callable[[Any, str, str], None]]] = {
+    "send": ("send messages, print what comes back", _add_send),
+    "check": ("check what a path does to bytes, one probe after the other", _add_check),
+    "load": ("load a server with messages, and verify every reply to the byte", _add_load),
+    "merge": ("add the results of several runs of load, exactly", _add_merge),
+    "soak": ("keep connections open for long, and note when they are not answered", _add_soak),
+    "share": (
+        "count which servers answer, and decide whether their shares are as expected",
+        _add_share,
+    ),
+    "demo": ("three clients at once, each with its own message", _add_demo),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if [*arguments[:1]] == ["serve"]:  # its options are those of twistd
+        from echosvc.cli import serve
+
         return serve.main(arguments[1:])
-    commands = parser()
+    commands = parser(next((each for each in arguments[:1] if each in _COMMANDS), ""))
     try:
         args = commands.parse_args(arguments)
         if args.command is None:  # asked for here: argparse would not name an unknown option first
@@ -315,7 +314,7 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
         commands.error(f"{faulty_argument(args, error)}: {error}")
     if args.insecure:
         print_error(INSECURE)
-    return _run(reactor, lambda: args.run(args, reactor, target))
+    return _run(reactor, lambda: args.start(args, reactor, target))
 
 
 def _run_offline(args: argparse.Namespace) -> int | None:

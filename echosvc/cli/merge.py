@@ -13,7 +13,6 @@ from echosvc.cli.load_reports import (
 from echosvc.cli.result_files import STANDARD_INPUT, read_results
 from echosvc.cli.terminal import EXIT_FAILURE, EXIT_OK, StandardOutput
 
-SUMMARY = "add the results of several runs of load, exactly"
 EPILOG = """\
 FILE has what "echosvc load --json" wrote: one result, or one a line.
 Counters and histograms are added, and seconds are aligned by Unix time. Results of different

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from echosvc.probe.share.survey import Survey
     from echosvc.reports.share_junit import ShareRun
 
-SUMMARY = "count which servers answer, and decide whether their shares are as expected"
 #: Exit status where it is not sure whether the shares are as expected.
 EXIT_UNDECIDED = 3
 EPILOG = """\

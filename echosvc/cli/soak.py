@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from echosvc.probe.soak.events import Event
     from echosvc.probe.soak.result import SoakResult
 
-SUMMARY = "keep connections open for long, and note when they are not answered"
 EPILOG = """\
 A connection that ends is replaced. A gap is the time in which a connection is not answered: from
 its end, or from the first message that is not answered in time, to the next answer. SIGUSR1 puts a

@@ -257,6 +257,14 @@ class CostTests(SynchronousTestCase):
         self.assertEqual(fresh("import echosvc; echosvc.check", ("echosvc.server",)), (0, ""))
         self.assertEqual(fresh("import echosvc; echosvc.load", ("echosvc.server",)), (0, ""))
 
+    def test_a_command_loads_no_other_command(self) -> None:
+        others = ("check", "load", "merge", "soak", "share", "compare")
+        absent = tuple(f"echosvc.cli.{name}" for name in others)
+        run = "from echosvc.cli.main import main; main(['send', '--timeout', 'no'])"
+        self.assertEqual(
+            fresh(run, (*absent, "echosvc.server", "echosvc.reports", "echosvc.probe.check"))[0], 0
+        )
+
 
 class PublicNameTests(SynchronousTestCase):
     def test_every_public_name_is_there_and_no_other(self) -> None:

@@ -412,7 +412,7 @@ def test_arguments_become_sessions() -> None:
     reactor = MemoryReactorClock()
     for words in (["send", "--quiet", "a", "b"], ["demo"]):
         parsed = cli.parser().parse_args(words)
-        talks = parsed.run(parsed, reactor, cli.target_from_args(reactor, parsed))
+        talks = parsed.start(parsed, reactor, cli.target_from_args(reactor, parsed))
         assert len(talks) == (3 if words == ["demo"] else 1)
         for talk in talks:
             talk.close()
