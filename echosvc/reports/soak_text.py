@@ -92,7 +92,9 @@ def describe_outage(outage: Outage) -> str:
     parts = [f"{_who(outage)}: {_counted(outage.causes)}", format_duration(outage.seconds)]
     if outage.gaps > outage.connections:
         parts.append(f"{outage.gaps} gaps")
-    if outage.all_out and outage.total > 1:
+    if not outage.ever_answered:
+        parts.append("nothing was ever answered")
+    elif outage.all_out and outage.total > 1:
         parts.append(f"nothing was answered for {format_duration(outage.all_out)}")
     parts += _servers(list(outage.before), list(outage.after))
     return "; ".join(parts)

@@ -32,6 +32,7 @@ class OutageRecord:
         self._gaps: list[tuple[float, float]] = []
         self._count = 0
         self._began = self._ended = 0.0
+        self._answered = False  # any of its connections, before it or at the end of a gap
         self._connections: dict[int, float] = {}  # when the first gap of each began
         self._causes: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
@@ -55,6 +56,7 @@ class OutageRecord:
         first = self._connections.get(gap.connection, gap.began)
         self._connections[gap.connection] = min(first, gap.began)
         self._causes[gap.cause] += 1
+        self._answered |= gap.answered or gap.since_answer is not None
         for counts, who in ((self._before, gap.before), (self._after, gap.after)):
             if who:
                 counts[who] += 1
@@ -83,8 +85,9 @@ class OutageRecord:
             before=dict(self._before.most_common()),
             after=dict(self._after.most_common()),
             connection=next(iter(self._connections)) if alone else 0,
+            ever_answered=self._answered or len(self._connections) < self._total,
         )  # fmt: skip
-        self._gaps, self._count, self._ended = [], 0, 0.0
+        self._gaps, self._count, self._ended, self._answered = [], 0, 0.0, False
         self._connections, self._causes = {}, Counter()
         self._before, self._after = Counter(), Counter()
         return outage

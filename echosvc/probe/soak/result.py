@@ -112,6 +112,7 @@ class Outage:
     :ivar before: who answered before, and on how many connections.
     :ivar after: who answered after.
     :ivar connection: the connection, if it is one alone; else 0.
+    :ivar ever_answered: an answer came before it or at its end, on any connection.
     """
 
     number: int
@@ -127,6 +128,7 @@ class Outage:
     before: dict[str, int]
     after: dict[str, int]
     connection: int = 0
+    ever_answered: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""

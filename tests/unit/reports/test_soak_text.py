@@ -19,7 +19,13 @@ from echosvc.probe.soak.events import (
     event_facts,
 )
 from echosvc.probe.soak.result import Outage, utc
-from echosvc.reports.soak_text import MAX_SHOWN, live_line, long_time, summary_lines
+from echosvc.reports.soak_text import (
+    MAX_SHOWN,
+    describe_outage,
+    live_line,
+    long_time,
+    summary_lines,
+)
 from tests.unit.reports.soak_samples import (
     ALL,
     ALONE,
@@ -140,3 +146,10 @@ def test_whatever_a_peer_sends_each_line_is_one_and_printable(found) -> None:
     assert all(line.isprintable() for line in text.split("\n"))
     expected = 6 + len(outages) + len(found) if found else 4
     assert text.count("\n") == expected
+
+
+def test_an_outage_says_that_nothing_was_ever_answered_in_place_of_a_time() -> None:
+    assert "nothing was answered for 2.25 s" in describe_outage(ALL)
+    words = describe_outage(replace(ALL, ever_answered=False))
+    assert "nothing was ever answered" in words
+    assert "answered for" not in words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,3 +95,15 @@ def test_gaps_that_only_touch_are_one_outage():
     noticed = [(Gap(0, 1, 1, 1, "fin"), 1), (Gap(0, 2, 2, 1, "fin"), 2)]
     ((outage, _),) = outages_of(noticed)
     assert outage.gaps == 2
+
+
+def test_an_outage_of_all_connections_that_had_no_answer_is_known_as_one():
+    noticed = [(Gap(0, each, 1, 4, "refused", answered=False), 1) for each in range(1, TOTAL + 1)]
+    ((outage, _),) = outages_of(noticed)
+    assert not outage.ever_answered
+    ((fewer, _),) = outages_of(noticed[1:])
+    assert fewer.ever_answered
+    for known in ({"answered": True}, {"since_answer": 0.5}):
+        some = [(replace(noticed[0][0], **known), 1), *noticed[1:]]
+        ((outage, _),) = outages_of(some)
+        assert outage.ever_answered
