@@ -237,7 +237,7 @@ class LoadCommand:
         """Print a rate that was tried."""
         if prints_text(self._args):
             self._line.stop()
-            write_text(self._out, f"{step}\n")
+            write_text(self._out, f"{step.describe(self._args.slo)}\n")
             self._line.start()
 
     def _finish_sweep(self, sweep: SweepResult) -> int:

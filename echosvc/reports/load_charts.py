@@ -165,25 +165,39 @@ def _percentile_table(tally: Tally) -> Element:
 
 
 def sweep_chart(sweep: SweepResult) -> Element:
-    """Return the curve of the p99 over the rate."""
+    """Return the curve over the rate of the latency that the objective is about."""
+    name = sweep.objective.figure
     steps = sorted(sweep.steps, key=lambda step: step.rate)
-    times = [max(step.p99, 1) for step in steps]
-    text = f"The p99 of the latency at {len(steps)} rates, from {_time(times[0])} on."
+    points = [(step.rate, max(_sweep_latency(step, sweep), 1)) for step in steps if _answered(step)]
+    times = [time for _, time in points] or [1]
+    text = f"The {name} of the latency at {len(steps)} rates, from {_time(times[0])} on."
     x = linear("messages a second, as asked for", steps[-1].rate, _plain)
     chart = Chart(text, x, _time_scale(min(times), max(times)))
-    chart.line("one", [(step.rate, max(step.p99, 1)) for step in steps])
+    chart.line("one", points)
     for step in steps:
         if not step.kept:
             chart.mark(step.rate, "")
-    heads = "rate", "p99", "objective", "verdict"
-    table = number_table("In the order of the sweep", heads, map(_sweep_row, sweep.steps))
-    names = (("one", "p99 of the latency; dotted: the objective was not kept"),)
-    return figure("Sweep", f"p99 over the rate, objective {sweep.objective}", chart, names, table)
+    heads = "rate", name, "objective", "verdict"
+    rows = (_sweep_row(step, sweep) for step in sweep.steps)
+    table = number_table("In the order of the sweep", heads, rows)
+    names = (("one", f"{name} of the latency; dotted: the objective was not kept"),)
+    title = f"{name} over the rate, objective {sweep.objective}"
+    return figure("Sweep", title, chart, names, table)
 
 
-def _sweep_row(step: SweepStep) -> tuple[str, ...]:
+def _answered(step: SweepStep) -> bool:
+    return step.result.tally.corrected.total > 0
+
+
+def _sweep_latency(step: SweepStep, sweep: SweepResult) -> float:
+    """Return the latency that counts, µs."""
+    return sweep.objective.latency(step.result.tally) * 1e6
+
+
+def _sweep_row(step: SweepStep, sweep: SweepResult) -> tuple[str, ...]:
     kept = "kept" if step.kept else "not kept"
-    return _rate(step.rate), _time(step.p99), kept, step.result.verdict.word
+    latency = _time(_sweep_latency(step, sweep)) if _answered(step) else "-"
+    return _rate(step.rate), latency, kept, step.result.verdict.word
 
 
 def _time_scale(low: float, high: float) -> Axis:

@@ -61,9 +61,13 @@ class Objective:
         answered = result.tally.corrected.total > 0
         return result.verdict.ok and answered and self.latency(result.tally) < self.limit
 
+    @property
+    def figure(self) -> str:
+        """The name of the latency that counts, such as ``p99``."""
+        return "max" if self.percentile == 100 else f"p{self.percentile:g}"
+
     def __str__(self) -> str:
-        name = "max" if self.percentile == 100 else f"p{self.percentile:g}"
-        return f"{name}<{format_duration(self.limit).replace(' ', '')}"
+        return f"{self.figure}<{format_duration(self.limit).replace(' ', '')}"
 
 
 class RateSearch:
@@ -121,10 +125,13 @@ class SweepStep:
         """The 99th percentile of the corrected latency, µs."""
         return self.result.tally.corrected.percentiles([99.0])[99.0]
 
-    def __str__(self) -> str:
-        kept = "kept" if self.kept else "not kept"
-        p99 = format_duration(self.p99 / 1e6)
-        return f"{self.rate:12.6g}/s  p99 {p99:>8}  {kept:<8}  {self.result.verdict}"
+    def describe(self, objective: Objective) -> str:
+        """Return a line: the rate, and the latency that the objective is about."""
+        kept, tally = "kept" if self.kept else "not kept", self.result.tally
+        answered = tally.corrected.total > 0
+        latency = format_duration(objective.latency(tally)) if answered else "-"
+        figure = f"{objective.figure} {latency:>8}"
+        return f"{self.rate:12.6g}/s  {figure}  {kept:<8}  {self.result.verdict}"
 
 
 @dataclass(frozen=True)

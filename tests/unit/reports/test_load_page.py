@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from echosvc._version import __version__
 from echosvc.probe.traffic.incidents import Gap, Mismatch
 from echosvc.probe.traffic.merge import Shard
 from echosvc.probe.traffic.series import Second
+from echosvc.probe.traffic.sweep import Objective
 from echosvc.probe.traffic.tally import Tally
 from echosvc.reports.load_page import load_page
 from echosvc.reports.load_run import columns
@@ -160,3 +162,12 @@ def test_every_text_is_escaped(text: str) -> None:
     found = result(tally, endpoint=text, options={text: text}, failure=f"said {text}")
     shown = page(found, command=f"c {text}", host=text).text
     assert "".join(printable(f"said {text}").split()) in "".join(shown.split())
+
+
+def test_a_sweep_shows_the_latency_of_its_objective_and_none_without_an_answer() -> None:
+    found = sweep((100, 9e-4, True), (400, 9e-3, False))
+    silent = replace(found.steps[1], result=result(Tally(epoch=NOON)))
+    found = replace(found, objective=Objective.parse("max<5ms"), steps=(found.steps[0], silent))
+    text = page(sweep=found).text
+    assert "max over the rate, objective max<5ms" in text
+    assert "100/s 900 µs kept OK 400/s - not kept" in text

@@ -77,3 +77,14 @@ def test_the_result_says_the_highest_rate_that_keeps_it_or_why_there_is_none():
     stopped = SweepResult(objective, steps, False)
     assert "as far as was tried: at 20 the run is OK" in stopped.why
     assert stopped.exit_status == 3
+
+
+def test_a_step_shows_the_latency_that_the_objective_is_about():
+    step = SweepStep(10, run_at(0.002), True)
+    assert "/s  p42     2 ms  kept" in step.describe(Objective.parse("p42<5ms"))
+    assert "/s  max     2 ms  kept" in step.describe(Objective.parse("max<5ms"))
+
+
+def test_a_step_without_an_answer_shows_no_latency():
+    result = LoadResult(RunResult("1", "x", {}, (), Tally()), 1.0)
+    assert "p99        -  not kept" in SweepStep(10, result, False).describe(Objective(99.0, 0.005))
