@@ -16,6 +16,7 @@ from echosvc.endpoints.client import ClientTarget
 from echosvc.net.client_stream import ClientStream, StreamOwner, can_take_over
 from echosvc.net.epoll import EpollDispatcher, make_group
 from echosvc.net.errors import describe_error, openssl_reasons
+from echosvc.probe.traffic.causes import cause_of_error
 
 #: Seconds that a client lingers: its own time-outs must not end a connection.
 _NO_TIMEOUT = 1e9
@@ -167,22 +168,6 @@ def _ignore(_: OSError) -> None:
     """Do nothing: the connections are notified one by one."""
 
 
-#: The causes of errors, by the system's names.
-_CAUSES = {
-    "ECONNREFUSED": "refused", "ECONNRESET": "reset", "EPIPE": "reset", "ETIMEDOUT": "timeout",
-    "connection lost or reset": "reset", "the connection was refused or lost": "refused",
-    "ENOTFOUND": "name", "EADDRNOTAVAIL": "ports", "EMFILE": "descriptors",
-    "ENFILE": "descriptors", "EAGAIN": "refused", "ENOENT": "refused",
-}  # fmt: skip
-
-
 def name_error(error: BaseException) -> str:
     """Return the cause of an error by the word that results count it by."""
-    return "tls" if openssl_reasons(error) is not None else name_cause(describe_error(error))
-
-
-def name_cause(name: str) -> str:
-    """Return the same for the system's name of an error."""
-    if name.startswith("TLS"):
-        return "tls"
-    return _CAUSES.get(name, name.lower())
+    return "tls" if openssl_reasons(error) is not None else cause_of_error(describe_error(error))

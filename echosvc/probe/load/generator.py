@@ -29,8 +29,9 @@ from echosvc.probe.load.options import LoadOptions
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.paces import ConnectRate, count_due, make_pace
 from echosvc.probe.load.processor import ProcessorTime
-from echosvc.probe.load.server_form import ServerForm, find_server_form, name_end
+from echosvc.probe.load.server_form import ServerForm, find_server_form
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
+from echosvc.probe.traffic.causes import cause_of_end
 from echosvc.probe.traffic.exchange import ABANDONED, Exchange
 from echosvc.probe.traffic.generator_stats import GeneratorStats
 from echosvc.probe.traffic.load_result import LoadResult
@@ -149,7 +150,7 @@ class Load(SlotEvents):
                 self._reactor, self._target, options.framing, options.prefix, options.timeout
             )
         except Failed as failed:
-            self._tally.count_error(name_end(failed.end), self._now())
+            self._tally.count_error(cause_of_end(failed.end), self._now())
             self._failure = f"{failed.finding} ({failed.cause})" if failed.cause else failed.finding
             return None
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.engine.path import Path
-from echosvc.probe.load.channel import name_cause
 from echosvc.probe.settings import CheckSettings
 from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.wire.template import Template
@@ -23,18 +22,6 @@ class ServerForm:
 
     replies: ReplyFormat
     greeting: bytes = b""
-
-
-#: The causes of the ends that a first exchange can have, as results count them.
-_ENDS = {"silence": "timeout", "FIN": "fin", "RST": "reset", "": "mismatch"}
-
-
-def name_end(end: str) -> str:
-    """Return the cause of a failed first exchange by the word that results count it by.
-
-    :param end: as :class:`~echosvc.probe.engine.findings.Failed` has it.
-    """
-    return _ENDS.get(end) or name_cause(end)
 
 
 async def find_server_form(

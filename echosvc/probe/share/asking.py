@@ -19,11 +19,12 @@ from echosvc.probe.engine.context import ProbeContext
 from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.settings import CheckSettings
 from echosvc.probe.share.answers import LINE_DIALECTS, LineDialect, WrongAnswerError
-from echosvc.probe.share.failures import cause_of_end, cause_of_error, is_local
+from echosvc.probe.share.failures import is_local
 from echosvc.probe.share.identity import IdentitySearch
 from echosvc.probe.share.names import PrefixNames, name_text
 from echosvc.probe.share.prefix_reader import PrefixReader
 from echosvc.probe.share.settings import ShareSettings
+from echosvc.probe.traffic.causes import cause_of_end, cause_of_error
 from echosvc.wire.gateway_api import WELCOME
 
 #: Seconds that a client lingers: no time-out of its own may end a connection.

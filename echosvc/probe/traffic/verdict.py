@@ -51,7 +51,8 @@ _ERRORS = {
     "fin": "ended by the peer (FIN)",
     "timeout": "not open, or not answered, in time",
     "mismatch": "answered with wrong bytes",
-    "name": "not tried, since the name has no address",
+    "not-found": "not tried, since the name has no address",
+    "unreachable": "not possible: there is no route",
     "tls": "refused by TLS",
 }
 

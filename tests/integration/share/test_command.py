@@ -148,6 +148,7 @@ def test_where_nobody_listens_it_fails_soon(tmp_path: Path) -> None:
     done = share(f"unix:{tmp_path}/nobody")
     assert done.returncode == 1
     assert "FAIL: none of 20 connections was answered" in done.stdout
+    assert "refused 20: no connection to" in done.stdout
     assert "ENOENT" in done.stdout
 
 
