@@ -91,7 +91,7 @@ def test_it_writes_nothing_and_needs_no_home(tmp_path: Path) -> None:
         (["--framing", "no"], f"--framing: must be one of {', '.join(FRAMINGS)}, not 'no'"),
         (["--reactor", "no"], "--reactor: must be one of default, lean, asyncio,"),
         (["--reactor", "kqueue"], "--reactor: this system has no kqueue"),
-        (["--logfile", "/no/such/file"], "--logfile: /no/such/file: ENOENT"),
+        (["--listen", "tcp:0", "--logfile", "/no/such/file"], "--logfile: /no/such/file: ENOENT"),
         (["--listen", "tcp:http"], "--listen 'tcp:http': "),
         (["--tls-client-ca", "/no/such"], "--tls-client-ca: no --listen speaks TLS"),
         (["word"], "unexpected argument 'word'"),
