@@ -27,6 +27,7 @@ from echosvc.cli.terminal import (
     print_error,
     write_text,
 )
+from echosvc.cli.times import HELP, list_of_time_spans, positive_time_span
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.settings import FRAMINGS, CheckSettings
 from echosvc.reports.text import probe_lines, summary_line
@@ -40,11 +41,12 @@ probes, in this order:
 {probes}
 
 Each is PASS, FAIL, INFO (a finding, neither good nor bad) or SKIP (it does not apply).
+{times}
 
 examples:
   echosvc check lb.example:9000
   echosvc check lb.example:9000 --only half-close,back-pressure
-  echosvc check lb.example:9000 --only find-idle --find-idle 900
+  echosvc check lb.example:9000 --only find-idle --find-idle 15m
   echosvc check lb.example:9000 --only proxy --prefix '{peer}: '
   echosvc check tls:lb.example:9443 --ca ca.pem --report check.html
   echosvc check lb.example:9000 --skip idle --junit check.xml
@@ -57,9 +59,8 @@ def epilog() -> str:
     """Return what the help says behind the options. It loads all probes."""
     from echosvc.probe.validation import PROBES
 
-    return _EPILOG.replace(
-        "{probes}", "\n".join(f"  {probe.name:<13}  {probe.summary}" for probe in PROBES)
-    )
+    probes = "\n".join(f"  {probe.name:<13}  {probe.summary}" for probe in PROBES)
+    return _EPILOG.replace("{probes}", probes).replace("{times}", HELP)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -102,17 +103,17 @@ def add_server_arguments(add: Callable[..., Any]) -> None:
 
 #: Options with numbers: name, placeholder, what reads the value, help.
 _NUMBERS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
-    ("--idle", "SECONDS,...", values.list_of_seconds,
+    ("--idle", "TIME,...", list_of_time_spans,
      "idle times that a connection must survive (default: 1,5)"),
-    ("--find-idle", "SECONDS", values.positive_seconds,
+    ("--find-idle", "TIME", positive_time_span,
      "find after how long an idle connection is closed; search up to this time"),
-    ("--lifetime", "SECONDS", values.positive_seconds,
+    ("--lifetime", "TIME", positive_time_span,
      "check that a busy connection lives so long, or find after how long it is closed"),
     ("--connections", "N", values.connection_count,
      "number of connections at once (default: %(default)s)"),
     ("--pace", "N", values.connections_a_second,
      "open at most N connections a second (default: as many as the probes need)"),
-    ("--timeout", "SECONDS", values.positive_seconds,
+    ("--timeout", "TIME", positive_time_span,
      "a probe fails after this time without progress (default: %(default)g)"),
     ("--max-size", "BYTES", values.byte_size,
      "size of the longest stream to send; k, M and G are understood (default: 64M)"),

@@ -27,6 +27,7 @@ from echosvc.cli.terminal import (
     StandardOutput,
     write_text,
 )
+from echosvc.cli.times import HELP, positive_time_span, time_span
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.descriptors import describe_shortage
 from echosvc.probe.settings import FRAMINGS
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
     from echosvc.probe.traffic.load_result import LoadResult
     from echosvc.probe.traffic.sweep import SweepResult, SweepStep
 
-EPILOG = """\
+EPILOG = f"""\
 Without --rate each connection sends its next message when one is answered: a closed loop. With it,
 messages have intended times, and latency is measured from these: it contains what a stall costs.
+{HELP}
 
 examples:
   echosvc load lb.example:9000 --connections 50 --duration 30
@@ -60,8 +62,8 @@ _LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--connections", "N", read.whole(1, "connections"), "connections at once (default: 10)"),
     ("--size", "BYTES[-MAX]", read.size_range,
      "bytes of a message, or the shortest and the longest; k and M are understood (default: 64)"),
-    ("--duration", "TIME", read.positive_span,
-     "how long messages are sent: seconds, or with ms, s, m or h (default: 10)"),
+    ("--duration", "TIME", positive_time_span,
+     "how long messages are sent (default: 10)"),
     ("--rate", "R", read.per_second("messages"),
      "messages a second over all connections (default: as many as are answered)"),
     ("--depth", "N", read.whole(1, "messages"),
@@ -69,11 +71,11 @@ _LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
      " part of its latency (default: 1, with --rate 10000)"),
     ("--connect-rate", "N", read.per_second("connections"),
      "open at most N connections a second (default: 100 attempts at once)"),
-    ("--lifetime", "TIME", read.positive_span,
+    ("--lifetime", "TIME", positive_time_span,
      "replace each connection after this time, without loss (default: never)"),
-    ("--warmup", "TIME", read.span,
+    ("--warmup", "TIME", time_span,
      "the first part of the duration, of which no time is counted (default: 0)"),
-    ("--grace", "TIME", read.span,
+    ("--grace", "TIME", time_span,
      "how long an answer may take, also at the end; 0: what is in flight then is abandoned"
      " (default: 5)"),
     ("--seed", "N", read.whole(0, "no unit"),
@@ -82,14 +84,14 @@ _LOAD: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
      "do part I of N of a run on several machines, which all get the same options and --seed"),
     ("--start-at", "TIME", read.start_time,
      "send the first message at this time: UTC as 2026-12-01T08:00:00Z, or Unix time"),
-    ("--timeout", "TIME", read.positive_span,
+    ("--timeout", "TIME", positive_time_span,
      "how long a connection may take to open (default: 10)"),
     ("--sweep", "LOW-HIGH", read.rate_range,
      "find the highest --rate that keeps --slo: double it, then bisect; each run has all other"
      " options"),
     ("--slo", "OBJECTIVE", read.objective,
      "with --sweep: such as 'p99<5ms', 'p99.9<20ms' or 'max<1s', and no loss"),
-    ("--max-send-lag", "TIME", read.positive_span,
+    ("--max-send-lag", "TIME", positive_time_span,
      "with --rate: INVALID if p99 of this generator's own lag is above it (default: 10ms)"),
     ("--max-cpu-wait", "PART", read.part,
      "INVALID if this generator waited for a processor for more of the time"

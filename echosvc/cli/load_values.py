@@ -14,29 +14,7 @@ from echosvc.cli import values
 if TYPE_CHECKING:
     from echosvc.probe.traffic.sweep import Objective
 
-_SPAN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|)", re.ASCII)
-_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)", re.ASCII)
-#: The longest time, seconds: thirty days.
-_LONGEST = 30 * 86400.0
-
-
-def span(text: str) -> float:
-    """Read a time, in seconds or with a unit: ``ms``, ``s``, ``m`` or ``h``."""
-    match = _SPAN.fullmatch(text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
-    if seconds > _LONGEST:
-        expected = "a time such as 30, 1.5s, 500ms, 10m or 2h, at most 30 days"
-        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
-    return seconds
-
-
-def positive_span(text: str) -> float:
-    """Read a :func:`span` above 0."""
-    seconds = span(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return seconds
 
 
 def size_range(text: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 from echosvc.cli import values
 from echosvc.cli.send_session import STDIN, SendOptions, SendSession
 from echosvc.cli.terminal import StandardOutput
+from echosvc.cli.times import time_span
 from echosvc.config.schema import ENCODINGS
 from echosvc.endpoints.client import ClientTarget
 
@@ -20,10 +21,11 @@ _VALUES: tuple[tuple[tuple[str, ...], str, Callable[[str], Any], Any, str], ...]
     (("-p", "--prefix"), "TEMPLATE", values.template, None,
      "the server's prefix, in its template language: replies must have it (default: they may have"
      " any)"),
-    (("--timeout",), "SECONDS", values.seconds, SendOptions.timeout,
-     "report that nothing came for this time; 0 = off (default: %(default)s)"),
-    (("--deadline",), "SECONDS", values.seconds, SendOptions.deadline,
-     "fail after this time without progress; 0 = never (default: %(default)s)"),
+    (("--timeout",), "TIME", time_span, SendOptions.timeout,
+     "report that nothing came for this time, in seconds or such as 200ms; 0 = off"
+     " (default: %(default)s)"),
+    (("--deadline",), "TIME", time_span, SendOptions.deadline,
+     "fail after this time without progress, as --timeout; 0 = never (default: %(default)s)"),
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from echosvc.cli.terminal import (
     print_error,
     write_text,
 )
+from echosvc.cli.times import HELP, positive_time_span
 from echosvc.endpoints.client import ClientTarget
 from echosvc.probe.share.expectation import Expectation, ExpectationError, parse_expectations
 from echosvc.probe.share.settings import (
@@ -52,11 +53,11 @@ if TYPE_CHECKING:
 
 #: Exit status where it is not sure whether the shares are as expected.
 EXIT_UNDECIDED = 3
-EPILOG = """\
+EPILOG = f"""\
 A share is of all connections: one that failed is an answer of nobody. A server is named by its
-prefix, without the numbers that stand alone; --prefix '{hostname} {connection}: ' and --identity
-say more exactly what names it. Every decision, interval and change is wrong with a probability of
-at most 1e-4.
+prefix, without the numbers that stand alone; --prefix '{{hostname}} {{connection}}: ' and
+--identity say more exactly what names it. Every decision, interval and change is wrong with a
+probability of at most 1e-4. {HELP}
 
 examples:
   echosvc share lb.example:9000
@@ -64,7 +65,7 @@ examples:
   echosvc share lb.example:9000 --expect 'v1=100+-1' --junit share.xml
   echosvc share gateway.example:3000 --dialect gateway-api --identity '^(.*)-[^-]+-[^-]+$'
   echosvc share mesh.example:9000 --dialect istio --expect one=50+-5,two=50+-5
-  echosvc share lb.example:9000 --watch 300 --rate 50
+  echosvc share lb.example:9000 --watch 5m --rate 50
 
 exit status: 0 the shares are as expected, or nothing is expected and all connections were answered;
 1 the shares are not as expected, or connections failed; 2 usage error; 3 not sure; 130 interrupted
@@ -128,12 +129,12 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], Any], Any, str], ...] = (
     ("--rate", "N", values.connections_a_second, 0.0,
      "open at most N connections a second (default: as many as --concurrency allows; with --watch"
      f" {WATCH_RATE:g})"),
-    ("--timeout", "SECONDS", values.positive_seconds, ShareSettings.timeout,
+    ("--timeout", "TIME", positive_time_span, ShareSettings.timeout,
      "a connection fails that is not answered within this time (default: %(default)g)"),
     ("--source-port", "PORT|FIRST-LAST", source_ports, None,
      "connect from this port, or from the ports of this range in random order; each connection then"
      " ends by a reset (default: from a port of the system's choice)"),
-    ("--watch", "SECONDS", values.positive_seconds, 0.0,
+    ("--watch", "TIME", positive_time_span, 0.0,
      "watch the shares for this time, and say when they changed; --expect is then about the shares"
      " since the last change"),
 )  # fmt: skip

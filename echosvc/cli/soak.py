@@ -28,6 +28,7 @@ from echosvc.cli.terminal import (
     StandardOutput,
     print_error,
 )
+from echosvc.cli.times import HELP, positive_time_span
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.descriptors import describe_shortage
 from echosvc.net.files import describe_file_error
@@ -39,14 +40,15 @@ if TYPE_CHECKING:
     from echosvc.probe.soak.events import Event
     from echosvc.probe.soak.result import SoakResult
 
-EPILOG = """\
+EPILOG = f"""\
 A connection that ends is replaced. A gap is the time in which a connection is not answered: from
 its end, or from the first message that is not answered in time, to the next answer. SIGUSR1 puts a
 mark with a number into the timeline.
+{HELP}
 
 examples:
   echosvc soak lb.example:9000 --connections 20 --jsonl events.jsonl --marks marks
-  echosvc soak lb.example:9000 --duration 600 --max-gap 2 --max-breaks 40 --junit soak.xml
+  echosvc soak lb.example:9000 --duration 10m --max-gap 2 --max-breaks 40 --junit soak.xml
   echosvc soak tls:lb.example:9443 --until-file upgraded --report soak.html
 
 exit status: 0 within the limits, 1 above them or wrong bytes, 2 usage error, 130 interrupted before
@@ -85,21 +87,21 @@ _OPTIONS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
     ("what to send", (
         ("--connections", "N", values.connection_count,
          "how many connections are kept open (default: %(default)s)"),
-        ("--interval", "SECONDS", values.positive_seconds,
+        ("--interval", "TIME", positive_time_span,
          "send a message on each connection so often (default: %(default)g)"),
         ("--size", "BYTES", values.byte_size, "size of a message (default: %(default)s)"),
-        ("--silence", "SECONDS", values.positive_seconds,
+        ("--silence", "TIME", positive_time_span,
          "an answer that takes longer is a gap (default: 1, or --max-gap if that is less)"),
-        ("--timeout", "SECONDS", values.positive_seconds,
+        ("--timeout", "TIME", positive_time_span,
          "replace a connection that does not open, or is silent, after this time"
          " (default: %(default)g)"),
-        ("--max-wait", "SECONDS", values.positive_seconds,
+        ("--max-wait", "TIME", positive_time_span,
          "longest wait between two attempts to open a connection (default: %(default)g)"),
     )),
     ("when to end, and what to expect", (
-        ("--duration", "SECONDS", values.positive_seconds, "end after this time"),
+        ("--duration", "TIME", positive_time_span, "end after this time"),
         ("--until-file", "FILE", values.nonempty, "end as soon as this file exists"),
-        ("--max-gap", "SECONDS", values.positive_seconds,
+        ("--max-gap", "TIME", positive_time_span,
          "fail if a gap is longer; without this and --max-breaks, fail if there is one"),
         ("--max-breaks", "N", values.break_count, "fail if more connections end"),
         ("--marks", "FILE", values.nonempty,

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from echosvc._text import read_whole
-from echosvc.config.kinds import Kind, Seconds, Whole, read_number
+from echosvc.config.kinds import Kind, Whole, read_number
 from echosvc.net.hosts import is_host
 from echosvc.probe.settings import find_pattern_error
 from echosvc.wire.template import Template, TemplateError
 
-#: Longest time that a check may be asked for, seconds.
-WEEK = 7 * 86400.0
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -32,21 +30,8 @@ def _reader(kind: Kind) -> Callable[[str], Any]:
     return read
 
 
-seconds = _reader(Seconds())
 connection_count = _reader(Whole(1, 10_000, "connections"))
 break_count = _reader(Whole(0, 1_000_000_000, "breaks"))
-
-
-def positive_seconds(text: str) -> float:
-    """Read a number of seconds from more than 0 to :data:`WEEK`."""
-    try:
-        value = Seconds().read(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= WEEK:
-        expected = "a number of seconds, more than 0 and at most a week"
-        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
-    return value
 
 
 def connections_a_second(text: str) -> float:
@@ -59,11 +44,6 @@ def connections_a_second(text: str) -> float:
         expected = "a number of connections a second, more than 0 and at most 10000"
         raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
     return value
-
-
-def list_of_seconds(text: str) -> tuple[float, ...]:
-    """Read :func:`positive_seconds`, separated by commas."""
-    return tuple(positive_seconds(part) for part in text.split(","))
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ HEAD = """\
 
 Every option of the command line. This page is written by `python -m tests.options --write-docs`
 from the tables in the code; `echosvc COMMAND --help` prints the same. A value that begins with a
-dash is written `--option=VALUE`.
+dash is written `--option=VALUE`. TIME is in seconds, or has a unit: `500us`, `200ms`, `1.5s`,
+`10m`, `8h`; SECONDS is a plain number.
 
 ## echosvc serve
 

@@ -21,7 +21,7 @@ MOST_TO_DECIDE, MOST_TO_SHOW = 20_000, 1_000
 #: Connections a second where shares are watched and the settings do not say.
 WATCH_RATE = 100.0
 #: Limits of the settings.
-MOST_CONNECTIONS, MOST_CONCURRENCY, MOST_RATE, LONGEST = 10_000_000, 1_000, 100_000.0, 7 * 86400.0
+MOST_CONNECTIONS, MOST_CONCURRENCY, MOST_RATE, LONGEST = 10_000_000, 1_000, 100_000.0, 30 * 86400.0
 
 
 class ShareSettingsError(ValueError):
@@ -137,5 +137,5 @@ def _value_rules(settings: ShareSettings) -> Iterator[tuple[bool, str]]:
     rate = f"rate must be from 0 to {MOST_RATE:g} connections a second"
     yield not 0 <= settings.rate <= MOST_RATE, rate
     yield not 0 < settings.timeout <= LONGEST, "timeout must be more than 0 seconds"
-    yield not 0 <= settings.watch <= LONGEST, "watch must be from 0 seconds to a week"
+    yield not 0 <= settings.watch <= LONGEST, "watch must be from 0 seconds to 30 days"
     yield math.isnan(settings.rate + settings.timeout + settings.watch), "nan is no number"

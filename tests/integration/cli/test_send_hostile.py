@@ -256,8 +256,9 @@ def test_a_path_is_named_where_the_working_directory_is_gone(words: str, tmp_pat
 
 @pytest.mark.parametrize("text", ["-1", "inf", "1e400"])
 def test_a_number_is_refused_as_it_was_written(text: str, refused: Refused) -> None:
-    must = f"must be a number of seconds, 0 or more, not '{text}'"
+    must = f"must be a time such as 30, 1.5s, 500ms, 10m or 2h, at most 30 days, not '{text}'"
     assert refused("send", f"--timeout={text}", "x").endswith(must)
+    must = f"must be a number of seconds, 0 or more, not '{text}'"
     assert one_line(echosvc("serve", f"--idle-timeout={text}").stderr).endswith(must)
 
 

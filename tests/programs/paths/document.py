@@ -167,7 +167,7 @@ PARTS = (
     ),
     Part(
         "",
-        "`--lifetime SECONDS` demands that busy connections live that long:",
+        "`--lifetime TIME` demands that busy connections live that long:",
         ("--only", "lifetime", "--lifetime", "10"),
         "envoy",
         entry="envoy-lifetime",

@@ -7,7 +7,6 @@ import argparse
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc.cli import values
 from echosvc.cli.target import (
     TargetOptionsError,
     add_target_arguments,
@@ -54,17 +53,3 @@ class TargetTests(SynchronousTestCase):
             add_target_arguments(command)
             args = command.parse_args(["--to", to, *words])
             self.assertEqual(faulty_argument(args, EndpointError(error)), named)
-
-    def test_a_time_has_one_range_in_every_message(self) -> None:
-        self.assertEqual(values.positive_seconds("604800"), values.WEEK)
-        for text in ("-3", "0", "x", "", "nan", "604801", "1e400"):
-            must = f"must be a number of seconds, more than 0 and at most a week, not {text!r}"
-            for read in (values.positive_seconds, values.list_of_seconds):
-                error = self.assertRaises(argparse.ArgumentTypeError, read, text)
-                self.assertEqual(str(error), must)
-
-    def test_seconds_are_finite_and_not_negative(self) -> None:
-        self.assertEqual(values.seconds("1.5"), 1.5)
-        for text in ("", "x", "-1", "nan", "inf", "1e400"):
-            with self.assertRaisesRegex(argparse.ArgumentTypeError, "number of seconds"):
-                values.seconds(text)
