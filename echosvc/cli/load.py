@@ -19,6 +19,7 @@ from echosvc.cli.load_reports import (
     write_result,
 )
 from echosvc.cli.status_line import StatusLine
+from echosvc.cli.target import given_target_options
 from echosvc.cli.terminal import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -129,7 +130,9 @@ def validate(args: argparse.Namespace) -> None:
     """
     validate_result_arguments(args)
     _validate_sweep(args)
-    validate_compare(args, [*_given(args), *(["sweep"] if args.sweep else [])])
+    validate_compare(
+        args, [*_given(args), *(["sweep"] if args.sweep else []), *given_target_options(args)]
+    )
     options = read_options(args)
     ahead = 1.0 if options.start_at is None else options.start_at - time.time()
     if not 0 < ahead <= _MOST_AHEAD:
@@ -148,9 +151,9 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 def read_options(args: argparse.Namespace) -> LoadOptions:
     """Return the options of the load; of a sweep, those of its first run.
 
-    :raises ValueError: they make no sense together.
+    :raises LoadOptionsError: they make no sense together.
     """
-    from echosvc.probe.load.options import LoadOptions, LoadOptionsError
+    from echosvc.probe.load.options import LoadOptions
 
     given = _given(args)
     if "size" in given:
@@ -158,11 +161,7 @@ def read_options(args: argparse.Namespace) -> LoadOptions:
         given |= {"size": shortest, "max_size": longest if longest > shortest else 0}
     if args.sweep:
         given["rate"] = args.sweep[0]
-    try:
-        return LoadOptions(**given)
-    except LoadOptionsError as error:
-        name, _, rest = str(error).partition(" ")
-        raise ValueError(f"--{name.replace('_', '-')} {rest}" if name in given else error) from None
+    return LoadOptions(**given)
 
 
 def _validate_sweep(args: argparse.Namespace) -> None:
@@ -171,6 +170,8 @@ def _validate_sweep(args: argparse.Namespace) -> None:
     for name in ("rate", "depth", "start_at", "shard"):
         if args.sweep and getattr(args, name) is not None:
             raise ValueError(f"--{name.replace('_', '-')}: not with --sweep")
+    if args.max_send_lag is not None and not (args.sweep or args.rate or args.compare):
+        raise ValueError("--max-send-lag: only with --rate or --sweep: there is no lag without")
 
 
 async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:

@@ -44,6 +44,7 @@ from echosvc.cli.terminal import (
 )
 from echosvc.endpoints.client import ClientTarget
 from echosvc.endpoints.strings import EndpointError
+from echosvc.probe.setting_error import SettingError
 
 #: Returns the exit status, or ``None`` for success.
 CommandCoroutine = Coroutine[Deferred[Any], Any, int | None]
@@ -296,6 +297,8 @@ def _run_command(commands: argparse.ArgumentParser, args: argparse.Namespace) ->
     try:
         args.validate(args)
         status = _run_offline(args)
+    except SettingError as error:
+        commands.error(error.as_typed())
     except ValueError as error:
         commands.error(str(error))
     if status is not None:

@@ -247,7 +247,7 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
     try:
         survey = Survey(reactor, target, read_settings(args), args.to, output.progress)
     except ShareSettingsError as error:
-        print_error(f"echosvc: --{str(error).replace('source_ports', 'source-port')}")
+        print_error(f"echosvc: {error.as_typed()}")
         return EXIT_USAGE
     reactor.addSystemEventTrigger("before", "shutdown", _finish_early, survey, output)
     output.begin()

@@ -97,6 +97,11 @@ def faulty_argument(args: argparse.Namespace, error: EndpointError) -> str:
     return f"{args.target_name} {args.to!r}"
 
 
+def given_target_options(args: argparse.Namespace) -> list[str]:
+    """Return the names of the options that are given, without the server itself."""
+    return [name for name in (*_FOR_TLS, "send_proxy") if getattr(args, name)]
+
+
 def _check_tls(args: argparse.Namespace) -> None:
     given = [f"--{name.replace('_', '-')}" for name in _FOR_TLS if getattr(args, name)]
     kind, _, options = parse_client_endpoint(args.to)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
+from echosvc.probe.setting_error import SettingError
 from echosvc.probe.settings import FRAMINGS
 from echosvc.probe.traffic.messages import MAX_SIZE, STAMP_SIZE
 from echosvc.probe.traffic.schedule import ARRIVALS
@@ -26,8 +27,10 @@ _OWN = ("seed", "shard", "start_at", "max_send_lag", "max_cpu_wait")
 CLOSED_DEPTH, RATE_DEPTH = 1, 10_000
 
 
-class LoadOptionsError(ValueError):
+class LoadOptionsError(SettingError):
     """An option is wrong; its text is the reason, one line."""
+
+    options: ClassVar[Mapping[str, str]] = {"max-size": "size"}
 
 
 @dataclass(frozen=True)
@@ -119,14 +122,14 @@ class LoadOptions:
         yield from self._number_rules()
         shard = self.shard
         whole = isinstance(shard, tuple) and len(shard) == 2 and all(map(_is_whole, shard))
-        yield whole and 1 <= shard[0] <= shard[1], "shard must be I of N, with I from 1 to N"
+        yield whole and 1 <= shard[0] <= shard[1], "<shard> must be I of N, with I from 1 to N"
         yield (
             isinstance(self.framing, str) and self.framing in FRAMINGS,
-            (f"framing must be one of {', '.join(FRAMINGS)}"),
+            (f"<framing> must be one of {', '.join(FRAMINGS)}"),
         )
-        yield self.arrivals in ARRIVALS, f"arrivals must be {' or '.join(ARRIVALS)}"
+        yield self.arrivals in ARRIVALS, f"<arrivals> must be {' or '.join(ARRIVALS)}"
         right = self.prefix is None or isinstance(self.prefix, Template)
-        yield right, "prefix must be a template"
+        yield right, "<prefix> must be a template"
         yield from self._combination_rules()
 
     def _number_rules(self) -> Iterator[tuple[bool, str]]:
@@ -138,29 +141,30 @@ class LoadOptions:
         ):
             value = getattr(self, name)
             right = _is_whole(value) and low <= value <= high
-            yield right, f"{name} must be a whole number from {low} to {high}, not {value!r}"
+            yield right, f"<{name}> must be a whole number from {low} to {high}, not {value!r}"
         right = _is_whole(self.max_size) and (not self.max_size or self.size <= self.max_size)
-        yield right and self.max_size <= MAX_SIZE, f"max_size must be from size to {MAX_SIZE} bytes"
+        yield right, f"<max_size> must be a whole number from <size> on, not {self.max_size!r}"
+        yield self.max_size <= MAX_SIZE, f"<max_size> must be at most {MAX_SIZE} bytes"
         for name, least, most in _NUMBERS:
             value = getattr(self, name)
             right = _is_number(value) and least <= value <= most
-            yield right, f"{name} must be a number from {least:g} to {most:g}, not {value!r}"
+            yield right, f"<{name}> must be a number from {least:g} to {most:g}, not {value!r}"
         for name in ("duration", "timeout", "max_send_lag"):
-            yield getattr(self, name) > 0, f"{name} must be more than 0"
+            yield getattr(self, name) > 0, f"<{name}> must be more than 0"
         yield (
             self.seed is None or (_is_whole(self.seed) and 0 <= self.seed < 1 << 63),
-            (f"seed must be a whole number from 0 to {(1 << 63) - 1}, not {self.seed!r}"),
+            (f"<seed> must be a whole number from 0 to {(1 << 63) - 1}, not {self.seed!r}"),
         )
-        yield self.start_at is None or _is_number(self.start_at), "start_at must be a Unix time"
+        yield self.start_at is None or _is_number(self.start_at), "<start_at> must be a Unix time"
 
     def _combination_rules(self) -> Iterator[tuple[bool, str]]:
-        yield self.warmup < self.duration, "warmup must be shorter than duration"
-        yield bool(self.rate) or self.arrivals == ARRIVALS[0], "arrivals are for a rate"
+        yield self.warmup < self.duration, "<warmup> must be shorter than <duration>"
+        yield bool(self.rate) or self.arrivals == ARRIVALS[0], "<arrivals> is for a run with <rate>"
         sharded = self.shard[1] > 1
-        yield not sharded or self.seed is not None, "shard needs a seed, the same for all shards"
+        yield not sharded or self.seed is not None, "<shard> needs <seed>, the same for all shards"
         yield (
             self.shard[1] <= self.connections,
-            (f"{self.shard[1]} shards of {self.connections} connections: some would have none"),
+            f"<shard>: {self.shard[1]} shards of {self.connections} connections: some have none",
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import ClassVar
 
+from echosvc.probe.setting_error import SettingError
 from echosvc.probe.settings import FRAMINGS, find_pattern_error
 from echosvc.probe.share.answers import LINE_DIALECTS
 from echosvc.probe.share.expectation import Expectation, check_expectations
@@ -24,8 +26,10 @@ WATCH_RATE = 100.0
 MOST_CONNECTIONS, MOST_CONCURRENCY, MOST_RATE, LONGEST = 10_000_000, 1_000, 100_000.0, 30 * 86400.0
 
 
-class ShareSettingsError(ValueError):
+class ShareSettingsError(SettingError):
     """Settings that make no sense; says which and why in one line."""
+
+    options: ClassVar[Mapping[str, str]] = {"source-ports": "source-port"}
 
 
 @dataclass(frozen=True)
@@ -83,27 +87,27 @@ def validate(settings: ShareSettings) -> None:
     check_expectations(settings.expect)
     fault = None if settings.identity is None else find_pattern_error(settings.identity)
     if fault is not None:
-        raise ShareSettingsError(f"identity: {fault}")
+        raise ShareSettingsError(f"<identity>: {fault}")
 
 
 def _type_rules(settings: ShareSettings) -> Iterator[tuple[bool, str]]:
     """Yield for each rule whether it is broken, and the message."""
     for name in ("connections", "concurrency"):
         value = getattr(settings, name)
-        yield not _is_number(value, int), f"{name} must be a whole number, not {value!r}"
+        yield not _is_number(value, int), f"<{name}> must be a whole number, not {value!r}"
     for name in ("rate", "timeout", "watch"):
         value = getattr(settings, name)
-        yield not _is_number(value, float), f"{name} must be a number, not {value!r}"
+        yield not _is_number(value, float), f"<{name}> must be a number, not {value!r}"
     for name in ("dialect", "framing"):
         value = getattr(settings, name)
-        yield not isinstance(value, str), f"{name} must be text, not {value!r}"
+        yield not isinstance(value, str), f"<{name}> must be text, not {value!r}"
     given = settings.identity
-    yield not (given is None or isinstance(given, str)), f"identity must be text, not {given!r}"
+    yield not (given is None or isinstance(given, str)), f"<identity> must be text, not {given!r}"
     ok = settings.prefix is None or isinstance(settings.prefix, Template)
-    yield not ok, "prefix must be a template"
+    yield not ok, "<prefix> must be a template"
     yield (
         not _is_port_range(settings.source_ports),
-        (f"source_ports must be two ports from 1 to 65535, not {settings.source_ports!r}"),
+        (f"<source_ports> must be two ports from 1 to 65535, not {settings.source_ports!r}"),
     )
 
 
@@ -123,19 +127,19 @@ def _is_port_range(value: object) -> bool:
 
 def _value_rules(settings: ShareSettings) -> Iterator[tuple[bool, str]]:
     """Yield for each rule whether it is broken, and the message."""
-    yield settings.dialect not in DIALECTS, f"dialect must be one of {', '.join(DIALECTS)}"
-    yield settings.framing not in FRAMINGS, f"framing must be one of {', '.join(FRAMINGS)}"
-    yield settings.identity == "", "identity must not be empty"
+    yield settings.dialect not in DIALECTS, f"<dialect> must be one of {', '.join(DIALECTS)}"
+    yield settings.framing not in FRAMINGS, f"<framing> must be one of {', '.join(FRAMINGS)}"
+    yield settings.identity == "", "<identity> must not be empty"
     other = settings.dialect != DIALECTS[0]
     of_it = f"the dialect {settings.dialect} has its own"
-    yield other and settings.prefix is not None, f"prefix: is for the dialect echosvc; {of_it}"
-    yield other and settings.framing != FRAMINGS[0], f"framing: is for echosvc; {of_it}"
+    yield other and settings.prefix is not None, f"<prefix> is for <dialect> echosvc: {of_it}"
+    yield other and settings.framing != FRAMINGS[0], f"<framing> is for <dialect> echosvc: {of_it}"
     most = MOST_CONNECTIONS
-    yield not 0 <= settings.connections <= most, f"connections must be from 0 to {most}"
+    yield not 0 <= settings.connections <= most, f"<connections> must be from 0 to {most}"
     most = MOST_CONCURRENCY
-    yield not 1 <= settings.concurrency <= most, f"concurrency must be from 1 to {most}"
-    rate = f"rate must be from 0 to {MOST_RATE:g} connections a second"
+    yield not 1 <= settings.concurrency <= most, f"<concurrency> must be from 1 to {most}"
+    rate = f"<rate> must be from 0 to {MOST_RATE:g} connections a second"
     yield not 0 <= settings.rate <= MOST_RATE, rate
-    yield not 0 < settings.timeout <= LONGEST, "timeout must be more than 0 seconds"
-    yield not 0 <= settings.watch <= LONGEST, "watch must be from 0 seconds to 30 days"
+    yield not 0 < settings.timeout <= LONGEST, "<timeout> must be more than 0 seconds"
+    yield not 0 <= settings.watch <= LONGEST, "<watch> must be from 0 seconds to 30 days"
     yield math.isnan(settings.rate + settings.timeout + settings.watch), "nan is no number"

@@ -48,7 +48,7 @@ class Survey:
     ) -> None:
         validate(settings)
         if settings.source_ports is not None and target.tcp is None:
-            raise ShareSettingsError("source_ports: only TCP has ports")
+            raise ShareSettingsError("<source_ports>: only TCP has ports")
         self._reactor, self._settings, self._endpoint = reactor, settings, endpoint
         self._asker = Asker(reactor, target, settings)
         self._ports = SourcePorts(settings.source_ports)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from echosvc.probe.setting_error import SettingError
 from echosvc.probe.settings import FRAMINGS
 from echosvc.probe.traffic.messages import MAX_SIZE, STAMP_SIZE
 from echosvc.wire.template import Template
@@ -16,7 +17,7 @@ SILENCE = 1.0
 MAX_CONNECTIONS = 10_000
 
 
-class SoakSettingsError(ValueError):
+class SoakSettingsError(SettingError):
     """A setting is wrong; its text is the reason, one line."""
 
 
@@ -82,16 +83,16 @@ def validate(settings: SoakSettings) -> None:
 
 def _type_rules(settings: SoakSettings) -> Iterator[tuple[object, str]]:
     given = settings.prefix
-    yield not (given is None or isinstance(given, Template)), "prefix must be a template"
+    yield not (given is None or isinstance(given, Template)), "<prefix> must be a template"
     for name in ("interval", "silence", "timeout", "max_wait", "duration", "max_gap"):
         value = getattr(settings, name)
         right = _is_number(value) or (value is None and name == "max_gap")
-        yield not right, f"{name} must be a number of seconds, not {value!r}"
+        yield not right, f"<{name}> must be a number of seconds, not {value!r}"
     for name in ("connections", "size", "max_breaks"):
         value = getattr(settings, name)
         whole = _is_number(value) and isinstance(value, int)
         right = whole or (value is None and name == "max_breaks")
-        yield not right, f"{name} must be a whole number, not {value!r}"
+        yield not right, f"<{name}> must be a whole number, not {value!r}"
 
 
 def _is_number(value: object) -> bool:
@@ -99,26 +100,26 @@ def _is_number(value: object) -> bool:
 
 
 def _value_rules(settings: SoakSettings) -> Iterator[tuple[object, str]]:
-    yield settings.framing not in FRAMINGS, f"framing must be one of {', '.join(FRAMINGS)}"
+    yield settings.framing not in FRAMINGS, f"<framing> must be one of {', '.join(FRAMINGS)}"
     known = 1 <= settings.connections <= MAX_CONNECTIONS
-    yield not known, f"connections must be 1 to {MAX_CONNECTIONS}"
+    yield not known, f"<connections> must be 1 to {MAX_CONNECTIONS}"
     least = STAMP_SIZE + (settings.framing == "line")
-    yield not least <= settings.size <= MAX_SIZE, f"size must be {least} to {MAX_SIZE} bytes"
+    yield not least <= settings.size <= MAX_SIZE, f"<size> must be {least} to {MAX_SIZE} bytes"
     for name in ("interval", "timeout", "max_wait"):
         value = getattr(settings, name)
-        yield not 0 < value < math.inf, f"{name} must be more than 0 seconds"
+        yield not 0 < value < math.inf, f"<{name}> must be more than 0 seconds"
     for name in ("silence", "duration", "max_gap"):
         value = getattr(settings, name) or 0
-        yield not 0 <= value < math.inf, f"{name} must be 0 seconds or more"
-    yield (settings.max_breaks or 0) < 0, "max_breaks must be 0 or more"
+        yield not 0 <= value < math.inf, f"<{name}> must be 0 seconds or more"
+    yield (settings.max_breaks or 0) < 0, "<max_breaks> must be 0 or more"
 
 
 def _common_rules(settings: SoakSettings) -> Iterator[tuple[object, str]]:
     silence, most = settings.longest_silence, settings.max_gap
-    yield most == 0, "max_gap must be more than 0 seconds; max_breaks 0 allows no end"
+    yield most == 0, "<max_gap> must be more than 0 seconds; <max_breaks> 0 allows no end"
     if most is not None:
         why = f"a gap of {most:g} s is not seen with a message each {settings.interval:g} s"
-        yield settings.interval > most, f"interval must not be more than max_gap: {why}"
-        yield silence > most, f"silence must not be more than max_gap, {most:g} s"
+        yield settings.interval > most, f"<interval> must not be more than <max_gap>: {why}"
+        yield silence > most, f"<silence> must not be more than <max_gap>, {most:g} s"
     timeout = settings.timeout
-    yield silence > timeout, f"silence must not be more than timeout, {timeout:g} s"
+    yield silence > timeout, f"<silence> must not be more than <timeout>, {timeout:g} s"

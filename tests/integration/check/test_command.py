@@ -77,8 +77,8 @@ def test_every_option_is_understood() -> None:
         ("--skip order,", "an empty name in skip"),
         ("--only echo,", "an empty name in only"),
         ("--only order --skip order", "no probe is left"),
-        ("--only find-idle", "the probe find-idle needs --find-idle MAX"),
-        ("--only lifetime", "the probe lifetime needs --lifetime MAX"),
+        ("--only find-idle", "the probe find-idle needs find_idle"),
+        ("--only lifetime", "the probe lifetime needs lifetime"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(words: str, why: str) -> None:

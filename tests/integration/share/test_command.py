@@ -107,6 +107,16 @@ def test_a_wrong_option_is_one_line_and_status_2(
     assert err.startswith("echosvc: ")
 
 
+@pytest.mark.parametrize("option", ["--prefix x", "--framing line"])
+def test_an_option_of_another_dialect_is_named_as_it_is_typed(
+    option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["share", "--dialect", "istio", *option.split()])
+    must = "is for --dialect echosvc: the dialect istio has its own"
+    assert capfd.readouterr().err == f"echosvc: {option.split()[0]} {must}\n"
+
+
 def test_a_source_port_is_for_tcp() -> None:
     done = share("unix:/no/such/socket", "--source-port", "5")
     assert (done.returncode, done.stdout) == (2, "")

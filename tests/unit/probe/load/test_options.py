@@ -37,13 +37,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"shard": (0, 1)}, "shard"),
     ({"shard": (3, 2), "seed": 1}, "shard"),
     ({"shard": 1}, "shard"),
-    ({"shard": (1, 2)}, "shard needs a seed"),
-    ({"shard": (1, 11), "seed": 1}, "11 shards of 10 connections"),
+    ({"shard": (1, 2)}, "shard needs seed"),
+    ({"shard": (1, 11), "seed": 1}, "shard: 11 shards of 10 connections"),
     ({"start_at": "now"}, "start_at"),
     ({"framing": "packets"}, "framing"),
     ({"framing": None}, "framing"),
     ({"arrivals": "bursts", "rate": 1}, "arrivals"),
-    ({"arrivals": "poisson"}, "arrivals are for a rate"),
+    ({"arrivals": "poisson"}, "arrivals is for a run with rate"),
     ({"prefix": "Sending: "}, "prefix"),
 ]
 
