@@ -55,7 +55,7 @@ class Path:
         self.reactor, self.target, self.settings = reactor, target, settings
         self.context = ProbeContext(reactor, settings, self._is_sending)
         self._progress = self.context.progress
-        self._turns, self._is_beside = Turns(self.context), False
+        self._turns = Turns(self.context)
         self._live: list[ProbeConnection] = []
         self._began, self._received = reactor.seconds(), 0
         self._backlog_seconds, self.retransmits = 0.0, 0
@@ -72,7 +72,7 @@ class Path:
         """
         other = Path(self.reactor, self.target, self.settings)
         other.context.adopt(self.context)
-        other._turns, other._is_beside = self._turns, True
+        other._turns = self._turns
         self._turns.beside += 1
         try:
             yield other
@@ -112,7 +112,7 @@ class Path:
         return None
 
     async def _connect_once(self, nagle: bool) -> ProbeConnection:
-        async with self._turns.turn(self._is_beside) as opened:
+        async with self._turns.turn() as opened:
             began = self.reactor.seconds()
             connection = ProbeConnection(self.context, await self._connect_client(nagle, began))
             connection.connect_seconds = self.reactor.seconds() - began

@@ -52,16 +52,14 @@ class Turns:
         return len(self._connections)
 
     @asynccontextmanager
-    async def turn(self, beside: bool = False) -> AsyncIterator[Callable[[ProbeConnection], None]]:
+    async def turn(self) -> AsyncIterator[Callable[[ProbeConnection], None]]:
         """Wait for a turn, within which one connection is opened and noted.
 
-        :param beside: it is of a probe that is asked beside the one whose turn it is.
         :raises LimitReached: as many connections as are allowed stay open.
         """
         await self._wait_for_ends()
         await self._wait_for_others()
-        if not beside:
-            await self._wait_for_room()
+        await self._wait_for_room()
         self._opening += 1
         try:
             await self._wait_for_pace()
@@ -95,13 +93,15 @@ class Turns:
             await deferLater(self._clock, _INTERVAL)
 
     async def _wait_for_room(self) -> None:
-        """Wait until the probes that are asked beside this one leave room for one more.
+        """Wait, where probes are asked beside each other, until there is room for one more.
 
-        All together open no more than one probe alone does: a limit is not reached by both.
+        All together open no more than one probe alone does: a limit is not reached by both. Where
+        each waits for the other, the one beside is given up soon.
         """
         most = self._context.settings.connections
         while self.beside and self.count_open() + self._opening >= most:
             await deferLater(self._clock, _INTERVAL)
+            await self._wait_for_ends()  # those of a probe that is done have just been closed
 
     async def wait_until_alone(self, seconds: float) -> None:
         """Wait until no probe is asked beside the one whose turn it is, for a limited time."""

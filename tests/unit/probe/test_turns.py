@@ -105,3 +105,21 @@ class TurnsTests(SynchronousTestCase):
         self.clock.pump([0.1] * 3)
         failure = self.failureResultOf(second, LimitReached)
         self.assertEqual(str(failure.value), "it needs more than 1 connection at once")
+
+    def test_what_waited_for_room_waits_for_the_ends_of_those_that_made_it(self) -> None:
+        turns = self.turns(connections=2)
+        turns.beside = 1
+        for _ in range(2):
+            self.successResultOf(self.open(turns))
+        third = self.open(turns)
+        self.clock.pump([0.02] * 10)
+        self.assertNoResult(third)
+        turns.beside = 0  # a probe beside is done: its connection is closed, and not gone yet
+        first = self.connections[0]
+        first.closing = True
+        self.clock.pump([0.02] * 10)
+        self.assertNoResult(third)
+        first.end()
+        self.clock.pump([0.02] * 10)
+        self.successResultOf(third)
+        self.assertEqual(turns.most_open, 2)
