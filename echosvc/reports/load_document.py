@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from echosvc.probe.traffic.checked import check_format, checked_member
 from echosvc.probe.traffic.load_result import LoadResult
 from echosvc.probe.traffic.sweep import SweepResult
 from echosvc.probe.traffic.tally import Tally
@@ -112,10 +113,9 @@ def read_loads(text: str) -> Iterator[LoadResult]:
 def _read(value: Any) -> LoadResult:
     if not isinstance(value, dict) or "result" not in value:
         raise DocumentError("no result of echosvc load")
-    if value.get("schema") != SCHEMA:
-        raise DocumentError(f"a result of format {str(value.get('schema'))[:20]!r}, not {SCHEMA}")
+    check_format(value, SCHEMA)
     try:
-        return LoadResult.load(value["result"])
+        return checked_member(value, "result", LoadResult.load)
     except ValueError as error:
         raise DocumentError(f"the result is damaged: {error}") from None
 

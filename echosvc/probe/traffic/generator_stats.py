@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from echosvc.probe.traffic.checked import checked_amount, checked_count, checked_flag
+from echosvc.probe.traffic.checked import (
+    checked_amount,
+    checked_count,
+    checked_flag,
+    checked_member,
+)
 from echosvc.probe.traffic.histogram import Histogram
 
 
@@ -72,15 +77,12 @@ class GeneratorStats:
 
         :raises ValueError: it is something else.
         """
-        try:
-            return cls(
-                checked_flag(dumped["at_rate"]),
-                checked_amount(dumped["cpu_share"]),
-                checked_amount(dumped["wait_share"]),
-                checked_count(dumped["missed"]),
-                checked_count(dumped["unsent"]),
-                Histogram.load(dumped["lag"]),
-                checked_count(dumped["held"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"no generator's figures: {type(error).__name__}: {error}") from None
+        return cls(
+            checked_member(dumped, "at_rate", checked_flag),
+            checked_member(dumped, "cpu_share", checked_amount),
+            checked_member(dumped, "wait_share", checked_amount),
+            checked_member(dumped, "missed", checked_count),
+            checked_member(dumped, "unsent", checked_count),
+            checked_member(dumped, "lag", Histogram.load),
+            checked_member(dumped, "held", checked_count),
+        )

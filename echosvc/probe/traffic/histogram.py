@@ -14,7 +14,7 @@ from itertools import count as numbers
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from echosvc.probe.traffic.checked import checked_count
+from echosvc.probe.traffic.checked import checked_count, checked_member
 
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
@@ -131,9 +131,9 @@ class Histogram:
 
         :raises ValueError: it is none, or has another range.
         """
-        histogram, counts = cls(), list(_decode(dumped["hdr"]).counts)[:_PLACES]
+        histogram, counts = cls(), list(checked_member(dumped, "hdr", _decode).counts)[:_PLACES]
         histogram.counts[: len(counts)] = counts
-        histogram.largest = checked_count(dumped["largest"])
+        histogram.largest = checked_member(dumped, "largest", checked_count)
         return histogram
 
     def __eq__(self, other: object) -> bool:
@@ -158,7 +158,7 @@ def _decode(text: str) -> HdrHistogram:
     try:
         hdr = HdrHistogram.decode(text)
     except Exception as error:  # its codec raises its own classes, zlib's and struct's
-        raise ValueError(f"no histogram: {error}") from None
+        raise ValueError("no histogram in HdrHistogram's encoding") from error
     found = hdr.lowest_trackable_value, hdr.highest_trackable_value, hdr.significant_figures
     if found != (LOWEST, HIGHEST, DIGITS):
         raise ValueError(

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable
 from heapq import nsmallest
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from echosvc.probe.traffic.checked import checked_number, checked_text, checked_whole
+from echosvc.probe.traffic.checked import (
+    checked_bytes,
+    checked_items,
+    checked_number,
+    checked_text,
+    checked_whole,
+)
 
 #: So many of each kind are kept.
 MAX_GAPS = 1000
@@ -51,7 +57,7 @@ class Gap(NamedTuple):
 
         :raises ValueError: it is none.
         """
-        began, seconds, connection, cause, last, *texts = dumped
+        began, seconds, connection, cause, last, *texts = checked_items(dumped, len(cls._fields))
         times = checked_number(began), checked_number(seconds)
         return cls(
             *times,
@@ -94,7 +100,7 @@ class Mismatch(NamedTuple):
 
         :raises ValueError: it is none.
         """
-        when, connection, message, kind, offset, length, expected, seen = dumped
+        when, connection, message, kind, offset, length, expected, seen = checked_items(dumped, 8)
         return cls(
             checked_number(when),
             checked_whole(connection),
@@ -102,8 +108,8 @@ class Mismatch(NamedTuple):
             checked_text(kind),
             checked_whole(offset),
             checked_whole(length),
-            bytes.fromhex(checked_text(expected)),
-            bytes.fromhex(checked_text(seen)),
+            checked_bytes(expected),
+            checked_bytes(seen),
         )
 
 

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from echosvc.probe.traffic.checked import (
     checked_amount,
+    checked_each,
     checked_flag,
-    checked_list,
+    checked_items,
+    checked_member,
     checked_seed,
     checked_text,
 )
@@ -39,7 +41,7 @@ class Span(NamedTuple):
 
         :raises ValueError: it is none.
         """
-        seed, *times = dumped
+        seed, *times = checked_items(dumped, 4)
         seconds, warmup, answering = map(checked_amount, times)
         return cls(checked_seed(seed), seconds, warmup, answering)
 
@@ -129,21 +131,30 @@ class LoadResult:
 
         :raises ValueError: it is none, or of another version of the format.
         """
-        try:
-            return cls(
-                RunResult.load(dumped["run"]),
-                checked_amount(dumped["seconds"]),
-                checked_amount(dumped["warmup"]),
-                GeneratorStats.load(dumped["generator"]),
-                Bounds(*map(checked_amount, dumped["bounds"])),
-                checked_flag(dumped["interrupted"]),
-                checked_text(dumped["failure"]),
-                tuple(map(checked_text, checked_list(dumped["invalid"], MAX_SHARDS))),
-                tuple(map(Span.load, checked_list(dumped["spans"], MAX_SHARDS))),
-                checked_amount(dumped["answering"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"no result of a load: {type(error).__name__}: {error}") from None
+        return cls(
+            checked_member(dumped, "run", RunResult.load),
+            checked_member(dumped, "seconds", checked_amount),
+            checked_member(dumped, "warmup", checked_amount),
+            checked_member(dumped, "generator", GeneratorStats.load),
+            checked_member(dumped, "bounds", _load_bounds),
+            checked_member(dumped, "interrupted", checked_flag),
+            checked_member(dumped, "failure", checked_text),
+            tuple(checked_member(dumped, "invalid", _load_reasons)),
+            tuple(checked_member(dumped, "spans", _load_spans)),
+            checked_member(dumped, "answering", checked_amount),
+        )
+
+
+def _load_bounds(dumped: Any) -> Bounds:
+    return Bounds(*map(checked_amount, checked_items(dumped, 2)))
+
+
+def _load_reasons(dumped: Any) -> list[str]:
+    return checked_each(dumped, MAX_SHARDS, checked_text)
+
+
+def _load_spans(dumped: Any) -> list[Span]:
+    return checked_each(dumped, MAX_SHARDS, Span.load)
 
 
 def merge_loads(results: Iterable[tuple[str, LoadResult]]) -> LoadResult:

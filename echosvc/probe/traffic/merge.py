@@ -9,7 +9,16 @@ from itertools import combinations
 from math import gcd
 from typing import Any
 
-from echosvc.probe.traffic.checked import checked_count, checked_list, checked_seed, checked_text
+from echosvc.probe.traffic.checked import (
+    check_format,
+    checked_count,
+    checked_each,
+    checked_items,
+    checked_member,
+    checked_object,
+    checked_seed,
+    checked_text,
+)
 from echosvc.probe.traffic.tally import Tally
 
 #: The version of the format.
@@ -52,7 +61,8 @@ class Shard:
 
         :raises ValueError: it is none.
         """
-        seed, (index, total) = checked_seed(dumped[0]), map(checked_count, dumped[1:])
+        seed, index, total = checked_items(dumped, 3)
+        seed, index, total = checked_seed(seed), checked_count(index), checked_count(total)
         if not 0 <= index < total <= MAX_SHARDS:
             raise ValueError(f"no shard: {index + 1} of {total}")
         return cls(seed, index, total)
@@ -103,24 +113,18 @@ class RunResult:
 
         :raises ValueError: it is none, or of another version of the format.
         """
-        if not isinstance(dumped, dict) or "tally" not in dumped:
-            raise ValueError("no result of a load")
-        if dumped.get("schema") != SCHEMA:
-            raise ValueError(f"a result of format {dumped.get('schema')!r}, not {SCHEMA}")
-        try:
-            return cls(
-                checked_text(dumped["version"]),
-                checked_text(dumped["endpoint"]),
-                dict(dumped["options"]),
-                _load_shards(dumped["shards"]),
-                Tally.load(dumped["tally"]),
-            )
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"no whole result: {type(error).__name__}: {error}") from None
+        check_format(dumped, SCHEMA)
+        return cls(
+            checked_member(dumped, "version", checked_text),
+            checked_member(dumped, "endpoint", checked_text),
+            checked_member(dumped, "options", checked_object),
+            checked_member(dumped, "shards", _load_shards),
+            checked_member(dumped, "tally", Tally.load),
+        )
 
 
 def _load_shards(dumped: Any) -> tuple[Shard, ...]:
-    shards = tuple(map(Shard.load, checked_list(dumped, MAX_SHARDS)))
+    shards = tuple(checked_each(dumped, MAX_SHARDS, Shard.load))
     if not shards:
         raise ValueError("no shard is named")
     return shards

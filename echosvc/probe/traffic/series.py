@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from echosvc.probe.traffic.checked import checked_count
+from echosvc.probe.traffic.checked import checked_count, checked_each, checked_items
 from echosvc.probe.traffic.histogram import HIGHEST
 
 #: Latencies of a second are kept in 16 classes a power of two: 6 % wide at most.
 _BITS = 5
+#: No latency reaches this class: it begins at more than 2**63 µs.
+_PLACES = 1024
 
 
 class Second:
@@ -69,19 +71,24 @@ class Second:
 
         :raises ValueError: it is none.
         """
-        second, (*counts, latencies) = cls(), dumped
+        second, (*counts, latencies) = cls(), checked_items(dumped, 6)
         second.sent, second.answered, second.wrong, second.failed, second.largest = map(
             checked_count, counts
         )
-        second.latencies = {
-            checked_count(place): checked_count(found) for place, found in latencies
-        }
+        second.latencies = dict(checked_each(latencies, _PLACES, _load_class))
         return second
 
     def __eq__(self, other: object) -> bool:
         return self.dump() == other.dump() if isinstance(other, Second) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _load_class(dumped: Any) -> tuple[int, int]:
+    place, count = map(checked_count, checked_items(dumped, 2))
+    if place >= _PLACES:
+        raise ValueError(f"no class of latencies: {place}")
+    return place, count
 
 
 def _highest_at(place: int) -> int:

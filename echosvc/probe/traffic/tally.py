@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import Any
 
 from echosvc.probe.traffic.checked import (
+    check_format,
     checked_count,
-    checked_list,
+    checked_each,
+    checked_member,
+    checked_object,
     checked_text,
     checked_whole,
 )
@@ -207,31 +211,32 @@ class Tally:
 
         :raises ValueError: it is none, or of another version.
         """
-        if not isinstance(dumped, dict) or dumped.get("schema") != _SCHEMA:
-            raise ValueError("no tally of this version")
-        try:
-            return cls._load(dumped)
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"no whole tally: {type(error).__name__}: {error}") from None
-
-    @classmethod
-    def _load(cls, dumped: dict[str, Any]) -> Tally:
+        check_format(dumped, _SCHEMA)
         tally = cls()
+        counters, histograms = (
+            checked_member(dumped, name, checked_object) for name in ("counters", "histograms")
+        )
         for name in COUNTERS:
-            setattr(tally, name, checked_count(dumped["counters"][name]))
+            setattr(tally, name, checked_member(counters, name, checked_count))
         for name in HISTOGRAMS:
-            setattr(tally, name, Histogram.load(dumped["histograms"][name]))
-        for cause, count in dumped["errors"].items():
-            tally.errors[checked_text(cause)] = checked_count(count)
-        tally.series = {
-            checked_whole(int(key)): Second.load(each) for key, each in dumped["series"].items()
-        }
-        gaps, wrong = dumped["gaps"], dumped["mismatches"]
-        longest = checked_list(gaps["longest"], MAX_GAPS)
-        earliest = checked_list(wrong["earliest"], MAX_MISMATCHES)
-        tally.gaps.extend(map(Gap.load, longest), checked_count(gaps["total"]))
-        tally.mismatches.extend(map(Mismatch.load, earliest), checked_count(wrong["total"]))
+            setattr(tally, name, checked_member(histograms, name, Histogram.load))
+        errors = checked_member(dumped, "errors", checked_object)
+        for cause in errors:
+            tally.errors[checked_text(cause)] = checked_member(errors, cause, checked_count)
+        tally.series = checked_member(dumped, "series", _load_series)
+        checked_member(dumped, "gaps", tally._load_gaps)
+        checked_member(dumped, "mismatches", tally._load_mismatches)
         return tally
+
+    def _load_gaps(self, dumped: Any) -> None:
+        longest = checked_member(dumped, "longest", lambda it: checked_each(it, MAX_GAPS, Gap.load))
+        self.gaps.extend(longest, checked_member(dumped, "total", checked_count))
+
+    def _load_mismatches(self, dumped: Any) -> None:
+        earliest = checked_member(
+            dumped, "earliest", lambda it: checked_each(it, MAX_MISMATCHES, Mismatch.load)
+        )
+        self.mismatches.extend(earliest, checked_member(dumped, "total", checked_count))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tally):
@@ -240,3 +245,14 @@ class Tally:
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _load_series(dumped: Any) -> dict[int, Second]:
+    series = checked_object(dumped)
+    return {_load_number(key): checked_member(series, key, Second.load) for key in series}
+
+
+def _load_number(key: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,16}", key, re.ASCII):
+        raise ValueError(f"no whole number: {ascii(key)[:40]}")
+    return checked_whole(int(key))

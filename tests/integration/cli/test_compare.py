@@ -68,6 +68,11 @@ def test_the_comparison_is_one_object_of_json(capfd: pytest.CaptureFixture[str])
         ),
         (("--compare", "a.json", "b.json", "c.json"), "ENDPOINT: --compare runs nothing: 'c.json'"),
         (("--compare", "a.json", "b.json", "--rate", "5"), "--rate: --compare runs nothing"),
+        (("--compare", "a.json", "b.json", "--ca", "x"), "--ca: --compare runs nothing"),
+        (
+            ("--compare", "a.json", "b.json", "--send-proxy", "v1"),
+            "--send-proxy: --compare runs nothing",
+        ),
         (
             ("--compare", "a.json", "b.json", "--sweep", "1-9", "--slo", "p99<5ms"),
             "--sweep: --compare runs nothing",

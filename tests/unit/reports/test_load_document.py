@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -169,9 +171,20 @@ def changed(*path: str, value: Any) -> str:
         ("1" * 10_000, "digits"),
         ('{"a": NaN}', "NaN is no number of JSON"),
         ('{"a": -Infinity}', "-Infinity is no number of JSON"),
-        (changed("schema", value=2), "a result of format '2', not 1"),
-        (changed("schema", value="x" * 9999), "a result of format 'xxxxxxxxxxxxxxxxxxxx', not 1"),
-        (changed("result", value=None), "result"),
+        (changed("schema", value=2), "a result of format 2, not 1"),
+        (changed("schema", value="1"), "its format is no number: '1'"),
+        (changed("schema", value=True), "its format is no number: True"),
+        (changed("schema", value=None), "it does not say of which format it is"),
+        (changed("schema", value="x" * 9999), "its format is no number: 'xxx"),
+        (changed("result", value=None), "the result is damaged: result: no object: None"),
+        (changed("result", value={}), "the result is damaged: result.run: it is missing"),
+        (changed("result", "generator", value={"at_rate": True}),
+         "damaged: result.generator.cpu_share: it is missing"),
+        (changed("result", "run", "tally", "counters", value=[]), "tally.counters: no object"),
+        (changed("result", "run", "tally", "series", value={"x": []}), "tally.series: no whole"),
+        (changed("result", "run", "tally", "series", value={"7": [1]}), "series.7: no list of 6"),
+        (changed("result", "run", "tally", "gaps", "longest", value=[[1]]), "longest.1: no list"),
+        (changed("result", "bounds", value=7), "result.bounds: no list of 2 items: 7"),
         (changed("result", "seconds", value="1"), "no number"),
         (changed("result", "seconds", value=1e300), "no number"),
         (changed("result", "seconds", value=-1), "no number from 0"),
@@ -183,7 +196,7 @@ def changed(*path: str, value: Any) -> str:
         (changed("result", "run", "shards", value=[]), "no shard"),
         (changed("result", "interrupted", value="no"), "neither true nor false"),
         (changed("result", "invalid", value="late"), "no list"),
-        (changed("result", "spans", value=[[7, 1.0]]), "values to unpack"),
+        (changed("result", "spans", value=[[7, 1.0]]), "spans.1: no list of 4"),
     ],
 )  # fmt: skip
 def test_what_is_no_result_is_refused_in_one_line(text: str, why: str) -> None:
@@ -191,6 +204,47 @@ def test_what_is_no_result_is_refused_in_one_line(text: str, why: str) -> None:
         list(read_loads(text))
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 200
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of each value in a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, inner in items if isinstance(value, (dict, list)) else ():
+        yield (*path, name)
+        yield from places(inner, (*path, name)) if isinstance(inner, (dict, list)) else ()
+
+
+def what_is_said_of(text: str) -> str:
+    """Why a document is refused; "": it is read."""
+    try:
+        return "".join(load_json(found) for found in read_loads(text))[:0]
+    except DocumentError as error:
+        return str(error)
+
+
+PLACES = list(places({"schema": 1, "result": json.loads(TEXT)["result"]}))
+#: What Python says of a value of a wrong kind.
+PYTHON = r"Error|object is|object cannot|indices|unpack|literal|argument|subscript|fromhex"
+
+
+WRONG_KINDS: list[Any] = [None, "x", "1", [], {}, -1, 1.5, True, [[]], 1 << 52]
+
+
+@given(st.sampled_from(PLACES), st.sampled_from(WRONG_KINDS))
+@examples(120)
+def test_a_part_that_is_missing_or_of_a_wrong_kind_is_said_in_words(
+    path: tuple[Any, ...], value: Any
+) -> None:
+    for take_away in (True, False):
+        document = json.loads(TEXT)
+        inner = document
+        for name in path[:-1]:
+            inner = inner[name]
+        if take_away:
+            del inner[path[-1]]
+        else:
+            inner[path[-1]] = value
+        assert not re.search(PYTHON, what_is_said_of(json.dumps(document)))
 
 
 def test_a_number_that_is_too_large_for_a_float_is_refused() -> None:

@@ -127,5 +127,5 @@ def test_what_is_no_result_is_refused():
     changed += [{**whole, "shards": []}, {**whole, "endpoint": 7}, {**whole, "options": 7}]
     lacking = [{key: whole[key] for key in whole if key != name} for name in whole]
     for wrong in (None, [], {}, *changed, *lacking):
-        with pytest.raises(ValueError, match=r"no |format |values"):
+        with pytest.raises(ValueError, match=r"no |format |missing"):
             RunResult.load(wrong)

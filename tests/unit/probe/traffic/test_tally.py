@@ -168,11 +168,12 @@ def test_what_is_no_tally_is_refused():
         wrong.append({**whole, "series": {"7": [1, 1, 0, value, 5, []]}})
         wrong.append({**whole, "series": {"7": [1, 1, 0, 0, 5, [[5, value]]]}})
         wrong.append({**whole, "gaps": {"total": value, "longest": []}})
-    for gap in ([1.0, 2.0], [math.nan, 1.0, 0, "fin"], ["1", 1.0, 0, "fin"], [1.0, 1.0, 0, 5]):
-        wrong.append({**whole, "gaps": {"total": 1, "longest": [gap]}})
+    rest = [-1, "", "", "", ""]
+    for gap in ([math.nan, 1.0, 0, "fin"], ["1", 1.0, 0, "fin"], [1.0, 1.0, 0, 5], [1.0, 2.0]):
+        wrong.append({**whole, "gaps": {"total": 1, "longest": [[*gap, *rest]]}})
     for mismatch in ([1.0], [1.0, 1, 2, "lost", 3, 4, "zz", ""], [1.0, 1, 2, 7, 3, 4, "", ""]):
         wrong.append({**whole, "mismatches": {"total": 1, "earliest": [mismatch]}})
-    why = r"no |values to unpack|invalid literal|hexadecimal"
+    why = r"no |missing|not say|of format 99"
     for dumped in wrong:
         with pytest.raises(ValueError, match=why):
             Tally.load(dumped)
