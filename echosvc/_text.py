@@ -79,7 +79,7 @@ def format_bytes(size: int) -> str:
 
 def format_duration(seconds: float) -> str:
     """Return a time in µs, ms or s, with three significant digits where it is short."""
-    if seconds < 0.001:
+    if seconds < 0.0009995:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"

@@ -63,7 +63,8 @@ def format_figure(value: float, unit: str) -> str:
     if unit == "µs":
         return format_duration(value / 1e6)
     if unit == "B/s":
-        size, name = (1 << 20, "MiB") if value >= 1 << 20 else (1 << 10, "KiB")
+        sizes = ((1 << 20, "MiB"), (1 << 10, "KiB"))
+        size, name = next((each for each in sizes if value >= each[0]), (1, "B"))
         return f"{_short(value / size)} {name}/s"
     return f"{_short(value)}/s" if unit else f"{value:,.0f}"
 

@@ -104,7 +104,9 @@ def _errors(result: LoadResult) -> Iterator[Element]:
     errors = result.tally.errors.most_common(_LISTED)
     if errors:
         rows = [(brief(cause, _NAME), f"{count:,}") for cause, count in errors]
-        yield number_table("Connections that failed, by cause", ("cause", "connections"), rows)
+        yield number_table(
+            "Connections that failed or could not be opened", ("cause", "times"), rows
+        )
 
 
 def _listed(heading: str, items: Iterable[str], total: int) -> Iterator[Element]:

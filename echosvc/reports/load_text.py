@@ -57,7 +57,7 @@ def _totals(result: LoadResult) -> Iterator[str]:
     yield f"rate      {figures['rate']}, {figures['bytes-rate']} received, {span(result)}"
     yield f"messages  {message_counts(result.tally)}"
     opened = plural(result.tally.connections, "connection")
-    yield f"errors    {printable(error_counts(result.tally))} of {opened}"
+    yield f"errors    {printable(error_counts(result.tally))}; {opened} opened"
 
 
 def span(result: LoadResult) -> str:

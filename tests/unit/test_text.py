@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echosvc._text import printable, read_whole
+from echosvc._text import format_duration, printable, read_whole
 
 
 class ReadWholeTests(SynchronousTestCase):
@@ -27,3 +27,15 @@ class PrintableTests(SynchronousTestCase):
     @given(st.text())
     def test_nothing_ends_the_line_or_reaches_the_terminal(self, text: str) -> None:
         self.assertTrue(printable(text).isprintable())
+
+
+class FormatDurationTests(SynchronousTestCase):
+    @given(st.floats(0, 1e6))
+    def test_no_number_reaches_that_of_the_next_unit(self, seconds: float) -> None:
+        number, unit = format_duration(seconds).split()
+        self.assertIn(unit, ("µs", "ms", "s"))
+        self.assertTrue(unit == "s" or float(number) < 1000)
+
+    def test_what_is_all_but_a_millisecond_is_one(self) -> None:
+        self.assertEqual(format_duration(0.0009999), "1 ms")
+        self.assertEqual(format_duration(0.000999), "999 µs")

@@ -64,7 +64,8 @@ class Verdict:
     :ivar word: ``OK``; ``FAIL``: the path or the peer failed; ``INVALID``: the generator was the
         bottleneck, and the figures mean nothing.
     :ivar reasons: for it, in words; of ``OK`` there are none.
-    :ivar notes: what limits the figures, and is no reason to refuse them.
+    :ivar notes: what limits the figures, and is no reason to refuse them. Of figures that mean
+        nothing there are none.
     :ivar limits: how the generator was the bottleneck, though the path failed, too.
     """
 
@@ -121,7 +122,7 @@ def judge(
     """
     failures = tuple(_find_failures(tally, generator))
     limits = limits or tuple(_find_own_limits(tally, generator, bounds))
-    notes = tuple(note for note in _find_notes(tally, generator) if note not in limits)
+    notes = () if limits else tuple(_find_notes(tally, generator))
     if failures:
         beside = tuple(f"besides, the figures mean nothing: {each}" for each in limits)
         return Verdict("FAIL", failures + beside, notes, limits)

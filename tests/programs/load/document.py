@@ -201,8 +201,8 @@ COUNTS = {
     "damaged": "what came was not the reply that was due",
     "late": "answered later than `--grace` after it was sent",
     "given up": "in flight when this side ended the run, by Ctrl-C or `--grace 0`",
-    "errors": "connections that failed, by cause: refused, reset, fin (the peer ended it before its"
-    " time), timeout, mismatch (a wrong byte came on it) …",
+    "errors": "connections that failed or could not be opened, by cause: refused, reset, fin (the"
+    " peer ended it before its time), timeout, mismatch (a wrong byte came on it) …",
 }
 #: The keys of the document, each with what it is.
 KEYS = {

@@ -9,7 +9,7 @@ from echosvc.probe.traffic.histogram import Histogram
 from echosvc.probe.traffic.merge import Shard
 from echosvc.probe.traffic.tally import Tally
 from echosvc.reports.load_text import load_text
-from tests.unit.reports.load_samples import break_it, result, tally_of
+from tests.unit.reports.load_samples import NOON, break_it, result, tally_of
 from tests.unit.reports.samples import TEXTS
 
 
@@ -29,7 +29,7 @@ def test_a_good_run_is_four_lines_and_a_table() -> None:
         "tcp:lb.example:9000: OK\n\n"
         "rate      20/s, 1.25 KiB/s received, over 5 s\n"
         "messages  100 sent, 100 answered, 0 lost\n"
-        "errors    none of 10 connections\n\n"
+        "errors    none; 10 connections opened\n\n"
     )
     rows = [line.split("  ")[0] for line in text.splitlines()[7:]]
     assert rows == ["corrected", "uncorrected", "send lag", "connect", "first byte"]
@@ -46,7 +46,7 @@ def test_everything_that_was_sent_is_accounted_for() -> None:
     assert "109 sent, 100 answered, 0 lost, 4 given up, 5 owed" in load_text(result(tally))
     broken = load_text(result(break_it(tally_of(5))))
     assert "1 lost, 1 duplicated, 1 reordered, 1 damaged, 1 late" in broken
-    assert "errors    1 refused, 1 reset of 10 connections" in broken
+    assert "errors    1 refused, 1 reset; 10 connections opened" in broken
 
 
 def test_what_limits_the_figures_is_said() -> None:
@@ -84,3 +84,16 @@ def test_a_text_of_a_peer_changes_no_line(text: str) -> None:
     shown = load_text(result(tally, endpoint=text, failure=f"it said {text}"))
     assert all(line.isprintable() for line in shown.splitlines())
     assert len(shown.split("\n")) == 15
+
+
+def test_attempts_that_failed_are_no_part_of_the_connections_that_were_opened() -> None:
+    tally = tally_of(5)
+    for _ in range(12):
+        tally.count_error("refused", 1.0)
+    assert "errors    12 refused; 10 connections opened\n" in load_text(result(tally))
+
+
+def test_where_nothing_came_no_bytes_are_shown() -> None:
+    tally = Tally(epoch=NOON)
+    tally.count_sent(1, 64, 0.0)
+    assert "rate      0/s, 0 B/s received, over 5 s\n" in load_text(result(tally))

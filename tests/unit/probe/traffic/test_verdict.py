@@ -116,3 +116,11 @@ def test_a_fault_of_the_path_counts_more_than_a_limit_of_the_generator():
     assert verdict.word == "FAIL"
     assert verdict.reasons[0] == "1 reply was damaged"
     assert verdict.reasons[1].startswith("besides, the figures mean nothing")
+
+
+def test_where_the_figures_mean_nothing_no_note_repeats_the_reason():
+    late = judge(answered(latency=0.003), generator(lag=0.5))
+    assert (late.word, late.notes) == ("INVALID", ())
+    starved = GeneratorStats(wait_share=0.9)
+    assert judge(answered(), starved, limits=("a.json: it waited",)).notes == ()
+    assert judge(answered(), GeneratorStats(wait_share=0.3)).notes != ()
