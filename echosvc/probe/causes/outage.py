@@ -76,8 +76,9 @@ async def _wait_for_end(path: Path, failed: Failed, refused: bool, ended: str) -
     proven = often and (known > 0 or await _shuts_again(path, many, facts))
     if proven or (refused and at_once):
         pace = _LESS * known if known else _SHARE * many / _SPAN
-        path.context.knowledge.pace = max(pace, _LEAST)
+        path.context.knowledge.pace = pace = max(pace, _LEAST)
         advice = _RATE if proven else f"{_RATE_OR_BYTES}; or {_RESTART}"
+        advice += f"; the check goes on at a pace of {pace:.2g} a second, so it takes longer"
         return Cause("limit", words, advice, facts, avoidable=True, kind=RATE)
     advice = f"{_RESTART}; or {_RATE_OR_BYTES}" if refused else _RESTART
     return Cause("outage", words, advice, facts, avoidable=True, kind="passing")

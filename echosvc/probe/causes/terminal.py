@@ -23,14 +23,18 @@ def _may_be(path: Path, failed: Failed) -> bool:
 
 @cause(order=6)
 async def explain_by_terminal(path: Path, failed: Failed) -> Cause | None:
-    """Return that a terminal echoes what is sent, or edits it."""
+    """Return that a terminal echoes what is sent, or edits it.
+
+    Its echo comes before the answer of the server behind it. So once the answer is what was sent,
+    nothing more is waited for.
+    """
     knowledge = path.context.knowledge
     if knowledge.no_terminal or path.settings.framing == "length" or not _may_be(path, failed):
         return None
     connection = await path.open()
     connection.client.write(_SENT).addErrback(lambda _: None)
     quiet = _QUIET + 3 * connection.rtt
-    came = await receive_answer(connection, lambda _: False, seconds=quiet)
+    came = await receive_answer(connection, lambda came: came.endswith(_SENT), seconds=quiet)
     if _ECHOED not in came and TERMINAL_EDITED not in came:
         knowledge.no_terminal = True
         return None

@@ -100,6 +100,7 @@ class OutageTests(NetworkTestCase):
         path.context.knowledge.pace = 4.0
         cause = self.explain(path, self.failure(path.open()))
         self.assertEqual((cause.name, path.context.knowledge.pace), ("limit", 2.0))
+        self.assertTrue(cause.advice.endswith("at a pace of 2 a second, so it takes longer"))
 
     def test_where_it_lasts_both_causes_are_named(self) -> None:
         path, failed = self.crowded(1e9)
