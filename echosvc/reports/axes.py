@@ -92,7 +92,7 @@ def utc(began: float, seconds: float) -> Axis:
     step = _time_step(seconds)
     first = math.ceil(began / step) * step
     count = math.floor((began + seconds - first) / step) + 1
-    form = "%m-%d %H:%M" if seconds > _DAY else "%H:%M:%S" if step < 60 else "%H:%M"
+    form = "%m-%d %H:%M" if seconds >= _DAY else "%H:%M:%S" if step < 60 else "%H:%M"
     times = [first + number * step for number in range(count)]
     ticks = tuple((time, utc_text(time, form)) for time in times)
     label = f"time (UTC), {utc_text(began, '%Y-%m-%d')}"

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -306,6 +307,8 @@ def test_on_a_terminal_the_running_probe_is_shown(to: str) -> None:
         stdout=subprocess.PIPE, stderr=slave, text=True, env={**environment(), "TERM": "xterm"},
     )  # fmt: skip
     os.close(slave)
+    end = threading.Timer(LIMIT, process.kill)
+    end.start()
     shown = b""
     try:
         while piece := os.read(master, 4096):
@@ -313,6 +316,7 @@ def test_on_a_terminal_the_running_probe_is_shown(to: str) -> None:
     except OSError:  # the end of a terminal
         pass
     out, _ = process.communicate(timeout=LIMIT)
+    end.cancel()
     os.close(master)
     assert process.returncode == 0
     assert b"idle" in shown

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -309,11 +310,14 @@ def test_on_a_terminal_a_line_shows_the_shares_meanwhile(to: str) -> None:
         command, stdout=subprocess.PIPE, stderr=follower, env=environment() | {"TERM": "xterm"}
     ) as process:
         os.close(follower)
+        end = threading.Timer(4 * LIMIT, process.kill)
+        end.start()
         shown = b""
         with suppress(OSError):
             while piece := os.read(leader, 65536):
                 shown += piece
         out = process.communicate(timeout=4 * LIMIT)[0].decode()
+        end.cancel()
     os.close(leader)
     assert process.returncode == 0
     assert b"v1 100.0 %" in shown

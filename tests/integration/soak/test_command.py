@@ -8,6 +8,7 @@ import pty
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from echosvc.cli import main as cli
 from echosvc.probe.soak.settings import SoakSettings
 from tests.support.commands import one_line
 from tests.support.junit import accepted
-from tests.support.process import ECHOSVC, Process, Server, environment, running
+from tests.support.process import ECHOSVC, Process, Server, environment, running, with_interrupt
 from tests.support.waiting import LIMIT, wait_until
 
 #: As short as a busy machine allows.
@@ -191,10 +192,12 @@ def test_ctrl_c_before_the_time_is_an_interruption_with_all_reports(server, tmp_
 def test_on_a_terminal_a_line_says_how_it_is_going(server) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [*ECHOSVC, "soak", f"tcp:127.0.0.1:{server.port}", *FAST],
+        with_interrupt([*ECHOSVC, "soak", f"tcp:127.0.0.1:{server.port}", *FAST]),
         stdout=subprocess.PIPE, stderr=slave, text=True, env={**environment(), "TERM": "xterm"},
     )  # fmt: skip
     os.close(slave)
+    end = threading.Timer(LIMIT, process.kill)
+    end.start()
     shown = b""
     while b"2 of 2 up" not in shown and (piece := os.read(master, 4096)):
         shown += piece
@@ -203,6 +206,7 @@ def test_on_a_terminal_a_line_says_how_it_is_going(server) -> None:
         while os.read(master, 4096):
             pass
     out, _ = process.communicate(timeout=LIMIT)
+    end.cancel()
     os.close(master)
     assert process.returncode == 0
     assert "up" not in out
