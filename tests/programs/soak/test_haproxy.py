@@ -69,8 +69,7 @@ def is_seen_as_long_as_from_outside(proxy: HAProxy) -> bool:
     assert set(result["causes"]) <= {"fin", "reset"}
     (outage,) = result["outages"]
     assert (outage["connections"], outage["together"]) == (COUNT, COUNT)
-    tolerance = TOLERANCE + prober.late
-    gaps = result["gaps"]
+    tolerance, gaps = TOLERANCE + prober.late, result["gaps"]
     # The truth: from the kill to the first moment at which a new connection is answered.
     shortest = min(gap["seconds"] for gap in gaps)
     return (
