@@ -20,7 +20,9 @@ _WORDS = """\
 `load` opens connections, sends messages, and compares every reply to the byte with what was due. No
 two messages are equal, on any connection, process or machine: a reply that belongs to another
 message is found. It works with any echo server, whatever its prefix: where
-something in it changes, such as a number, `--prefix` says what. `--framing` says how messages are
+something in it changes, such as a number, `--prefix` says what. Servers behind one address that
+have different prefixes need it, too, with a field in place of what differs: without it the prefix
+that the first connection has is expected of all. `--framing` says how messages are
 told apart. `echosvc load --help` and [options.md](options.md) have all options.
 
 <!-- run rate -->
