@@ -85,7 +85,7 @@ _TRIED = """\
 
 Where a target is not met, most of the cost is that of the kernel, which every server has: the
 profile above says how much. "Python (floor)" is a loop of epoll, recv_into and send in Python with
-no feature at all, not even back-pressure, and with chunks of up to 120 KiB. A server in Python
+no feature at all, not even back-pressure, and with chunks of 60 KiB as echosvc. A server in Python
 cannot cost less.
 
 What reduced the cost:
@@ -105,11 +105,10 @@ What reduced the cost:
 - Stream: reads of 60 KiB, whose replies fit a segment of the loopback device with the prefix.
   Reads of 64 KiB left a few bytes over, which were sent alone, at the price of a whole segment:
   0.6 of the cost.
-- Stream: two reads of 60 KiB behind two prefixes, and both replies in one call, up to 8 times
-  for one event. A full read followed by one of 120 KiB, which the kernel scattered behind two
-  prefixes, cost 15 µs more for each MiB: a scattered read takes 1.4 µs more than `recv_into`,
-  and each event 5 µs, since its code and objects are no longer in the processor's caches. With BBR,
-  single and double replies in turn also cost 1.5 as much on most connections.
+- Stream: after a full read the next one follows without an event, up to 16 times, and each is
+  answered by a call of its own. An event costs 5 µs, since its code and objects are no longer in
+  the processor's caches. Two replies in one call cost the same for one stream, and 1.1 as much with
+  two threads.
 - Stream: what is read is stored in mid-page. Where the kernel copies to an address that is 1 to 15
   bytes behind that of the source, counted in a page, this processor needs 18 in place of 1.6 µs for
   60 KiB. A stream begins at the start of a page, and so may a buffer that begins with a prefix of 9
@@ -139,7 +138,8 @@ What did not help:
 - To read from a new connection before it is registered for events, which would save that where its
   message and its end are there: no gain.
 - Stream: reads and replies of 240 KiB behind four prefixes: no gain, and with BBR 1.5 of the cost.
-- Stream: one reply for each call, without an event: 15 µs more for each MiB than with two.
+- Stream: reads of 48, 56 and 63.9 KiB: no gain that stands out from the scatter. A poll of the
+  epoll group also after reads that are large but not full: no gain on the default reactor.
 
 What is left between "Python (floor)" and echosvc is some percent: one call for each message, two
 counters, and the tests whether anything is queued. Three quarters of a message are the kernel's
@@ -147,16 +147,15 @@ send, which on loopback delivers to the client's socket and wakes the client. Th
 servers changes by some percent from run to run. Of a connection with one message, C needs all but
 6 or 7 µs; these are Python's, for some 90 calls, the reactor's own included.
 
-Of a stream, the server's work for each MiB was measured alone, with client and server in one
-process and nobody to wake: 145 µs in the best C loop, 151 µs in a Python loop with chunks of 120
-KiB, 160 µs in one with chunks of 60 KiB and two replies a call, 169 µs in echosvc. What remains
-above the Python loop are the event, the counters, and the checks for errors and for what the kernel
-does not take. Larger chunks would save 9 µs, but a client would see chunks above 64 KiB.
-With a client, the kernel also wakes it and loads what it wrote from another processor's caches, so
-a MiB takes 300 to 400 µs in C, and the same 24 µs are a smaller part of it. On the default reactor,
-each time that the server has nothing to read costs a turn of Twisted's main loop more. While other
-programs use the processor, Python's part grows: it is more code, and has to be loaded into the
-caches again.
+Of a stream, a MiB takes 300 to 400 µs in C, nearly all of them in the kernel: two copies, and
+waking the client. It is 18 reads and 18 replies, with two threads 24, since many reads are not
+full. Python adds 0.7 to 1.0 µs to each of these calls, so the Python loop without any feature costs
+1.1 to 1.2 of the cheapest C loop: a target of 1.1 leaves 0.75 µs for a call. Under `lean`, echosvc costs 1.0 to 1.1
+of the Python loop. On the default reactor, each time that the server has nothing to read costs a
+turn of Twisted's main loop more, 8 µs; with two threads that happens 8 times for each MiB. Longer
+chunks would need fewer calls, but a client would see chunks above 64 KiB; the C server's loops of
+120 and 256 KiB have them. While other programs use the processor, Python's part grows: it is more
+code, and has to be loaded into the caches again.
 
 On TLS the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
 call that only finds out that there is nothing more is left out, and the buffer for the ciphertext

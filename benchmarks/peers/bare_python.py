@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 
 PREFIX = b"Sending: "
-READ = 120 * 1024
+READ = 60 * 1024
 CACHED = 2048
 
 host, port = sys.argv[1].split(":")

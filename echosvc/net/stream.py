@@ -37,17 +37,14 @@ from echosvc.net.epoll import EPOLLIN, MORE, EpollDispatcher, EpollHandler
 #: The most that one reply carries, bytes. With its prefix it still fits the largest segment (64 KiB
 #: with its headers). The last bytes of a longer reply would go in a segment of their own, at the
 #: price of a whole one. Measured over a stream: reads of 60 KiB take 40 % less time than reads of
-#: 64 KiB. Two reads that fill this are sent together, as two replies: a chunk, which the client
-#: sees between two prefixes, is never above 64 KiB, as with Node.
+#: 64 KiB. A chunk, which the client sees between two prefixes, is never above 64 KiB, as with Node.
 #:
 #: As ``bufferSize`` it is also the high-water mark of Twisted: with more than this in the queue of
 #: an accepted connection, reading stops.
 RECV_SIZE = 61440
-#: Two such reads.
-LONG_SIZE = 2 * RECV_SIZE
-#: So many times two full reads are answered for one event: 1 MiB, which takes 0.4 ms. Then
-#: other connections are served. libuv, below Node, reads 2 MiB.
-MAX_LONG_READS = 8
+#: So many full reads are answered for one event: 1 MiB, which takes 0.4 ms. Then other connections
+#: are served. libuv, below Node, reads 2 MiB.
+MAX_LONG_READS = 16
 
 #: Views of replies to shorter reads are cached, 200 bytes each. The cache cannot grow beyond
 #: this many, whatever peers send.
@@ -63,25 +60,22 @@ def reset_on_close(handle: socket.SocketType) -> None:
 
 
 class ReplyBuffer:
-    """A prefix and space for one read, twice: two long reads are two replies, sent in one piece.
+    """A prefix and space for one read behind it, so that what is read is a reply.
 
     :param prefix: the prefix of all replies.
     :ivar recv_view: the space to read into.
-    :ivar recv_views: the same, and the space behind the second prefix.
-    :ivar long_reply: the replies to two reads that filled both spaces.
+    :ivar long_reply: the reply to a read that filled it.
     :ivar cached_views: by the size of a read, views of the replies that were made so far; only for
         sizes below :data:`CACHED_SIZES`.
     """
 
-    __slots__ = ("cached_views", "long_reply", "prefix", "recv_view", "recv_views")
+    __slots__ = ("cached_views", "long_reply", "prefix", "recv_view")
 
     def __init__(self, prefix: bytes) -> None:
         self.prefix = prefix
-        whole = self.long_reply = _allocate(len(prefix), 2 * (len(prefix) + RECV_SIZE))
-        second = len(prefix) + RECV_SIZE
-        whole[: len(prefix)] = whole[second : second + len(prefix)] = prefix
-        self.recv_view = whole[len(prefix) : second]
-        self.recv_views = self.recv_view, whole[second + len(prefix) :]
+        self.long_reply = _allocate(len(prefix), len(prefix) + RECV_SIZE)
+        self.long_reply[: len(prefix)] = prefix
+        self.recv_view = self.long_reply[len(prefix) :]
         self.cached_views: list[memoryview | None] = [None] * CACHED_SIZES
 
     def view(self, size: int) -> memoryview:
@@ -90,11 +84,6 @@ class ReplyBuffer:
         if size < CACHED_SIZES:
             self.cached_views[size] = reply
         return reply
-
-    def long_view(self, size: int) -> memoryview:
-        """Return the replies to ``size`` bytes in both spaces, the first of which is full."""
-        count = 1 if size <= RECV_SIZE else 2
-        return self.long_reply[: count * len(self.prefix) + size]
 
 
 def _allocate(prefix: int, size: int) -> memoryview:
@@ -212,43 +201,35 @@ class Stream(EpollHandler, tcp.Server):
         return None
 
     def _read_long(self, replies: ReplyBuffer) -> Any:
-        """Read on after a read that filled the first space, and send two replies at once.
+        """Reply to a read that filled the space, and read and reply on without an event.
 
-        It ends with the first read that fills no space, or with the first reply of which the
-        kernel takes a part. An EOF stays in the socket for the next event.
+        It ends with a read that does not fill the space, or with a reply of which the kernel takes
+        a part. An EOF stays in the socket for the next event.
         """
-        recv_into, (first, second) = self.socket.recv_into, replies.recv_views
-        why: Any = None
-        unanswered = RECV_SIZE
-        try:
-            for _ in range(MAX_LONG_READS):
-                unanswered += recv_into(second)
-                if unanswered < LONG_SIZE:
-                    break
-                unanswered = 0
-                if not self._send_long(replies, LONG_SIZE):
-                    return None
-                unanswered = recv_into(first)
-                if unanswered < RECV_SIZE:
-                    break
-            else:
-                why = MORE
-        except OSError as error:
-            why = _after_error(error)
-        if unanswered:
-            self._send_long(replies, unanswered)
-        return why
+        recv_into, space, reply = self.socket.recv_into, replies.recv_view, replies.long_reply
+        for _ in range(MAX_LONG_READS):
+            if not self._send_long(reply, RECV_SIZE):
+                return None
+            try:
+                size = recv_into(space)
+            except OSError as error:
+                return _after_error(error)
+            if size != RECV_SIZE:
+                if size:
+                    self._send_long(replies.view(size), size)
+                return None
+        self._send_long(reply, RECV_SIZE)
+        return MORE
 
-    def _send_long(self, replies: ReplyBuffer, size: int) -> bool:
-        """Send the replies to ``size`` bytes in both spaces; return whether all was taken."""
-        reply = replies.long_reply if size == LONG_SIZE else replies.long_view(size)
+    def _send_long(self, reply: memoryview, size: int) -> bool:
+        """Send the reply to ``size`` bytes; return whether the kernel took all of it."""
         try:
             taken = self.socket.send(reply)
         except OSError:  # the protocol meets the error again when it sends
             taken = 0
         protocol = self._protocol
         protocol.fast_bytes += size
-        protocol.fast_messages += 1 if size <= RECV_SIZE else 2
+        protocol.fast_messages += 1
         if taken == len(reply):
             return True
         protocol.send_remainder(bytes(reply[taken:]))
