@@ -150,12 +150,12 @@ servers changes by some percent from run to run. Of a connection with one messag
 Of a stream, a MiB takes 300 to 400 µs in C, nearly all of them in the kernel: two copies, and
 waking the client. It is 18 reads and 18 replies, with two threads 24, since many reads are not
 full. Python adds 0.7 to 1.0 µs to each of these calls, so the Python loop without any feature costs
-1.1 to 1.2 of the cheapest C loop: a target of 1.1 leaves 0.75 µs for a call. Under `lean`, echosvc costs 1.0 to 1.1
-of the Python loop. On the default reactor, each time that the server has nothing to read costs a
-turn of Twisted's main loop more, 8 µs; with two threads that happens 8 times for each MiB. Longer
-chunks would need fewer calls, but a client would see chunks above 64 KiB; the C server's loops of
-120 and 256 KiB have them. While other programs use the processor, Python's part grows: it is more
-code, and has to be loaded into the caches again.
+1.1 to 1.2 of the cheapest C loop: a target of 1.1 leaves 0.75 µs for a call. Under `lean`, echosvc
+costs 1.0 to 1.1 of the Python loop. On the default reactor, each time that the server has nothing
+to read costs a turn of Twisted's main loop more, 8 µs; with two threads that happens 8 times for
+each MiB. Longer chunks would need fewer calls, but a client would see chunks above 64 KiB; the C
+server's loops of 120 and 256 KiB have them. While other programs use the processor, Python's part
+grows: it is more code, and has to be loaded into the caches again.
 
 On TLS the conversions of pyOpenSSL take about 5 µs a message, more than OpenSSL itself. The second
 call that only finds out that there is nothing more is left out, and the buffer for the ciphertext
