@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from echosvc.cli.main import parser
+from echosvc.cli.commands import parser
 from echosvc.cli.serve import PROCESS_OPTIONS
 from echosvc.cli.serve_options import SERVER_OPTIONS
 from echosvc.config.schema import ClientConfig, Config

@@ -25,6 +25,7 @@ from echosvc import check as check_path
 from echosvc import check_async
 from echosvc.cli import check as command
 from echosvc.cli import main as cli
+from echosvc.cli.commands import parser
 from echosvc.cli.terminal import OutputError, StandardOutput
 from echosvc.net.listeners import PORT
 from echosvc.probe.result import CheckResult, ProbeResult
@@ -46,14 +47,14 @@ def check(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def parsed(*words: str) -> CheckSettings:
-    options = cli.parser().parse_args(["check", *words])
+    options = parser().parse_args(["check", *words])
     settings: CheckSettings = options.validate(options)
     return settings
 
 
 def test_without_options_everything_has_its_default() -> None:
     assert parsed() == CheckSettings()
-    assert cli.parser().parse_args(["check"]).to == f"tcp:localhost:{PORT}"
+    assert parser().parse_args(["check"]).to == f"tcp:localhost:{PORT}"
 
 
 def test_every_option_is_understood() -> None:

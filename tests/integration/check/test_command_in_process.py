@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from echosvc import EchoFactory
 from echosvc.cli import check as command
-from echosvc.cli import main as cli
+from echosvc.cli.commands import parser
 from echosvc.endpoints import client_endpoint
 from tests.support.junit import accepted
 from tests.support.reactor import serving, within
@@ -35,7 +35,7 @@ class BorrowedReactor:
 
 def checking(borrowed: BorrowedReactor, endpoint: str, *words: str) -> Deferred[int]:
     """Begin a check; fires with its exit status."""
-    args = cli.parser().parse_args(["check", endpoint, *words])
+    args = parser().parse_args(["check", endpoint, *words])
     args.command_line = "echosvc check"
     running = command.run(args, borrowed, client_endpoint(borrowed, endpoint))
     return within(Deferred.fromCoroutine(running))

@@ -15,6 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from echosvc.cli import main as cli
+from echosvc.cli.commands import DEMO, parser
+from echosvc.cli.coroutines import run_coroutines
+from echosvc.cli.target import target_from_args
+from echosvc.cli.terminal import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK
 from tests.support.commands import echosvc, one_line, plain_server
 from tests.support.process import ECHOSVC, ROOT, Process, environment, running
 from tests.support.sockets import receive_all
@@ -358,7 +362,7 @@ def test_help_has_examples(words: list[str], capfd: pytest.CaptureFixture[str]) 
 def test_demo_runs_three_sessions(to: tuple[str, str]) -> None:
     done = echosvc("demo", *to)
     lines = done.stdout.decode().splitlines()
-    for name, message in cli.DEMO:
+    for name, message in DEMO:
         assert f"{name} From Server: Sending: {message}" in lines
         assert f"{name} Client disconnected" in lines
     assert lines.count("Socket Closed") == 3
@@ -391,10 +395,10 @@ def test_the_exit_status_is_the_worst_of_all_sessions() -> None:
     async def broken() -> None:
         raise ValueError("boo")
 
-    assert cli._run(reactor, lambda: [fine()]) == cli.EXIT_OK
+    assert run_coroutines(reactor, lambda: [fine()]) == EXIT_OK
     assert reactor.hasStopped
     reactor.whenRunningHooks.clear()
-    assert cli._run(reactor, lambda: [fine(), broken()]) == cli.EXIT_FAILURE
+    assert run_coroutines(reactor, lambda: [fine(), broken()]) == EXIT_FAILURE
     reactor.whenRunningHooks.clear()
 
     async def endless() -> None:
@@ -406,14 +410,14 @@ def test_the_exit_status_is_the_worst_of_all_sessions() -> None:
             trigger()
 
     reactor.run = interrupt
-    assert cli._run(reactor, lambda: [endless()]) == cli.EXIT_INTERRUPTED
+    assert run_coroutines(reactor, lambda: [endless()]) == EXIT_INTERRUPTED
 
 
 def test_arguments_become_sessions() -> None:
     reactor = MemoryReactorClock()
     for words in (["send", "--quiet", "a", "b"], ["demo"]):
-        parsed = cli.parser().parse_args(words)
-        talks = parsed.start(parsed, reactor, cli.target_from_args(reactor, parsed))
+        parsed = parser().parse_args(words)
+        talks = parsed.start(parsed, reactor, target_from_args(reactor, parsed))
         assert len(talks) == (3 if words == ["demo"] else 1)
         for talk in talks:
             talk.close()

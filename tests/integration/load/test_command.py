@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from echosvc import EchoFactory
 from echosvc.cli import load as command
 from echosvc.cli import main as cli
+from echosvc.cli.commands import parser
 from echosvc.endpoints import client_endpoint
 from tests.support.reactor import serving, turn, within
 
@@ -38,7 +39,7 @@ class BorrowedReactor:
 
 def loading(borrowed: BorrowedReactor, endpoint: str, *words: str) -> Deferred[int]:
     """Begin a load; fires with its exit status."""
-    args = cli.parser().parse_args(["load", endpoint, *ANY_GENERATOR, *words])
+    args = parser().parse_args(["load", endpoint, *ANY_GENERATOR, *words])
     args.command_line = "echosvc load"
     running = command.run(args, borrowed, client_endpoint(borrowed, endpoint))
     return within(Deferred.fromCoroutine(running))

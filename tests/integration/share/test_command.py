@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from echosvc.cli import main as cli
+from echosvc.cli.commands import parser
 from echosvc.cli.share import exit_status
 from echosvc.probe.share.expectation import parse_expectations
 from echosvc.probe.share.settings import ShareSettings
@@ -60,7 +61,7 @@ def to(server: Server) -> str:
 
 
 def parsed(*words: str) -> ShareSettings:
-    options = cli.parser().parse_args(["share", *words])
+    options = parser().parse_args(["share", *words])
     settings: ShareSettings = options.validate(options)
     return settings
 

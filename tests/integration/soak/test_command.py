@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from echosvc.cli import main as cli
+from echosvc.cli.commands import parser
 from echosvc.probe.soak.settings import SoakSettings
 from tests.support.commands import one_line
 from tests.support.junit import accepted
@@ -62,7 +63,7 @@ def happened(path: Path, name: str, count: int = 1) -> bool:
 
 
 def test_without_options_everything_has_its_default() -> None:
-    args = cli.parser().parse_args(["soak"])
+    args = parser().parse_args(["soak"])
     assert args.validate(args) == SoakSettings()
 
 
@@ -72,7 +73,7 @@ def test_every_option_is_understood(tmp_path: Path) -> None:
         f" --duration 60 --max-gap 3 --max-breaks 0 --framing line --until-file {tmp_path}/x"
         f" --marks {tmp_path}/m --jsonl {tmp_path}/e --junit {tmp_path}/j --report {tmp_path}/r"
     )
-    args = cli.parser().parse_args(["soak", "tcp:h:1", *words.split()])
+    args = parser().parse_args(["soak", "tcp:h:1", *words.split()])
     assert args.validate(args) == SoakSettings(
         framing="line", connections=3, interval=0.5, size=1024, silence=0.7, timeout=4.0,
         max_wait=2.0, duration=60.0, max_gap=3.0, max_breaks=0,

@@ -15,8 +15,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from echosvc.cli import main as cli
 from echosvc.cli import soak as command
+from echosvc.cli.commands import parser
 from echosvc.endpoints import client_endpoint
 from tests.integration.soak.soaking import echoing
 from tests.support.html import read
@@ -58,7 +58,7 @@ class Running:
     def __init__(self, port: int, directory: Path, *words: str) -> None:
         self.reactor, self.log = BorrowedReactor(), directory / "events"
         endpoint = f"tcp:127.0.0.1:{port}"
-        args = cli.parser().parse_args(["soak", endpoint, *FAST, "--jsonl", str(self.log), *words])
+        args = parser().parse_args(["soak", endpoint, *FAST, "--jsonl", str(self.log), *words])
         args.command_line = "echosvc soak"
         args.validate(args)
         running = command.run(args, self.reactor, client_endpoint(self.reactor, endpoint))

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from echosvc.cli.main import DEMO
+from echosvc.cli.commands import DEMO
 from echosvc.probe.validation import NAMES
 from tests.programs.faults.clients import PREFIX, cpu, descriptors
 from tests.programs.faults.registry import Finding, fault

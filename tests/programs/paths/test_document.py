@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from echosvc.cli.main import parser
+from echosvc.cli.commands import parser
 from echosvc.probe import causes
 from echosvc.probe.validation import NAMES, PROBES
 from tests.programs.paths.catalogue.registry import load

@@ -53,7 +53,7 @@ _WITHOUT_RUNNING = """
 import sys
 from echosvc.cli import main
 from twisted.python.runtime import seconds
-main._run = lambda reactor, start: int(reactor.seconds is seconds)
+main.run_coroutines = lambda reactor, start: int(reactor.seconds is seconds)
 sys.exit(main.main(sys.argv[1:]))
 """
 

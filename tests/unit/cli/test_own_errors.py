@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from echosvc.cli import main as cli
+from echosvc.cli.coroutines import exit_status
 from echosvc.cli.send_session import SendError, SendOptions, SendSession
+from echosvc.cli.terminal import EXIT_FAILURE
 from echosvc.endpoints.client import ClientTarget
 from tests.support.commands import one_line
 from tests.support.memory_network import (
@@ -83,6 +84,6 @@ class SendTests(NetworkTestCase):
 def test_it_is_one_line_with_its_kind_and_the_exit_status_of_a_failure(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.exit_status([Failure(KeyError("a\nb\x1b"))]) == cli.EXIT_FAILURE
+    assert exit_status([Failure(KeyError("a\nb\x1b"))]) == EXIT_FAILURE
     line = one_line(capfd.readouterr().err.encode())
     assert line.startswith("echosvc: internal error: KeyError: "), line

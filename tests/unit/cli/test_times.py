@@ -7,6 +7,7 @@ import argparse
 import pytest
 
 from echosvc.cli import main as cli
+from echosvc.cli.commands import parser
 from echosvc.cli.times import LONGEST, list_of_time_spans, positive_time_span, time_span
 
 #: A whole command line, but for its last word: a time.
@@ -53,7 +54,7 @@ def test_several_times_are_separated_by_commas() -> None:
 def test_every_option_that_is_a_time_takes_a_unit(words: str) -> None:
     command, option = words.split()
     more = ["message"] if command == "send" else []
-    args = cli.parser().parse_args([command, option, "200ms", *more])
+    args = parser().parse_args([command, option, "200ms", *more])
     assert getattr(args, option[2:].replace("-", "_")) == pytest.approx(0.2)
 
 
