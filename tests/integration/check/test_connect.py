@@ -6,6 +6,7 @@ import errno
 import re
 import socket
 import threading
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from echosvc.probe.check import Check
 from echosvc.probe.engine.client import ProbeClient
 from echosvc.probe.settings import CheckSettings
 from tests.support.checking import only
+from tests.support.lateness import Lateness
 from tests.support.reactor import serving, within
 from tests.support.waiting import LIMIT
 
@@ -36,7 +38,7 @@ async def test_every_address_of_a_name_is_tried():
         probe = only(await within(Deferred.fromCoroutine(run)))
     known = {each["address"]: each["error"] for each in probe.facts["addresses"]}
     assert known["127.0.0.1"] == ""
-    assert probe.facts["connect_seconds"] < 1
+    assert 0 < probe.facts["connect_seconds"] < LIMIT
     assert all(each["seconds"] >= 0 for each in probe.facts["addresses"])
     for address, error in known.items():
         verb = {"ECONNREFUSED": "refuses", "": "-"}.get(error, "cannot be reached")
@@ -55,10 +57,13 @@ async def test_what_is_reported_is_the_time_of_connect_itself(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", slowly)
     async with serving(EchoFactory(log="quiet")) as (_, port):
+        began = monotonic()
         run = check(f"tcp:localhost:{port}", only=("connect",))
         probe = only(await within(Deferred.fromCoroutine(run)))
-    assert 0 < probe.facts["connect_seconds"] < 0.35
-    assert 0.4 <= probe.facts["lookup_seconds"] < 5
+        passed = monotonic() - began
+    # If the one had the other in it, both together would be longer than all that was done.
+    assert 0.4 <= probe.facts["lookup_seconds"] < passed - probe.facts["connect_seconds"]
+    assert probe.facts["connect_seconds"] > 0
     assert re.search(r" in [\d.]+ (µs|ms), name resolved in [\d.]+ (ms|s)", probe.finding)
 
 
@@ -83,7 +88,7 @@ async def test_a_name_that_is_not_resolved_is_no_firewall(monkeypatch):
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
-    before = reactor.installNameResolver(DaemonResolver(reactor))
+    before, late = reactor.installNameResolver(DaemonResolver(reactor)), Lateness()
     try:
         run = check("tcp:localhost:9", only=("connect",), timeout=1.0)
         probe = only(await within(Deferred.fromCoroutine(run)))
@@ -93,7 +98,7 @@ async def test_a_name_that_is_not_resolved_is_no_firewall(monkeypatch):
     assert probe.finding == "no connection to localhost:9: the name is not resolved within 1 s"
     assert probe.cause == "the resolver (DNS) does not answer"
     assert asked == ["localhost"]
-    assert 1.0 <= probe.seconds < 2.0
+    assert 1.0 <= probe.seconds < 2.0 + late.seconds
 
 
 @pytest_twisted.ensureDeferred
@@ -102,7 +107,7 @@ async def test_a_unix_socket_is_connected_to_in_no_time(tmp_path):
         run = check(f"unix:{tmp_path}/s", only=("connect", "rtt"))
         result = await within(Deferred.fromCoroutine(run))
     first, trips = result.probes
-    assert 0 < first.facts["connect_seconds"] < 1
+    assert 0 < first.facts["connect_seconds"] < LIMIT
     assert "Nagle" not in trips.finding  # there is no TCP
     assert "nagle_two_writes" not in trips.facts
 

@@ -25,6 +25,7 @@ from echosvc.probe.settings import CheckSettings
 from echosvc.tls.context import ClientTLS
 from tests.support.certificates import issue
 from tests.support.checking import TIMEOUT, against, checked, only
+from tests.support.lateness import Lateness
 from tests.support.reactor import serving, within
 
 
@@ -38,9 +39,10 @@ async def test_a_late_first_answer_does_not_slow_the_text_down():
         reactor.callLater(0.0 if transport in served else late, transport.write, data)
         served.add(transport)
 
+    busy = Lateness()
     probe = only(await against(heard=heard, only=("text",), skip=()))
     assert probe.result == "pass"
-    assert probe.seconds < 5 * late
+    assert probe.seconds < 5 * late + busy.seconds
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ async def test_a_server_that_never_closes_is_given_up_after_linger(where):
         client.finish()
         finished = time.monotonic()
         await within(client.when_closed())
-        assert 0.29 <= time.monotonic() - finished < 3
+        assert time.monotonic() - finished >= 0.29
         with pytest.raises(ConnectionAborted):
             await within(receiving)
 

@@ -162,7 +162,7 @@ async def test_a_late_header_is_not_waited_for():
                 slow.sendall(b"PROXY ")
                 for client in (silent, slow):
                     assert await in_thread(is_reset_or_end, client)
-                assert 0.29 < time.monotonic() - began < 5
+                assert 0.29 < time.monotonic() - began < LIMIT
     assert "no PROXY header within 0.3 s" in said[0]
     assert factory.admission.open == 0
 

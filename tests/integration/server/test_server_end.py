@@ -54,7 +54,7 @@ async def test_a_client_that_never_closes_is_aborted_after_linger_and_not_counte
             finished = time.monotonic()
             assert await in_thread(receive_all, client) == b""
             await all_gone(factory)
-            assert 0.29 <= time.monotonic() - finished < 3
+            assert 0.29 <= time.monotonic() - finished < LIMIT
     assert factory.count == 0
     assert factory.outcomes == [Outcome.CLOSED]
 
@@ -104,7 +104,7 @@ async def test_a_half_open_connection_ends_after_its_time_out(where):
             half_close(client)
             finished = time.monotonic()
             assert await in_thread(receive_all, client) == MARK + b"hi"
-            assert 0.39 <= time.monotonic() - finished < 3
+            assert 0.39 <= time.monotonic() - finished < LIMIT
         await all_gone(factory)
     assert factory.outcomes == [Outcome.FINISHED]
 

@@ -119,7 +119,7 @@ async def test_when_the_time_is_up_connections_are_closed_politely(where):
             asked = time.monotonic()
             stopping = service.stopService()
             assert await in_thread(receive_all, client) == b""
-            assert 0.29 <= time.monotonic() - asked < 3
+            assert 0.29 <= time.monotonic() - asked < LIMIT
             assert not stopping.called
             await in_thread(client.sendall, b"too late")
         await within(stopping)
@@ -138,7 +138,7 @@ async def test_a_client_that_does_not_close_is_aborted_after_drain_and_linger(re
                 await stalled(factory, client)
             asked = time.monotonic()
             await within(service.stopService())
-            assert 0.39 <= time.monotonic() - asked < 5
+            assert 0.39 <= time.monotonic() - asked < LIMIT
         await all_gone(factory)
     assert factory.outcomes == [Outcome.DRAINED]
 

@@ -160,7 +160,7 @@ def test_a_fin_that_is_not_passed_on_is_found_by_the_time_of_the_end(framing):
     words = ("--framing", framing)
     probes = ends_of(socat(far=",shut-none"), *words, server=words)
     assert probes["half-close"]["result"] == "fail"
-    assert probes["half-close"]["fin_seconds"] == pytest.approx(0.5, rel=0.3)
+    assert 0.45 <= probes["half-close"]["fin_seconds"] < 5  # the machine may be late
     says = "a last line without LF" if framing == "line" else "our FIN starts a timer"
     assert says in probes["half-close"]["finding"]
     assert probes["late-answers"]["result"] == "skip"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
+import os
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from tests.support.waiting import wait_until
 
 _CONFIG = """\
 global
+    nbthread 1
     stats socket {directory}/admin mode 600 level admin expose-fd listeners
 defaults
     mode tcp
@@ -65,9 +64,15 @@ class HAProxy:
         wait_until(lambda: answers(self.port))
 
     def kill(self) -> None:
-        """End all processes at once, as kill -9 does."""
-        for each in self.processes:
+        """End all processes at once, as kill -9 does.
+
+        The kernel has closed all that they had open once this returns.
+        """
+        present = [each for each in self.processes if each.popen.returncode is None]
+        for each in present:
             each.popen.kill()
+        for each in present:
+            os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOWAIT)
 
     def close(self) -> None:
         for each in self.processes:
@@ -84,51 +89,6 @@ def haproxy_before(target: int) -> Iterator[HAProxy]:
             yield made
         finally:
             made.close()
-
-
-class Prober(threading.Thread):
-    """Asks a server all the time over new connections, for a truth from outside.
-
-    :ivar failed: when the last question was asked that had no answer.
-    :ivar answered: when the first answer came after that.
-    :ivar late: by how much this machine was late at most to run a thread that slept.
-    """
-
-    PAUSE = 0.002
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self._port, self._ends = port, threading.Event()
-        self.failed, self.answered, self.late = 0.0, 0.0, 0.0
-        self.start()
-
-    def run(self) -> None:
-        while not self._ends.is_set():
-            began = time.time()
-            if self._ask():
-                if self.answered < self.failed:
-                    self.answered = time.time()
-            else:
-                self.failed = began
-            slept = time.monotonic()
-            time.sleep(self.PAUSE)
-            self.late = max(self.late, time.monotonic() - slept - self.PAUSE)
-
-    def _ask(self) -> bool:
-        where = ("127.0.0.1", self._port)
-        with suppress(OSError), socket.create_connection(where, timeout=5) as client:
-            client.sendall(b"?")
-            return client.recv(100).endswith(b"?")
-        return False
-
-    @property
-    def seen(self) -> bool:
-        """Whether there was no answer for a while, and then one."""
-        return self.answered > self.failed > 0
-
-    def finish(self) -> None:
-        self._ends.set()
-        self.join()
 
 
 class SoakProcess(Process):
