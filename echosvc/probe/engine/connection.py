@@ -27,10 +27,8 @@ from echosvc.probe.engine.prefix_detection import (
     AnsweredOnce,
     describe_no_answer,
     describe_one_answer,
-    detect_prefix,
-    missing_header,
+    detect_form,
     recognize_prefix,
-    strip_header,
 )
 from echosvc.probe.engine.sent_payloads import MIN_OWNED, SentPayload
 from echosvc.probe.engine.silence import explain_by_kernel
@@ -303,7 +301,9 @@ class ProbeConnection:
         context.history.note_answered(self.rtt)
         if context.template is None:
             second = await self._request_again(before)
-            context.template, context.greeting = self._detect(before, second)
+            context.template, context.greeting = detect_form(
+                context.settings, before, second, context.tokens
+            )
         self._template, self.prefix = recognize_prefix(
             context.settings, context.template, context.greeting, before
         )
@@ -322,19 +322,6 @@ class ProbeConnection:
             timeout = self._context.settings.timeout
             words = describe_one_answer(failed.end, before + whole, failed.came, timeout)
             raise AnsweredOnce(*words, end=failed.end) from None
-
-    def _detect(self, first: bytes, second: bytes) -> tuple[Template, bytes]:
-        """Return prefix and greeting, from what came before two tokens."""
-        context = self._context
-        headless = missing_header(self._framing, second, context.tokens[1])
-        try:
-            stripped = strip_header(second, self._framing)
-            detected = detect_prefix(context.settings, first, stripped, context.token)
-        except Failed as failed:
-            raise (headless if headless and headless.facts else failed) from None
-        if headless is not None:
-            raise headless
-        return detected
 
     def expect_sizes(self, sizes: frozenset[int]) -> None:
         """Expect replies to messages of these sizes: with ``length`` framing they have headers."""

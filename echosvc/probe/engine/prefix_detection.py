@@ -108,6 +108,25 @@ def detect_prefix(
     )
 
 
+def detect_form(
+    settings: CheckSettings, first: bytes, second: bytes, tokens: tuple[bytes, bytes]
+) -> tuple[Template, bytes]:
+    """Return prefix and greeting, from all that came before the answers to two messages.
+
+    :param tokens: these messages.
+    :raises Failed: as :func:`detect_prefix` does, or there is no length header where one is due.
+    """
+    headless = missing_header(settings.framing, second, tokens[1])
+    try:
+        stripped = strip_header(second, settings.framing)
+        detected = detect_prefix(settings, first, stripped, tokens[0])
+    except Failed as failed:
+        raise (headless if headless and headless.facts else failed) from None
+    if headless is not None:
+        raise headless
+    return detected
+
+
 def without_counters(prefix: str) -> str:
     """Return a prefix without the decimal numbers that stand alone."""
     return _WORD.sub(lambda word: "" if word[0].isdecimal() else word[0], prefix)
