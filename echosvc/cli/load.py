@@ -112,7 +112,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_server_arguments(add: Callable[..., Any]) -> None:
-    detected = "(default: it is detected by a first connection, and a greeting, too)"
+    detected = "(default: it is detected on each connection by two short messages, a greeting, too)"
     add(
         "-p",
         "--prefix",

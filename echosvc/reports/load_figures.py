@@ -16,8 +16,9 @@ DISTRIBUTIONS = (
      " measures it that waits for each reply: at a rate, only of messages that were sent while no"
      " other was in flight on their connection"),
     ("send-lag", "send_lag", "how long after its intended time a message was sent"),
-    ("connect", "connect", "how long a connection took to open"),
-    ("first-byte", "first_byte", "from the first message of a connection to the first byte"),
+    ("connect", "connect", "how long a connection took to open, TLS included"),
+    ("first-byte", "first_byte", "from the first message on a connection to the first byte of the"
+     " answer"),
 )  # fmt: skip
 #: The columns of a table of distributions: the key of each in a summary, and its head.
 QUANTILES = (*((key, f"p{percent:g}") for key, percent in PERCENTILES.items()), ("max", "max"))

@@ -53,7 +53,7 @@ async def load(
 
     :param endpoint: one of Twisted's, or its string, such as ``tcp:192.0.2.7:8107``.
     :param reactor: what to run on; ``None`` = the global one.
-    :param prefix: the server's, a template or bytes; ``None``: it is detected.
+    :param prefix: the server's, a template or bytes; ``None``: it is detected on each connection.
     :param options: the other fields of :class:`~echosvc.probe.load.options.LoadOptions`.
     :raises EndpointError: the endpoint cannot be understood.
     :raises LoadOptionsError: options that make no sense.

@@ -5,21 +5,16 @@ from __future__ import annotations
 from socket import SocketType
 from typing import Any, Protocol, cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from echosvc.client import EchoClient, EchoClientFactory
+from echosvc.client import EchoClient
 from echosvc.connection.outcome import Outcome
-from echosvc.endpoints.client import ClientTarget
-from echosvc.net.client_stream import ClientStream, StreamOwner, can_take_over
-from echosvc.net.epoll import EpollDispatcher, make_group
+from echosvc.net.client_stream import StreamOwner
 from echosvc.net.errors import describe_error, openssl_reasons
-from echosvc.probe.traffic.causes import cause_of_error
-
-#: Seconds that a client lingers: its own time-outs must not end a connection.
-_NO_TIMEOUT = 1e9
+from echosvc.probe.engine.findings import Failed
+from echosvc.probe.traffic.causes import cause_of_end, cause_of_error
 
 
 class Channel(Protocol):
@@ -125,49 +120,8 @@ class LoadClient(EchoClient):
             owner.lost(None if isinstance(error, ConnectionDone) else error)
 
 
-class _LoadClientFactory(EchoClientFactory):
-    protocol = LoadClient
-
-
-class Opener:
-    """Opens connections to one server.
-
-    :param target: the server.
-    :param timeout: seconds that a connection may take to open, TLS included.
-    """
-
-    def __init__(self, reactor: Any, target: ClientTarget, timeout: float = 10.0) -> None:
-        self._reactor, self._target, self._timeout = reactor, target, timeout
-        self._dispatcher: EpollDispatcher | None = None
-
-    async def open(self) -> Channel:
-        """Open a connection.
-
-        :raises Exception: as the endpoint does; :func:`name_error` names it.
-        """
-        factory = _LoadClientFactory(
-            clock=self._reactor, linger=_NO_TIMEOUT, nagle=False, allow_half_open=True
-        )
-        attempt = cast("Deferred[LoadClient]", self._target.endpoint.connect(factory))
-        client = await attempt.addTimeout(self._timeout, self._reactor)
-        return self._take_over(client) if can_take_over(client.transport) else cast(Any, client)
-
-    def _take_over(self, client: LoadClient) -> Channel:
-        stream: Any = ClientStream(client.transport, self._get_dispatcher())
-        stream.local, stream.peer = client.local, client.remote
-        return cast(Channel, stream)
-
-    def _get_dispatcher(self) -> EpollDispatcher:
-        if self._dispatcher is None:
-            own = isinstance(self._reactor, EpollDispatcher)
-            self._dispatcher = self._reactor if own else make_group(self._reactor, _ignore)
-        return cast(EpollDispatcher, self._dispatcher)
-
-
-def _ignore(_: OSError) -> None:
-    """Do nothing: the connections are notified one by one."""
-
-
 def name_error(error: BaseException) -> str:
     """Return the cause of an error by the word that results count it by."""
+    if isinstance(error, Failed):
+        return cause_of_end(error.end)
     return "tls" if openssl_reasons(error) is not None else cause_of_error(describe_error(error))

@@ -70,6 +70,7 @@ class LoadConnection:
     :param number: of the connection, unique in the run.
     :param events: what it reports to. ``answered`` is only called with ``report_answers``.
     :param now: the clock.
+    :param may_greet: what comes before it begins to send may be a greeting.
     :ivar queued: the pacer's: it waits for its next intended time.
     :ivar ready_since: since when the peer takes data; the generator's own lag begins not earlier.
     :ivar early: what came before it began to send: a server that speaks first has greeted.
@@ -88,12 +89,13 @@ class LoadConnection:
         events: ConnectionEvents,
         now: Callable[[], float],
         report_answers: bool = False,
+        may_greet: bool = True,
     ) -> None:
         self.exchange, self.channel, self.number = exchange, channel, number
         self.local, self.peer = channel.local, channel.peer
         self._events, self._now = events, now
         self._report_answers = report_answers
-        self._greeting, self._before_data = b"", True
+        self._greeting, self._before_data = b"", may_greet
         self.early = b""
         self._sends_on_answer = isinstance(pace, ClosedLoop)
         self._depth = pace.depth if isinstance(pace, (ClosedLoop, OpenLoop)) else math.inf

@@ -1,9 +1,10 @@
 """A whole load: connections are opened, messages exchanged, what is owed waited for, all counted.
 
-Theory of operation. A run has four phases. The form of the server's replies is found, unless it was
-given. All connections are opened, a limited number at a time. Messages are sent, from one start on
-that is the same for all connections. Then nothing new becomes due: what is due is sent, what is
-owed is waited for, at most for the time of ``grace``, and each connection is closed by FIN.
+Theory of operation. A run has three phases. All connections are opened, a limited number at a time;
+unless the prefix was given, each is recognised, and the first one before the others are opened: if
+its server cannot be verified, the run ends. Messages are sent, from one start on that is the same
+for all connections. Then nothing new becomes due: what is due is sent, what is owed is waited for,
+at most for the time of ``grace``, and each connection is closed by FIN.
 """
 
 from __future__ import annotations
@@ -21,22 +22,26 @@ from twisted.internet.defer import Deferred
 from echosvc._version import __version__
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.timer import Timer, make_timer
-from echosvc.probe.engine.connect_errors import describe_connect_error
-from echosvc.probe.engine.findings import Failed
-from echosvc.probe.load.channel import Opener
 from echosvc.probe.load.connection import LoadConnection
+from echosvc.probe.load.opener import (
+    DirectOpener,
+    Opener,
+    Opening,
+    RecognizingOpener,
+    describe_opening_error,
+)
 from echosvc.probe.load.options import LoadOptions
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.paces import ConnectRate, count_due, make_pace
 from echosvc.probe.load.processor import ProcessorTime
-from echosvc.probe.load.server_form import ServerForm, find_server_form
+from echosvc.probe.load.server_form import Greetings, ServerForm
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
-from echosvc.probe.traffic.causes import cause_of_end
 from echosvc.probe.traffic.exchange import ABANDONED, Exchange
 from echosvc.probe.traffic.generator_stats import GeneratorStats
 from echosvc.probe.traffic.load_result import LoadResult
 from echosvc.probe.traffic.merge import RunResult, Shard
-from echosvc.probe.traffic.messages import Messages, Ring
+from echosvc.probe.traffic.messages import Messages, Rings
+from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.probe.traffic.schedule import ClosedLoop, OpenLoop, Pace
 from echosvc.probe.traffic.tally import Tally
 from echosvc.probe.traffic.verdict import OWN_ERRORS
@@ -86,6 +91,8 @@ class Load(SlotEvents):
         self._slots: list[Slot] = []
         self._unopened: list[Slot] = []
         self._opening: set[Slot] = set()
+        self._at_once = 1 if options.prefix is None else MAX_OPENING
+        self._greetings = Greetings()
         self._opened, self._sleeping = Deferred[None](), Deferred[None]()
         self._first_error: BaseException | None = None
         self._start = self._end = math.inf
@@ -130,8 +137,7 @@ class Load(SlotEvents):
     async def run(self) -> LoadResult:
         """Run to the end; return the result."""
         try:
-            form = await self._find_form()
-            if form is not None and await self._open_all(form):
+            if await self._open_all():
                 await self._exchange()
         finally:
             self._finish(ABANDONED)
@@ -143,40 +149,46 @@ class Load(SlotEvents):
             self._interrupted = True
             self._finish(ABANDONED)
 
-    async def _find_form(self) -> ServerForm | None:
-        options = self.options
-        try:
-            return await find_server_form(
-                self._reactor, self._target, options.framing, options.prefix, options.timeout
-            )
-        except Failed as failed:
-            self._tally.count_error(cause_of_end(failed.end), self._now())
-            self._failure = f"{failed.finding} ({failed.cause})" if failed.cause else failed.finding
-            return None
+    def _shared(self) -> Slots:
+        """Return what the slots share.
 
-    def _shared(self, form: ServerForm) -> Slots:
+        :raises ValueError: no messages can be made.
+        """
         options, (index, total) = self.options, self.options.shard
-        lines = options.framing == "line"
-        ring = Ring(self._seed, options.largest, form.replies.excluded, lines)
+        opener, known = self._make_opener()
+        rings = Rings(self._seed, options.largest, options.framing == "line")
+        if known is not None:
+            rings.get(known.replies.excluded)  # now: it takes long
         deadline = options.grace or math.inf
 
-        def make_exchange(number: int, pace: Pace) -> Exchange:
+        def make_exchange(number: int, pace: Pace, form: ServerForm) -> Exchange:
+            ring, replies = rings.get(form.replies.excluded), form.replies
             messages = Messages(ring, number, options.size, options.max_size)
-            return Exchange(messages, form.replies, pace, self._tally, deadline, NOTED_GAP)
+            return Exchange(
+                messages, replies, pace, self._tally, deadline, NOTED_GAP, known is not None
+            )
 
         return Slots(
-            self._reactor, Opener(self._reactor, self._target, options.timeout), self._tally,
-            self._pacer, make_exchange, count(index - 1, total), self._now,
-            greeting=form.greeting, lifetime=options.lifetime, grace=options.grace,
+            self._reactor, opener, self._tally, self._pacer, make_exchange,
+            count(index - 1, total), self._now, lifetime=options.lifetime, grace=options.grace,
             reserve=lambda: self._rate.reserve(self._now()),
         )  # fmt: skip
 
+    def _make_opener(self) -> tuple[Opener, ServerForm | None]:
+        """Return what opens connections, and how all servers answer, if that is known."""
+        options = self.options
+        where = self._reactor, self._target, options.timeout, self._now
+        if options.prefix is None:
+            return RecognizingOpener(*where, options.framing), None
+        form = ServerForm(ReplyFormat(options.framing, options.prefix))
+        return DirectOpener(*where, form), form
+
     # -- opening --------------------------------------------------------------
 
-    async def _open_all(self, form: ServerForm) -> bool:
+    async def _open_all(self) -> bool:
         """Try to open each connection once; return whether one is open."""
         try:
-            shared = self._shared(form)
+            shared = self._shared()
         except ValueError as error:
             self._failure = f"no messages can be made: {error}"
             return False
@@ -191,7 +203,7 @@ class Load(SlotEvents):
         return not self._is_over and self._note_none_open()
 
     def _open_more(self) -> None:
-        while self._unopened and len(self._opening) < MAX_OPENING:
+        while self._unopened and len(self._opening) < self._at_once:
             slot = self._unopened.pop()
             self._opening.add(slot)
             slot.open()
@@ -209,17 +221,30 @@ class Load(SlotEvents):
         error = self._first_error
         if self._tally.connections or not isinstance(error, Exception):
             return True
-        words, cause = describe_connect_error(error, self._target, self.options.timeout)
+        words, cause = describe_opening_error(error, self._target, self.options.timeout)
         self._failure = f"{words} ({cause})" if cause else words
         return False
 
-    def opened(self, slot: Slot, connection: LoadConnection) -> None:  # noqa: ARG002
+    def opened(self, slot: Slot, connection: LoadConnection, opening: Opening) -> None:  # noqa: ARG002
         """Note that a slot has a connection."""
+        self._at_once = MAX_OPENING
+        self._note_greeting(opening.form)
         self._note_attempt(slot)
+
+    def _note_greeting(self, form: ServerForm) -> None:
+        """Count what came before a first reply and is no greeting."""
+        now = self._now()
+        for size, connections in self._greetings.note(form).items():
+            self._tally.count("unexpected_bytes", size * connections, now)
+            for _ in range(connections):
+                self._tally.count_error("mismatch", now)
 
     def failed(self, slot: Slot, cause: str, error: BaseException) -> None:  # noqa: ARG002
         """Note that an attempt has failed."""
         self._first_error = self._first_error or error
+        if self.options.prefix is None and not self._tally.connections:
+            slot.give_up()  # nothing can be verified
+            self._unopened.clear()
         self._note_attempt(slot)
 
     # -- exchanging -----------------------------------------------------------

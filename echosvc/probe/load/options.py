@@ -55,8 +55,9 @@ class LoadOptions:
     :ivar shard: which part of the run this process has, and of how many: from ``(1, 1)``.
     :ivar start_at: Unix time at which the first message is sent; ``None``: as soon as possible.
     :ivar framing: the server's.
-    :ivar prefix: the server's; ``None``: it is detected, and a greeting, too.
-    :ivar timeout: seconds that a connection may take to open.
+    :ivar prefix: the server's; ``None``: it is detected on each connection by two short messages,
+        and a greeting, too.
+    :ivar timeout: seconds that a connection may take to open, and the two messages after that.
     :ivar max_send_lag: the highest p99 of the generator's own lag, seconds, at which a run at a
         rate is valid.
     :ivar max_cpu_wait: the highest part of the time in which the generator may wait for a

@@ -1,44 +1,104 @@
-"""The form in which a server answers, found before a load begins."""
+"""How a server answers on a connection, read from its replies to two short messages. No I/O."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
-from echosvc.endpoints.client import ClientTarget
-from echosvc.probe.engine.path import Path
+from echosvc._text import quote
+from echosvc.probe.engine.prefix_detection import (
+    SECOND_TOKEN,
+    TOKEN,
+    UnclearPrefix,
+    detect_form,
+    recognize_prefix,
+    without_counters,
+)
 from echosvc.probe.settings import CheckSettings
 from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.wire.template import Template
 
+#: So many forms are remembered. The connections of one server share one.
+_MAX_FORMS = 1024
+
 
 @dataclass(frozen=True)
 class ServerForm:
-    """How a server answers.
+    """How a server answers on one connection.
 
     :ivar replies: what it sends before its replies.
-    :ivar greeting: what it sends first on each connection.
+    :ivar greeting: what it sent first.
+    :ivar server: who answered, by the prefix without its numbers; "": there is no prefix.
     """
 
     replies: ReplyFormat
     greeting: bytes = b""
+    server: str = ""
 
 
-async def find_server_form(
-    reactor: Any, target: ClientTarget, framing: str, prefix: Template | None, timeout: float
-) -> ServerForm:
-    """Return how a server answers: as it was given, or as it answers two short messages.
+def first_message(framing: str, token: bytes) -> bytes:
+    """Return a token as a message, before it is framed."""
+    return token + b"\n" * (framing == "line")
 
-    :param prefix: ``None``: one connection is opened to detect it, and a greeting.
-    :param timeout: seconds that each step may take.
-    :raises Failed: no answer, or none that can be verified.
+
+class FormReader:
+    """Reads the form of a server from what came before its replies to two messages.
+
+    :param framing: the servers'.
+    :param prefix: the servers'; ``None``: it is detected, and each may have another one.
     """
-    if prefix is not None:
-        return ServerForm(ReplyFormat(framing, prefix))
-    path = Path(reactor, target, CheckSettings(framing=framing, timeout=timeout))
-    try:
-        await path.open()
-    finally:
-        path.close()
-    template = path.context.template or Template.literal(b"")
-    return ServerForm(ReplyFormat(framing, template), path.context.greeting)
+
+    def __init__(self, framing: str, prefix: Template | None = None) -> None:
+        self._asked = CheckSettings(prefix=prefix, framing=framing)
+        self.read = lru_cache(_MAX_FORMS)(self._read)
+
+    def _read(self, first: bytes, second: bytes) -> ServerForm:
+        """Return the form.
+
+        :param first: what came before the reply to :data:`TOKEN`: greeting and prefix.
+        :param second: what came before the reply to :data:`SECOND_TOKEN`: the prefix.
+        :raises Failed: the two do not go together, or there is no form of which replies can be
+            verified.
+        """
+        asked = self._asked
+        template, greeting = detect_form(asked, first, second, (TOKEN, SECOND_TOKEN))
+        self._refuse_repeated(greeting)
+        bound, prefix = recognize_prefix(asked, template, greeting, first)
+        name = without_counters(prefix.decode("utf-8", "surrogateescape")).strip()
+        return ServerForm(ReplyFormat(asked.framing, bound), greeting, name)
+
+    def _refuse_repeated(self, greeting: bytes) -> None:
+        """Raise :exc:`UnclearPrefix` if a greeting is the reply itself: without a prefix."""
+        reply = first_message(self._asked.framing, TOKEN)
+        if greeting and not greeting.replace(reply, b""):
+            raise UnclearPrefix(
+                f"{quote(reply)} was answered {len(greeting) // len(reply) + 1} times",
+                "several servers get the same bytes, or a middlebox repeats them",
+            )
+
+
+class Greetings:
+    """Tells greetings from bytes that came before the first reply and are none.
+
+    A server greets all its clients or none. So where one did not, what came on its other
+    connections is no greeting, and may be the replies of another connection.
+    """
+
+    def __init__(self) -> None:
+        self._silent: set[str] = set()
+        self._greeted: dict[str, Counter[int]] = {}
+
+    def note(self, form: ServerForm) -> Counter[int]:
+        """Note what a server sent first.
+
+        :return: of what was no greeting, as is known now: on how many connections so many bytes.
+        """
+        server, size = form.server, len(form.greeting)
+        if not size:
+            self._silent.add(server)
+            return self._greeted.pop(server, Counter())
+        if server in self._silent:
+            return Counter([size])
+        self._greeted.setdefault(server, Counter())[size] += 1
+        return Counter()

@@ -22,9 +22,11 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from echosvc.net.errors import is_program_error
-from echosvc.probe.load.channel import Channel, Opener, name_error
+from echosvc.probe.load.channel import name_error
 from echosvc.probe.load.connection import ConnectionEnd, ConnectionEvents, LoadConnection
+from echosvc.probe.load.opener import Opener, Opening
 from echosvc.probe.load.pacer import Pacer
+from echosvc.probe.load.server_form import ServerForm
 from echosvc.probe.traffic.exchange import ABANDONED, Exchange
 from echosvc.probe.traffic.schedule import Pace
 from echosvc.probe.traffic.sent_message import SentMessage
@@ -42,11 +44,11 @@ class SlotEvents:
 
     wants_answers = False
 
-    def opened(self, slot: Slot, connection: LoadConnection) -> None:
-        """A connection is open. Nothing was sent on it."""
+    def opened(self, slot: Slot, connection: LoadConnection, opening: Opening) -> None:
+        """A connection is open. No message of its exchange was sent on it."""
 
     def failed(self, slot: Slot, cause: str, error: BaseException) -> None:
-        """A connection could not be opened.
+        """A connection could not be opened, or its server not be recognised.
 
         :param cause: as :func:`~echosvc.probe.load.channel.name_error` says it.
         """
@@ -65,10 +67,11 @@ class Slots:
     :ivar opener: opens connections.
     :ivar tally: where connections and errors are counted.
     :ivar pacer: sends what is due.
-    :ivar make_exchange: makes the exchange of a new connection, from its number and the pace.
+    :ivar make_exchange: makes the exchange of a new connection, from its number, the pace and how
+        its server answers.
     :ivar numbers: of the connections, each once in the run.
     :ivar now: the clock.
-    :ivar greeting: what the server sends first.
+    :ivar greeting: what the server sends first, where it was not found out at the opening.
     :ivar greeting_wait: seconds in which the greeting of a new connection comes, where each has
         another one; 0: all have the same, or none.
     :ivar lifetime: seconds after which a connection is replaced; 0: never.
@@ -84,11 +87,10 @@ class Slots:
         opener: Opener,
         tally: Tally,
         pacer: Pacer,
-        make_exchange: Callable[[int, Pace], Exchange],
+        make_exchange: Callable[[int, Pace, ServerForm], Exchange],
         numbers: Iterator[int],
         now: Callable[[], float],
         *,
-        greeting: bytes = b"",
         lifetime: float = 0.0,
         grace: float = 5.0,
         reserve: Callable[[], float] = float,
@@ -96,8 +98,9 @@ class Slots:
     ) -> None:
         self.reactor, self.opener, self.tally, self.pacer = reactor, opener, tally, pacer
         self.make_exchange, self.numbers, self.now = make_exchange, numbers, now
-        self.greeting, self.reserve, self.next_wait = greeting, reserve, next_wait
-        self.lifetime, self.grace, self.greeting_wait = lifetime, grace, 0.0
+        self.lifetime, self.grace = lifetime, grace
+        self.reserve, self.next_wait = reserve, next_wait
+        self.greeting, self.greeting_wait = b"", 0.0
 
 
 class Slot(ConnectionEvents):
@@ -122,7 +125,7 @@ class Slot(ConnectionEvents):
         self.is_stopped = self._begun = False
         self.last_error = ""
         self._wait, self._timer, self._life = FIRST_WAIT, None, None
-        self._attempt: Deferred[Channel] | None = None
+        self._attempt: Deferred[Opening] | None = None
 
     # -- opening --------------------------------------------------------------
 
@@ -142,32 +145,37 @@ class Slot(ConnectionEvents):
             self._timer = self.shared.reactor.callLater(seconds, self._open_now)
 
     def _open_now(self) -> None:
-        self._timer, began = None, self.shared.now()
+        self._timer = None
         self._attempt = Deferred.fromCoroutine(self.shared.opener.open())
-        self._attempt.addCallbacks(self._opened, self._failed, callbackArgs=(began,))
+        self._attempt.addCallbacks(self._opened, self._failed)
         self._attempt.addErrback(_raise_later, self.shared.reactor)
 
-    def _opened(self, channel: Channel, began: float) -> None:
+    def _opened(self, opening: Opening) -> None:
         self._attempt, shared = None, self.shared
         self.last_error = ""
         if self.is_stopped:
-            channel.abort()
+            opening.channel.abort()
             return
-        shared.tally.count_connection(shared.now() - began)
-        number = next(shared.numbers)
-        self.connection = connection = LoadConnection(
-            shared.make_exchange(number, self.pace), channel, number,
-            pace=self.pace, events=self, now=shared.now,
-            report_answers=self._events.wants_answers,
-        )  # fmt: skip
+        shared.tally.count_connection(opening.seconds, opening.first_byte)
+        self.connection = connection = self._connect(opening)
         if self._lifetime:
             self._life = shared.reactor.callLater(self._lifetime, self._replace, connection)
         self._lifetime = shared.lifetime
-        self._events.opened(self, connection)
+        self._events.opened(self, connection, opening)
         if self._begun and shared.greeting_wait:
             shared.reactor.callLater(shared.greeting_wait, connection.start)
         elif self._begun:
             connection.start(shared.greeting)
+
+    def _connect(self, opening: Opening) -> LoadConnection:
+        """Return the connection that was opened."""
+        shared = self.shared
+        number = next(shared.numbers)
+        return LoadConnection(
+            shared.make_exchange(number, self.pace, opening.form), opening.channel, number,
+            pace=self.pace, events=self, now=shared.now,
+            report_answers=self._events.wants_answers, may_greet=opening.first_byte is None,
+        )  # fmt: skip
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None

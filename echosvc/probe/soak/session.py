@@ -16,21 +16,23 @@ from twisted.internet.defer import Deferred
 from echosvc._text import quote
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.timer import Timer, make_timer
+from echosvc.probe.engine.findings import Failed, Unanswered
 from echosvc.probe.load.connection import ConnectionEnd, LoadConnection
+from echosvc.probe.load.opener import Opening, RecognizingOpener, describe_opening_error
 from echosvc.probe.load.pacer import Pacer
+from echosvc.probe.load.server_form import ServerForm
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
 from echosvc.probe.soak.backoff import RATE, AttemptRate, wait_before_attempt
 from echosvc.probe.soak.beat import Beat
 from echosvc.probe.soak.end_watcher import EndWatcher
 from echosvc.probe.soak.events import Ended, Event, Started
-from echosvc.probe.soak.opener import NotAnswered, SoakOpener
-from echosvc.probe.soak.result import MISMATCH, TIMEOUT, Mark, SoakResult
+from echosvc.probe.soak.result import MISMATCH, SILENCE, TIMEOUT, Mark, SoakResult
 from echosvc.probe.soak.settings import SoakSettings, validate
 from echosvc.probe.soak.stall_watch import StallWatch
 from echosvc.probe.soak.statistics import Statistics
 from echosvc.probe.soak.timeline import Timeline
 from echosvc.probe.traffic.exchange import Exchange
-from echosvc.probe.traffic.messages import Messages, Ring
+from echosvc.probe.traffic.messages import Messages, Rings
 from echosvc.probe.traffic.schedule import Pace
 from echosvc.probe.traffic.sent_message import SentMessage
 
@@ -43,8 +45,6 @@ CLOSE_TIMEOUT = 1.0
 #: Seconds in which all connections are opened first, if they are not too many: at most so many a
 #: second, so that this process keeps up with them.
 _OPENING_TIME, _OPENING_RATE = 1.0, 0.8 * RATE
-#: So many rings of messages are kept, 1 MiB and a message each.
-_MAX_RINGS = 8
 
 
 class SoakError(Exception):
@@ -96,8 +96,11 @@ class Soak(SlotEvents):
         self._reactor, self._settings, self._endpoint = reactor, settings, endpoint
         self._listen, self._now, self._wall = listen, now, wall
         self._make_timer = timer
-        self._opener = SoakOpener(reactor, target, settings, now)
-        self._seed, self._rings = random.getrandbits(62), dict[bytes, Ring]()
+        self._target, framing = target, settings.framing
+        self._opener = RecognizingOpener(
+            reactor, target, settings.timeout, now, framing, settings.prefix
+        )
+        self._rings = Rings(random.getrandbits(62), settings.size, framing == "line")
         self._stopped: Deferred[None] = Deferred()
         self._all_closed: Deferred[None] = Deferred()
         self._timers: set[Any] = set()
@@ -221,19 +224,10 @@ class Soak(SlotEvents):
         slot.begin()
         slot.open()
 
-    def _make_exchange(self, number: int, pace: Pace) -> Exchange:
-        """Return the exchange of the connection that was just opened."""
-        replies, size = self._opener.newest.replies, self._settings.size
-        messages = Messages(self._ring(replies.excluded), number, size)
-        return Exchange(messages, replies, pace, self._statistics.tally)
-
-    def _ring(self, excluded: bytes) -> Ring:
-        if excluded not in self._rings:
-            if len(self._rings) >= _MAX_RINGS:
-                self._rings.clear()
-            lines = self._settings.framing == "line"
-            self._rings[excluded] = Ring(self._seed, self._settings.size, excluded, lines)
-        return self._rings[excluded]
+    def _make_exchange(self, number: int, pace: Pace, form: ServerForm) -> Exchange:
+        """Return the exchange of a connection that was just opened."""
+        messages = Messages(self._rings.get(form.replies.excluded), number, self._settings.size)
+        return Exchange(messages, form.replies, pace, self._statistics.tally)
 
     def _next_wait(self, slot: Slot) -> float:
         """Return how long a slot waits before the next attempt."""
@@ -242,23 +236,34 @@ class Soak(SlotEvents):
 
     # -- what the slots report --------------------------------------------------------------------
 
-    def opened(self, slot: Slot, connection: LoadConnection) -> None:
+    def opened(self, slot: Slot, connection: LoadConnection, opening: Opening) -> None:
         """Note that a connection is open, and was answered."""
-        place, opening = self._places[slot], self._opener.newest
+        place = self._places[slot]
         frame = self._settings.size + 4 * (self._settings.framing == "length")
         place.watcher = EndWatcher(connection, frame, self._now)
         place.last_answer = opening.answered
-        who = place.number, connection.local, connection.peer, opening.server
+        who = place.number, connection.local, connection.peer, opening.form.server
         self._timeline.open(*who, opening.answered)
 
     def failed(self, slot: Slot, cause: str, error: BaseException) -> None:
         """Note that no connection could be opened."""
-        detail = error.detail if isinstance(error, NotAnswered) else ""
+        if isinstance(error, Failed) and error.end == "silence":
+            cause = SILENCE  # it was opened
+        detail = self._describe_failure(cause, error)
         never = not self._timeline.servers and not self._stopped.called
         if cause == MISMATCH and never:
             self._stopped.errback(SoakError(detail))
             return
         self._timeline.fail(self._places[slot].number, cause, self._now(), detail)
+
+    def _describe_failure(self, cause: str, error: BaseException) -> str:
+        """Return why no connection could be opened, where words say more than the cause."""
+        known = isinstance(error, Unanswered) and self._timeline.servers and not error.came
+        wordy = isinstance(error, Failed) and not known
+        if not isinstance(error, Exception) or not (wordy or cause == "tls"):
+            return ""
+        words, likely = describe_opening_error(error, self._target, self._settings.timeout)
+        return f"{words}; likely: {likely}" if likely else words
 
     def answered(self, slot: Slot, connection: LoadConnection, messages: list[SentMessage]) -> None:
         """Note that messages were answered, and how late."""

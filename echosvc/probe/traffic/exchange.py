@@ -44,6 +44,7 @@ class Exchange:
     :param tally: where everything is counted.
     :param deadline: seconds from the time a message is sent after which its answer is late.
     :param max_gap: seconds without an answer, while one is due, that are noted as a gap.
+    :param first_byte: the time to the first byte is counted.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Exchange:
         tally: Tally,
         deadline: float = math.inf,
         max_gap: float = math.inf,
+        first_byte: bool = True,
     ) -> None:
         self._messages, self._pace, self._tally = messages, pace, tally
         closed_loop = isinstance(pace, ClosedLoop)
@@ -61,7 +63,7 @@ class Exchange:
         self._resync = Resynchronizer(messages, replies, self._ledger)
         self._binder = None if replies.is_bound else PrefixBinder(replies, messages.key)
         self._use(replies)
-        self._first_sent = math.inf
+        self._first_sent, self._counts_first_byte = math.inf, first_byte
         self._offset = 0  # bytes of the reply that is due which have come
         self._held = b""  # the beginning of a head that varies
         self._after_prefix = False
@@ -138,7 +140,7 @@ class Exchange:
 
     def _send(self, intended: float, now: float) -> bytes:
         ledger, number = self._ledger, self._ledger.sent
-        if not number:
+        if not number and self._counts_first_byte:
             self._first_sent = now
         message = self._messages.make(number)
         reply = self._replies.reply(message) if self._has_heads else message

@@ -20,12 +20,6 @@ from echosvc.probe.traffic.merge import MAX_SHARDS, RunResult, merge
 from echosvc.probe.traffic.tally import Tally
 from echosvc.probe.traffic.verdict import DEFAULT_BOUNDS, Bounds, Verdict, judge
 
-#: What may be wrong besides the path where no prefix was given.
-_OTHER_PREFIX = (
-    "or some servers have another prefix: that of the first connection was expected of all; give"
-    " --prefix, with a field for what differs"
-)
-
 
 class Span(NamedTuple):
     """How long a run took.
@@ -91,17 +85,10 @@ class LoadResult:
     def verdict(self) -> Verdict:
         """What the run proves."""
         verdict = judge(self.tally, self.generator, self.bounds, self.invalid)
-        before = (self.failure,) if self.failure else ()
-        behind = (_OTHER_PREFIX,) if self._may_have_other_prefixes else ()
-        if not before and not behind:
+        if not self.failure:
             return verdict
-        reasons = (*before, *verdict.reasons, *behind)
+        reasons = (self.failure, *verdict.reasons)
         return Verdict("FAIL", reasons, verdict.notes, verdict.limits)
-
-    @property
-    def _may_have_other_prefixes(self) -> bool:
-        """Whether wrong bytes may be another prefix than that which was detected."""
-        return self.tally.errors["mismatch"] > 0 and self.run.options.get("prefix") is None
 
     @property
     def ok(self) -> bool:

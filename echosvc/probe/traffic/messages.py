@@ -10,6 +10,7 @@ make the message again, and nothing that was sent need be kept.
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from hashlib import blake2b
 
 from echosvc.probe.engine.payload import Payload
@@ -19,6 +20,8 @@ KEY_SIZE, NUMBER_SIZE = 7, 9
 STAMP_SIZE = KEY_SIZE + NUMBER_SIZE
 #: Bytes of the ring; a power of two.
 RING_SIZE = 1 << 20
+#: So many rings are kept, 1 MiB and a message each; connections may have others.
+_MAX_RINGS = 8
 #: The longest message, bytes.
 MAX_SIZE = 16 * 1024 * 1024
 #: The most bytes that :meth:`Messages.begin` returns.
@@ -68,6 +71,25 @@ class Ring:
         hashed = blake2b(b"%d/%d" % (self.seed, connection), digest_size=KEY_SIZE).digest()
         other = {byte: self.letters[byte % len(self.letters)] for byte in self.excluded}
         return bytes(other.get(byte, byte) for byte in hashed)
+
+
+class Rings:
+    """The rings of a process: one for each set of bytes that messages must not contain.
+
+    :param seed: of all of them.
+    :param max_size: of the longest message, bytes.
+    :param lines: messages end with LF, and contain no other.
+    """
+
+    def __init__(self, seed: int, max_size: int, lines: bool = False) -> None:
+        self._make = lru_cache(_MAX_RINGS)(partial(Ring, seed, max_size, lines=lines))
+
+    def get(self, excluded: bytes = b"") -> Ring:
+        """Return the ring without these bytes, in whatever order.
+
+        :raises ValueError: as :class:`Ring` does.
+        """
+        return self._make(bytes(sorted(set(excluded))))
 
 
 class Messages:

@@ -69,7 +69,8 @@ class Tally:
         their connection. In a closed loop, of all.
     :ivar send_lag: how long after its intended time a message was sent.
     :ivar connect: how long connections took to open.
-    :ivar first_byte: from the first message of a connection to the first byte that came.
+    :ivar first_byte: from the first message on a connection to the first byte of the answer. Where
+        the connection was recognised by short messages, it is the first of these.
     :ivar errors: how often a connection failed, by cause.
     :ivar series: by Unix time in whole seconds.
     :ivar gaps: the longest.
@@ -128,10 +129,16 @@ class Tally:
         if kind in FAULTS:
             self._at(now).wrong += count
 
-    def count_connection(self, seconds: float) -> None:
-        """Count a connection that was opened."""
+    def count_connection(self, seconds: float, first_byte: float | None = None) -> None:
+        """Count a connection that was opened.
+
+        :param first_byte: seconds from its first message to the first byte of the answer, if that
+            was waited for.
+        """
         self.connections += 1
         self.connect.record(seconds)
+        if first_byte is not None:
+            self.first_byte.record(first_byte)
 
     def count_error(self, cause: str, now: float) -> None:
         """Count a connection that could not be opened, or ended before its time, now."""

@@ -19,11 +19,11 @@ _WORDS = """\
 
 `load` opens connections, sends messages, and compares every reply to the byte with what was due. No
 two messages are equal, on any connection, process or machine: a reply that belongs to another
-message is found. It works with any echo server, whatever its prefix: where
-something in it changes, such as a number, `--prefix` says what. Servers behind one address that
-have different prefixes need it, too, with a field in place of what differs: without it the prefix
-that the first connection has is expected of all. `--framing` says how messages are
-told apart. `echosvc load --help` and [options.md](options.md) have all options.
+message is found. It works with any echo server, whatever its prefix, and with several behind one
+address that have different ones: each connection finds out [who answers](#who-answers). Where
+something in a prefix changes from reply to reply, such as a number, `--prefix` says what.
+`--framing` says how messages are told apart. `echosvc load --help` and [options.md](options.md)
+have all options.
 
 <!-- run rate -->
 <!-- end -->
@@ -70,6 +70,23 @@ The remedy is another machine, fewer connections on this one, a lower rate, or s
 Percentiles are those of HdrHistogram, with three digits from 1 µs to one hour; p99.9 is the time
 that 999 of 1,000 messages did not exceed. One that is given for fewer values than it needs is the
 maximum: for p99.99, that is less than 10,000 values.
+
+## Who answers
+
+Without `--prefix` two short messages are sent on each connection, one after the other, before it
+counts as open. What comes before the replies is the greeting and the prefix of its server. So a
+server may be replaced by one with another prefix while the load runs, and with `--lifetime` each
+new connection may have another server. A prefix that is not the same in both replies is damaged, or
+changes: that is a `mismatch`. Where the first connection of all cannot be verified, the run ends.
+
+These messages are not in `sent`, `received` or the latencies, and `connect` ends before them.
+`first byte` is measured on the first of them: so the time is in it that a server, or a proxy before
+it, needs until a new connection is served. They cost each connection two round trips before its
+load begins, also where it replaces another: what is due meanwhile waits. With `--prefix` they are
+not sent, and `first byte` is that of the first message of the load.
+
+A server greets every client or none. Where it did not, what comes before the first reply of another
+connection is no greeting, and counts as bytes that were not due.
 
 ## Corrected and uncorrected
 

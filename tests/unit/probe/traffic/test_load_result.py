@@ -108,15 +108,6 @@ def test_a_fault_of_one_part_is_a_fault_of_all_whatever_the_generators_were() ->
     assert again.verdict.reasons == merged.verdict.reasons
 
 
-@pytest.mark.parametrize(("prefix", "shown"), [(None, True), ("", False), ("v1 ", False)])
-def test_wrong_bytes_may_be_another_prefix_where_none_was_given(prefix, shown) -> None:
-    found = shard(0, 1, options={**shard(0, 1).run.options, "prefix": prefix})
-    assert found.verdict.ok
-    found.tally.count_error("mismatch", 4.0)
-    assert found.verdict.word == "FAIL"
-    assert ("another prefix" in found.verdict.why) is shown
-
-
 def test_a_part_that_was_ended_early_or_sent_nothing_is_not_forgotten() -> None:
     merged = merge_loads(named(shard(0, 2), shard(1, 2, interrupted=True)))
     assert (merged.interrupted, merged.ok) == (True, False)

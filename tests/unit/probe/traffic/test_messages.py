@@ -16,6 +16,7 @@ from echosvc.probe.traffic.messages import (
     STAMP_SIZE,
     Messages,
     Ring,
+    Rings,
 )
 
 RING = Ring(7, 100_000)
@@ -119,3 +120,12 @@ def test_sizes_out_of_range_are_refused():
 def test_a_ring_needs_bytes_that_are_not_excluded():
     with pytest.raises(ValueError, match="too few"):
         Ring(1, 64, bytes(set(range(256)) - set(b"abc")))
+
+
+def test_a_ring_is_made_once_for_each_set_of_bytes():
+    rings = Rings(1, 64)
+    assert rings.get(b"v1") is rings.get(b"1vv")
+    other = rings.get(b"w")
+    assert other is not rings.get(b"v1")
+    assert (other.excluded, b"w" in other.data) == (b"w", False)
+    assert Rings(1, 64, lines=True).get().excluded == b"\n"
