@@ -26,6 +26,7 @@ from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.connection import ConnectionEnded, ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
+from echosvc.probe.engine.knowledge import Knowledge
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.size_limit import Answer
 from echosvc.probe.engine.tcp_info import Stall
@@ -38,10 +39,15 @@ _FILLING, _TIMES = 64 * MIB, 3
 #: lengths of that stream: a slow path would not be rid of more for long. It is sent once.
 _KERNELS, _LENGTHS = 262144, 4
 #: So many bytes are on their way at most in the second experiment: hardly any path has too small
-#: buffers for them, so no shorter stream is stopped by a deadlock. They are sent in messages of so
-#: many.
-FEW, _MESSAGE = 32768, 8192
-#: How long these may bring no answer, seconds.
+#: buffers for them. So where a shorter stream stops, it is not asked about.
+FEW = 32768
+#: So many, where it stops with these: the buffers of a terminal hold 4 KiB.
+_FEWER = 4096
+#: They are sent in so many messages.
+_PARTS = 4
+#: How a stream is answered that the path stops.
+_STOPPED = (Answer.SILENCE, Answer.UNKNOWN)
+#: How long the second experiment may bring no answer, seconds.
 _FEW_QUIET = 2.0
 #: What is sent that way beyond what was taken before, bytes.
 _MORE = 262144
@@ -70,7 +76,7 @@ class _Stopped:
 async def explain_by_deadlock(path: Path, failed: Failed) -> Cause | None:
     """Return that the path stops when both directions are full."""
     found = await find_deadlock(path, failed)
-    return _describe(path.context.knowledge.deadlock_size) if found else None
+    return _describe(path.context.knowledge) if found else None
 
 
 async def find_deadlock(path: Path, failed: Failed) -> bool:
@@ -103,8 +109,11 @@ async def _prove_deadlock(path: Path, filling: int) -> int:
     if stopped is None:
         return 0
     size = (stopped.taken + stopped.came) // 2 + _MORE
-    lasts = await _carries_few(path, size) and not await _goes_on(path, stopped)
-    return stopped.taken if lasts else 0
+    few = await _find_few(path, size)
+    if not few or await _goes_on(path, stopped):
+        return 0
+    path.context.knowledge.deadlock_free = few
+    return stopped.taken
 
 
 def _may_be_deadlock(failed: Failed) -> bool:
@@ -140,30 +149,42 @@ async def _fill(path: Path, size: int) -> _Stopped | None:
         trial = await receive_or_give_up(path, connection, verifier, QUIET_TIME)
     finally:
         sending.cancel()
-    if trial.answer not in (Answer.SILENCE, Answer.UNKNOWN):
+    if trial.answer not in _STOPPED:
         return None
     client = connection.client
     taken = client.bytes_out - client.unsent
     return _Stopped(connection, taken, client.bytes_in, path.reactor.seconds())
 
 
-async def _carries_few(path: Path, size: int) -> bool:
-    """Return whether so many bytes come back, of which few are on their way at a time."""
-    connection = await path.open()
-    connection.frame_size = _MESSAGE
+async def _find_few(path: Path, size: int) -> int:
+    """Return how many bytes at a time may be on their way for ``size`` of them to come back.
+
+    :return: 0: they do not come back.
+    """
+    for few in (FEW, _FEWER):
+        answer = await _carry(path, size, few)
+        if answer not in _STOPPED:
+            return few if answer is Answer.WHOLE else 0
+    return 0
+
+
+async def _carry(path: Path, size: int, few: int) -> Answer:
+    """Return how so many bytes are answered, of which few are on their way at a time."""
+    connection, part = await path.open(), few // _PARTS
+    connection.frame_size = part
     payload = path.payload(size, connection, limited=False)
     verifier = connection.verifier(payload)
     sent = 0
 
     def send_more() -> None:
         nonlocal sent
-        while sent < size and sent + _MESSAGE <= verifier.offset + FEW:
-            message = payload.at(sent, _MESSAGE)
+        while sent < size and sent + part <= verifier.offset + few:
+            message = payload.at(sent, part)
             connection.write(message).addErrback(lambda _: None)
             sent += len(message)
 
     trial = await receive_or_give_up(path, connection, verifier, _FEW_QUIET, send_more)
-    return trial.answer is Answer.WHOLE
+    return trial.answer
 
 
 async def _goes_on(path: Path, stopped: _Stopped) -> bool:
@@ -176,15 +197,15 @@ async def _goes_on(path: Path, stopped: _Stopped) -> bool:
     return True
 
 
-def _describe(size: int) -> Cause:
+def _describe(knowledge: Knowledge) -> Cause:
     finding = (
         "the path neither takes nor gives while both directions are full: it stops after"
-        f" {format_bytes(size)}, though its answers are read; as many bytes pass if"
-        f" no more than {format_bytes(FEW)} are on their way"
+        f" {format_bytes(knowledge.deadlock_size)}, though its answers are read; as many bytes"
+        f" pass if no more than {format_bytes(knowledge.deadlock_free)} are on their way"
     )
     advice = (
         "a deadlock: a relay on the path, or the server, writes and does not read meanwhile, so"
         " each side waits for the other (ncat -e, a filter between pipes); it must read while it"
         " cannot write"
     )
-    return Cause("deadlock", finding, advice, {"taken": size})
+    return Cause("deadlock", finding, advice, {"taken": knowledge.deadlock_size})

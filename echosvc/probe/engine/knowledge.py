@@ -39,6 +39,7 @@ class Knowledge:
     :ivar fin_unanswered: the peer's end is not waited for: none has come after a FIN.
     :ivar deadlock_size: bytes after which the path stops while both directions are full; 0: it is
         not known to do so.
+    :ivar deadlock_free: so many bytes may be on their way for it not to stop.
     :ivar half_close_fails: the client's FIN does not have the effect that it should.
     :ivar damages: the faults of streams that were reported.
     :ivar idle_end: how a connection ended that was idle, and after how many seconds; ``None``:
@@ -66,6 +67,7 @@ class Knowledge:
     no_terminal: bool = False
     fin_unanswered: bool = False
     deadlock_size: int = 0
+    deadlock_free: int = 0
     half_close_fails: bool = False
     damages: list[Damage] = field(default_factory=list)
     idle_end: tuple[str, float] | None = None

@@ -21,6 +21,15 @@ class Blind(MemoryServer):
             connection.stop()
 
 
+class Narrow(MemoryServer):
+    """Stops once more is on its way than a terminal holds."""
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        super().received(connection, data)
+        if connection.unread > 4096 + 200:
+            connection.stop()
+
+
 class Stopping(MemoryServer):
     """Stops after a number of bytes."""
 
@@ -61,6 +70,11 @@ class DeadlockTests(NetworkTestCase):
         now = self.clock.seconds()
         self.assertEqual(self.result(explain_by_deadlock(path, stopped())), cause)
         self.assertEqual(self.clock.seconds(), now)  # it is not asked again
+
+    def test_a_path_that_stops_with_few_bytes_too_is_asked_with_fewer(self) -> None:
+        cause = self.explain(Narrow(), stopped())
+        self.assertEqual(cause.name, "deadlock")
+        self.assertRegex(cause.finding, "if no more than 4 KiB are on their way")
 
     def test_a_server_that_stops_after_a_number_of_bytes_is_none(self) -> None:
         self.assertIsNone(self.explain(Stopping(), stopped()))
