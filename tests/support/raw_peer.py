@@ -108,7 +108,8 @@ class RawPeer:
             raise
 
     def _add_layer(self, layer: Layer) -> None:
-        done, out = layer.handshake(b"")
+        # What came with the end of the handshake below is not to be waited for again.
+        done, out = layer.handshake(self._decrypt(b""))
         while True:
             self.socket.sendall(self._encrypt(out))
             if done:
