@@ -76,7 +76,7 @@ async def half_close(path: Path) -> Finding:
             failed.control = partial(_compare_without_fin, path, size, each)
             raise failed
     gaps = [gap for size in sizes if size <= WRITE_SIZE for gap in trials[size].results]
-    if min(gaps) > LATE_FIN and not _is_timer(sorted(gaps)):
+    if _is_unclear(gaps):
         gaps += await _ask_more(trials[sizes[0]])
     arrived = await _line_end_arrives(path, min(gaps)) if path.settings.framing == "line" else False
     return await _conclude(path, sizes, gaps, arrived)
@@ -300,9 +300,9 @@ async def _conclude(path: Path, sizes: list[int], gaps: list[float], arrived: bo
     :raises Failed: a timer ends each connection.
     """
     text = f"after data and FIN ({', '.join(map(format_bytes, sizes))}) all replies come, then FIN"
-    late = sorted(gap for gap in gaps if gap > LATE_FIN)
+    late = _late_ones(gaps)
     facts = {"times": len(gaps), "late": len(late), "fin_seconds": round(max(gaps), 3)}
-    if not late or arrived or (len(late) < len(gaps) and not _is_timer(late, _RARE_TIMER)):
+    if not late or arrived or (len(late) < len(gaps) and not _is_timer(late)):
         return Finding(text, facts=facts)
     after = f"{format_duration(late[0])} after the last reply"
     if len(late) < len(gaps):
@@ -340,10 +340,25 @@ _IDLE_TIMER = (
 )
 
 
-def _is_timer(late: list[float], shortest: float = _TIMER) -> bool:
+def _late_ones(gaps: list[float]) -> list[float]:
+    """Return the times that are long, in ascending order.
+
+    Where not each of them is, a busy machine has made some of them longer, by little.
+    """
+    late = sorted(gap for gap in gaps if gap > LATE_FIN)
+    return late if len(late) == len(gaps) else [gap for gap in late if gap > _RARE_TIMER]
+
+
+def _is_unclear(gaps: list[float]) -> bool:
+    """Return whether times are long, and too different to be a timer's."""
+    late = _late_ones(gaps)
+    return (len(late) > 1 or len(late) == len(gaps)) and not _is_timer(late)
+
+
+def _is_timer(late: list[float]) -> bool:
     """Return whether these times, in ascending order, are long, and several of them the same.
 
     A machine that is busy adds to some of them: half of a few, or four of many.
     """
     alike = min(len(late) // 2, 3)
-    return len(late) > 1 and late[0] > shortest and late[alike] < 1.1 * late[0] + 0.03
+    return len(late) > 1 and late[0] > _TIMER and late[alike] < 1.1 * late[0] + 0.03

@@ -119,19 +119,31 @@ def find_lifetime(endings: Sequence[Ending], busy: int) -> Lifetime | None:
     if len(ages) < max(2, busy):
         return None
     shortest, longest = min(ages), max(ages)
-    margin = max(tolerance(longest), longest - shortest)
+    margin = max(tolerance(longest), longest - shortest, SAME_MOMENT)
     rested = [each for each in endings if not each.busy]
     idle_too = any(shortest - margin <= each.age <= longest + margin for each in rested)
-    fixed = longest - shortest <= tolerance(longest)
-    if not fixed and (not idle_too or ended_at_once(endings)):
+    if not _is_one_age(endings) and (not idle_too or ended_at_once(endings)):
         return None  # each at an age of its own: a limit of messages; or all at once
     reason = next(each.reason for each in endings if each.busy)
     return Lifetime(shortest, longest, reason, idle_too)
 
 
+def _is_one_age(endings: Sequence[Ending]) -> bool:
+    """Return whether busy connections ended at one age.
+
+    On a busy machine the ages of short lives differ more. Then they are one age if the moments of
+    the ends differ by more than that, as the connections were opened one after the other.
+    """
+    busy = [each for each in endings if each.busy]
+    ages, moments = [each.age for each in busy], [each.ended for each in busy]
+    spread = max(ages) - min(ages)
+    apart = min(SAME_MOMENT, (max(moments) - min(moments)) / 2)
+    return spread <= max(tolerance(max(ages)), apart)
+
+
 def is_repeated(first: float, lifetime: Lifetime) -> bool:
     """Return whether an age at which connections ended is that of new connections."""
-    margin = 2 * tolerance(lifetime.longest)
+    margin = max(2 * tolerance(lifetime.longest), SAME_MOMENT)
     return lifetime.shortest - margin <= first <= lifetime.longest + margin
 
 
