@@ -107,20 +107,25 @@ class _Differences:
         return sorted(self._due(each)) == sorted(self._came(each))
 
     def _is_repetition(self, each: Difference) -> bool:
-        """Return whether all that came besides what was due is repeated."""
+        """Return whether all that came besides what was due is repeated.
+
+        What comes next may be both due and repeated: all are tried as one, or all as the other.
+        """
+        return each.came > each.size and (self._repeats(each) or self._repeats(each, due_first=True))
+
+    def _repeats(self, each: Difference, due_first: bool = False) -> bool:
         due_at, due_end = each.start, each.start + each.size
         at, end = each.at, each.at + each.came
         while at < end:
-            size = self._repeated_at(due_at, at, end)
-            if not size:
-                most = min(due_end - due_at, end - at)
-                size = common_run(self._window.due, due_at, self._window.seen, at, most)
-                due_at += size
-            if not size:  # the first of two copies is as good as the second
+            most = min(due_end - due_at, end - at)
+            agreed = common_run(self._window.due, due_at, self._window.seen, at, most)
+            repeated = 0 if due_first and agreed else self._repeated_at(due_at, at, end)
+            if not repeated and not agreed:  # the first of two copies is as good as the second
                 behind = self._window.due[due_end : due_end + end - at]
                 return due_at == due_end and behind == self._window.seen[at:end]
-            at += size
-        return due_at == due_end and each.came > each.size
+            at += repeated or agreed
+            due_at += 0 if repeated else agreed
+        return due_at == due_end
 
     def _repeated_at(self, start: int, at: int, end: int) -> int:
         """Return how many bytes that came were due right before, or earlier."""
