@@ -111,7 +111,9 @@ class _Differences:
 
         What comes next may be both due and repeated: all are tried as one, or all as the other.
         """
-        return each.came > each.size and (self._repeats(each) or self._repeats(each, due_first=True))
+        return each.came > each.size and (
+            self._repeats(each) or self._repeats(each, due_first=True)
+        )
 
     def _repeats(self, each: Difference, due_first: bool = False) -> bool:
         due_at, due_end = each.start, each.start + each.size

@@ -56,7 +56,7 @@ def test_one_moment_is_no_limit_of_life(moment: float, later: float) -> None:
 
 
 def test_ages_that_a_busy_machine_makes_longer_are_one_limit_of_life() -> None:
-    """The ends are as far apart as the connections were opened, which those of a restart are not."""
+    """The ends are as far apart as the openings, which those of a restart are not."""
     rested = [ending(0.0, 0.8 + late, busy=False) for late in (0.0, 0.02, 0.09)]
     found = find_lifetime([*watched(0.8, 0.92, 0.85), *rested], busy=2)
     assert found is not None
