@@ -107,38 +107,63 @@ class _Differences:
         return sorted(self._due(each)) == sorted(self._came(each))
 
     def _is_repetition(self, each: Difference) -> bool:
-        """Return whether all that came besides what was due is repeated.
+        """Return whether all that came besides what was due is repeated."""
+        if each.came <= each.size:
+            return False
+        if self._repeats_greedily(each):
+            return True
+        return each.came <= _SHORT and self._repeats_somehow(each)
 
-        What comes next may be both due and repeated: all are tried as one, or all as the other.
-        """
-        return each.came > each.size and (
-            self._repeats(each) or self._repeats(each, due_first=True)
-        )
-
-    def _repeats(self, each: Difference, due_first: bool = False) -> bool:
+    def _repeats_greedily(self, each: Difference) -> bool:
+        """Return the same, if each piece that may be a repetition is one."""
         due_at, due_end = each.start, each.start + each.size
         at, end = each.at, each.at + each.came
         while at < end:
-            most = min(due_end - due_at, end - at)
-            agreed = common_run(self._window.due, due_at, self._window.seen, at, most)
-            repeated = 0 if due_first and agreed else self._repeated_at(due_at, at, end)
-            if not repeated and not agreed:  # the first of two copies is as good as the second
-                behind = self._window.due[due_end : due_end + end - at]
-                return due_at == due_end and behind == self._window.seen[at:end]
-            at += repeated or agreed
-            due_at += 0 if repeated else agreed
+            size = self._repeated_at(due_at, at, end)
+            if not size:
+                most = min(due_end - due_at, end - at)
+                size = common_run(self._window.due, due_at, self._window.seen, at, most)
+                due_at += size
+            if not size:
+                return self._is_first_copy(due_at, due_end, at, end)
+            at += size
         return due_at == due_end
+
+    def _repeats_somehow(self, each: Difference) -> bool:
+        """Return the same, whichever pieces are repetitions; each way is tried."""
+        due, seen, end = self._window.due, self._window.seen, each.at + each.came
+        due_end = each.start + each.size
+        ways: dict[int, set[int]] = {each.at: {each.start}}  # what was due next, by what came next
+        for at in range(each.at, end):
+            for due_at in ways.pop(at, ()):
+                if self._is_first_copy(due_at, due_end, at, end):
+                    return True
+                for size in self._repeated_sizes(due_at, at, end):
+                    ways.setdefault(at + size, set()).add(due_at)
+                if due_at < due_end and due[due_at] == seen[at]:
+                    ways.setdefault(at + 1, set()).add(due_at + 1)
+        return due_end in ways.get(end, ())
+
+    def _is_first_copy(self, due_at: int, due_end: int, at: int, end: int) -> bool:
+        """Return whether the rest that came is due next: the first of two copies."""
+        behind = self._window.due[due_end : due_end + end - at]
+        return due_at == due_end and behind == self._window.seen[at:end]
 
     def _repeated_at(self, start: int, at: int, end: int) -> int:
         """Return how many bytes that came were due right before, or earlier."""
-        zero, seen = self._zero + start, self._window.seen
-        for size in range(1, min(_SHORT, end - at) + 1):
-            piece = seen[at : at + size]
-            if self._sent[max(0, zero - size) : zero] == piece:
-                return size
-        if end - at >= _MIN_REPEATED and self._origin(zero, seen[at:end])[0] >= 0:
+        for size in self._repeated_sizes(start, at, end):
+            return size
+        piece = self._window.seen[at:end]
+        if len(piece) >= _MIN_REPEATED and self._origin(self._zero + start, piece)[0] >= 0:
             return end - at
         return 0
+
+    def _repeated_sizes(self, start: int, at: int, end: int) -> Iterator[int]:
+        """Yield how many bytes that came may be those that were due right before."""
+        zero, seen = self._zero + start, self._window.seen
+        for size in range(1, min(_SHORT, end - at) + 1):
+            if self._sent[max(0, zero - size) : zero] == seen[at : at + size]:
+                yield size
 
     def _origin(self, place: int, piece: bytes) -> tuple[int, int]:
         """Return where a piece that came at ``place`` was sent before; -1: nowhere.

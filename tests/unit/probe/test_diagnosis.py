@@ -118,6 +118,8 @@ def doubled(value: int, sent: bytes) -> bytes:
     return sent.replace(bytes((value,)), bytes((value, value)))
 
 
+@example(0, 219)
+@example(184, 1376)  # some of them stand so that a piece of three may be the second copy
 @given(st.integers(0, 255), st.integers(0, 1000))
 @examples(40)
 @example(25, 979)  # there are 0x38 0x19 0x38 0x19: what comes next is due, and repeated, too

@@ -94,5 +94,9 @@ def _wrong_figures(line: Line, probe: Probe) -> Iterator[str]:
 
 
 def verdict(probes: Sequence[Probe]) -> str:
-    """The names that failed; it is to be the same in each run."""
-    return ", ".join(probe["name"] for probe in probes if probe["result"] == "fail") or "none"
+    """Return the names that failed, sorted; they are to be the same in each run.
+
+    A cause comes before the probe that met it first. Where several meet it, that may be any.
+    """
+    failed = sorted(probe["name"] for probe in probes if probe["result"] == "fail")
+    return ", ".join(failed) or "none"
