@@ -43,13 +43,13 @@ def load_document(result: LoadResult, sweep: SweepResult | None = None) -> dict[
         "messages_per_second": round(result.messages_per_second, 3),
         "bytes_per_second": round(result.bytes_per_second, 3),
         "latency_us": {
-            "corrected": tally.corrected.summary(),
-            "uncorrected": tally.uncorrected.summary(),
+            name: getattr(tally, name).summary() for name in ("corrected", "uncorrected")
         },
         "connect_us": tally.connect.summary(),
         "first_byte_us": tally.first_byte.summary(),
         "send_lag_us": tally.send_lag.summary(),
         "errors": dict.fromkeys(ERRORS, 0) | dict(sorted(tally.errors.items())),
+        "servers": dict(tally.servers.most_common()),
         "series": list(_series(tally)),
         "ok": result.ok,
         "result": result.dump(),

@@ -23,7 +23,7 @@ from echosvc.reports.load_figures import (
     load_figures,
 )
 from echosvc.reports.load_run import LoadRun, brief
-from echosvc.reports.load_text import message_counts, remarks, span, state
+from echosvc.reports.load_text import message_counts, remarks, server_counts, span, state
 from echosvc.reports.page import (
     Content,
     element,
@@ -83,6 +83,8 @@ def _found(result: LoadResult) -> Element:
         ("messages", message_counts(result.tally)),
         ("connections", f"{result.tally.connections:,} opened"),
     ]
+    if result.tally.servers:
+        pairs.append(("by server", brief(server_counts(result.tally), _SENTENCE)))
     caption = "Latency and other times"
     table = number_table(caption, distribution_heads(), distribution_rows(result))
     meanings = ((name.replace("-", " "), text) for name, _, text in DISTRIBUTIONS)

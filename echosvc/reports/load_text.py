@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from echosvc._text import format_duration, plural, printable
+from echosvc._text import format_duration, plural, printable, quote
 from echosvc.probe.traffic.load_result import LoadResult
 from echosvc.probe.traffic.tally import Tally
 from echosvc.reports.load_figures import (
@@ -17,8 +17,8 @@ from echosvc.reports.load_figures import (
 
 #: What is said of a part of a run that is missing.
 _MISSING = "{part} of the run of seed {seed} is missing"
-#: Parts that are named one by one.
-_NAMED = 3
+#: Parts, and servers, that are named one by one.
+_NAMED, _SERVERS = 3, 10
 
 
 def load_text(result: LoadResult) -> str:
@@ -58,6 +58,8 @@ def _totals(result: LoadResult) -> Iterator[str]:
     yield f"messages  {message_counts(result.tally)}"
     opened = plural(result.tally.connections, "connection")
     yield f"errors    {printable(error_counts(result.tally))}; {opened} opened"
+    if len(result.tally.servers) > 1:
+        yield f"servers   {server_counts(result.tally)}"
 
 
 def span(result: LoadResult) -> str:
@@ -79,6 +81,13 @@ def error_counts(tally: Tally) -> str:
     """Return how often connections failed, by cause."""
     errors = sorted(tally.errors.items(), key=lambda each: (-each[1], each[0]))
     return ", ".join(f"{count:,} {cause}" for cause, count in errors) or "none"
+
+
+def server_counts(tally: Tally) -> str:
+    """Return how many connections each server answered; of many, the first ones."""
+    shown = tally.servers.most_common(_SERVERS)
+    counts = [f"{quote(name)} {count:,}" for name, count in shown]
+    return ", ".join([*counts, "…"] if len(tally.servers) > _SERVERS else counts)
 
 
 def _distributions(result: LoadResult) -> Iterator[str]:

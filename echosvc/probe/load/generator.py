@@ -1,10 +1,10 @@
 """A whole load: connections are opened, messages exchanged, what is owed waited for, all counted.
 
 Theory of operation. A run has three phases. All connections are opened, a limited number at a time;
-unless the prefix was given, each is recognised, and the first one before the others are opened: if
-its server cannot be verified, the run ends. Messages are sent, from one start on that is the same
-for all connections. Then nothing new becomes due: what is due is sent, what is owed is waited for,
-at most for the time of ``grace``, and each connection is closed by FIN.
+unless the prefix was given, each is recognised, and the first one before the others are opened. If
+none of the first ones can be opened, or be verified, the run ends. Messages are sent, from one
+start on that is the same for all connections. Then nothing new becomes due: what is due is sent,
+what is owed is waited for, at most for the time of ``grace``, and each connection is closed by FIN.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from echosvc._version import __version__
 from echosvc.endpoints.client import ClientTarget
 from echosvc.net.timer import Timer, make_timer
-from echosvc.probe.load.connection import LoadConnection
+from echosvc.probe.load.connection import ConnectionEnd, LoadConnection
 from echosvc.probe.load.opener import (
     DirectOpener,
     Opener,
@@ -34,7 +34,7 @@ from echosvc.probe.load.options import LoadOptions
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.paces import ConnectRate, count_due, make_pace
 from echosvc.probe.load.processor import ProcessorTime
-from echosvc.probe.load.server_form import Greetings, ServerForm
+from echosvc.probe.load.server_form import Greetings, ServerForm, server_name
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
 from echosvc.probe.traffic.exchange import ABANDONED, Exchange
 from echosvc.probe.traffic.generator_stats import GeneratorStats
@@ -95,6 +95,7 @@ class Load(SlotEvents):
         self._greetings = Greetings()
         self._opened, self._sleeping = Deferred[None](), Deferred[None]()
         self._first_error: BaseException | None = None
+        self._failures = 0
         self._start = self._end = math.inf
         self._unsent_by: Counter[str] = Counter()
         self._failure, self._interrupted, self._is_over = "", False, False
@@ -214,7 +215,11 @@ class Load(SlotEvents):
             self._opening.remove(slot)
             self._open_more()
             if not self._opening:
-                self._opened.callback(None)
+                self._end_opening()
+
+    def _end_opening(self) -> None:
+        if not self._opened.called:
+            self._opened.callback(None)
 
     def _note_none_open(self) -> bool:
         """Return whether a connection is open; note why, if none is."""
@@ -228,8 +233,19 @@ class Load(SlotEvents):
     def opened(self, slot: Slot, connection: LoadConnection, opening: Opening) -> None:  # noqa: ARG002
         """Note that a slot has a connection."""
         self._at_once = MAX_OPENING
+        self._note_server(opening.form.server)
         self._note_greeting(opening.form)
         self._note_attempt(slot)
+
+    def ended(self, slot: Slot, end: ConnectionEnd) -> None:  # noqa: ARG002
+        """Note who answered, where the fields of the given prefix say it."""
+        given = self.options.prefix
+        if given is not None and given.constant is None:
+            self._note_server(server_name(end.prefix))
+
+    def _note_server(self, name: str) -> None:
+        if name:
+            self._tally.count_server(name)
 
     def _note_greeting(self, form: ServerForm) -> None:
         """Count what came before a first reply and is no greeting."""
@@ -242,9 +258,9 @@ class Load(SlotEvents):
     def failed(self, slot: Slot, cause: str, error: BaseException) -> None:  # noqa: ARG002
         """Note that an attempt has failed."""
         self._first_error = self._first_error or error
-        if self.options.prefix is None and not self._tally.connections:
-            slot.give_up()  # nothing can be verified
-            self._unopened.clear()
+        self._failures += 1
+        if not self._tally.connections and self._failures >= self._at_once:
+            self._end_opening()  # there is no server, or none that can be verified
         self._note_attempt(slot)
 
     # -- exchanging -----------------------------------------------------------

@@ -29,7 +29,7 @@ class ServerForm:
 
     :ivar replies: what it sends before its replies.
     :ivar greeting: what it sent first.
-    :ivar server: who answered, by the prefix without its numbers; "": there is no prefix.
+    :ivar server: who answered, as :func:`server_name` says; "": it is not known.
     """
 
     replies: ReplyFormat
@@ -40,6 +40,11 @@ class ServerForm:
 def first_message(framing: str, token: bytes) -> bytes:
     """Return a token as a message, before it is framed."""
     return token + b"\n" * (framing == "line")
+
+
+def server_name(prefix: bytes) -> str:
+    """Return who answers by a prefix: without numbers that stand alone; "": there is no prefix."""
+    return without_counters(prefix.decode("utf-8", "surrogateescape")).strip()
 
 
 class FormReader:
@@ -65,8 +70,7 @@ class FormReader:
         template, greeting = detect_form(asked, first, second, (TOKEN, SECOND_TOKEN))
         self._refuse_repeated(greeting)
         bound, prefix = recognize_prefix(asked, template, greeting, first)
-        name = without_counters(prefix.decode("utf-8", "surrogateescape")).strip()
-        return ServerForm(ReplyFormat(asked.framing, bound), greeting, name)
+        return ServerForm(ReplyFormat(asked.framing, bound), greeting, server_name(prefix))
 
     def _refuse_repeated(self, greeting: bytes) -> None:
         """Raise :exc:`UnclearPrefix` if a greeting is the reply itself: without a prefix."""

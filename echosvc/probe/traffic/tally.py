@@ -38,6 +38,10 @@ COUNTERS = (
 FAULTS = ("lost", "damaged", "reordered", "late", "duplicated", "unexpected_bytes")
 #: The histograms.
 HISTOGRAMS = ("corrected", "uncorrected", "send_lag", "connect", "first_byte")
+#: What is counted by a text.
+COUNTS = ("errors", "servers")
+#: So many names of servers are counted in one run, and so many letters of each.
+MAX_SERVERS, _MAX_NAME = 1000, 100
 _SCHEMA = 1
 
 
@@ -72,6 +76,7 @@ class Tally:
     :ivar first_byte: from the first message on a connection to the first byte of the answer. Where
         the connection was recognised by short messages, it is the first of these.
     :ivar errors: how often a connection failed, by cause.
+    :ivar servers: how many connections each server answered, where its name is known.
     :ivar series: by Unix time in whole seconds.
     :ivar gaps: the longest.
     :ivar mismatches: the earliest.
@@ -85,6 +90,7 @@ class Tally:
         self.corrected, self.uncorrected, self.send_lag = Histogram(), Histogram(), Histogram()
         self.connect, self.first_byte = Histogram(), Histogram()
         self.errors: Counter[str] = Counter()
+        self.servers: Counter[str] = Counter()
         self.series: dict[int, Second] = {}
         self.gaps, self.mismatches = kept_gaps(), kept_mismatches()
         self._now = Second()
@@ -140,6 +146,12 @@ class Tally:
         if first_byte is not None:
             self.first_byte.record(first_byte)
 
+    def count_server(self, name: str) -> None:
+        """Count a connection that was answered by a server with a name."""
+        name = name[:_MAX_NAME]
+        if name in self.servers or len(self.servers) < MAX_SERVERS:
+            self.servers[name] += 1
+
     def count_error(self, cause: str, now: float) -> None:
         """Count a connection that could not be opened, or ended before its time, now."""
         self.errors[cause] += 1
@@ -191,7 +203,8 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in HISTOGRAMS:
             getattr(self, name).add(getattr(other, name))
-        self.errors += other.errors
+        for name in COUNTS:
+            getattr(self, name).update(getattr(other, name))
         for number, second in other.series.items():
             self.series.setdefault(number, Second()).add(second)
         self.gaps.add(other.gaps)
@@ -203,7 +216,7 @@ class Tally:
             "schema": _SCHEMA,
             "counters": {name: getattr(self, name) for name in COUNTERS},
             "histograms": {name: getattr(self, name).dump() for name in HISTOGRAMS},
-            "errors": dict(sorted(self.errors.items())),
+            **{name: dict(sorted(getattr(self, name).items())) for name in COUNTS},
             "series": {str(number): self.series[number].dump() for number in sorted(self.series)},
             "gaps": {"total": self.gaps.total, "longest": [gap.dump() for gap in self.gaps.best]},
             "mismatches": {
@@ -227,9 +240,8 @@ class Tally:
             setattr(tally, name, checked_member(counters, name, checked_count))
         for name in HISTOGRAMS:
             setattr(tally, name, checked_member(histograms, name, Histogram.load))
-        errors = checked_member(dumped, "errors", checked_object)
-        for cause in errors:
-            tally.errors[checked_text(cause)] = checked_member(errors, cause, checked_count)
+        for name in COUNTS:
+            getattr(tally, name).update(checked_member(dumped, name, _load_counts))
         tally.series = checked_member(dumped, "series", _load_series)
         checked_member(dumped, "gaps", tally._load_gaps)
         checked_member(dumped, "mismatches", tally._load_mismatches)
@@ -248,10 +260,15 @@ class Tally:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tally):
             return NotImplemented
-        names = (*COUNTERS, *HISTOGRAMS, "errors", "series", "gaps", "mismatches")
+        names = (*COUNTERS, *HISTOGRAMS, *COUNTS, "series", "gaps", "mismatches")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _load_counts(dumped: Any) -> dict[str, int]:
+    counts = checked_object(dumped)
+    return {checked_text(name): checked_member(counts, name, checked_count) for name in counts}
 
 
 def _load_series(dumped: Any) -> dict[int, Second]:

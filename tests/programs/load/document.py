@@ -76,8 +76,10 @@ maximum: for p99.99, that is less than 10,000 values.
 Without `--prefix` two short messages are sent on each connection, one after the other, before it
 counts as open. What comes before the replies is the greeting and the prefix of its server. So a
 server may be replaced by one with another prefix while the load runs, and with `--lifetime` each
-new connection may have another server. A prefix that is not the same in both replies is damaged, or
-changes: that is a `mismatch`. Where the first connection of all cannot be verified, the run ends.
+new connection may have another server. The result says how many connections each one answered;
+`echosvc share` says whether that is the share it should have. A prefix that is not the same in both
+replies is damaged, or changes: that is a `mismatch`. Where the first connection of all cannot be
+verified, the run ends.
 
 These messages are not in `sent`, `received` or the latencies, and `connect` ends before them.
 `first byte` is measured on the first of them: so the time is in it that a server, or a proxy before
@@ -241,6 +243,8 @@ KEYS = {
     "send_lag_us": "the same of the send lag",
     "errors": "connections that failed: `refused`, `reset`, `fin`, `timeout`, `mismatch`, and"
     " others where they occurred",
+    "servers": "how many connections each server answered, by its prefix without the numbers that"
+    " stand alone: where it was detected, or given with fields",
     "series": "each second: `time` (Unix), `sent`, `answered`, `wrong` messages, `failed`"
     " connections, `p50_us`, `p99_us` and `max_us` of the corrected latency",
     "ok": "whether the verdict is OK, and the run was not interrupted",

@@ -48,6 +48,11 @@ def test_each_connection_is_verified_with_the_prefix_of_its_server(path: Split, 
     assert (found["verdict"], found["why"]) == ("OK", "")
     assert found["messages"]["sent"] == found["messages"]["answered"] > 0
     assert not any(found["errors"].values())
+    assert set(found["servers"]) == {"v1:", "v2:"}
+    counters = found["result"]["run"]["tally"]["counters"]
+    assert sum(found["servers"].values()) == counters["connections"]
+    if "--lifetime" not in words:
+        assert found["servers"]["v1:"] == 4 * found["servers"]["v2:"]  # by the weights
 
 
 def test_a_damaged_prefix_of_one_of_the_servers_is_still_found(path: Split) -> None:

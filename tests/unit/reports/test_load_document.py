@@ -23,7 +23,7 @@ from tests.unit.reports.samples import TEXTS
 KEYS = (
     "schema", "endpoint", "options", "verdict", "why", "seconds", "messages", "messages_per_second",
     "bytes_per_second", "latency_us", "connect_us", "first_byte_us", "send_lag_us", "errors",
-    "series", "ok", "result",
+    "servers", "series", "ok", "result",
 )  # fmt: skip
 QUANTILES = {"p50", "p90", "p99", "p999", "p9999", "max"}
 

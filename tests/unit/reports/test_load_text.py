@@ -23,6 +23,17 @@ def test_the_verdict_comes_first_with_its_reasons() -> None:
     assert load_text(result(lag=0.02)).startswith("tcp:lb.example:9000: INVALID\n  the generator")
 
 
+def test_servers_are_named_where_there_are_several() -> None:
+    found = result()
+    found.tally.servers.update({"v1:": 8})
+    assert "servers" not in load_text(found)
+    found.tally.servers.update({"v2\n": 1200})
+    assert "\nservers   'v2\\n' 1,200, 'v1:' 8\n" in load_text(found)
+    found.tally.servers.update(f"s{number}" for number in range(20))
+    (line,) = (each for each in load_text(found).splitlines() if each.startswith("servers"))
+    assert (line.count(","), line[-3:]) == (11, ", …")
+
+
 def test_a_good_run_is_four_lines_and_a_table() -> None:
     text = load_text(result())
     assert text.startswith(

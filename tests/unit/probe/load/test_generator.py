@@ -272,6 +272,23 @@ class FaultTests(LoadTestCase):
         self.assertEqual(dict(result.tally.errors), {"refused": 3})
         self.assertLess(self.clock.seconds(), 1)
 
+    def test_a_server_that_is_not_there_is_not_asked_for_each_of_many_connections(self) -> None:
+        class Absent(MemoryServer):
+            tries = 0
+
+            def admit(self) -> bool:
+                self.tries += 1
+                return refuse() if self.refuses else False
+
+        for refuses, cause in ((True, "refused"), (False, "timeout")):
+            server, began = Absent(), self.clock.seconds()
+            server.refuses = refuses
+            result = self.load(server, connections=5000, duration=100.0, timeout=3.0)
+            self.assertIn("no connection to nowhere:1", result.verdict.why)
+            self.assertEqual(dict(result.tally.errors), {cause: 100})
+            self.assertLess(server.tries, 210)
+            self.assertLess(self.clock.seconds() - began, 4)
+
     def test_connections_that_are_refused_later_are_tried_again(self) -> None:
         class Second(MemoryServer):
             count = 0

@@ -69,6 +69,7 @@ class ServerTests(RecognitionTestCase):
             result = self.recognized(Backends(b"v1 ", b"v2: ", b""), duration=0.5, **pace)
             self.assertEqual((str(result.verdict), faults(result)), ("OK", {}))
             self.assertEqual(result.tally.connections, 6)
+            self.assertEqual(result.tally.servers, {"v1": 2, "v2:": 2})  # one has no prefix
             self.assertEqual(result.tally.sent, result.tally.answered)
             self.assertGreater(result.tally.answered, 200)
 
@@ -115,6 +116,13 @@ class ServerTests(RecognitionTestCase):
         result = self.recognized(Greeting(b"v1 "), lifetime=0.1, duration=0.5)
         self.assertEqual((str(result.verdict), faults(result)), ("OK", {}))
         self.assertGreater(result.tally.connections, 12)
+
+    def test_fields_of_a_given_prefix_say_who_answers(self) -> None:
+        names = Backends(b"web1 1> ", b"web2 2> ", b"web1 3> ")
+        template = Template.parse("{hostname} {connection}> ")
+        result = self.load(names, connections=6, prefix=template)
+        self.assertEqual((str(result.verdict), faults(result)), ("OK", {}))
+        self.assertEqual(result.tally.servers, {"web1 >": 4, "web2 >": 2})
 
     def test_where_the_prefix_is_given_nothing_else_is_sent(self) -> None:
         seen = set()
@@ -205,10 +213,11 @@ class FailureTests(RecognitionTestCase):
     def test_a_reply_that_comes_twice_is_no_greeting(self) -> None:
         class Twice(Backends):
             def reply(self, connection: MemoryConnection, prefix: bytes, data: bytes) -> bytes:
-                return data + data if len(data) == 1 and self.number(connection) == 2 else data
+                hit = self.number(connection) == 2 and self.is_asked(connection)
+                return data + data if hit else data
 
         result = self.recognized(Twice(b""), duration=0.5)
-        self.assertEqual(dict(result.tally.errors), {"mismatch": 1})
+        self.assertEqual((dict(result.tally.errors), faults(result)), ({"mismatch": 1}, {}))
 
     def test_what_comes_before_the_first_reply_of_some_connections_is_no_greeting(self) -> None:
         class Leftover(Backends):  # a middlebox gives answers to the next client
@@ -299,6 +308,7 @@ class FailureTests(RecognitionTestCase):
         silent = self.recognized(Mute(), timeout=2.0)
         self.assertIn("no answer to '~' within 2 s: nothing came back", silent.failure)
         self.assertEqual(dict(silent.tally.errors), {"timeout": 1})
+        self.near(self.clock.seconds(), 2.0, 0.1)
         once = self.recognized(Once(b"v1 "))
         self.assertIn("the first message was answered ('v1 ~'), the second not", once.failure)
         self.assertEqual(dict(once.tally.errors), {"fin": 1})

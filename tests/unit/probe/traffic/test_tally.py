@@ -40,7 +40,8 @@ def tally_of(events, epoch: float = 1000.5) -> Tally:
             tally.note_gap(Gap(values[0], values[1], values[2], "fin"))
         else:
             tally.note_mismatch(Mismatch(values[0], values[1], 7, "lost", 3, 64, values[2], b""))
-    tally.count_connection(0.002)
+    tally.count_connection(0.002, 0.001)
+    tally.count_server(f"v{len(events)}")
     return tally
 
 
@@ -165,6 +166,7 @@ def test_what_is_no_tally_is_refused():
     for value in (None, -1, 1.5, "7", True, 1 << 53, math.nan):
         wrong.append({**whole, "counters": {**whole["counters"], "sent": value}})
         wrong.append({**whole, "errors": {"fin": value}})
+        wrong.append({**whole, "servers": {"v1": value}})
         wrong.append({**whole, "series": {"7": [1, 1, 0, value, 5, []]}})
         wrong.append({**whole, "series": {"7": [1, 1, 0, 0, 5, [[5, value]]]}})
         wrong.append({**whole, "gaps": {"total": value, "longest": []}})
