@@ -61,6 +61,27 @@ def read_whole(text: str, most: int = (1 << 63) - 1) -> int | None:
     return number if number <= most else None
 
 
+#: Units of times in µs, and of bytes: what a number with the unit is multiplied by.
+_TIME_UNITS = {"us": 1, "\u00b5s": 1, "\u03bcs": 1, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
+BYTE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_TIME = re.compile(
+    rf"((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)({'|'.join(_TIME_UNITS)}|)", re.ASCII
+)
+
+
+def read_microseconds(text: str, unit: str = "") -> float | None:
+    """Return the time, from 0 on, that a number and its unit write; ``None``: it is none.
+
+    The units are ``us``, ``ms``, ``s``, ``m`` and ``h``.
+
+    :param unit: the unit of a number that has none; "": each must have one.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None or not (match[2] or unit):
+        return None
+    return float(match[1]) * _TIME_UNITS[match[2] or unit]
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count and its noun, such as ``1 byte`` or ``2 bytes``."""
     return f"{count} {noun}" + "s" * (count != 1)

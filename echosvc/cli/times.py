@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
+
+from echosvc._text import read_microseconds
 
 #: The longest time, seconds: thirty days.
 LONGEST = 30 * 86400.0
 #: What the help of a command says about TIME.
 HELP = "TIME is in seconds, or has a unit: 500us, 200ms, 1.5s, 10m, 8h."
-_TIME = re.compile(
-    r"((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(us|\u00b5s|ms|s|m|h|)", re.ASCII
-)
-_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def time_span(text: str) -> float:
     """Read a time from 0 on, in seconds or with a unit: ``us``, ``ms``, ``s``, ``m`` or ``h``."""
-    match = _TIME.fullmatch(text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
+    found = read_microseconds(text, unit="s")
+    seconds = math.inf if found is None else found / 1e6
     if seconds > LONGEST:
         expected = "a time such as 30, 1.5s, 500ms, 10m or 2h, at most 30 days"
         raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")

@@ -6,13 +6,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from echosvc._text import read_whole
+from echosvc._text import BYTE_UNITS, read_whole
 from echosvc.config.kinds import Kind, Whole, read_number
 from echosvc.net.hosts import is_host
 from echosvc.probe.settings import find_pattern_error
 from echosvc.wire.template import Template, TemplateError
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def _reader(kind: Kind) -> Callable[[str], Any]:
@@ -54,7 +52,7 @@ def names(text: str) -> tuple[str, ...]:
 def byte_size(text: str) -> int:
     """Read a number of bytes, with a unit ``k``, ``M`` or ``G`` of powers of 1024."""
     digits = text.rstrip("kKmMgG")
-    number, unit = read_whole(digits), _UNITS.get(text[len(digits) :].lower(), 0)
+    number, unit = read_whole(digits), BYTE_UNITS.get(text[len(digits) :].lower(), 0)
     if number is None or not 0 < number * unit <= 1 << 40:
         raise argparse.ArgumentTypeError(f"must be a number of bytes such as 64M, not {text!r}")
     return number * unit

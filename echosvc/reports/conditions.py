@@ -10,19 +10,18 @@ import math
 import re
 from dataclasses import dataclass
 
-from echosvc._text import quote
+from echosvc._text import BYTE_UNITS, quote, read_microseconds
 from echosvc.reports.load_figures import UNITS, Figure, format_figure
 
 _CONDITION = re.compile(r"\s*([a-z0-9.-]*)\s*([<>])\s*([+-]?)\s*([0-9.]+)\s*(%|[a-zA-Zµμ]*)\s*")
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 #: As the document names percentiles.
 _ALIAS = re.compile(r"\bp99(9+)$")
-#: What a unit of a bound is in the unit of its figure.
-_FACTORS = {
-    "µs": {"us": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "s": 1e6},
-    "/s": {"": 1.0, "k": 1e3},
-    "B/s": {"": 1.0, "k": 1024.0, "m": 1024.0**2, "g": 1024.0**3},
-    "": {"": 1.0},
+#: What a unit of a bound is in the unit of its figure, where that is no time.
+_FACTORS: dict[str, dict[str, int]] = {
+    "/s": {"": 1, "k": 1000},
+    "B/s": BYTE_UNITS,
+    "": {"": 1},
 }
 
 
@@ -65,8 +64,8 @@ class Condition:
             raise ConditionError(f"{quote(text)}: there is no figure {quote(given)}")
         if why := _find_fault(sign, change, number, unit):
             raise ConditionError(f"{quote(text)}: {why}")
-        factor = 1.0 if unit == "%" else _factor(text, UNITS[name], unit)
-        bound = float(number) * factor * (-1.0 if change == "-" else 1.0)
+        size = float(number) if unit == "%" else _bound(text, UNITS[name], number, unit)
+        bound = -size if change == "-" else size
         relative = "%" if unit == "%" else "+" if change else ""
         return cls(text, name, sign == ">", relative, bound)
 
@@ -97,12 +96,16 @@ def _find_fault(sign: str, change: str, number: str, unit: str) -> str:
     return ""
 
 
-def _factor(text: str, unit: str, given: str) -> float:
-    factor = _FACTORS[unit].get(given if unit == "µs" else given.lower())
-    if factor is None:
-        wanted = "a time needs a unit: us, ms or s" if unit == "µs" else "it takes no such unit"
+def _bound(text: str, unit: str, number: str, given: str) -> float:
+    """Return a bound in the unit of its figure."""
+    if unit == "µs":
+        found, wanted = read_microseconds(number + given), "a time needs a unit: us, ms or s"
+    else:
+        factor, wanted = _FACTORS[unit].get(given.lower()), "it takes no such unit"
+        found = None if factor is None else float(number) * factor
+    if found is None:
         raise ConditionError(f"{quote(text)}: {wanted}")
-    return factor
+    return found
 
 
 def change_in_percent(before: float, after: float) -> float:

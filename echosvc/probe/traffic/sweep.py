@@ -11,16 +11,13 @@ import math
 import re
 from dataclasses import dataclass
 
-from echosvc._text import format_duration
+from echosvc._text import format_duration, read_microseconds
 from echosvc.probe.traffic.load_result import LoadResult
 from echosvc.probe.traffic.tally import Tally
 
 #: By how much the rate grows from step to step, and the ratio of two rates that are near.
 FACTOR, NEAR = 2.0, 1.05
-_OBJECTIVE = re.compile(
-    r"(max|p[0-9]{2,4}|p[0-9]{2}\.[0-9]{1,2})<([0-9]+(?:\.[0-9]+)?)(us|\u00b5s|ms|s)", re.ASCII
-)
-_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+_OBJECTIVE = re.compile(r"(max|p[0-9]{2,4}|p[0-9]{2}\.[0-9]{1,2})<(.+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,14 @@ class Objective:
         :raises ValueError: it is none.
         """
         match = _OBJECTIVE.fullmatch(text.replace(" ", ""))
-        if match is None or not float(match[2]):
+        limit = None if match is None else read_microseconds(match[2])
+        if match is None or not limit or limit == math.inf:
             raise ValueError(f"an objective is written p99<5ms or max<1s, not {text!r}")
         name, percentile = match[1], 100.0
         if name != "max":
             digits = name[1:].replace(".", "")
             percentile = float(f"{digits[:2]}.{digits[2:]}0")
-        return cls(percentile, float(match[2]) * _UNITS[match[3]])
+        return cls(percentile, limit / 1e6)
 
     def latency(self, tally: Tally) -> float:
         """Return the latency that counts, seconds."""
@@ -119,11 +117,6 @@ class SweepStep:
     rate: float
     result: LoadResult
     kept: bool
-
-    @property
-    def p99(self) -> int:
-        """The 99th percentile of the corrected latency, µs."""
-        return self.result.tally.corrected.percentiles([99.0])[99.0]
 
     def describe(self, objective: Objective) -> str:
         """Return a line: the rate, and the latency that the objective is about."""

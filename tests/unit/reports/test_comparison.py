@@ -78,6 +78,7 @@ def test_a_rise_from_nothing_is_more_than_any_per_cent() -> None:
         ("p99<+10%", "an increase is written >\\+, and a decrease <-"),
         ("rate>-5%", "an increase is written >\\+, and a decrease <-"),
         ("p99>5", "a time needs a unit: us, ms or s"),
+        ("p99>5Ms", "a time needs a unit"),
         ("p99>+5", "a time needs a unit"),
         ("rate<5ms", "it takes no such unit"),
         ("lost>1k", "it takes no such unit"),

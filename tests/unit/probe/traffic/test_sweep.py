@@ -43,6 +43,8 @@ def test_the_best_rate_is_near_the_limit_and_keeps_the_objective(one, other, lim
         ("p99.9 < 20ms", 99.9, 0.02, "p99.9<20ms"),
         ("p9999<500us", 99.99, 0.0005, "p99.99<500µs"),
         ("max<1.5s", 100.0, 1.5, "max<1.5s"),
+        ("max<1m", 100.0, 60.0, "max<60s"),
+        ("p50<.5ms", 50.0, 0.0005, "p50<500µs"),
     ],
 )
 def test_an_objective_is_read_and_shown(text, percentile, limit, shown):
@@ -51,7 +53,9 @@ def test_an_objective_is_read_and_shown(text, percentile, limit, shown):
     assert str(objective) == shown
 
 
-@pytest.mark.parametrize("text", ["", "p99", "p99<5", "p99>5ms", "p1<5ms", "p99<0ms", "p99<5msx"])
+@pytest.mark.parametrize(
+    "text", ["", "p99", "p99<5", "p99>5ms", "p1<5ms", "p99<0ms", "p99<5msx", "p99<1e400s"]
+)
 def test_what_is_no_objective_is_refused(text):
     with pytest.raises(ValueError, match="p99<5ms"):
         Objective.parse(text)
