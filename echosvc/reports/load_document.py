@@ -42,9 +42,7 @@ def load_document(result: LoadResult, sweep: SweepResult | None = None) -> dict[
         "messages": {name: getattr(tally, name) for name in MESSAGES},
         "messages_per_second": round(result.messages_per_second, 3),
         "bytes_per_second": round(result.bytes_per_second, 3),
-        "latency_us": {
-            name: getattr(tally, name).summary() for name in ("corrected", "uncorrected")
-        },
+        "latency_us": _latency(tally),
         "connect_us": tally.connect.summary(),
         "first_byte_us": tally.first_byte.summary(),
         "send_lag_us": tally.send_lag.summary(),
@@ -55,6 +53,10 @@ def load_document(result: LoadResult, sweep: SweepResult | None = None) -> dict[
         "result": result.dump(),
         **({} if sweep is None else {"sweep": _sweep(sweep)}),
     }
+
+
+def _latency(tally: Tally) -> dict[str, dict[str, int]]:
+    return {name: getattr(tally, name).summary() for name in ("corrected", "uncorrected")}
 
 
 def _series(tally: Tally) -> Iterator[dict[str, int]]:
@@ -73,7 +75,7 @@ def _series(tally: Tally) -> Iterator[dict[str, int]]:
 
 def _sweep(sweep: SweepResult) -> dict[str, Any]:
     steps = (
-        {"rate": step.rate, "p99_us": step.p99, "kept": step.kept}
+        {"rate": step.rate, "latency_us": _latency(step.result.tally), "kept": step.kept}
         | {"verdict": step.result.verdict.word, "why": step.result.verdict.why}
         for step in sweep.steps
     )

@@ -249,7 +249,8 @@ KEYS = {
     " connections, `p50_us`, `p99_us` and `max_us` of the corrected latency",
     "ok": "whether the verdict is OK, and the run was not interrupted",
     "result": "everything that an exact merge needs",
-    "sweep": "of a sweep only: `objective`, `why`, `best_rate`, `complete`, and its `steps`",
+    "sweep": "of a sweep only: `objective`, `why`, `best_rate`, `complete`, and its `steps`,"
+    " each with `rate`, `latency_us`, `kept`, `verdict` and `why`",
 }
 #: The picture of the page, beside the document.
 PICTURE = "load.png"
