@@ -7,9 +7,10 @@ failed is in the output of the suite.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Literal, Protocol
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from echosvc._text import printable
@@ -63,6 +64,56 @@ class Suite:
     figures: tuple[tuple[str, str], ...]
     cases: tuple[Case, ...]
     output: str
+
+
+class Run(Protocol):
+    """A run of a command as a document needs it."""
+
+    @property
+    def result(self) -> Result:
+        """What was found."""
+
+    @property
+    def command(self) -> str:
+        """The command line that asks the same, or ""."""
+
+    @property
+    def host(self) -> str:
+        """The host that it ran on."""
+
+    @property
+    def started(self) -> datetime:
+        """When it began, with its time zone."""
+
+
+class Result(Protocol):
+    """What a run of a command has found."""
+
+    @property
+    def endpoint(self) -> str:
+        """The server."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+def run_suite(
+    command: str,
+    run: Run,
+    figures: Iterable[tuple[str, str]],
+    cases: Iterable[Case],
+    output: str,
+) -> Suite:
+    """Return the suite of a run.
+
+    :param command: its name, such as ``load``.
+    """
+    result = run.result
+    return Suite(
+        command, result.endpoint, run.command, run.started, result.seconds, run.host,
+        tuple(figures), tuple(cases), output,
+    )  # fmt: skip
 
 
 def junit_xml(suite: Suite) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from echosvc.probe.traffic.load_result import LoadResult
-from echosvc.reports.junit import Case, End, Suite, junit_xml
+from echosvc.reports.junit import Case, End, junit_xml, run_suite
 from echosvc.reports.load_figures import load_figures
 from echosvc.reports.load_run import LoadRun
 from echosvc.reports.load_text import load_text, remarks, state
@@ -22,18 +22,7 @@ def load_junit(run: LoadRun) -> str:
     A run that was interrupted has one test case more, which has failed.
     """
     result = run.result
-    suite = Suite(
-        "load",
-        result.run.endpoint,
-        run.command,
-        run.started,
-        result.seconds,
-        run.host,
-        figures=tuple(_figures(result)),
-        cases=tuple(_cases(result)),
-        output=load_text(result),
-    )
-    return junit_xml(suite)
+    return junit_xml(run_suite("load", run, _figures(result), _cases(result), load_text(result)))
 
 
 def _cases(result: LoadResult) -> Iterator[Case]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from echosvc.probe.share.result import ServerShare, ShareResult, ShareVerdict
-from echosvc.reports.junit import Case, End, Suite, junit_xml
+from echosvc.reports.junit import Case, End, junit_xml, run_suite
 from echosvc.reports.share_text import share_lines, split, summary
 
 _ENDS: dict[ShareVerdict, End] = {
@@ -31,22 +31,17 @@ class ShareRun:
     command: str
     host: str
 
+    @property
+    def started(self) -> datetime:
+        """When the first connection began, in UTC."""
+        return datetime.fromisoformat(self.result.started.replace("Z", "+00:00"))
+
 
 def share_junit(run: ShareRun) -> str:
     """Return a document with one test case for each expected share, and one for all of it."""
     result = run.result
-    suite = Suite(
-        "share",
-        result.endpoint,
-        run.command,
-        datetime.fromisoformat(result.started.replace("Z", "+00:00")),
-        result.seconds,
-        run.host,
-        figures=tuple(_figures(result)),
-        cases=(*(_case(each) for each in result.shares if each.expected), _whole(result)),
-        output=share_lines(result),
-    )
-    return junit_xml(suite)
+    cases = (*(_case(each) for each in result.shares if each.expected), _whole(result))
+    return junit_xml(run_suite("share", run, _figures(result), cases, share_lines(result)))
 
 
 def _figures(result: ShareResult) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from echosvc.probe.soak.result import SUBJECTS, SoakResult
-from echosvc.reports.junit import Case, Suite, junit_xml
+from echosvc.reports.junit import Case, junit_xml, run_suite
 from echosvc.reports.soak_run import SoakRun, option_texts
 from echosvc.reports.soak_text import event_line, events_in_order, summary_lines, verdict_line
 
@@ -24,17 +24,7 @@ def soak_junit(run: SoakRun) -> str:
     A soak that was interrupted has one test case more, which is an error.
     """
     result = run.result
-    suite = Suite(
-        "soak",
-        result.endpoint,
-        run.command,
-        run.started,
-        result.seconds,
-        run.host,
-        figures=tuple(_figures(result)),
-        cases=tuple(_cases(result)),
-        output=summary_lines(result),
-    )
+    suite = run_suite("soak", run, _figures(result), _cases(result), summary_lines(result))
     return junit_xml(suite)
 
 

@@ -77,6 +77,11 @@ class LoadResult:
     answering: float = 0.0
 
     @property
+    def endpoint(self) -> str:
+        """The server."""
+        return self.run.endpoint
+
+    @property
     def tally(self) -> Tally:
         """What was counted."""
         return self.run.tally
