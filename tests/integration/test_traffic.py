@@ -14,6 +14,7 @@ from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.probe.traffic.schedule import ClosedLoop
 from echosvc.probe.traffic.tally import COUNTERS, Tally
 from echosvc.wire.template import Template
+from tests.support.stream_faults import stream_faults
 
 pytest_plugins = ["echosvc.testing"]
 
@@ -59,20 +60,7 @@ def test_a_clean_path_answers_everything(echo_server, framing, prefix, depth, si
 
 
 @pytest.mark.parametrize("upstream", [False, True])
-@pytest.mark.parametrize(
-    ("fault", "kind"),
-    [
-        ({"drop": (BEFORE, SIZE)}, "lost"),
-        ({"drop": (BEFORE + 20, 9)}, "damaged"),
-        ({"duplicate": (BEFORE, SIZE)}, "duplicated"),
-        ({"swap": (BEFORE, SIZE)}, "reordered"),
-        ({"flip": BEFORE + 3}, "damaged"),
-        ({"flip": BEFORE + 12}, "damaged"),
-        ({"flip": BEFORE + 63}, "damaged"),
-        ({"insert": (BEFORE + 30, b"?")}, "damaged"),
-        ({"insert": (BEFORE, b"hello, world")}, "damaged"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "kind"), stream_faults(BEFORE, SIZE))
 def test_each_fault_of_a_relay_gives_exactly_its_count(
     echo_server, misbehaving_relay, fault, kind, upstream
 ):

@@ -7,6 +7,7 @@ import pytest_twisted
 
 from echosvc.faults.spec import FaultSpec
 from tests.integration.load.paths import loaded, relayed, wrong
+from tests.support.stream_faults import stream_faults
 
 SIZE = 64
 #: The stream before the message that a fault hits.
@@ -14,18 +15,7 @@ BEFORE = 50 * SIZE
 
 
 @pytest.mark.parametrize("upstream", [False, True])
-@pytest.mark.parametrize(
-    ("fault", "kind"),
-    [
-        ({"drop": (BEFORE, SIZE)}, "lost"),
-        ({"drop": (BEFORE + 20, 9)}, "damaged"),
-        ({"duplicate": (BEFORE, SIZE)}, "duplicated"),
-        ({"swap": (BEFORE, SIZE)}, "reordered"),
-        ({"flip": BEFORE + 3}, "damaged"),
-        ({"flip": BEFORE + 63}, "damaged"),
-        ({"insert": (BEFORE + 30, b"?")}, "damaged"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "kind"), stream_faults(BEFORE, SIZE))
 @pytest_twisted.ensureDeferred
 async def test_each_fault_has_exactly_its_count(fault, kind, upstream):
     async with relayed(FaultSpec(upstream=upstream, **fault), prefix="") as endpoint:
