@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from echosvc._text import format_duration
@@ -18,6 +17,7 @@ from echosvc.cli.check_reports import (
     validate_reports,
 )
 from echosvc.cli.live_line import LiveLine
+from echosvc.cli.settings import read_settings
 from echosvc.cli.terminal import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -212,8 +212,6 @@ def check_options(args: argparse.Namespace) -> CheckSettings:
     """
     from echosvc.probe.validation import validate
 
-    options = CheckSettings(
-        **{each.name: getattr(args, each.name) for each in fields(CheckSettings)}
-    )
+    options = read_settings(CheckSettings, args)
     validate(options)
     return options

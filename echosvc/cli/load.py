@@ -18,6 +18,7 @@ from echosvc.cli.load_reports import (
     validate_result_arguments,
     write_result,
 )
+from echosvc.cli.settings import given_settings, read_settings
 from echosvc.cli.status_line import StatusLine
 from echosvc.cli.target import given_target_options
 from echosvc.cli.terminal import (
@@ -142,10 +143,10 @@ def validate(args: argparse.Namespace) -> None:
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of the load that were given."""
-    names = {name[2:].replace("-", "_") for name, *_ in _LOAD} - {"sweep", "slo"}
-    every = (*sorted(names), "arrivals", "prefix", "framing")
-    return {name: value for name in every if (value := getattr(args, name)) is not None}
+    """Return the options of the load that were given, by the names of the settings."""
+    from echosvc.probe.load.options import LoadOptions
+
+    return given_settings(LoadOptions, args)
 
 
 def read_options(args: argparse.Namespace) -> LoadOptions:
@@ -155,13 +156,13 @@ def read_options(args: argparse.Namespace) -> LoadOptions:
     """
     from echosvc.probe.load.options import LoadOptions
 
-    given = _given(args)
-    if "size" in given:
-        shortest, longest = given["size"]
-        given |= {"size": shortest, "max_size": longest if longest > shortest else 0}
+    others: dict[str, Any] = {}
+    if args.size is not None:
+        shortest, longest = args.size
+        others |= {"size": shortest, "max_size": longest if longest > shortest else 0}
     if args.sweep:
-        given["rate"] = args.sweep[0]
-    return LoadOptions(**given)
+        others["rate"] = args.sweep[0]
+    return read_settings(LoadOptions, args, **others)
 
 
 def _validate_sweep(args: argparse.Namespace) -> None:

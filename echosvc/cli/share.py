@@ -22,6 +22,7 @@ from echosvc.cli.report_options import (
     validate_reports,
     write_reports,
 )
+from echosvc.cli.settings import read_settings
 from echosvc.cli.terminal import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -159,24 +160,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_report_arguments(add, _KINDS)
 
 
-def read_settings(args: argparse.Namespace) -> ShareSettings:
+def share_settings(args: argparse.Namespace) -> ShareSettings:
     """Read the options.
 
     :raises ShareSettingsError: they make no sense together.
     """
-    asked = ShareSettings(
-        expect=args.expect,
-        dialect=args.dialect,
-        prefix=args.prefix,
-        framing=args.framing,
-        identity=args.identity,
-        connections=args.connections,
-        concurrency=args.concurrency,
-        rate=args.rate,
-        timeout=args.timeout,
-        source_ports=args.source_port,
-        watch=args.watch,
-    )
+    asked = read_settings(ShareSettings, args, source_ports=args.source_port)
     validate_settings(asked)
     return asked
 
@@ -186,7 +175,7 @@ def validate(args: argparse.Namespace) -> ShareSettings:
 
     :raises ValueError: an option makes no sense; says which and why in one line.
     """
-    settings = read_settings(args)
+    settings = share_settings(args)
     validate_reports(args, _KINDS)
     return settings
 
@@ -245,7 +234,7 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
     use_monotonic_clock(reactor)
     output = _Output(args)
     try:
-        survey = Survey(reactor, target, read_settings(args), args.to, output.progress)
+        survey = Survey(reactor, target, share_settings(args), args.to, output.progress)
     except ShareSettingsError as error:
         print_error(f"echosvc: {error.as_typed()}")
         return EXIT_USAGE

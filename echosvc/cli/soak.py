@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from echosvc._text import plural
 from echosvc.cli import values
 from echosvc.cli.marks_file import MarksFile
+from echosvc.cli.settings import read_settings
 from echosvc.cli.soak_output import SoakOutput
 from echosvc.cli.soak_reports import (
     add_report_arguments,
@@ -138,19 +139,7 @@ def soak_settings(args: argparse.Namespace) -> SoakSettings:
 
     :raises SoakSettingsError: they make no sense together.
     """
-    settings = SoakSettings(
-        prefix=args.prefix,
-        framing=args.framing,
-        connections=args.connections,
-        interval=args.interval,
-        size=args.size,
-        silence=args.silence,
-        timeout=args.timeout,
-        max_wait=args.max_wait,
-        duration=args.duration,
-        max_gap=args.max_gap,
-        max_breaks=args.max_breaks,
-    )
+    settings = read_settings(SoakSettings, args)
     validate_settings(settings)
     return settings
 
