@@ -2,9 +2,10 @@
 
 Theory of operation. A run has three phases. All connections are opened, a limited number at a time;
 unless the prefix was given, each is recognised, and the first one before the others are opened. If
-none of the first ones can be opened, or be verified, the run ends. Messages are sent, from one
-start on that is the same for all connections. Then nothing new becomes due: what is due is sent,
-what is owed is waited for, at most for the time of ``grace``, and each connection is closed by FIN.
+none of the first ones can be opened, or be verified, the run ends; if no more can be for the time
+of ``timeout``, it goes on with those that are open. Messages are sent, from one start on that is
+the same for all connections. Then nothing new becomes due: what is due is sent, what is owed is
+waited for, at most for the time of ``grace``, and each connection is closed by FIN.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Load(SlotEvents):
         self._greetings = Greetings()
         self._opened, self._sleeping = Deferred[None](), Deferred[None]()
         self._first_error: BaseException | None = None
-        self._failures = 0
+        self._failures, self._last_opened = 0, math.inf
         self._start = self._end = math.inf
         self._unsent_by: Counter[str] = Counter()
         self._failure, self._interrupted, self._is_over = "", False, False
@@ -232,7 +233,7 @@ class Load(SlotEvents):
 
     def opened(self, slot: Slot, connection: LoadConnection, opening: Opening) -> None:  # noqa: ARG002
         """Note that a slot has a connection."""
-        self._at_once = MAX_OPENING
+        self._at_once, self._last_opened = MAX_OPENING, self._now()
         self._note_server(opening.form.server)
         self._note_greeting(opening.form)
         self._note_attempt(slot)
@@ -259,9 +260,16 @@ class Load(SlotEvents):
         """Note that an attempt has failed."""
         self._first_error = self._first_error or error
         self._failures += 1
-        if not self._tally.connections and self._failures >= self._at_once:
-            self._end_opening()  # there is no server, or none that can be verified
+        if self._must_not_wait:
+            self._end_opening()
         self._note_attempt(slot)
+
+    @property
+    def _must_not_wait(self) -> bool:
+        """Whether too many attempts have failed to wait until each connection was tried."""
+        if not self._tally.connections:  # there is no server, or none that can be verified
+            return self._failures >= self._at_once
+        return self._now() - self._last_opened >= self.options.timeout
 
     # -- exchanging -----------------------------------------------------------
 

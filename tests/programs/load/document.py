@@ -125,6 +125,8 @@ of the uncorrected latency does not.
 - A generator on the server's own machine takes its processor away, and measures no path.
 - `send lag` says how late messages left. What of it is the generator's own is in the verdict; the
   rest is a peer that took no data, and belongs into the latency.
+- Messages are sent once each connection was tried. Where no more could be opened for the time of
+  `--timeout`, they are sent on those that are open, and the others are tried meanwhile.
 - A connection that was closed and opened again is an error with a cause, and is counted. Where
   connections are to be short, `--lifetime` replaces them without loss. Without `--rate`,
   one that is not answered for twice the `--grace` is an error, too, and is replaced.

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from echosvc.wire.template import Template
 from tests.support.memory_network import MemoryConnection, MemoryServer, refuse
-from tests.unit.probe.load.loads import LoadTestCase, faults
+from tests.unit.probe.load.loads import NO_PREFIX, LoadTestCase, faults
 
 
 class CleanPathTests(LoadTestCase):
@@ -288,6 +288,23 @@ class FaultTests(LoadTestCase):
             self.assertEqual(dict(result.tally.errors), {cause: 100})
             self.assertLess(server.tries, 210)
             self.assertLess(self.clock.seconds() - began, 4)
+
+    def test_a_limit_of_connections_is_not_waited_for_with_each_of_many(self) -> None:
+        class Limited(MemoryServer):  # as one whose backlog is full
+            def admit(self) -> bool:
+                return len(self.open) < 150
+
+        for prefix in (NO_PREFIX, None):
+            began = self.clock.seconds()
+            result = self.load(
+                Limited(), 0.01, connections=400, timeout=3.0, duration=1.0, grace=1.0,
+                prefix=prefix, rate=100.0,
+            )  # fmt: skip
+            self.assertEqual((result.verdict.word, result.tally.connections), ("FAIL", 150))
+            self.assertEqual(set(result.tally.errors), {"timeout"})
+            self.assertEqual((faults(result), result.tally.owed), ({}, 0))
+            self.assertGreater(result.tally.answered, 10)
+            self.assertLess(self.clock.seconds() - began, 7)
 
     def test_connections_that_are_refused_later_are_tried_again(self) -> None:
         class Second(MemoryServer):

@@ -205,7 +205,7 @@ class FailureTests(RecognitionTestCase):
                     hit = self.number(connection) == 3 and self.is_asked(connection)
                     return self.how(right) if hit else right
 
-            result = self.recognized(Damaging(b"v1 ", b"v2 "), duration=1.0)
+            result = self.recognized(Damaging(b"v1 ", b"v2 "), rate=100.0, duration=1.0)
             self.assertEqual(dict(result.tally.errors), {"mismatch": 1}, name)
             self.assertEqual((result.verdict.word, result.tally.connections), ("FAIL", 6))
             self.assertEqual((faults(result), result.tally.owed), ({}, 0))
