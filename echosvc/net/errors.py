@@ -73,6 +73,8 @@ def describe_error(error: BaseException) -> str:
     if openssl_reasons(inner) is not None:
         return describe_tls_error(inner)
     number = getattr(inner, "osError", None) or getattr(inner, "errno", None)
+    if number == errno.EPIPE and isinstance(inner, ConnectError):
+        number = errno.ECONNRESET  # Linux calls a reset that follows a FIN so (tcp_reset())
     if isinstance(number, int) and number in errno.errorcode:
         return errno.errorcode[number]
     return _one_line(inner)

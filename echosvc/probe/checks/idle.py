@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 from echosvc._text import format_duration
@@ -12,7 +13,7 @@ from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.endings import Ending, tolerance
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.path import Path, gather
-from echosvc.probe.engine.watch import BusyConnection, open_beside, rest, use_again
+from echosvc.probe.engine.watch import BusyConnection, open_beside, rest, use_again, watch_lives
 from echosvc.probe.settings import CheckSettings
 
 #: Only this part of a known limit of life is asked for.
@@ -22,6 +23,8 @@ _ROOM = 4
 #: A busy connection must live so much longer than those that rested: seconds at least; a part of
 #: their age, as limits of life may vary at random; seconds at most.
 _AFTERWARDS, _MORE_PART, _MORE_SECONDS = 0.3, 0.5, 5.0
+#: Up to this age, seconds, several are watched then, for so many times as long.
+_MOST_AGAIN, _LIVES = 10.0, 2.0
 
 
 async def idle_beside(path: Path) -> Finding:
@@ -61,8 +64,21 @@ async def idle(path: Path) -> Finding:
         path.close()  # a limit of connections may be the reason: with one it can be asked, too
         await _try_one_by_one(path, times, trial)
     if trial.died:
+        await _ask_again(path, trial)
         raise trial.failure()
     return trial.success(path.settings)
+
+
+async def _ask_again(path: Path, trial: _Trial) -> None:
+    """Watch several busy connections, where one outlived those that rested: it may be by chance.
+
+    Limits of life may vary from connection to connection.
+    """
+    age = max((each.age for each in trial.endings), default=0.0)
+    if 0 < age <= _MOST_AGAIN and path.is_unlimited and not trial.busy_ended:
+        path.close()
+        with suppress(Failed):  # what was found before holds
+            trial.endings += await watch_lives(path, _LIVES * age)
 
 
 def _possible_times(path: Path) -> tuple[float, ...]:
@@ -129,6 +145,11 @@ class _Trial:
         pairs = zip(connections, times, strict=True)
         await gather([self.run(path, connection, seconds) for connection, seconds in pairs])
         self.survived.sort()
+
+    @property
+    def busy_ended(self) -> bool:
+        """Whether a busy connection ended, too."""
+        return any(each.busy for each in self.endings)
 
     async def compare(self, busy: BusyConnection) -> None:
         """Note how the busy connection ended, if it did not outlive the others."""

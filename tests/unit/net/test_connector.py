@@ -127,6 +127,11 @@ class RaceTests(RaceTestCase):
         self.assertEqual(attempted_address(error), "[fe80::1%nosuch0]:9000")
         self.nothing_waits()
 
+    def test_a_reset_behind_a_fin_is_a_reset(self) -> None:
+        """Linux reports EPIPE for it."""
+        self.assertEqual(describe_error(ConnectError(errno.EPIPE)), "ECONNRESET")
+        self.assertEqual(describe_error(BrokenPipeError(errno.EPIPE, "")), "EPIPE")
+
     def test_the_first_that_connects_wins_and_the_others_are_cancelled(self) -> None:
         result = self.race(SIX, FOUR, SEVEN)
         self.reactor.advance(ATTEMPT_DELAY)

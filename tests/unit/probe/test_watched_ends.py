@@ -60,6 +60,15 @@ class Restarting(MemoryServer):
         self._clock.callLater(5 * MOST, self._restart)
 
 
+class LastingFirst(EndingServer):
+    """Lets the first connection live for long, and the others for a short time."""
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self._life = 2 * MOST if self._timers else 100 * MOST
+        self._timers[connection] = connection.clock.callLater(0.0, int)
+        super().connected(connection)
+
+
 class LivingByChance(EndingServer):
     """Ends each connection at an age of its own."""
 
@@ -159,6 +168,12 @@ class IdleTests(EndsTestCase):
         failed = self.failure(idle(path))
         self.assertEqual(failed.facts["survived"], [0.1])
         self.assertTrue(failed.finding.startswith("survived 0.1 s; not 1.2 s: FIN after "), failed)
+
+    def test_one_busy_connection_that_lives_for_long_does_not_accuse_the_rest(self) -> None:
+        """The others are as busy, and end."""
+        failed = self.failure(idle(self.path(LastingFirst(), idle=(3 * MOST,))))
+        self.assertIsInstance(failed, EndedTogether)
+        self.assertGreaterEqual(sum(each.busy for each in failed.endings), 2)
 
     def test_idle_times_that_connections_do_not_reach_are_not_asked(self) -> None:
         path = self.path(EndingServer(), idle=(2.0,))
