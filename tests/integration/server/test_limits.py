@@ -112,17 +112,18 @@ async def test_a_client_that_takes_nothing_is_reset_and_a_slow_one_is_not():
     factory = Recording(stall_timeout=1.0)
     async with serving(factory) as address:
         with connect(address, receive_buffer=4096) as slow, connect(address) as still:
-            for client in (slow, still):
-                client.setblocking(False)
+            await until(lambda: factory.count == 2)
             end = time.monotonic() + LIMIT
-            while not all(connection.stuck for connection in factory.connections) or (
-                factory.count < 2
-            ):
-                assert time.monotonic() < end
-                for client in (slow, still):
-                    with suppress(BlockingIOError):
+            for client, connection in zip((slow, still), factory.connections, strict=True):
+                client.setblocking(False)
+                while not connection.stuck and factory.count == 2:
+                    assert time.monotonic() < end
+                    with suppress(BlockingIOError, ConnectionResetError):
                         client.send(b"x" * 65536)
-                await turn(0.001)
+                    if client is still:  # meanwhile the other one reads
+                        with suppress(BlockingIOError):
+                            slow.recv(4096)
+                    await turn(0.001)
             slow.setblocking(True)
             began = time.monotonic()
             while factory.count == 2 or time.monotonic() < began + 2.5:
