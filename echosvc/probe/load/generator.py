@@ -35,7 +35,7 @@ from echosvc.probe.load.options import LoadOptions
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.paces import ConnectRate, count_due, make_pace
 from echosvc.probe.load.processor import ProcessorTime
-from echosvc.probe.load.server_form import Greetings, ServerForm, server_name
+from echosvc.probe.load.server_form import ServerForm, server_name
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
 from echosvc.probe.traffic.exchange import ABANDONED, Exchange
 from echosvc.probe.traffic.generator_stats import GeneratorStats
@@ -93,7 +93,6 @@ class Load(SlotEvents):
         self._unopened: list[Slot] = []
         self._opening: set[Slot] = set()
         self._at_once = 1 if options.prefix is None else MAX_OPENING
-        self._greetings = Greetings()
         self._opened, self._sleeping = Deferred[None](), Deferred[None]()
         self._first_error: BaseException | None = None
         self._failures, self._last_opened = 0, math.inf
@@ -235,7 +234,6 @@ class Load(SlotEvents):
         """Note that a slot has a connection."""
         self._at_once, self._last_opened = MAX_OPENING, self._now()
         self._note_server(opening.form.server)
-        self._note_greeting(opening.form)
         self._note_attempt(slot)
 
     def ended(self, slot: Slot, end: ConnectionEnd) -> None:  # noqa: ARG002
@@ -247,14 +245,6 @@ class Load(SlotEvents):
     def _note_server(self, name: str) -> None:
         if name:
             self._tally.count_server(name)
-
-    def _note_greeting(self, form: ServerForm) -> None:
-        """Count what came before a first reply and is no greeting."""
-        now = self._now()
-        for size, connections in self._greetings.note(form).items():
-            self._tally.count("unexpected_bytes", size * connections, now)
-            for _ in range(connections):
-                self._tally.count_error("mismatch", now)
 
     def failed(self, slot: Slot, cause: str, error: BaseException) -> None:  # noqa: ARG002
         """Note that an attempt has failed."""

@@ -19,7 +19,7 @@ from echosvc.probe.settings import CheckSettings
 from echosvc.probe.traffic.replies import ReplyFormat
 from echosvc.wire.template import Template
 
-#: So many forms are remembered. The connections of one server share one.
+#: So many forms, and servers, are remembered. The connections of one server share a form.
 _MAX_FORMS = 1024
 
 
@@ -99,6 +99,8 @@ class Greetings:
         :return: of what was no greeting, as is known now: on how many connections so many bytes.
         """
         server, size = form.server, len(form.greeting)
+        if len(self._silent) + len(self._greeted) >= _MAX_FORMS:
+            return Counter()
         if not size:
             self._silent.add(server)
             return self._greeted.pop(server, Counter())

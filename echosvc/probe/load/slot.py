@@ -26,7 +26,7 @@ from echosvc.probe.load.channel import name_error
 from echosvc.probe.load.connection import ConnectionEnd, ConnectionEvents, LoadConnection
 from echosvc.probe.load.opener import Opener, Opening
 from echosvc.probe.load.pacer import Pacer
-from echosvc.probe.load.server_form import ServerForm
+from echosvc.probe.load.server_form import Greetings, ServerForm
 from echosvc.probe.traffic.exchange import ABANDONED, Exchange
 from echosvc.probe.traffic.schedule import Pace
 from echosvc.probe.traffic.sent_message import SentMessage
@@ -101,6 +101,16 @@ class Slots:
         self.lifetime, self.grace = lifetime, grace
         self.reserve, self.next_wait = reserve, next_wait
         self.greeting, self.greeting_wait = b"", 0.0
+        self._greetings = Greetings()
+
+    def count_opened(self, opening: Opening) -> None:
+        """Count a connection that was opened, and what came on it first and is no greeting."""
+        self.tally.count_connection(opening.seconds, opening.first_byte)
+        now = self.now()
+        for size, connections in self._greetings.note(opening.form).items():
+            self.tally.count("unexpected_bytes", size * connections, now)
+            for _ in range(connections):
+                self.tally.count_error("mismatch", now)
 
 
 class Slot(ConnectionEvents):
@@ -156,7 +166,7 @@ class Slot(ConnectionEvents):
         if self.is_stopped:
             opening.channel.abort()
             return
-        shared.tally.count_connection(opening.seconds, opening.first_byte)
+        shared.count_opened(opening)
         self.connection = connection = self._connect(opening)
         if self._lifetime:
             self._life = shared.reactor.callLater(self._lifetime, self._replace, connection)

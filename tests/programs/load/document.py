@@ -88,7 +88,8 @@ load begins, also where it replaces another: what is due meanwhile waits. With `
 not sent, and `first byte` is that of the first message of the load.
 
 A server greets every client or none. Where it did not, what comes before the first reply of another
-connection is no greeting, and counts as bytes that were not due.
+connection is no greeting, and counts as bytes that were not due: it may be the reply to another
+client.
 
 ## Corrected and uncorrected
 

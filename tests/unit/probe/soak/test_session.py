@@ -106,6 +106,17 @@ class GapTests(SoakTestCase):
         self.assertEqual(gap.end, "mismatch")
         self.assertIn("changed at byte 20", gap.detail)
 
+    def test_what_comes_before_a_first_reply_and_is_no_greeting_is_told(self) -> None:
+        class Leftover(Server):  # a middlebox gives answers to the next client
+            def connected(self, connection: MemoryConnection) -> None:
+                if self.clock.seconds() > 5.0:
+                    connection.answer(b"an answer of another")
+
+        self.server = Leftover(self.clock)
+        self.at((6.0, self.server.reset_all))
+        result = self.soak_result(max_gap=60.0, max_breaks=99)
+        self.assertEqual(result.reasons, ["20 bytes that were not due"])
+
 
 class RunTests(SoakTestCase):
     def test_each_minute_is_told_and_an_hour_is_bounded(self) -> None:
