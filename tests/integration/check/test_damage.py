@@ -19,6 +19,7 @@ from echosvc.faults.spec import FaultSpec, StreamMutator
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB
 from tests.support.checking import checked
+from tests.support.commands import slow
 from tests.support.reactor import within
 from tests.support.waiting import LIMIT
 
@@ -75,8 +76,7 @@ async def test_back_pressure_alone_blames_the_stream(name):
         {"drop": (700, 60)},
         {"flip": 700},
         {"insert": (700, b"<html>")},
-        {"flip": 701},
-        {"flip": 702},
+        *slow({"flip": 701}, {"flip": 702}),
     ],
     ids=["lost", "changed-0", "inserted", "changed-1", "changed-2"],
 )
