@@ -18,6 +18,7 @@ from echosvc.probe.engine.connection import ProbeConnection
 from echosvc.probe.engine.endings import Ending, tolerance
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
 from echosvc.probe.engine.idle_interval import IdleInterval, interleaved
+from echosvc.probe.engine.lateness import Lateness
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.turns import LimitReached
 from echosvc.probe.engine.watch import BusyConnection, open_beside, rest, use_again
@@ -33,6 +34,8 @@ AT_ONCE = 8
 _PART_OF_LIFETIME = 0.9
 #: A busy connection must live so much longer than those that rested, seconds.
 _AFTERWARDS = 0.3
+#: So many rounds are done again in which this process stood still.
+_REPETITIONS = 3
 
 
 @probe(
@@ -61,7 +64,7 @@ class _IdleSearch:
 
     def __init__(self, path: Path, longest: float) -> None:
         self._path, self._longest = path, longest
-        self._interval = IdleInterval(longest)
+        self._interval, self._repetitions = IdleInterval(longest), _REPETITIONS
 
     async def run(self) -> Finding:
         """Return the finding.
@@ -70,8 +73,7 @@ class _IdleSearch:
         """
         how = ""
         for _ in range(MAX_ROUNDS):
-            tried = _Round(self._path, self._interval)
-            await tried.run()
+            tried = await self._try_round()
             how = tried.how or how
             if tried.endings:
                 return _cut_finding(tried)
@@ -80,6 +82,27 @@ class _IdleSearch:
             if self._interval.is_narrow:
                 break
         return self._range_finding(how)
+
+    async def _try_round(self) -> _Round:
+        """Return a round that is over. If this process stood still meanwhile, do it again.
+
+        The connection that was to be busy has rested, and others that seem to live have ended.
+
+        :raises EndedTogether: busy connections end, too.
+        """
+        while True:
+            tried, failed = _Round(self._path, self._interval), None
+            with Lateness(self._path.reactor) as late:
+                try:
+                    await tried.run()
+                except EndedTogether as error:
+                    failed = error
+            self._repetitions -= 1
+            if self._repetitions < 0 or not tried.is_disturbed(late.longest):
+                break
+        if failed is not None:
+            raise failed
+        return tried
 
     def _range_finding(self, how: str) -> Finding:
         interval = self._interval
@@ -152,6 +175,13 @@ class _Round:
             await self._compare(busy)
         finally:
             busy.close()
+
+    def is_disturbed(self, late: float) -> bool:
+        """Return whether connections ended, and this process stood still for too long to tell why.
+
+        :param late: for how long this process stood still, seconds.
+        """
+        return bool(self.endings) and late > tolerance(self.endings[0].idle) / 2
 
     async def _try_all(self) -> None:
         for seconds in interleaved(

@@ -17,10 +17,12 @@ class Lateness:
 
     :param clock: the reactor.
     :ivar seconds: for how long the process did nothing, in all.
+    :ivar longest: for how long it did nothing at a time, seconds.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock, self.seconds = clock, 0.0
+        self._clock = clock
+        self.seconds = self.longest = 0.0
 
     def __enter__(self) -> Lateness:
         self._schedule()
@@ -44,4 +46,6 @@ class Lateness:
         self._schedule()
 
     def _note(self) -> None:
-        self.seconds += max(0.0, self._clock.seconds() - self._due)
+        late = max(0.0, self._clock.seconds() - self._due)
+        self.seconds += late
+        self.longest = max(self.longest, late)

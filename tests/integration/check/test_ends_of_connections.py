@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -17,10 +17,13 @@ from zope.interface import implementer
 
 from echosvc import check
 from echosvc.faults.spec import FaultSpec
+from echosvc.probe.checks import find_idle
+from echosvc.probe.engine.endings import Ending
 from echosvc.probe.result import ProbeResult
 from echosvc.probe.settings import MIB
 from tests.support.checking import TIMEOUT, against, checked, failure, failures, only
 from tests.support.lateness import Lateness
+from tests.support.process import running
 from tests.support.reactor import within
 
 
@@ -210,6 +213,23 @@ async def test_connections_that_are_opened_later_are_not_said_to_outlive_the_oth
     assert re.match(r"an idle connection is cut after \d", probe.finding), probe
     seconds = probe.facts["idle_seconds"]
     assert min(abs(seconds - each) for each in rested) < 0.02 + busy.seconds, (probe, rested)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_round_in_which_check_had_no_processor_is_done_again(monkeypatch):
+    """The busy connection has rested, too."""
+    note, stalls = find_idle._Round._note_cut, iter([1.0])
+
+    def note_and_stall(tried: Any, ending: Ending) -> None:
+        note(tried, ending)
+        sleep(next(stalls, 0.0))
+
+    monkeypatch.setattr(find_idle._Round, "_note_cut", note_and_stall)
+    with running("--idle-timeout", "0.5", "--idle-action", "close") as server:
+        endpoint = f"tcp:127.0.0.1:{server.port}"
+        found = check(endpoint, only=("find-idle",), find_idle=2.0, pace=40.0)
+        probe = only(await within(Deferred.fromCoroutine(found)))
+    assert probe.finding.startswith("an idle connection is cut after "), probe
 
 
 @pytest_twisted.ensureDeferred

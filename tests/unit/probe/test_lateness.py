@@ -21,6 +21,7 @@ class LatenessTests(SynchronousTestCase):
         with Lateness(self.clock) as late:
             self.clock.pump([0.6, 0.001, 0.001, 0.3])
         self.assertTrue(0.85 < late.seconds <= 0.9, late.seconds)
+        self.assertTrue(0.55 < late.longest <= 0.6, late.longest)
 
     def test_what_is_late_at_the_end_counts(self) -> None:
         with Lateness(self.clock) as late:
