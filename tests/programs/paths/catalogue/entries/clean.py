@@ -24,7 +24,17 @@ BY_TLS = ("--ca", "{ca}", *FAST)
 
 _DIRECT = Entry("direct", "no program in between", echosvc(), expected=CLEAN)
 _HAPROXY = _DIRECT.also("haproxy", "HAProxy in TCP mode", via=(haproxy(),))
-_ENVOY = _DIRECT.also("envoy", "Envoy's TCP proxy", via=(envoy(),))
+#: Once in a hundred times Linux 6.18 sends nothing more where both directions of a connection are
+#: full, though the client reads: it discards the ACK that opens the window.
+_ENVOY = _DIRECT.also(
+    "envoy",
+    "Envoy's TCP proxy",
+    via=(envoy(),),
+    expected=(
+        *(line for line in CLEAN if line.names != "back-pressure"),
+        Line("back-pressure", "pass|info", ("once it reads, everything arrives",)),
+    ),
+)
 _NGINX = _DIRECT.also("nginx", "nginx stream with half-close", via=(nginx("proxy_half_close on;"),))
 _SECURE = _DIRECT.also(
     "direct-tls",
