@@ -116,6 +116,11 @@ class MemoryConnection(Sender):
         """Neither take nor give anything more."""
         self._stopped = True
 
+    def go_on(self) -> None:
+        """Take and give again."""
+        self._stopped = False
+        self._wake()
+
     # -- what the client does ---------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:

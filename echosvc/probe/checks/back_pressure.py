@@ -23,6 +23,7 @@ from echosvc.probe.checks.registry import probe
 from echosvc.probe.engine.connection import FRAME_SIZE, WRITE_SIZE, ProbeConnection
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed, Finding, Skipped
+from echosvc.probe.engine.lateness import Lateness
 from echosvc.probe.engine.path import Path
 from echosvc.probe.engine.payload import Payload
 from echosvc.probe.engine.plain_stream import (
@@ -38,6 +39,9 @@ MAX_UNREAD = 256 * MIB
 MAX_KERNELS = 64 * MIB
 #: A sender that can write nothing for so long is blocked, seconds.
 BLOCKED_TIME = 1.0
+#: Where more has been taken than kernels hold, or this process was as late as this, seconds, what
+#: buffers without bound may have had no processor: then it is waited for so many times longer.
+_LATE, _LONGER = 0.05, 4
 #: A path that still takes something after this time is too slow for its buffers to be filled,
 #: seconds.
 MAX_FILL_TIME = 60.0
@@ -260,18 +264,24 @@ class _UnreadSender:
 
         Bytes in our own kernel count, too: a slow link sends them before it takes more.
         """
-        client = self._connection.client
+        client, seconds = self._connection.client, self._blocked_time
         while True:
             left = client.unsent
-            try:
-                await waiting.addTimeout(self._blocked_time, self._path.reactor)
-            except defer.TimeoutError:
-                if client.unsent == left:
-                    return False
-                self._check_fill_time(offset)
-                waiting = client.write(b"")
+            with Lateness(self._path.reactor) as late:
+                try:
+                    await waiting.addTimeout(seconds, self._path.reactor)
+                except defer.TimeoutError:
+                    pass
+                else:
+                    return True
+            if client.unsent != left:
+                seconds = self._blocked_time
+            elif seconds == self._blocked_time and (offset > MAX_KERNELS or late.longest > _LATE):
+                seconds *= _LONGER
             else:
-                return True
+                return False
+            self._check_fill_time(offset)
+            waiting = client.write(b"")
 
     def _check_fill_time(self, offset: int) -> None:
         """Check that filling the path does not take too long.

@@ -162,7 +162,8 @@ ENTRIES = (
         command("ncat", "-l", "-k", "-m", "100", "-e", "/bin/cat", "{host}", "{port}"),
         options=("--skip", "idle,reset,half-close,late-answers", "--max-size", "1M"),
         expected=(
-            *passes("connect", "echo", "bytes", "sizes", "order", "text"),
+            *passes("connect", "echo", "bytes", "order", "text"),
+            Line("sizes", "pass|skip"),  # it may meet the deadlock itself
             fails("deadlock|back-pressure", "both directions|neither"),
         ),
         limit=120.0,
