@@ -71,9 +71,9 @@ LOGFILE = Setting(
 PROCESS_OPTIONS = (REACTOR, LOGFILE)
 
 _HELP = """
-The log goes to standard output. SIGTERM and SIGINT stop the service once its clients have
-finished, at most after --drain seconds; a second signal ends all connections at once. SIGHUP
-reloads certificates.
+The log goes to standard output. SIGTERM and SIGINT stop the service: after its delays, once its
+clients have finished, at most after --drain seconds more. A second signal ends all connections at
+once. SIGHUP reloads certificates.
 
 Exit status: 0 stopped by a signal, 1 it cannot listen or run on, 2 usage error.
 """

@@ -216,6 +216,30 @@ class Config:
             " SIGINT; a second signal ends them at once.",
         ),
     )
+    drain_delay: float = field(
+        default=0.0,
+        metadata=row(
+            SECONDS,
+            "Seconds after the signal during which nothing changes: the service accepts, and says"
+            " that it is ready.",
+        ),
+    )
+    unready_delay: float = field(
+        default=0.0,
+        metadata=row(
+            SECONDS,
+            "Seconds, after `--drain-delay`, during which it accepts and says that it is not"
+            " ready.",
+        ),
+    )
+    drain_spread: float = field(
+        default=0.0,
+        metadata=row(
+            SECONDS,
+            "Seconds over which the open connections are then ended by FIN, one after the other,"
+            " the oldest first; 0 = off: they go on for the time of `--drain`.",
+        ),
+    )
     log: str = field(default="connections", metadata=row(LOG, "How much to log"))
     pause_on_connect: bool = field(
         default=False,
@@ -349,6 +373,9 @@ class ServerSettings(TypedDict, total=False):
     keep_alive: int
     nagle: bool
     drain: float
+    drain_delay: float
+    unready_delay: float
+    drain_spread: float
     log: str
     pause_on_connect: bool
 

@@ -125,6 +125,10 @@ class EventLog:
         """Log how many lines were suppressed; no timer is left."""
         self._throttle.flush()
 
+    def not_ready(self) -> None:
+        """The service drains: it wants no new clients, and accepts those that still come."""
+        log.info("Server not ready: it drains")
+
     def terminated(self) -> None:
         """The service has stopped and no connection is left."""
         self.flush()

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet import tcp
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ConnectionDone, ReactorNotRunning
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -31,14 +31,13 @@ from echosvc.net.errors import ListenError, ReloadError, listen_error
 from echosvc.net.files import describe_file_error
 from echosvc.net.main_loop import ExitStatus
 from echosvc.net.systemd import UnclaimedSocket
+from echosvc.server.drain import Drain
 from echosvc.server.factory import EchoFactory
 from echosvc.server.signals import Signals
 
 #: How many times a listening socket is emptied before it is closed; each time takes
 #: everything that waits, so more than one is needed only while clients keep coming.
 _ACCEPT_ROUNDS = 1024
-#: After the drain: seconds, besides ``linger``, that a polite close may take.
-_CLOSE_GRACE = 1.0
 
 
 class EchoService(Service):
@@ -67,7 +66,9 @@ class EchoService(Service):
         self._endpoints = tuple(endpoints)
         self._reactor = reactor
         self._owns_process = owns_process
-        self._signals = Signals(self._get_reactor, self.reload, factory.abort_all)
+        self._signals = Signals(self._get_reactor, self.reload, self.end_now)
+        self._drain: Drain | None = None
+        self._hurried = False  # the next drain is to take no time
         self._bound = False
         self.exit_status = ExitStatus()
         self.unserved: list[UnclaimedSocket] = []
@@ -126,6 +127,7 @@ class EchoService(Service):
         :raises ListenError: one failed. A service that cannot listen does not start.
         """
         self.bind()
+        self._drain, self._hurried = None, False
         Service.startService(self)
         running = cast(IReactorCore, self._get_reactor())
         if self._owns_process:
@@ -152,6 +154,7 @@ class EchoService(Service):
 
     def _announce(self) -> None:
         events = self.factory.events
+        self.factory.ready = self._drain is None
         for port in self.ports:
             events.listening(port.getHost())
         for each in self.unserved:
@@ -160,40 +163,33 @@ class EchoService(Service):
             events.without_epoll()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening at once; let live connections go on for the factory's ``drain`` seconds.
+        """Drain: stop listening, let live connections go on for the factory's ``drain`` seconds.
 
-        Then they are closed politely, and after ``linger`` more aborted.
+        Then they are closed politely, and after ``linger`` more aborted. The settings
+        ``drain_delay``, ``unready_delay`` and ``drain_spread`` add phases before
+        (:mod:`echosvc.server.drain`).
 
         :return: fires when no connection is left.
         """
         Service.stopService(self)
-        self._bound = False
         self._signals.stopping = True
-        closed = self._close_ports()
-        return Deferred.fromCoroutine(self._drain(closed))
+        accepting = bool(self.ports)
+        self._drain = Drain(self.factory, self._get_reactor(), self._close_ports, accepting)
+        if self._hurried:
+            self._drain.end_now()
+        return Deferred.fromCoroutine(self._drain.run())
 
-    async def _drain(self, closed: Deferred[Any]) -> None:
-        config = self.factory.config
-        await self._idle_within(config.drain)
-        self.factory.end_all()
-        await self._idle_within(config.linger + _CLOSE_GRACE)
-        self.factory.abort_all()
-        await self.factory.when_idle()
-        await closed
-        self.factory.events.terminated()
-
-    async def _idle_within(self, seconds: float) -> None:
-        """Wait until no connection lives, at most ``seconds``."""
-        idle = self.factory.when_idle()
-        if not idle.called:
-            limit = self._get_reactor().callLater(seconds, idle.cancel)
-            with suppress(CancelledError):
-                await idle
-            if limit.active():
-                limit.cancel()
+    def end_now(self) -> None:
+        """End all connections at once, and skip what is left of the drain, also of one to come."""
+        self._hurried = True
+        if self._drain is None:
+            self.factory.abort_all()
+        else:
+            self._drain.end_now()
 
     def _close_ports(self) -> Deferred[Any]:
         ports, self.ports = self.ports, []
+        self._bound = False
         return DeferredList([self._close(port) for port in ports])
 
     def _close_now(self) -> None:

@@ -38,6 +38,7 @@ class ServerState:
     :ivar admission: decides which clients are served.
     :ivar pending_proxy: connections whose PROXY header is not there yet.
     :ivar accepted: connections made so far.
+    :ivar ready: the server wants new clients; ``False`` once it drains, while it may still accept.
     :ivar is_plain_echo: the settings allow the fast path.
     """
 
@@ -61,6 +62,7 @@ class ServerState:
             self.admission, clock, config.handshake_timeout, self.notify_idle
         )
         self.accepted = 0
+        self.ready = False
         self.stopped = False  # all listeners have closed
         self._ended_in = self._ended_out = 0
         self._idle_waiters: list[Deferred[None]] = []
@@ -156,14 +158,16 @@ class ServerState:
 
     def notify_idle(self) -> None:
         """Fire the waiters, if no connection lives and the last has reported its end."""
-        if self._is_busy():
+        if self.busy:
             return
         if self.stopped:
             self.events.flush()
-        while self._idle_waiters and not self._is_busy():
+        while self._idle_waiters and not self.busy:
             self._idle_waiters.pop(0).callback(None)
 
-    def _is_busy(self) -> bool:
+    @property
+    def busy(self) -> bool:
+        """Whether a connection lives, or waits for its PROXY header."""
         return bool(self.timers.items) or len(self.pending_proxy) > 0
 
     def end_all(self) -> None:

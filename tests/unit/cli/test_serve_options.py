@@ -55,6 +55,9 @@ OPTIONS: tuple[tuple[list[str], str, object], ...] = (
     (["--keep-alive", "5"], "keep_alive", 5),
     (["--nagle"], "nagle", True),
     (["--drain", "0"], "drain", 0.0),
+    (["--drain-delay", "1"], "drain_delay", 1.0),
+    (["--unready-delay", "120"], "unready_delay", 120.0),
+    (["--drain-spread", "30"], "drain_spread", 30.0),
     (["--log", "messages"], "log", "messages"),
 )
 

@@ -38,6 +38,9 @@ GOOD: dict[str, tuple[object, ...]] = {
     "keep_alive": (0, 1, 32767),
     "nagle": (True, False),
     "drain": (0, 5.5),
+    "drain_delay": (0, 5.5),
+    "unready_delay": (0, 120),
+    "drain_spread": (0, 30),
     "log": ("quiet", "connections", "messages"),
     "pause_on_connect": (True, False),
 }
@@ -67,6 +70,9 @@ WRONG: dict[str, tuple[object, ...]] = {
     "keep_alive": (-1, 32768, 0.5, 5.0, "5", None, math.inf),
     "nagle": ("no", None),
     "drain": (*WRONG_SECONDS, None),
+    "drain_delay": (*WRONG_SECONDS, None),
+    "unready_delay": (*WRONG_SECONDS, None),
+    "drain_spread": (*WRONG_SECONDS, None),
     "log": ("debug", "", None),
     "pause_on_connect": ("yes", None),
 }
@@ -87,7 +93,8 @@ TIMEOUTS = {
 OF_NEITHER = {
     "prefix", "greeting", "max_message", "idle_action", "max_connections", "over_limit",
     "max_per_peer", "allow", "deny", "proxy_protocol", "proxy_from", "allow_half_open",
-    "keep_alive", "nagle", "drain", "pause_on_connect",
+    "keep_alive", "nagle", "drain", "drain_delay", "unready_delay", "drain_spread",
+    "pause_on_connect",
 }  # fmt: skip
 
 
