@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from echosvc import EchoFactory, check
@@ -43,6 +44,39 @@ async def test_every_address_of_a_name_is_tried():
     for address, error in known.items():
         verb = {"ECONNREFUSED": "refuses", "": "-"}.get(error, "cannot be reached")
         assert bool(error) == (f"{address} {verb} ({error})" in probe.finding)
+
+
+class Counting(Protocol):
+    """Echoes, and counts the connections that were made, and those of them that said something."""
+
+    made = used = 0
+
+    def connectionMade(self) -> None:
+        type(self).made += 1
+        self._used = False
+
+    def dataReceived(self, data: bytes) -> None:
+        type(self).used += not self._used
+        self._used = True
+        self.transport.write(data)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+@pytest_twisted.ensureDeferred
+async def test_no_second_connection_is_made_to_the_address_that_is_in_use(name):
+    """Beside the one of `connect` there are those of `echo`, which say something."""
+
+    class Server(Counting):
+        made = used = 0
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Server), interface="127.0.0.1")
+    try:
+        run = check(f"tcp:{name}:{port.getHost().port}", only=("connect",))
+        probe = only(await within(Deferred.fromCoroutine(run)))
+    finally:
+        await within(port.stopListening())
+    assert probe.result == "pass"
+    assert Server.made - Server.used == 1
 
 
 @pytest_twisted.ensureDeferred

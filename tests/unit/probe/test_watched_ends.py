@@ -19,6 +19,8 @@ from tests.support.memory_network import MemoryConnection, MemoryServer, Network
 
 #: How old connections become, or how long they may rest, seconds.
 MOST = 0.6
+#: How late an answer is, seconds: far more than what an idle time may differ by.
+LATE = 0.3
 
 
 class EndingServer(MemoryServer):
@@ -44,6 +46,30 @@ class EndingServer(MemoryServer):
         if self._rest and self._timers[connection].active():
             self._timers[connection].reset(self._rest)
         super().received(connection, data)
+
+
+class LateAnswering(MemoryServer):
+    """Answers late, and ends a connection some time after its last answer.
+
+    :param rest: that time, seconds.
+    :param silent: end it without a sign.
+    """
+
+    def __init__(self, rest: float, silent: bool) -> None:
+        super().__init__()
+        self._rest, self._silent = rest, silent
+        self._timers: dict[MemoryConnection, IDelayedCall] = {}
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        timer = self._timers.pop(connection, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        connection.clock.callLater(LATE, self._answer, connection, data)
+
+    def _answer(self, connection: MemoryConnection, data: bytes) -> None:
+        connection.answer(data)
+        end = connection.mute if self._silent else connection.finish
+        self._timers[connection] = connection.clock.callLater(self._rest, end)
 
 
 class Restarting(MemoryServer):
@@ -194,3 +220,14 @@ class SearchTests(EndsTestCase):
         self.assertTrue(finding.info)
         expected = r"none up to 7\d\d ms: connections live 8\d\d ms at most, see lifetime"
         self.assertRegex(finding.text, f"^{expected}$")
+
+    def test_an_idle_time_counts_from_the_last_byte_and_not_from_the_opening(self) -> None:
+        """Whether the end is seen when it comes, or only when the connection is used again."""
+        for silent, how in ((False, "FIN"), (True, "silence")):
+            with self.subTest(how=how):
+                server = LateAnswering(5 * MOST, silent)
+                facts = self.result(
+                    find_idle.find_idle(self.path(server, find_idle=10.0, timeout=2.0))
+                ).facts
+                self.assertEqual(facts["how"], how)
+                self.assertLessEqual(abs(facts["idle_seconds"] / (5 * MOST) - 1), 0.02)
