@@ -34,7 +34,7 @@ from echosvc.probe.engine.answers import (
     is_unanswered,
 )
 from echosvc.probe.engine.findings import Failed
-from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.path import Path, gather
 from echosvc.probe.engine.turns import LimitReached
 
 #: A path may have a limit of each kind.
@@ -61,6 +61,8 @@ _SURPLUS_TIME = 0.2
 _AT_ONCE = "at once"
 #: So many times more connections are lost at once where their number is the cause.
 _FAR_MORE = 3
+#: So many connections are opened in each of several places where one was lost and then none.
+_ROUNDS = 6
 #: How much of the rate that a path has allowed is used from then on.
 _SHARE = 0.5
 
@@ -82,7 +84,9 @@ async def explain_by_limit(path: Path, failed: Failed) -> Cause | None:
         await path.wait_until_alone(_ALONE)
         often = max(count, min(_MOST, 2 * path.context.history.reached))
         found = await _explain_by_number(path, often, count) or await _slow_down(path, failed)
-        return found or (report_one_lost(path, failed) if failed.at_opening else None)
+        if found is None and failed.at_opening:
+            return report_one_lost(path, failed)
+        return found or await _explain_by_chance(path, count)
     finally:
         knowledge.connection_limit = knowledge.connection_limit or known
 
@@ -109,6 +113,21 @@ async def _explain_by_number(path: Path, often: int, count: int) -> Cause | None
     if not 0 < lost < 1:
         return None
     return await _judge_rate(path, in_turn, seconds, "one after the other")
+
+
+async def _explain_by_chance(path: Path, count: int) -> Cause | None:
+    """Return that now and then a connection is not answered while others are opened and closed.
+
+    :param count: in so many places connections are opened, one after the other in each.
+    """
+    began = path.reactor.seconds()
+    asking = [ask_in_turn(path, _ROUNDS, path.answer_time) for _ in range(count)]
+    answers = [answer for answers in await gather(asking) for answer in answers]
+    seconds = path.reactor.seconds() - began
+    path.close()
+    if not 0 < _share_lost(answers) < MANY_LOST or any(each.came for each in answers):
+        return None
+    return await _judge_rate(path, answers, seconds, _AT_ONCE)
 
 
 def _share_lost(answers: list[Answer]) -> float:

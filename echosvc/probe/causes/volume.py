@@ -4,6 +4,9 @@ Theory of operation. A stream that is cut may have been cut for its size, for it
 So streams are sent in parts, each once the last one has come back: over one connection large ones
 without a pause, over another one smaller or larger ones with pauses. A limit of bytes cuts both
 within the same part. A limit of age cuts the slower one after fewer bytes.
+
+A firewall may count packets. Those of long parts are nearly all full, so such a limit looks like an
+inexact one of bytes. But messages of one byte are cut after far fewer bytes then.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from dataclasses import dataclass
 from twisted.internet.task import deferLater
 
 from echosvc._text import format_bytes
+from echosvc.probe.causes.damage import stall_of
 from echosvc.probe.causes.registry import Cause, cause
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.engine.findings import Failed
 from echosvc.probe.engine.path import Path
+from echosvc.probe.engine.tcp_info import Stall
 
 _ENDS = ("FIN", "RST", "silence")
 #: Below the smallest limit a path carries nothing; a larger one is not looked for, bytes.
@@ -33,6 +38,25 @@ _TRIES = 8
 _ROUNDED = 0.01
 #: By how much the second stream may be cut earlier or later, besides a part.
 _TOLERANCE = 0.05
+#: So many messages of one byte are sent for each of these bytes of the limit, at least and at most
+#: so many, for so many seconds.
+_FULL_PACKET, _LEAST_SHORT, _MOST_SHORT, _SHORT_SECONDS = 500, 50, 2000, 4.0
+#: Packets are counted if short messages are cut after less than this part of the bytes.
+_FEWER = 0.25
+_ADVICE = "a middlebox, or the server, ends connections that have carried so much"
+_COUNTING_ADVICE = (
+    "a firewall counts the packets of a connection (iptables -m connbytes --connbytes-mode"
+    " packets), or a middlebox, or the server, its reads"
+)
+#: Where nothing comes any more, by what our kernel knew when the stream stopped.
+_SILENT_ADVICE = {
+    Stall.DROPPED.value: "a firewall drops the packets of connections that have carried so much:"
+    " none of ours is acknowledged any more",
+    Stall.NOT_READ.value: "the next hop, a proxy or the server, reads no more of connections that"
+    " have carried so much",
+    Stall.TAKEN.value: "a proxy, or the server, is silent on connections that have carried so much,"
+    " or its packets are dropped: the next hop has acknowledged everything",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +77,9 @@ class _Cut:
     seconds: float
 
 
-@cause(order=68, seconds=40.0)
+@cause(order=68, seconds=40.0 + _SHORT_SECONDS)
 async def explain_by_volume(path: Path, failed: Failed) -> Cause | None:
-    """Return that connections end after so many bytes, however they are sent."""
+    """Return that connections end after so many bytes, or packets, however fast they are sent."""
     if failed.end not in _ENDS:
         return None
     if (known := path.context.knowledge.volume) is not None:
@@ -70,7 +94,9 @@ async def explain_by_volume(path: Path, failed: Failed) -> Cause | None:
         return None
     if not _are_beside(first, second) or not await _is_cut_again(path, first, second, pause):
         return None
-    return _conclude(path, first, second)
+    exact = first.received == second.received
+    short = None if exact else await _send_short(path, first.received)
+    return _conclude(path, first, second, short, stall_of(failed))
 
 
 def _are_beside(first: _Cut, second: _Cut) -> bool:
@@ -139,20 +165,53 @@ async def _send(path: Path, size: int, parts: int, pause: float) -> _Cut | None:
     return None
 
 
+async def _send_short(path: Path, limit: int) -> int | None:
+    """Exchange messages of one byte; return how many bytes came until the connection was cut.
+
+    :param limit: bytes that came where long ones were sent.
+    :return: ``None``: it was not cut far earlier than that.
+    """
+    path.close()
+    connection, end = await path.open(), path.reactor.seconds() + _SHORT_SECONDS
+    for _ in range(min(_MOST_SHORT, max(_LEAST_SHORT, limit // _FULL_PACKET))):
+        try:
+            with path.patience(path.answer_time):
+                await connection.exchange(path.payload(1, connection))
+        except Failed as failed:
+            came = connection.bytes_received
+            return came if failed.end in _ENDS and came < _FEWER * limit else None
+        if path.reactor.seconds() > end:
+            break
+    return None
+
+
 def _rounded(size: int) -> int:
     """Return a power of two that is a little more than ``size``, or ``size``."""
     power = 1 << (size - 1).bit_length()
     return power if power - size <= _ROUNDED * size else size
 
 
-def _conclude(path: Path, first: _Cut, second: _Cut) -> Cause:
+def _conclude(path: Path, first: _Cut, second: _Cut, short: int | None, stall: str) -> Cause:
+    """Return the limit, and keep the streams of later probes below it.
+
+    :param short: bytes that came in answers to short messages; ``None``: those are not cut.
+    :param stall: why nothing came any more, as our kernel knew it; "": it did not.
+    """
     limit = max(first.received, second.received)
     path.context.knowledge.volume = limit
     path.limit_sizes(max(1, min(first.carried, second.carried) // 4))
+    begin = f"connections end by {first.end} after"
+    if short is not None:
+        finding = (
+            f"{begin} so many packets, sent fast or slowly: about {format_bytes(limit)} came in"
+            f" long messages, {format_bytes(short)} in messages of 1 byte"
+        )
+        facts = {"volume_bytes": limit, "short_bytes": short}
+        return Cause("volume", finding, _COUNTING_ADVICE, facts, avoidable=True)
     about = "" if first.received == second.received else "about "
     finding = (
-        f"connections end by {first.end} after {about}{format_bytes(_rounded(limit))}, sent fast or"
-        f" slowly ({first.received} and {second.received} bytes came)"
+        f"{begin} {about}{format_bytes(_rounded(limit))}, sent fast or slowly ({first.received} and"
+        f" {second.received} bytes came)"
     )
-    advice = "a middlebox, or the server, ends connections that have carried so much"
+    advice = _SILENT_ADVICE.get(stall, _ADVICE) if first.end == "silence" else _ADVICE
     return Cause("volume", finding, advice, {"volume_bytes": limit}, avoidable=True)

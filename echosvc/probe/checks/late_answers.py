@@ -328,7 +328,7 @@ def _describe_waits(alive: float, dead: float) -> str:
 _FORGOTTEN = "a firewall forgets half-closed connections, or a middlebox stops passing bytes on"
 _AT_ONCE = "a middlebox closes both directions at the FIN"
 _TIME_OUT = (
-    "a short time-out of half-closed connections (socat: -t; HAProxy: timeout client-fin), or a"
+    "a short time-out of half-closed connections (socat: -t; HAProxy: timeout server-fin), or a"
     " middlebox that closes while it holds bytes (stunnel)"
 )
 

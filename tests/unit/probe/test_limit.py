@@ -134,6 +134,13 @@ class LimitTests(NetworkTestCase):
         self.assertEqual((cause.name, cause.avoidable), ("identity", True))
         self.assertIn("the connections that were opened after it are answered", cause.finding)
 
+    def test_one_that_is_lost_among_others_now_and_then_is_counted(self) -> None:
+        """The first ones after it are all answered: ten in turn, ten at once, and more."""
+        path = self.path(Losing(30, 41), connections=ASKED)
+        cause = self.explain(path, self.failed_alone(path))
+        self.assertEqual((cause.name, cause.avoidable), ("identity", True))
+        self.assertRegex(cause.finding, r"^2 of \d+ connections got no answer: they ended by FIN")
+
     def test_on_a_long_way_a_limit_a_second_is_told_from_one_at_once_by_opening_slowly(
         self,
     ) -> None:

@@ -270,7 +270,8 @@ ENTRIES = (
     _volume(
         "volume-silence",
         "a firewall that drops what comes after 1 MB of a connection",
-        "silence|nothing more|no packets?|dropped|drops",
+        "silence",
+        "firewall drops the packets|next hop has acknowledged",
         network=network(
             "iptables -w -A FORWARD -p tcp -m connbytes --connbytes 1000000:"
             " --connbytes-dir both --connbytes-mode bytes -j DROP"
