@@ -46,6 +46,9 @@ class MessageTrial:
         self._line = path.settings.framing == "line"
         self._exchanges: list[Exchange] = []
         self._quiet = _QUIET
+        self._opened = (
+            False  # many bytes have ended a wait for the first ones: no other answer waits
+        )
 
     async def run(self) -> bool:
         """Send until it is known what the answers are like; return whether it is wrong."""
@@ -71,7 +74,17 @@ class MessageTrial:
             letters = "".join(source.choices(ascii_letters, k=size - sent - self._line))
             await self._exchange(connection, letters.encode(), wait)
             if self._exchanges[-1].came:
+                self._opened = await self._is_open(connection)
                 break
+
+    async def _is_open(self, connection: ProbeConnection) -> bool:
+        """Return whether a short message is answered at once, behind the long ones.
+
+        :raises ConnectionEnded: the connection has ended.
+        """
+        message = self._path.context.token + b"\n" * self._line
+        connection.write(message).addErrback(lambda _: None)
+        return (await self._collect(connection, self._wait)).endswith(message)
 
     async def _exchange(self, connection: ProbeConnection, message: bytes, wait: float) -> None:
         """Send a message; note what comes before the next one.
@@ -104,7 +117,12 @@ class MessageTrial:
 
     @property
     def times(self) -> WrongForm | None:
-        """What the answers wait for, if it is not their message; ``None``: not known."""
+        """What the answers wait for, if it is not their message; ``None``: not known.
+
+        Where only the first ones wait, it may be for a time.
+        """
+        if self._opened:
+            return None
         first, others = self._exchanges[:1], self._exchanges[1:]
         unasked = [Exchange(each.sent, each.came.removeprefix(self._before)) for each in first]
         return explain_times([*unasked, *others])

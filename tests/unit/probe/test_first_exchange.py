@@ -302,6 +302,11 @@ class OddServerTests(NetworkTestCase):
             finding: Finding = self.result(echo(self.path(server)))
             self.assertEqual(finding.text, "what is sent comes back, no prefix", tenths)
 
+    def test_what_holds_first_bytes_back_until_its_buffer_is_full_has_no_other_cause(self) -> None:
+        for tenths in (15, 30, 50):
+            finding: Finding = self.result(echo(self.path(UntilFull(tenths / 10))))
+            self.assertEqual(finding.text, "what is sent comes back, no prefix", tenths)
+
 
 class Late(MemoryServer):
     """Answers each message so many seconds after it came."""
@@ -323,3 +328,28 @@ class HoldingBack(Late):
     def received(self, connection: MemoryConnection, data: bytes) -> None:
         age = connection.clock.seconds() - connection.opened  # type: ignore[attr-defined]
         connection.clock.callLater(max(0.0, self._seconds - age), connection.answer, data)
+
+
+class UntilFull(Late):
+    """Passes on what came once so many seconds have passed, or a buffer is full."""
+
+    size = 16384
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._held: dict[MemoryConnection, bytes] = {}
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self._held[connection] = b""
+        connection.clock.callLater(self._seconds, self._pass_on, connection)
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        if connection not in self._held:
+            connection.answer(data)
+            return
+        self._held[connection] += data
+        if len(self._held[connection]) >= self.size:
+            self._pass_on(connection)
+
+    def _pass_on(self, connection: MemoryConnection) -> None:
+        connection.answer(self._held.pop(connection, b""))

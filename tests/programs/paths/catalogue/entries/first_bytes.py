@@ -95,6 +95,24 @@ ENTRIES = (
         somewhere="first",
         limit=120.0,
     ),
+    _PLAIN.also(
+        "inspect-delay-3-s",
+        "HAProxy, which waits 3 s for the first bytes, or until its buffer is full",
+        via=(
+            haproxy(
+                listen="    tcp-request inspect-delay 3s\n"
+                "    tcp-request content accept if WAIT_END"
+            ),
+        ),
+        options=("--only", "connect,echo,first-answer,bytes,order", "--max-size", "1M"),
+        expected=(
+            *passes("connect", "echo", "bytes", "order"),
+            Line("first-answer", "info", (r"first answer after 3",)),
+        ),
+        nowhere="buffered output",
+        somewhere="",
+        limit=120.0,
+    ),
     _no_echo("http", "a web server", nginx_http, "HTTP"),
     _no_echo(
         "http-python",
