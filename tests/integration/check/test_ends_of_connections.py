@@ -284,7 +284,8 @@ async def test_a_limit_of_life_is_no_idle_time_out():
     result = await checked(None, "idle", idle=(0.3, 2.0), servers=LIMITED)
     cause, probe = result.probes
     assert (cause.name, cause.result) == ("lifetime", "fail")
-    assert re.match(r"connections live [\d.]+ m?s at most, busy or not", cause.finding)
+    limit = r"connections live [\d.]+ m?s( to [\d.]+ m?s)? at most, busy or not"
+    assert re.match(limit, cause.finding)  # a busy machine makes some live longer
     assert 0.75 <= cause.facts["lifetime_seconds"] <= 0.8 + LATE + busy.seconds
     assert (probe.result, probe.facts["survived"]) == ("pass", [0.3])
     assert "not 2 s: see lifetime" in probe.finding

@@ -127,10 +127,11 @@ async def test_a_server_that_ends_slowly_now_and_then_is_not_accused():
             wait = (0.4, 0.05, 0.4, 0.0)[self.number % 4]  # a busy machine is late by a little
             reactor.callLater(wait, self.transport.loseConnection)
 
+    busy = Lateness()
     probe = await result_of(Slow, "half-close")
     assert probe.result == "info", probe
     assert f"but {probe.facts['late']} of {probe.facts['times']} times only " in probe.finding
-    assert probe.facts["fin_seconds"] == pytest.approx(0.4, rel=0.3)
+    assert 0.35 < probe.facts["fin_seconds"] < 0.5 + busy.seconds
 
 
 @pytest_twisted.ensureDeferred
