@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import IO, Any, NoReturn
 
@@ -20,7 +20,7 @@ from twisted.python.runtime import shortPythonVersion
 
 from echosvc._log import log
 from echosvc._version import __version__
-from echosvc.cli.serve_options import Options, usage_parameters
+from echosvc.cli.serve_options import FILE_SETTINGS, Options, usage_parameters
 from echosvc.cli.terminal import (
     EXIT_BY_SIGNAL,
     EXIT_OK,
@@ -86,6 +86,8 @@ class ServeOptions(Options):
     usage_error_status = EXIT_USAGE
 
     optParameters = usage_parameters(PROCESS_OPTIONS)
+    file_settings = (*FILE_SETTINGS, *PROCESS_OPTIONS)
+    elsewhere: Mapping[str, str] = {}
 
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""

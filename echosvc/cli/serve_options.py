@@ -12,14 +12,29 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from echosvc._version import __version__
-from echosvc.cli.terminal import EXIT_FAILURE, EXIT_OK, exit_with_error
-from echosvc.config.kinds import Choice, Word
+from echosvc.cli.config_options import (
+    CHECK_CONFIG,
+    CONFIG,
+    CONFIG_OPTIONS,
+    PRINT_CONFIG,
+    Sources,
+)
+from echosvc.cli.effective_config import Effective
+from echosvc.cli.server_listeners import OF_LISTENER, ListenerError, build_listeners
+from echosvc.cli.terminal import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    OutputError,
+    StandardOutput,
+    exit_with_error,
+    write_text,
+)
+from echosvc.config.kinds import Word
 from echosvc.config.schema import Config, ServerSettings
 from echosvc.config.settings import ConfigError, Setting, settings_of
-from echosvc.endpoints.server import server_endpoint
-from echosvc.endpoints.strings import EndpointError
-from echosvc.net.files import describe_file_error
-from echosvc.net.listeners import PORT, TCPListener
+from echosvc.config.sources import Given, ListenTable, SourceError
+from echosvc.config.toml_file import ConfigFileError
+from echosvc.net.listeners import PORT
 
 #: The options of a server that are no settings of its connections.
 LISTEN = Setting(
@@ -35,23 +50,13 @@ LISTEN = Setting(
     none=f"TCP port {PORT}, IPv4 and IPv6",
     short="l",
 )
-TLS_MIN_VERSION = Setting(
-    name="tls_min_version",
-    default="1.2",
-    kind=Choice(dict.fromkeys(("1.2", "1.3"), "")),
-    text="The lowest version that TLS listeners accept",
-)
-TLS_CLIENT_CA = Setting(
-    name="tls_client_ca",
-    default=None,
-    kind=Word("FILE"),
-    text="File with the authorities of client certificates. TLS clients that show no certificate"
-    " signed by one of them are refused.",
-    none="certificates are not asked for",
-)
 #: The options whose values are settings.
 _SETTINGS = tuple(setting for setting in settings_of(Config) if setting.option)
-SERVER_OPTIONS = (LISTEN, *_SETTINGS, TLS_MIN_VERSION, TLS_CLIENT_CA)
+#: What the server listens on where nothing else is given.
+_DEFAULT_LISTENER = ListenTable(f"tcp:{PORT}", "by default", {})
+SERVER_OPTIONS = (LISTEN, *_SETTINGS, *OF_LISTENER)
+#: What may stand in a configuration file and in the environment, besides the listeners.
+FILE_SETTINGS = (*_SETTINGS, *OF_LISTENER)
 
 
 def usage_parameters(settings: Iterable[Setting]) -> list[list[object]]:
@@ -68,6 +73,13 @@ def usage_flags(settings: Iterable[Setting]) -> list[list[object]]:
     return [
         [each.option, each.short or None, _help(each)] for each in settings if not each.kind.metavar
     ]
+
+
+def _negated_flags(settings: Iterable[Setting]) -> list[list[object]]:
+    """Return ``optFlags`` that take back what a file or the environment says."""
+    words = "Not --{}, whatever the configuration file and the environment say."
+    flags = [each.option for each in settings if not each.kind.metavar]
+    return [[f"no-{option}", None, words.format(option)] for option in flags]
 
 
 def _help(setting: Setting) -> str:
@@ -117,21 +129,36 @@ class Options(usage.Options):
         " and the message. A value that begins with a dash is written --option=VALUE."
     )
 
-    optParameters = usage_parameters(SERVER_OPTIONS)
-    optFlags = usage_flags(SERVER_OPTIONS)
+    optParameters = usage_parameters((*SERVER_OPTIONS, *CONFIG_OPTIONS))
+    optFlags = [
+        *usage_flags((*SERVER_OPTIONS, *CONFIG_OPTIONS)),
+        *_negated_flags(SERVER_OPTIONS),
+    ]
+    #: What may be set by a configuration file and the environment, besides the listeners.
+    file_settings = FILE_SETTINGS
+    #: Settings that a configuration file must leave to another command line, and how.
+    elsewhere: Mapping[str, str] = {
+        "reactor": "twistd --reactor=NAME echosvc",
+        "logfile": "twistd --logfile=FILE echosvc",
+    }
 
     config: Config
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str] = os.environ) -> None:
         usage.Options.__init__(self)
+        self._variables = variables
         self._repeated: dict[str, list[str]] = {
             each.name: [] for each in SERVER_OPTIONS if each.kind.repeated
         }
+        self.update(dict.fromkeys(self))  # None = not given; upstream has defaults here
+        self._file: str | None = None
+        self.given: dict[str, Given] = {}
+        self.listeners: list[ListenTable] = []
 
     @property
     def listen(self) -> list[str]:
-        """The endpoint strings of ``--listen``."""
-        return self._repeated[LISTEN.name]
+        """The endpoint strings of the listeners."""
+        return [each.endpoint for each in self.listeners]
 
     def add_value(self, name: str, value: str) -> None:
         """Add one value of an option that may be repeated."""
@@ -155,70 +182,108 @@ class Options(usage.Options):
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the options; an error exits with :attr:`usage_error_status`."""
+        """Parse the options; an error exits with :attr:`usage_error_status`.
+
+        What the command line has goes before the environment, that before the file.
+        """
         try:
             usage.Options.parseOptions(self, options)
+            self._gather()
             self.config = Config(**self._settings())
             _remove_own_pid_file(self.parent)
-        except usage.UsageError as error:
+        except (usage.UsageError, SourceError, ConfigFileError) as error:
             self._exit(str(error))
         except ConfigError as error:
-            self._exit(f"--{error.field.replace('_', '-')}: {error.why}")
+            self._exit(f"{self._origin(error.field)}: {error.why}")
+        self._show()
 
     def _exit(self, why: str) -> NoReturn:
         exit_with_error(why, self.usage_error_status)
 
-    def _settings(self) -> ServerSettings:
-        values = {each.name: self._value(each) for each in _SETTINGS}
-        values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])
-        return cast(ServerSettings, values)
+    def _gather(self) -> None:
+        """Gather what was given, and set each option that has one value to its own or its default.
 
-    def _value(self, setting: Setting) -> Any:
-        if setting.kind.repeated:
-            return tuple(self._repeated[setting.name])
-        value = self[setting.option]
+        :raises SourceError: the file, or a variable, is wrong.
+        :raises ConfigFileError: the file cannot be read.
+        """
+        lists = [each for each in SERVER_OPTIONS if each.kind.repeated]
+        typed = {each.name: tuple(self._repeated[each.name]) for each in lists}
+        sources = Sources(self._variables, self.file_settings, OF_LISTENER, LISTEN, self.elsewhere)
+        self._file = sources.read(self[CONFIG.option])
+        self.given = sources.given | {
+            each.name: Given(value, f"--{each.option}")
+            for each in self.file_settings
+            if (value := typed.get(each.name) or self._typed(each)) not in (None, ())
+        }
+        listen = [ListenTable(each, f"--listen {each!r}", {}) for each in typed[LISTEN.name]]
+        self.listeners = listen or sources.listeners or [_DEFAULT_LISTENER]
+        for each in self.file_settings:
+            if why := each.find_error(self.value(each)):
+                raise ConfigError(each.name, why)
+            self[each.option] = self.value(each)
+
+    def _typed(self, setting: Setting) -> Any:
+        """Return the value of an option of the command line; ``None`` = it was not given.
+
+        :raises usage.UsageError: it is wrong.
+        """
         if not setting.kind.metavar:
-            return bool(value)
+            return self._typed_flag(setting.option)
+        text = self.get(setting.option)
+        if text is None:
+            return None
         try:
-            return setting.kind.read(value) if isinstance(value, str) else value
+            return setting.kind.read(text)
         except ValueError as error:
             raise usage.UsageError(f"--{setting.option}: {error}") from None
 
+    def _typed_flag(self, option: str) -> bool | None:
+        yes, no = self[option] is not None, self[f"no-{option}"] is not None
+        if yes and no:
+            raise usage.UsageError(f"--{option}: is given with --no-{option}")
+        return yes if yes or no else None
+
+    def value(self, setting: Setting) -> Any:
+        """Return the effective value of a setting."""
+        given = self.given.get(setting.name)
+        return setting.default if given is None else given.value
+
+    def _settings(self) -> ServerSettings:
+        values = {each.name: self.value(each) for each in _SETTINGS}
+        values["half_open_timeout"] = max(values["idle_timeout"], values["linger"])
+        return cast(ServerSettings, values)
+
+    def _origin(self, name: str) -> str:
+        """Name the origin of a setting, as an error begins with it."""
+        if name in self.given:
+            return str(self.given[name].origin)
+        option = name.replace("_", "-")
+        return f"{self._file}: {option}" if self._file is not None else f"--{option}"
+
+    def _show(self) -> None:
+        """Print the settings, or what would run, and exit, if that is asked for."""
+        if not self[PRINT_CONFIG.option] and not self[CHECK_CONFIG.option]:
+            return
+        from twisted.internet import reactor
+
+        self.endpoints(reactor)
+        shown = Effective(self.file_settings, self.given, self.listeners)
+        write = shown.as_toml if self[PRINT_CONFIG.option] else shown.summary
+        try:
+            write_text(StandardOutput(), write())
+        except (OutputError, ValueError) as error:
+            self._exit(str(error))
+        raise SystemExit(EXIT_OK)
+
     def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
         """Return the endpoints to listen on; an error exits like :meth:`parseOptions`."""
-        found: list[IStreamServerEndpoint] = [] if self.listen else [TCPListener(reactor)]
-        for description in self.listen:
-            try:
-                found.append(server_endpoint(reactor, description))
-            except EndpointError as error:
-                self._exit(f"--listen {description!r}: {error}")
-        self._apply_tls_policy(found)
-        return found
-
-    def _apply_tls_policy(self, listeners: Sequence[object]) -> None:
-        """Set what every TLS listener demands of its clients.
-
-        Without these options nothing of TLS is imported here, which a TCP listener does not need.
-        """
-        version, authorities = self["tls-min-version"], self["tls-client-ca"]
-        if why := TLS_MIN_VERSION.find_error(version):
-            self._exit(f"--tls-min-version: {why}")
-        if not authorities and version == TLS_MIN_VERSION.default:
-            return
-        from echosvc.tls.context import ClientAuthPolicy
-        from echosvc.tls.endpoints import TLSListener
-        from echosvc.tls.pem import CertificateError
-
-        creators = [each.creator for each in listeners if isinstance(each, TLSListener)]
-        if authorities and not creators:
-            self._exit("--tls-client-ca: no --listen speaks TLS")
         try:
-            for creator in creators:
-                creator.set_client_auth(ClientAuthPolicy(version, authorities or ""))
-        except OSError as error:
-            self._exit(f"--tls-client-ca: {describe_file_error(error)}")
-        except CertificateError as error:
-            self._exit(f"--tls-client-ca: {error}")
+            return build_listeners(reactor, self.listeners, self._find)
+        except ListenerError as error:
+            self._exit(str(error))
+
+    def _find(self, setting: Setting) -> Given:
+        return Given(self.value(setting), self._origin(setting.name))
 
 
 def _add_repeated(setting: Setting) -> None:

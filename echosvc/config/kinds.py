@@ -47,6 +47,10 @@ class Kind:
         """Return the help of a setting of this kind: its text, completed."""
         return text
 
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values in a configuration file."""
+        return {"type": "string"}
+
 
 class Word(Kind):
     """A text whose placeholder on the command line is ``metavar``."""
@@ -54,6 +58,13 @@ class Word(Kind):
     def __init__(self, metavar: str, repeated: bool = False) -> None:
         self.metavar = metavar
         self.repeated = repeated
+
+    def find_error(self, value: object) -> str | None:
+        """Return what is wrong with a value; ``None`` = nothing."""
+        if not self.repeated:
+            return super().find_error(value)
+        right = isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+        return None if right else f"must be a tuple of str, not {value!r}"
 
 
 class TemplateText(Kind):
@@ -91,6 +102,19 @@ class Flag(Kind):
         """Return what is wrong with a value; ``None`` = nothing."""
         return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
 
+    def read(self, text: str) -> bool:
+        """Read ``true`` or ``false``, as an environment has them.
+
+        :raises ValueError: it is neither.
+        """
+        if text not in ("true", "false"):
+            raise ValueError(f"must be true or false, not {text!r}")
+        return text == "true"
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values in a configuration file."""
+        return {"type": "boolean"}
+
 
 class Choice(Kind):
     """One of some words.
@@ -113,6 +137,10 @@ class Choice(Kind):
         """Return the text with the words and their meanings."""
         words = [f"`{word}`" + (f" ({why})" if why else "") for word, why in self._meanings.items()]
         return f"{text}: {', '.join(words[:-1])} or {words[-1]}."
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values in a configuration file."""
+        return {"enum": list(self.words)}
 
 
 class Seconds(Kind):
@@ -138,6 +166,10 @@ class Seconds(Kind):
         if self.find_error(seconds):
             raise ValueError(f"must be a number of seconds, 0 or more, not {text!r}")
         return seconds
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values in a configuration file."""
+        return {"type": "number", "minimum": 0}
 
 
 class Whole(Kind):
@@ -170,6 +202,10 @@ class Whole(Kind):
         """
         return read_number(int, text, f"a whole number of {self.unit}")
 
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values in a configuration file."""
+        return {"type": "integer", "minimum": self._least, "maximum": self._most}
+
 
 def read_number(kind: Callable[[str], _Number], text: str, what: str) -> _Number:
     """Read a number in ASCII digits, without Python's underscores."""
@@ -197,3 +233,7 @@ class NetworkList(Kind):
         except NetworkError as error:
             return str(error)
         return None
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values in a configuration file."""
+        return {"type": "array", "items": {"type": "string"}}

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 from echosvc.config.kinds import Kind
 
+#: How the variables of the environment that set something begin.
+VARIABLES = "ECHOSVC_"
 _Table = TypeVar("_Table", bound=type)
 _INDENTED: Any = {
     "initial_indent": "    ",
@@ -63,6 +65,11 @@ class Setting:
     def option(self) -> str:
         """The name of its option, without dashes; "" = it has none."""
         return self.name.replace("_", "-") if self.has_option else ""
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment that sets it."""
+        return f"{VARIABLES}{self.name.upper()}"
 
     @property
     def help(self) -> str:

@@ -132,6 +132,11 @@ class TLSListener:
         return self._creator
 
     @property
+    def below(self) -> IStreamServerEndpoint:
+        """The endpoint that it was made over."""
+        return self._endpoint
+
+    @property
     def reloads(self) -> tuple[Callable[[], None], ...]:
         """The functions that reload the certificates, of TLS endpoints below this one too.
 

@@ -16,10 +16,14 @@ _REMEDY = "python -m tests.options --write-docs writes it"
 def main() -> int:
     """Write the documents, or say whether they are up to date; return the exit status."""
     parser = argparse.ArgumentParser("python -m tests.options", description=__doc__)
-    words = "write docs/options.md and the tables of docs/embedding.md"
+    words = "write docs/options.md, and the tables of docs/embedding.md and docs/configuration.md"
     parser.add_argument("--write-docs", action="store_true", help=words)
     options = parser.parse_args()
-    stale = {path: text for path, text in written().items() if path.read_text("utf-8") != text}
+    stale = {
+        path: text
+        for path, text in written().items()
+        if not path.exists() or path.read_text("utf-8") != text
+    }
     if options.write_docs:
         for path, text in stale.items():
             path.write_text(text, "utf-8")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 from echosvc.cli.commands import parser
-from echosvc.cli.serve import PROCESS_OPTIONS
-from echosvc.cli.serve_options import SERVER_OPTIONS
+from echosvc.cli.config_options import CONFIG, CONFIG_OPTIONS
+from echosvc.cli.serve import PROCESS_OPTIONS, ServeOptions
+from echosvc.cli.serve_options import LISTEN, SERVER_OPTIONS
+from echosvc.cli.server_listeners import OF_LISTENER
+from echosvc.config.json_schema import json_schema
 from echosvc.config.schema import ClientConfig, Config
 from echosvc.config.settings import Setting, settings_of
 from tests.support.process import ROOT
 
+CONFIGURATION = ROOT / "docs/configuration.md"
+SCHEMA = ROOT / "docs/configuration.schema.json"
 EMBEDDING = ROOT / "docs/embedding.md"
 OPTIONS = ROOT / "docs/options.md"
 
@@ -30,6 +36,11 @@ dash is written `--option=VALUE`. TIME is in seconds, or has a unit: `500us`, `2
 
 `twistd echosvc` has the same options, but those of the last table. The names of
 [the embedding API](embedding.md#the-server) are these with `_` in place of `-`.
+
+"""
+CONFIGURED = """
+Of the [configuration](configuration.md). Each option without a value above has one that takes it
+back where the configuration file or the environment has it: `--no-discard`, for instance.
 
 """
 PROCESS = """
@@ -134,25 +145,63 @@ def _words(metavar: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def _options() -> str:
-    served = server_options(SERVER_OPTIONS) + PROCESS + server_options(PROCESS_OPTIONS)
+    served = server_options(SERVER_OPTIONS) + CONFIGURED + server_options(CONFIG_OPTIONS)
+    served += PROCESS + server_options(PROCESS_OPTIONS)
     others = [
         f"\n## echosvc {name}\n\n{words}\n\n{client_options(name)}" for name, words in WORDS.items()
     ]
     return HEAD + served + "".join(others)
 
 
-def _embedding() -> str:
-    text = EMBEDDING.read_text("utf-8")
-    for table in (Config, ClientConfig):
-        name = table.__name__
+def configuration_keys() -> str:
+    """The keys of a configuration file, and the variables of the environment."""
+    rows = [
+        (
+            f"`{each.option}`",
+            _toml_type(each),
+            each.kind.unit,
+            _default(each) if each.kind.metavar else "`false`",
+            f"`{each.variable}`",
+        )
+        for each in (LISTEN, *ServeOptions.file_settings, CONFIG)
+    ]
+    rows[-1] = ("", "", "", *rows[-1][3:])  # a file names no other file
+    return _table(("key", "type", "unit", "default", "variable"), *rows)
+
+
+def _toml_type(setting: Setting) -> str:
+    if setting is LISTEN:
+        return "array of strings, or tables"
+    schema = setting.kind.schema()
+    return "array of strings" if schema.get("type") == "array" else schema.get("type", "string")
+
+
+def _replaced(path: Path, tables: dict[str, str]) -> str:
+    """A document with its tables, each between two marks of its name, written anew."""
+    text = path.read_text("utf-8")
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: written by python -m tests.options -->", f"<!-- /{name} -->"
         pattern = f"{re.escape(begin)}.*{re.escape(end)}"
-        written = f"{begin}\n\n{keywords(table)}\n{end}"
+        written = f"{begin}\n\n{table}\n{end}"
         text, count = re.subn(pattern, lambda _, it=written: it, text, flags=re.DOTALL)
-        assert count == 1, f"{EMBEDDING.name} has no place for the table of {name}"
+        assert count == 1, f"{path.name} has no place for the table of {name}"
     return text
+
+
+def _embedding() -> str:
+    return _replaced(EMBEDDING, {each.__name__: keywords(each) for each in (Config, ClientConfig)})
+
+
+def _schema() -> str:
+    schema = json_schema(ServeOptions.file_settings, LISTEN, OF_LISTENER)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def written() -> dict[Path, str]:
     """The documents, as the code has them."""
-    return {EMBEDDING: _embedding(), OPTIONS: _options()}
+    return {
+        CONFIGURATION: _replaced(CONFIGURATION, {"keys": configuration_keys()}),
+        SCHEMA: _schema(),
+        EMBEDDING: _embedding(),
+        OPTIONS: _options(),
+    }

@@ -9,10 +9,10 @@ import pytest
 
 from echosvc.cli.serve import ServeOptions
 from echosvc.config.schema import ClientConfig, Config
-from tests.options.tables import EMBEDDING, OPTIONS, WORDS, client_commands, written
+from tests.options.tables import OPTIONS, WORDS, client_commands, written
 
 
-@pytest.mark.parametrize("path", [EMBEDDING, OPTIONS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*written()], ids=lambda path: path.name)
 def test_the_documented_tables_are_those_of_the_code(path: Path) -> None:
     again = "write them anew: python -m tests.options --write-docs"
     assert path.read_text("utf-8") == written()[path], again
@@ -22,7 +22,7 @@ def test_every_option_of_the_server_is_documented() -> None:
     text = written()[OPTIONS]
     for option in ServeOptions().longOpt:
         if option not in ("help", "version"):
-            assert f"`--{option.rstrip('=')}`" in text
+            assert f"`--{option.rstrip('=').removeprefix('no-')}`" in text
 
 
 def test_every_command_is_documented() -> None:

@@ -219,3 +219,18 @@ def test_two_listeners_of_it_are_served() -> None:
         server.wait_lines("Server listening", 2)
         for facts in server.listeners:
             assert exchange(("127.0.0.1", int(str(facts["port"]))), b"x") == b"Sending: x"
+
+
+def test_it_serves_what_a_file_and_the_environment_say(tmp_path: Path) -> None:
+    file = tmp_path / "echosvc.toml"
+    file.write_text('prefix = "file "\ngreeting = "hi "\n[[listen]]\nendpoint = "127.0.0.1:0"\n')
+    command = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    variables = {"ECHOSVC_CONFIG": str(file), "ECHOSVC_PREFIX": "variable "}
+    process = Process([*SERVE, "--drain", "0"], env={**command, **variables})
+    try:
+        port = int(process.wait_line("Server listening: ").rstrip("}").rpartition(":")[2])
+        assert exchange(("127.0.0.1", port), b"x") == b"hi variable x"
+        process.signal()
+        assert process.wait() == 0
+    finally:
+        process.close()
