@@ -97,7 +97,7 @@ def _describe_lost(openings: Sequence[_Opening]) -> str:
         return ""
     slowest = format_duration(max(each.connect for each in lost))
     took = slowest if len(lost) == 1 else f"up to {slowest}"
-    return f"; {len(lost)} of {len(openings)} took {took} to open: a SYN was lost"
+    return f"; {len(lost)} of {len(openings)} took {took} to open: a SYN was lost, or its answer"
 
 
 def _facts(openings: Sequence[_Opening]) -> dict[str, Any]:

@@ -194,6 +194,19 @@ ENTRIES = (
         limit=120.0,
     ),
     Entry(
+        "syn-answer-lost",
+        "each tenth answer to a SYN is lost",
+        echosvc(),
+        network=network(
+            "iptables -w -A FORWARD -o north -p tcp --tcp-flags SYN,ACK SYN,ACK -m statistic"
+            " --mode nth --every 10 --packet 9 -j DROP"
+        ),
+        options=("--only", "connect,echo,first-answer"),
+        expected=passes("connect", "echo"),
+        somewhere="a SYN was lost, or its answer",
+        limit=60.0,
+    ),
+    Entry(
         "slow-link",
         "a link of 4 Mbit a second",
         echosvc(),
