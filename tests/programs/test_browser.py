@@ -10,15 +10,18 @@ import pytest
 
 from echosvc.reports.check_page import check_page
 from echosvc.reports.load_page import load_page
+from echosvc.reports.soak_page import soak_page
 from tests.support import chromium
 from tests.support.html import read
-from tests.unit.reports import samples
+from tests.unit.reports import samples, soak_samples
 from tests.unit.reports.load_samples import break_it, result, run, sweep, tally_of
 
 pytestmark = pytest.mark.programs
 LOAD = load_page(run(result(break_it(tally_of(120, stall=20))), sweep=sweep()))
 CHECK = check_page(samples.run(samples.CONNECTED, samples.LOST))
-BOTH = pytest.mark.parametrize("page", [LOAD, CHECK], ids=["load", "check"])
+SOAK = soak_page(soak_samples.run(soak_samples.UPGRADE))
+EACH = pytest.mark.parametrize("page", [LOAD, CHECK, SOAK], ids=["load", "check", "soak"])
+SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 @cache
@@ -28,9 +31,10 @@ def measures(page: str, scheme: str = "light") -> dict[str, Any]:
     return found
 
 
-@BOTH
-def test_a_browser_shows_all_of_it_and_complains_of_nothing(page: str) -> None:
-    shown = chromium.show(page)
+@EACH
+@SCHEMES
+def test_a_browser_shows_all_of_it_and_complains_of_nothing(page: str, scheme: str) -> None:
+    shown = chromium.show(page, scheme=scheme)
     assert shown.complaints == []
     wanted, found = read(page), read(shown.document)
     assert "".join(found.text.split()) == "".join(wanted.text.split())
@@ -52,11 +56,19 @@ def test_the_pictures_are_drawn() -> None:
     assert found["open"] == 0  # the tables are there, and closed
 
 
-def test_each_scheme_has_its_ground() -> None:
-    assert measures(LOAD)["ground"] == "rgb(255, 255, 255)"
-    assert measures(LOAD, "dark")["ground"] == "rgb(20, 23, 27)"
+def test_the_pictures_of_a_soak_are_drawn() -> None:
+    found = measures(SOAK)
+    assert len(found["pictures"]) == 3  # gaps, answers, latency
+    assert min(found["pictures"]) > 100
+    assert found["open"] == 0
 
 
-@BOTH
+@EACH
+def test_each_scheme_has_its_ground(page: str) -> None:
+    assert measures(page)["ground"] == "rgb(255, 255, 255)"
+    assert measures(page, "dark")["ground"] == "rgb(20, 23, 27)"
+
+
+@EACH
 def test_a_narrow_window_scrolls_in_one_direction(page: str) -> None:
     assert not measures(page)["wide"]
