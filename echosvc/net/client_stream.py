@@ -49,6 +49,10 @@ def can_take_over(transport: object) -> bool:
     return HAS_EPOLL and type(transport) in (TCPAttempt, UNIXAttempt)
 
 
+def _do_nothing() -> None:
+    """Handle an event of a transport whose socket is another one's."""
+
+
 class ClientStream(EpollHandler):
     """A connection that was taken over from Twisted.
 
@@ -65,6 +69,9 @@ class ClientStream(EpollHandler):
         transport.doWrite()  # what was queued when the connection was made: a PROXY header
         transport.stopReading()
         transport.stopWriting()
+        # The event that made the connection may be of writing, too. Twisted would write nothing
+        # next, and close the socket below the stream where the peer has reset it meanwhile.
+        transport.doRead = transport.doWrite = _do_nothing
         self._transport, self.reactor = transport, dispatcher
         self.socket: Any = transport.socket
         tune(self.socket, nagle=False, keep_alive=0, stall=0.0)
@@ -72,6 +79,10 @@ class ClientStream(EpollHandler):
         self.takes, self._finishing, self._read_size = True, False, READ_SIZE
         self._rest: deque[memoryview] = deque()
         dispatcher.register(self.socket.fileno(), self)
+
+    def logPrefix(self) -> str:
+        """Return the name of its events in Twisted's log."""
+        return type(self).__name__
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once it is closed."""
