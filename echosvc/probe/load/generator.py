@@ -34,6 +34,7 @@ from echosvc.probe.load.opener import (
 from echosvc.probe.load.options import LoadOptions
 from echosvc.probe.load.pacer import Pacer
 from echosvc.probe.load.paces import ConnectRate, count_due, make_pace
+from echosvc.probe.load.pauses import Pauses
 from echosvc.probe.load.processor import ProcessorTime
 from echosvc.probe.load.server_form import ServerForm, server_name
 from echosvc.probe.load.slot import Slot, SlotEvents, Slots
@@ -49,6 +50,8 @@ from echosvc.probe.traffic.verdict import OWN_ERRORS
 
 #: So many connections are being opened at once before the start.
 MAX_OPENING = 100
+#: Seconds between two looks whether this process runs, where nothing else asks for looks.
+_LOOK = 0.5
 #: Silence on a connection that is noted as a gap, seconds.
 NOTED_GAP = 1.0
 #: At a rate, seconds from the beginning of the run to the first message, and more for each
@@ -87,7 +90,7 @@ class Load(SlotEvents):
         self._seed = random.getrandbits(48) if options.seed is None else options.seed
         self._tally = Tally(time() - now(), begin=math.inf)
         self._pacer = Pacer(reactor, now, timer)
-        self._processor, self._shares = ProcessorTime(), (0.0, 0.0)
+        self._processor, self._shares, self._pauses = ProcessorTime(), (0.0, 0.0), Pauses()
         self._rate = ConnectRate(options.connect_rate)
         self._slots: list[Slot] = []
         self._unopened: list[Slot] = []
@@ -126,8 +129,9 @@ class Load(SlotEvents):
         )  # fmt: skip
         used, waited = self._shares if self._is_over else self._processor.shares()
         generator = GeneratorStats(
-            options.rate > 0, used, waited, lag=self._pacer.lag, **self._unsent_by
-        )
+            options.rate > 0, used, waited, lag=self._pacer.lag,
+            paused=self._pauses.seconds, **self._unsent_by,
+        )  # fmt: skip
         return LoadResult(
             run, self.elapsed, min(options.warmup, self.elapsed), generator,
             options.bounds, self._interrupted, self._failure, answering=self._tally.answering,
@@ -166,8 +170,9 @@ class Load(SlotEvents):
             ring, replies = rings.get(form.replies.excluded), form.replies
             messages = Messages(ring, number, options.size, options.max_size)
             return Exchange(
-                messages, replies, pace, self._tally, deadline, NOTED_GAP, known is not None
-            )
+                messages, replies, pace, self._tally, deadline, NOTED_GAP, known is not None,
+                self._pauses.since,
+            )  # fmt: skip
 
         return Slots(
             self._reactor, opener, self._tally, self._pacer, make_exchange,
@@ -275,12 +280,19 @@ class Load(SlotEvents):
         Such a loop sends nothing on them until they are answered, so nothing else would end them.
         After ``grace`` an answer is late; after twice the time none is waited for.
         """
-        grace = 0.0 if self.options.rate else 2 * self.options.grace
-        while not self._is_over and (left := self._end - self._now()) > 0:
-            await self._sleep(min(left, grace / 8) if grace else left)
-            for slot in self._slots if grace else ():
-                if slot.connection is not None and self._now() - slot.silent_since >= grace:
+        grace = 2 * self.options.grace
+        while not self._is_over and (now := self._now()) < self._end:
+            left = min(self._end - now, grace / 8 if grace else _LOOK)
+            self._pauses.look(now, now + left)
+            await self._sleep(left)
+            for slot in self._slots if grace and not self.options.rate else ():
+                if slot.connection is not None and self._silence(slot) >= grace:
                     slot.connection.give_up("timeout")
+
+    def _silence(self, slot: Slot) -> float:
+        """Return for how long a slot was not answered, while this process ran, seconds."""
+        now = self._now()
+        return now - slot.silent_since - self._pauses.since(slot.silent_since, now)
 
     async def _begin(self) -> None:
         """Begin to send on all connections, from one start on."""
@@ -323,12 +335,14 @@ class Load(SlotEvents):
         options, fins = self.options, math.inf
         stop = self._end + options.grace * (options.rate > 0)
         while not self._is_over:
-            now = self._now()
+            clock = self._now()
+            self._pauses.look(clock, clock + _POLL)
+            now = clock - self._pauses.since(self._end, clock)
             if now >= stop:
                 self._count_unsent(now)
             left = [slot for slot in self._slots if not slot.is_done]
             for slot in left:
-                self._drain_slot(slot, now, now >= stop)
+                self._drain_slot(slot, now >= stop)
             if not left or now >= min(stop + options.grace, fins):
                 break
             if fins == math.inf and not any(slot.awaited or not slot.is_stopped for slot in left):
@@ -341,11 +355,11 @@ class Load(SlotEvents):
         """How a connection has ended that was not answered in time."""
         return "timeout" if self.options.grace else ABANDONED
 
-    def _drain_slot(self, slot: Slot, now: float, is_late: bool) -> None:
+    def _drain_slot(self, slot: Slot, is_late: bool) -> None:
         """Let a slot end once it has sent what is due; end it if it is not answered."""
         if is_late or isinstance(slot.pace, ClosedLoop) or slot.pace.next_time == math.inf:
             slot.drain()
-            if now - slot.silent_since >= self.options.grace:
+            if self._silence(slot) >= self.options.grace:
                 slot.give_up(self._unanswered)
 
     def _finish(self, how: str) -> None:
@@ -371,16 +385,16 @@ class Load(SlotEvents):
         """Count what was due and is not sent: for whose fault?"""
         for slot in self._slots:
             if found := count_due(slot.pace, min(now, self._end)):
-                self._unsent_by[self._find_fault(slot, now)] += found
+                self._unsent_by[self._find_fault(slot)] += found
 
-    def _find_fault(self, slot: Slot, now: float) -> str:
+    def _find_fault(self, slot: Slot) -> str:
         """Return why a slot has not sent all that was due."""
         connection = slot.connection
         if connection is None:
             return "missed" if slot.last_error in OWN_ERRORS else "unsent"
         if not connection.channel.takes:
             return "unsent"
-        silent = now - slot.silent_since > self.options.grace / 2
+        silent = self._silence(slot) > self.options.grace / 2
         if connection.is_full:
             return "unsent" if silent else "held"
         return "missed"

@@ -18,8 +18,9 @@ What is counted depends on the bytes and on what was sent before they came, not 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from echosvc.probe.traffic.ledger import Ledger
+from echosvc.probe.traffic.ledger import Ledger, never_paused
 from echosvc.probe.traffic.messages import Messages
 from echosvc.probe.traffic.replies import PrefixBinder, PrefixSplitter, ReplyFormat
 from echosvc.probe.traffic.resync import Resynchronizer
@@ -45,6 +46,7 @@ class Exchange:
     :param deadline: seconds from the time a message is sent after which its answer is late.
     :param max_gap: seconds without an answer, while one is due, that are noted as a gap.
     :param first_byte: the time to the first byte is counted.
+    :param paused: as :class:`~echosvc.probe.traffic.ledger.Ledger` takes it.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Exchange:
         deadline: float = math.inf,
         max_gap: float = math.inf,
         first_byte: bool = True,
+        paused: Callable[[float, float], float] = never_paused,
     ) -> None:
         self._messages, self._pace, self._tally = messages, pace, tally
         closed_loop = isinstance(pace, ClosedLoop)
-        self._ledger = Ledger(tally, messages.connection, deadline, max_gap, closed_loop)
+        self._ledger = Ledger(tally, messages.connection, deadline, max_gap, closed_loop, paused)
         self._resync = Resynchronizer(messages, replies, self._ledger)
         self._binder = None if replies.is_bound else PrefixBinder(replies, messages.key)
         self._use(replies)

@@ -29,6 +29,8 @@ class GeneratorStats:
     :ivar lag: how late the generator was, once for each time that it sent what was due: from the
         intended time of the first message, or from when its connection took data again.
     :ivar held: messages that were due while as many were in flight as may be, and were never sent.
+    :ivar paused: for how many seconds the process stood still: it was stopped, or got no processor.
+        Of several generators the longest.
     """
 
     at_rate: bool = False
@@ -38,6 +40,7 @@ class GeneratorStats:
     unsent: int = 0
     lag: Histogram = field(default_factory=Histogram)
     held: int = 0
+    paused: float = 0.0
 
     @property
     def lag_p99(self) -> float:
@@ -57,6 +60,7 @@ class GeneratorStats:
             self.unsent + other.unsent,
             lag,
             self.held + other.held,
+            max(self.paused, other.paused),
         )
 
     def dump(self) -> dict[str, Any]:
@@ -69,6 +73,7 @@ class GeneratorStats:
             "unsent": self.unsent,
             "lag": self.lag.dump(),
             "held": self.held,
+            "paused": self.paused,
         }
 
     @classmethod
@@ -85,4 +90,5 @@ class GeneratorStats:
             checked_member(dumped, "unsent", checked_count),
             checked_member(dumped, "lag", Histogram.load),
             checked_member(dumped, "held", checked_count),
+            checked_member(dumped, "paused", checked_amount),
         )

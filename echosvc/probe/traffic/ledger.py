@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from echosvc.probe.engine.fault import FaultKind
 from echosvc.probe.traffic.incidents import Gap
@@ -20,6 +20,11 @@ from echosvc.probe.traffic.tally import Tally
 MAX_REMEMBERED = 4096
 
 
+def never_paused(since: float, now: float) -> float:  # noqa: ARG001
+    """Return 0: this process never stood still."""
+    return 0.0
+
+
 class Ledger:
     """The account of the messages of one connection.
 
@@ -28,6 +33,8 @@ class Ledger:
     :param deadline: seconds from the time a message is sent after which its answer is late.
     :param max_gap: seconds without an answer, while one is due, that are noted as a gap.
     :param closed_loop: a message is sent when one is answered.
+    :param paused: returns for how many seconds this process stood still between two times. An
+        answer that it did not read meanwhile is not late.
     :ivar now: the time of what is noted next.
     :ivar sent: how many messages were sent; the number of the next one.
     :ivar pending: messages that are due, in order; their numbers have no gaps.
@@ -36,10 +43,17 @@ class Ledger:
     """
 
     def __init__(
-        self, tally: Tally, connection: int, deadline: float, max_gap: float, closed_loop: bool
+        self,
+        tally: Tally,
+        connection: int,
+        deadline: float,
+        max_gap: float,
+        closed_loop: bool,
+        paused: Callable[[float, float], float] = never_paused,
     ) -> None:
         self.tally, self.connection = tally, connection
         self._deadline, self._max_gap, self._closed_loop = deadline, max_gap, closed_loop
+        self._paused = paused
         self.now, self.sent = 0.0, 0
         self.pending: deque[SentMessage] = deque()
         self.answers: list[SentMessage] = []
@@ -71,7 +85,8 @@ class Ledger:
         # The message before it was answered by then.
         alone = self._closed_loop or self._last_answer <= message.sent
         self.tally.count_answer(message.intended, message.sent, now, alone)
-        if now - message.sent > self._deadline:
+        waited = now - message.sent
+        if waited > self._deadline and waited - self._paused(message.sent, now) > self._deadline:
             self.count("late")
         if now - self._last_answer > self._max_gap:
             self._note_gap(message)

@@ -33,6 +33,8 @@ CPU_LIMIT, LAG_AT_LIMIT = 0.95, 0.001
 #: A run is invalid if the generator waited for a processor for so much of the time, and this is
 #: worth a note above so much.
 MAX_CPU_WAIT, NOTED_WAIT = 0.4, 0.1
+#: A run is invalid if the generator stood still for so many seconds in all.
+MAX_PAUSED = 1.0
 #: Errors of connections that are the generator's own limits, with what was used up.
 OWN_ERRORS = {"ports": "local ports", "descriptors": "file descriptors"}
 
@@ -156,6 +158,8 @@ def _find_own_limits(tally: Tally, generator: GeneratorStats, bounds: Bounds) ->
     if generator.held:
         advice = "since too few may be in flight: more --connections or --depth"
         yield f"{plural(generator.held, 'message')} could not be sent, {advice}"
+    if generator.paused >= MAX_PAUSED:
+        yield f"the generator itself stood still for {format_duration(generator.paused)}"
     if generator.at_rate:
         yield from _find_lag(generator, bounds.send_lag)
     if tally.sent and _is_starved(generator, bounds):

@@ -50,6 +50,8 @@ reasons say if the figures mean nothing besides. A run is INVALID if
 - the generator waited for a processor for more than `--max-cpu-wait`
   ({max_cpu_wait}) of the time, as Linux counts it, and at a rate was late by more than 1 ms: it
   measured the other programs of its machine;
+- the generator itself stood still for a second or more: it was stopped, or got no processor. What
+  was answered meanwhile is neither late nor lost;
 - local ports, or file descriptors, were used up.
 
 This one shares its processor with two busy programs:

@@ -144,6 +144,28 @@ class LifetimeTests(LoadTestCase):
         load.interrupt()
 
 
+class PauseTests(LoadTestCase):
+    """This process is stopped, as by SIGSTOP, while the server has answered."""
+
+    def paused(self, **options: object) -> None:
+        load = self.make_load(
+            MemoryServer(), delay=0.01, connections=3, duration=6.0, grace=1.0, **options
+        )
+        running = self.begin(load, 2.0)
+        self.clock.advance(9.0)
+        self._settle(running)
+        result = self.successResultOf(running)
+        self.assertEqual((faults(result), dict(result.tally.errors)), ({}, {}))
+        self.assertEqual(result.verdict.word, "INVALID", str(result.verdict))
+        self.assertIn("the generator itself stood still for", result.verdict.why)
+
+    def test_a_stopped_closed_loop_accuses_nobody(self) -> None:
+        self.paused()
+
+    def test_a_stopped_load_at_a_rate_accuses_nobody(self) -> None:
+        self.paused(rate=300.0)
+
+
 class ConnectRateTests(LoadTestCase):
     def test_connections_are_opened_at_the_rate(self) -> None:
         load = self.make_load(MemoryServer(), connections=10, connect_rate=10.0)

@@ -124,3 +124,9 @@ def test_where_the_figures_mean_nothing_no_note_repeats_the_reason():
     starved = GeneratorStats(wait_share=0.9)
     assert judge(answered(), starved, limits=("a.json: it waited",)).notes == ()
     assert judge(answered(), GeneratorStats(wait_share=0.3)).notes != ()
+
+
+def test_a_generator_that_stood_still_measured_itself():
+    verdict = judge(answered(), generator(paused=1.0) + generator(paused=0.2))
+    assert str(verdict) == "INVALID: the generator itself stood still for 1 s"
+    assert judge(answered(), generator(paused=0.9)).word == "OK"
