@@ -78,13 +78,12 @@ async def first_exchange(path: Path) -> ProbeConnection:
 
 
 def _may_come_later(failed: Failed) -> bool:
-    """Return whether an answer may come only later: nothing else was answered, but a FIN.
+    """Return whether an answer may come only later: nothing was answered there, but a FIN.
 
-    A middlebox that waits for a time ends the wait at a FIN, too.
+    A middlebox that waits for a time ends the wait at a FIN, too. One of several servers may be
+    slow, though others answered at once.
     """
-    if isinstance(failed, Unanswered):
-        return not failed.came and failed.cause != _OTHER_CAUSE
-    return failed.cause == FIN_CAUSE
+    return not failed.came if isinstance(failed, Unanswered) else failed.cause == FIN_CAUSE
 
 
 async def _ask_again(path: Path, explained: Failed) -> ProbeConnection:
@@ -92,7 +91,10 @@ async def _ask_again(path: Path, explained: Failed) -> ProbeConnection:
     try:
         return await path.open_once()
     except Unanswered as failed:
-        raise failed if isinstance(explained, Unanswered) else explained from None
+        if not isinstance(explained, Unanswered):
+            raise explained from None
+        failed.cause, failed.at_opening = explained.cause, explained.at_opening
+        raise
 
 
 async def _listen(connection: ProbeConnection) -> Failed | None:

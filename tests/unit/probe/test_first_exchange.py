@@ -307,6 +307,11 @@ class OddServerTests(NetworkTestCase):
             finding: Finding = self.result(echo(self.path(UntilFull(tenths / 10))))
             self.assertEqual(finding.text, "what is sent comes back, no prefix", tenths)
 
+    def test_the_slow_one_of_two_servers_is_not_dead(self) -> None:
+        path = self.path(SlowByTurns(1.5))
+        self.assertIsInstance(self.result(echo(path)), Finding)
+        path.close()
+
 
 class Late(MemoryServer):
     """Answers each message so many seconds after it came."""
@@ -353,3 +358,20 @@ class UntilFull(Late):
 
     def _pass_on(self, connection: MemoryConnection) -> None:
         connection.answer(self._held.pop(connection, b""))
+
+
+class SlowByTurns(Late):
+    """The first of each two connections is answered late, the other one at once."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._numbers: dict[MemoryConnection, int] = {}
+
+    def connected(self, connection: MemoryConnection) -> None:
+        self._numbers[connection] = len(self._numbers)
+
+    def received(self, connection: MemoryConnection, data: bytes) -> None:
+        if self._numbers[connection] % 2:
+            connection.answer(data)
+        else:
+            super().received(connection, data)
