@@ -1,190 +1,235 @@
-"""What faults a relay injects, and how they change a stream. No Twisted, no I/O."""
+"""One fault in words: the same in the command line, in JSON and in Python. No Twisted, no I/O.
+
+The text of a fault is its kind, the value of the main parameter, and other parameters::
+
+    latency=100ms,jitter=20ms,direction=up
+    drop=1,at=1000,first=3
+    reset,after=5s,share=25%
+
+In Python it is ``FaultSpec("latency=100ms", jitter=0.02)``, or
+``FaultSpec("latency", time=0.1, jitter=0.02)``; in JSON
+``{"fault": "latency", "time": 0.1, "jitter": 0.02}``. Times are seconds where they are numbers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from echosvc._text import quote
+from echosvc.faults.keywords import from_keywords
+from echosvc.faults.kind import REQUIRED, FaultKind, Parameter
+from echosvc.faults.values import Data
+from echosvc.faults.vocabulary import KINDS
+
+#: The name of the kind in JSON.
+FAULT = "fault"
 
 
-@dataclass(frozen=True)
+class FaultSpecError(ValueError):
+    """A fault that makes no sense; says what is wrong and where, in one line.
+
+    :ivar place: the number of the character, from 1 on, where a text is wrong; 0: it is no text.
+    """
+
+    def __init__(self, why: str, place: int = 0) -> None:
+        super().__init__(f"character {place}: {why}" if place else why)
+        self.place = place
+
+
 class FaultSpec:
-    """The faults that are injected into each connection. Offsets are of one direction's stream.
+    """One fault: what it does, whom it concerns, and when. It does not change.
 
-    At most one of ``drop``, ``duplicate``, ``swap``, ``flip`` and ``insert`` is set: the offsets
-    of a second one would depend on the first.
-
-    :ivar upstream: inject into what the client sends; else into what the server sends.
-    :ivar drop: offset and length of bytes that are lost.
-    :ivar duplicate: offset and length of bytes that are sent twice.
-    :ivar swap: offset and length of a block that is sent after the next one of that length.
-    :ivar flip: offset of a byte of which one bit changes.
-    :ivar insert: offset, and bytes that are inserted there.
-    :ivar cut: number of bytes after which both directions are closed.
-    :ivar on_fin: ``pass`` a FIN on, ``close`` both directions at once, or ``drop`` the FIN.
-    :ivar unbounded: read without back-pressure, whether the other side reads or not.
-    :ivar idle_timeout: seconds without a byte until a connection is ended; 0 = never.
-    :ivar on_idle: end it by ``fin``, by ``rst``, or by ``silence``: nothing is passed on any more.
-    :ivar delay: seconds by which everything is delayed, in each direction.
-    :ivar chunk_size: pass on this number of bytes at a time; 0 = as they come. A correct client
-        tolerates this.
-    :ivar on_reset: a reset is passed on as ``rst``, as ``fin``, or not at all (``drop``).
-    :raises ValueError: a value of a wrong type or out of range, or a second change of the bytes.
+    :param text: the kind, or the text of a fault.
+    :param values: parameters by their names, as values of Python or as text. Without ``text``
+        they are the short forms of :mod:`echosvc.faults.keywords`, such as ``drop=(1000, 1)``.
+    :ivar kind: its kind.
+    :ivar values: the values of all parameters.
+    :raises FaultSpecError: they make no sense.
     """
 
-    upstream: bool = False
-    drop: tuple[int, int] | None = None
-    duplicate: tuple[int, int] | None = None
-    swap: tuple[int, int] | None = None
-    flip: int | None = None
-    insert: tuple[int, bytes] | None = None
-    cut: int | None = None
-    on_fin: str = "pass"
-    unbounded: bool = False
-    idle_timeout: float = 0.0
-    on_idle: str = "fin"
-    delay: float = 0.0
-    chunk_size: int = 0
-    on_reset: str = "rst"
+    __slots__ = ("_text", "kind", "values")
+    kind: FaultKind
+    values: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        """Check the values: a typo must not make a relay without faults."""
-        for name, (is_right, expected) in _RULES.items():
-            value = getattr(self, name)
-            if not is_right(value):
-                raise ValueError(f"{name} must be {expected}, not {value!r}")
-        given = [name for name in _CHANGES if getattr(self, name) is not None]
-        if len(given) > 1:
-            one_of = f"only one of {', '.join(_CHANGES)} is possible"
-            raise ValueError(f"{one_of}, not {' and '.join(given)}")
+    def __init__(self, text: str = "", /, **values: object) -> None:
+        if not text:
+            text, values = _from_keywords(values)
+        self.kind, given = _parse(text)
+        if twice := given.keys() & values.keys():
+            raise FaultSpecError(f"{min(twice)} is given twice")
+        complete = _complete(self.kind, {**given, **_checked(self.kind, values)})
+        self.values = MappingProxyType(complete)
+        self._text = _write(self.kind, self.values)
 
+    @classmethod
+    def parse(cls, text: str) -> FaultSpec:
+        """Return the fault of a text.
 
-#: The fields that change the bytes of a stream.
-_CHANGES = ("drop", "duplicate", "swap", "flip", "insert")
+        :raises FaultSpecError: it is none; says where.
+        """
+        if not isinstance(text, str) or not text:
+            raise FaultSpecError(f"a fault begins with its kind: {_kinds()}", 1)
+        return cls(text)
 
+    @classmethod
+    def from_json(cls, document: object) -> FaultSpec:
+        """Return the fault of a JSON object, or of a JSON string that is its text.
 
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
+        :raises FaultSpecError: it is none; says which member is wrong.
+        """
+        if isinstance(document, str):
+            return cls.parse(document)
+        if not isinstance(document, dict) or not isinstance(document.get(FAULT), str):
+            raise FaultSpecError(f'a fault is an object with the member "{FAULT}", or its text')
+        values = {name: value for name, value in document.items() if name != FAULT}
+        return cls(_kind(document[FAULT], 0).name, **values)
 
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object, with the parameters that are not the default."""
+        given = {name: _json_value(kind, value) for name, kind, value in _given(self)}
+        return {FAULT: self.kind.name, **given}
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    def __str__(self) -> str:
+        """Return the text from which :meth:`parse` makes the same fault."""
+        return self._text
 
+    def __repr__(self) -> str:
+        return f"FaultSpec({self._text!r})"
 
-def _is_block(value: object) -> bool:
-    return _is_pair(value, lambda length: _is_count(length) and length != 0)
+    def __eq__(self, other: object) -> bool:
+        return self._text == other._text if isinstance(other, FaultSpec) else NotImplemented
 
+    def __hash__(self) -> int:
+        return hash(self._text)
 
-def _is_insertion(value: object) -> bool:
-    return _is_pair(value, lambda data: isinstance(data, bytes) and data != b"")
-
-
-def _is_pair(value: object, is_second: Callable[[object], bool]) -> bool:
-    """Return whether a value is a tuple of an offset and of something else."""
-    if not (isinstance(value, tuple) and len(value) == 2):
-        return False
-    return _is_count(value[0]) and is_second(value[1])
-
-
-def _is_duration(value: object) -> bool:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    return 0 <= value < math.inf
-
-
-#: Whether a value is right, and what it must be.
-_Rule = tuple[Callable[[object], bool], str]
+    def __bool__(self) -> bool:
+        """Return whether it is a fault, and not ``none``."""
+        return self.kind.name != "none"
 
 
-def _optional(is_right: Callable[[object], bool], expected: str) -> _Rule:
-    return (lambda value: value is None or is_right(value)), f"{expected} or None"
+#: What takes faults: one, its text, or several of both.
+Faults = FaultSpec | str | Iterable[FaultSpec | str] | None
 
 
-def _one_of(*words: str) -> _Rule:
-    return (lambda value: value in words), f"one of {', '.join(words)}"
+def as_specs(faults: Faults) -> tuple[FaultSpec, ...]:
+    """Return faults in any form as a tuple, without ``none``.
 
-
-_FLAG: _Rule = _is_flag, "True or False"
-_DURATION: _Rule = _is_duration, "a number of seconds, finite and not negative"
-_BLOCK = _optional(_is_block, "a tuple of an offset and a length of 1 or more,")
-_COUNT = "a whole number, 0 or more,"
-#: The rule of each field.
-_RULES: dict[str, _Rule] = {
-    "upstream": _FLAG,
-    "drop": _BLOCK,
-    "duplicate": _BLOCK,
-    "swap": _BLOCK,
-    "flip": _optional(_is_count, _COUNT),
-    "insert": _optional(_is_insertion, "a tuple of an offset and bytes, at least one,"),
-    "cut": _optional(_is_count, _COUNT),
-    "on_fin": _one_of("pass", "close", "drop"),
-    "unbounded": _FLAG,
-    "idle_timeout": _DURATION,
-    "on_idle": _one_of("fin", "rst", "silence"),
-    "delay": _DURATION,
-    "chunk_size": (_is_count, "a whole number, 0 or more"),
-    "on_reset": _one_of("rst", "fin", "drop"),
-}
-
-
-class StreamMutator:
-    """Injects faults into the bytes of one direction.
-
-    A block that is duplicated or swapped is held back until it is complete.
+    :raises FaultSpecError: one makes no sense.
     """
-
-    def __init__(self, faults: FaultSpec) -> None:
-        self._faults = faults
-        self._offset = 0
-        self._held = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Return what is passed on in place of ``data``."""
-        start, self._offset = self._offset, self._offset + len(data)
-        faults = self._faults
-        if faults.drop:
-            low, high = _intersection(start, data, *faults.drop)
-            return data[:low] + data[high:]
-        if faults.duplicate:
-            return self._change_block(start, data, *faults.duplicate, 1, lambda block: block * 2)
-        if faults.swap:
-            size = faults.swap[1]
-            return self._change_block(
-                start, data, *faults.swap, 2, lambda both: both[size:] + both[:size]
-            )
-        if faults.flip is not None and start <= faults.flip < self._offset:
-            at = faults.flip - start
-            return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
-        if faults.insert and start <= faults.insert[0] < self._offset:
-            at = faults.insert[0] - start
-            return data[:at] + faults.insert[1] + data[at:]
-        return data
-
-    def _change_block(
-        self,
-        start: int,
-        data: bytes,
-        offset: int,
-        size: int,
-        count: int,
-        change: Callable[[bytes], bytes],
-    ) -> bytes:
-        """Collect ``count`` blocks of ``size`` bytes from ``offset`` on, and change them."""
-        low, high = _intersection(start, data, offset, count * size)
-        self._held += data[low:high]
-        if len(self._held) < count * size:
-            return data[:low] + data[high:]
-        changed, self._held = change(self._held), b""
-        self._faults = FaultSpec()
-        return data[:low] + changed + data[high:]
-
-    def flush(self) -> bytes:
-        """Return what is still held back when the stream ends."""
-        held, self._held = self._held, b""
-        return held
+    if faults is None:
+        return ()
+    each = (faults,) if isinstance(faults, (str, FaultSpec)) else tuple(faults)
+    specs = [one if isinstance(one, FaultSpec) else FaultSpec.parse(one) for one in each]
+    return tuple(spec for spec in specs if spec)
 
 
-def _intersection(start: int, data: bytes, offset: int, size: int) -> tuple[int, int]:
-    """Return where a range of the stream lies in ``data``, which begins at ``start``."""
-    low = min(max(0, offset - start), len(data))
-    return low, min(max(low, offset + size - start), len(data))
+def _parse(text: str) -> tuple[FaultKind, dict[str, Any]]:
+    """Return the kind and the values of a text."""
+    first, *others = text.split(",")
+    name, equals, value = first.partition("=")
+    kind = _kind(name, 1)
+    values: dict[str, Any] = {}
+    if equals:
+        if kind.main is None:
+            raise FaultSpecError(f"{name} has no value of its own", len(name) + 2)
+        _read(kind, kind.main.name, value, len(name) + 2, values)
+    place = len(first) + 2
+    for part in others:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise FaultSpecError(f"NAME=VALUE is expected, not {quote(part)}", place)
+        _read(kind, name, value, place, values)
+        place += len(part) + 1
+    return kind, values
+
+
+def _read(kind: FaultKind, name: str, text: str, place: int, values: dict[str, Any]) -> None:
+    """Read one parameter into the values."""
+    if name in values:
+        raise FaultSpecError(f"{name} is given twice", place)
+    parameter = _parameter(kind, name, place)
+    try:
+        values[name] = parameter.kind.checked(text)
+    except ValueError as error:
+        raise FaultSpecError(f"{name} {error}", place) from None
+
+
+def _checked(kind: FaultKind, values: Mapping[str, object]) -> dict[str, Any]:
+    """Return values of Python or JSON, checked. ``None`` is the default."""
+    checked = {}
+    for name, value in values.items():
+        parameter = _parameter(kind, name, 0)
+        if value is None:
+            continue
+        try:
+            checked[name] = parameter.kind.checked(value)
+        except ValueError as error:
+            raise FaultSpecError(f"{name} {error}") from None
+    return checked
+
+
+def _complete(kind: FaultKind, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all parameters; check that they make sense together."""
+    values = {each.name: given.get(each.name, each.default) for each in kind.all_parameters}
+    missing = [name for name, value in values.items() if value is REQUIRED]
+    if missing:
+        main = kind.main is not None and kind.main.name == missing[0]
+        example = f"{kind.name}=" if main else f"{missing[0]}="
+        raise FaultSpecError(f"{kind.name} needs {missing[0]}: write {example}...")
+    if values["stop"] is not None and values["stop"] <= values["start"]:
+        raise FaultSpecError("stop must be later than start")
+    if why := kind.find_error(values):
+        raise FaultSpecError(why)
+    return values
+
+
+def _kind(name: str, place: int) -> FaultKind:
+    if name not in KINDS:
+        raise FaultSpecError(f"there is no fault {quote(name)}: the faults are {_kinds()}", place)
+    return KINDS[name]
+
+
+def _kinds() -> str:
+    return ", ".join(KINDS)
+
+
+def _parameter(kind: FaultKind, name: str, place: int) -> Parameter:
+    found = next((each for each in kind.all_parameters if each.name == name), None)
+    if found is None:
+        names = ", ".join(each.name for each in kind.all_parameters)
+        raise FaultSpecError(f"{kind.name} has no parameter {quote(name)}: it has {names}", place)
+    return found
+
+
+def _given(spec: FaultSpec) -> Iterable[tuple[str, Any, Any]]:
+    """Yield name, kind of values and value of each parameter that is not the default."""
+    for each in spec.kind.all_parameters:
+        if spec.values[each.name] != each.default:
+            yield each.name, each.kind, spec.values[each.name]
+
+
+def _write(kind: FaultKind, values: Mapping[str, Any]) -> str:
+    main = kind.main
+    head = kind.name if main is None else f"{kind.name}={main.kind.write(values[main.name])}"
+    others = [
+        f"{each.name}={each.kind.write(values[each.name])}"
+        for each in kind.all_parameters
+        if each is not main and values[each.name] != each.default
+    ]
+    return ",".join([head, *others])
+
+
+def _json_value(kind: Any, value: Any) -> object:
+    if isinstance(kind, Data) or value == math.inf:
+        return kind.write(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _from_keywords(values: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    try:
+        return from_keywords(values)
+    except ValueError as error:
+        raise FaultSpecError(str(error)) from None

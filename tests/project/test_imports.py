@@ -35,6 +35,8 @@ PURE = (
     "connection.phase",
     "connection.timeouts",
     "faults.spec",
+    "faults.engine",
+    "faults.plan",
     "net.hosts",
     "cli.standard_descriptors",
     "tls.alerts",

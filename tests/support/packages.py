@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "net": {"wire.proxy_header"},
     "config": {"wire"},
     "connection": {"net"},
-    "faults": set(),
+    "faults": {"config", "connection", "net"},
     "tls": {"connection", "net"},
     "endpoints": {"net", "tls"},
     "client": {"config", "connection"},
