@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,6 +56,19 @@ SCOPE = (
 )
 
 
+class Demand(NamedTuple):
+    """What a fault demands of the queue of a direction.
+
+    :ivar seconds: how long each byte stays in it.
+    :ivar rate: how many bytes a second leave it at most.
+    :ivar size: how many bytes it must be able to hold.
+    """
+
+    seconds: float = 0.0
+    rate: float = math.inf
+    size: int = 0
+
+
 class FaultKind:
     """A kind of fault. A subclass says what it does; each has one instance.
 
@@ -93,9 +107,9 @@ class FaultKind:
         """Return what it does to a connection in time; ``None`` = nothing."""
         return None
 
-    def limit(self, context: Context, direction: str) -> int:  # noqa: ARG002
-        """Return how many bytes a direction must be able to hold for it; 0 = any number."""
-        return 0
+    def demand(self, context: Context, direction: str) -> Demand:  # noqa: ARG002
+        """Return what it demands of the queue of a direction."""
+        return Demand()
 
     def accepts(self, context: Context) -> str:  # noqa: ARG002
         """Return what is done to a connection in place of relaying it; "" = it is relayed."""

@@ -96,7 +96,7 @@ class Context:
         """Return whether the fault is in effect at a time."""
         stop = self.values["stop"]
         age = now - self.since
-        return self.values["start"] <= age < (math.inf if stop is None else stop)
+        return bool(self.values["start"] <= age < (math.inf if stop is None else stop))
 
     def draw(self, *place: object) -> float:
         """Return a number from 0 to below 1: the same for the same place in each run.
@@ -135,6 +135,10 @@ class Stage:
     def pass_end(self, item: Item) -> Iterable[Item]:
         """Return what leaves in place of an end."""
         return (item,)
+
+    def release(self) -> bytes:
+        """Return the bytes that are held back, when the fault ends before the stream."""
+        return b""
 
     def is_active(self, item: Item) -> bool:
         """Return whether the fault is in effect when the item passes."""

@@ -8,7 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from echosvc.faults import values as kinds
-from echosvc.faults.kind import REQUIRED, FaultKind
+from echosvc.faults.engine import Direction, FaultEvent
+from echosvc.faults.kind import DOWN, REQUIRED, UP, FaultKind
+from echosvc.faults.plan import FaultPlan
 from echosvc.faults.spec import FaultSpec, FaultSpecError
 from echosvc.faults.values import ValueKind, Word
 from echosvc.faults.vocabulary import KINDS
@@ -37,10 +39,12 @@ def values_of(kind: ValueKind) -> st.SearchStrategy[Any]:
 def specs(draw: st.DrawFn, only: tuple[str, ...] = tuple(KINDS)) -> FaultSpec:
     """Any fault of these kinds."""
     kind = KINDS[draw(st.sampled_from(only))]
-    return draw(_given(kind).map(lambda given: made(kind, given)).filter(bool_or_none))
+    found = draw(_given(kind).map(lambda given: made(kind, given)).filter(is_made))
+    assert found is not None
+    return found
 
 
-def bool_or_none(spec: FaultSpec | None) -> bool:
+def is_made(spec: FaultSpec | None) -> bool:
     """Whether there is a fault: the values made sense together."""
     return spec is not None
 
@@ -60,3 +64,69 @@ def _given(kind: FaultKind) -> st.SearchStrategy[dict[str, Any]]:
         {name: value for name, value in drawn.items() if name in required},
         optional={name: value for name, value in drawn.items() if name not in required},
     )
+
+
+class Wire:
+    """A connection without sockets: a test says what comes, and sees what leaves, and when.
+
+    :param faults: its faults.
+    :ivar left: for each direction what has left: time, action, bytes.
+    """
+
+    def __init__(self, *faults: FaultSpec | str, seed: object = 0, host: str = "192.0.2.1") -> None:
+        self.plan = FaultPlan(faults, seed)
+        self.events: list[FaultEvent] = []
+        self.plan.observer = self.events.append
+        self.connection = self.plan.accept(host, 0.0)
+        self.now = 0.0
+        self.left: dict[str, list[tuple[float, str, bytes]]] = {UP: [], DOWN: []}
+        self.timers: list[tuple[float, str]] = []
+
+    def direction(self, name: str) -> Direction:
+        return self.connection.up if name == UP else self.connection.down
+
+    def send(self, data: bytes, at: float = 0.0, direction: str = DOWN) -> None:
+        """Have bytes come at a time."""
+        self.run(at)
+        self.connection.received(self.direction(direction), data, at)
+
+    def finish(self, at: float = 0.0, direction: str = DOWN) -> None:
+        """Have a FIN come."""
+        self.run(at)
+        self.connection.ended(self.direction(direction), at)
+
+    def reset(self, at: float = 0.0, direction: str = DOWN) -> None:
+        """Have the connection of the sender end by a reset."""
+        self.run(at)
+        self.connection.broke(self.direction(direction), at)
+
+    def run(self, until: float) -> None:
+        """Let everything leave that leaves before a time, or at it."""
+        assert until >= self.now
+        while (due := self._due()) <= until:
+            self.now = max(self.now, due)
+            self._leave()
+        self.now = until
+
+    def _due(self) -> float:
+        dues = self.connection.up.due, self.connection.down.due, self.connection.timer_due
+        return min(dues)
+
+    def _leave(self) -> None:
+        for name, left in self.left.items():
+            while (item := self.direction(name).take(self.now)) is not None:
+                left.append((self.now, item.action.value, item.data))
+        while (action := self.connection.take_timer(self.now)) is not None:
+            self.timers.append((self.now, action.value))
+
+    def bytes(self, direction: str = DOWN) -> bytes:
+        """What has left, without its times."""
+        return b"".join(data for _, _, data in self.left[direction])
+
+    def ends(self, direction: str = DOWN) -> list[tuple[float, str]]:
+        """The ends that have left, and when."""
+        return [(time, action) for time, action, data in self.left[direction] if not data]
+
+    def kinds(self) -> list[str]:
+        """The kinds of the events so far."""
+        return [event.fault.spec.kind.name for event in self.events]

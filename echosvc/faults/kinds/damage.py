@@ -64,9 +64,14 @@ class _Damaging(Stage):
         self._over = not self.is_active(item)
         return not self._over
 
+    def release(self) -> bytes:
+        """Return what is held, as it came."""
+        held, self._held = self._held, b""
+        return held
+
     def pass_end(self, item: Item) -> Iterable[Item]:
         """Return what is held, as it came, and the end."""
-        held, self._held = self._held, b""
+        held = self.release()
         if held and item.action is Action.FIN:
             return Item(item.due, Action.SEND, held), item
         return (item,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from echosvc.faults.kind import BOTH, DOWN, REQUIRED, SCOPE, UP, FaultKind, Parameter, direction
@@ -94,20 +94,17 @@ class _Ending(Stage):
         """Return how many of the bytes that came now pass before the end; ``None`` = all."""
         raise NotImplementedError
 
-    def pass_data(self, item: Item) -> Iterator[Item]:
+    def pass_data(self, item: Item) -> Iterable[Item]:
         """Return the bytes, or those before the end and the end."""
         passed = None if self._over else self.find(item.data)
         if passed is None:
-            yield item
-            return
+            return (item,)
         self._over = True
         if not self.is_active(item):
-            yield item
-            return
-        if passed:
-            yield item.part(0, passed)
+            return (item,)
         self.report(self.offset + passed)
-        yield Item(item.due, self._action)
+        end = Item(item.due, self._action)
+        return (item.part(0, passed), end) if passed else (end,)
 
 
 class _AtOffset(_Ending):
@@ -176,6 +173,11 @@ class _InReply(_BeforeReply):
         self._held = b""
         self.report()
         return Item(item.due, Action.SEND, half), Item(item.due, self._action)
+
+    def release(self) -> bytes:
+        """Return what is held of the reply."""
+        held, self._held = self._held, b""
+        return held
 
     def pass_end(self, item: Item) -> Iterable[Item]:
         """Return half of what was held, in place of the server's own end."""

@@ -6,14 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from echosvc.faults.kind import BOTH, DOWN, REQUIRED, FaultKind, Parameter, direction
+from echosvc.faults.kind import BOTH, DOWN, REQUIRED, Demand, FaultKind, Parameter, direction
 from echosvc.faults.stage import Action, Context, Item, Stage
 from echosvc.faults.values import Count, Size, Time
 
-#: Bytes that a direction holds for a latency: the window of a long path.
-LATENCY_WINDOW = 1 << 22
-#: The least and the most that a direction holds for a rate, and for how many seconds.
-RATE_LEAST, RATE_MOST, RATE_SECONDS = 4096, 1 << 18, 0.5
 #: Pieces a second in which a rate is kept.
 _PIECES = 100
 
@@ -34,9 +30,11 @@ class Latency(FaultKind):
         """Return the stage that delays."""
         return _Delay(context, direction) if self.concerns(context, direction) else None
 
-    def limit(self, context: Context, direction: str) -> int:  # noqa: ARG002
-        """Return the window of a long path."""
-        return LATENCY_WINDOW
+    def demand(self, context: Context, direction: str) -> Demand:
+        """Return how long bytes are on their way."""
+        if not self.concerns(context, direction):
+            return Demand()
+        return Demand(seconds=context.values["time"] + context.values["jitter"])
 
 
 class _Delay(Stage):
@@ -72,10 +70,11 @@ class Rate(FaultKind):
         """Return the stage that paces."""
         return _Pace(context, direction) if self.concerns(context, direction) else None
 
-    def limit(self, context: Context, direction: str) -> int:  # noqa: ARG002
-        """Return what passes in half a second: a longer queue would be another latency."""
-        queue = int(context.values["bytes"] * RATE_SECONDS)
-        return min(RATE_MOST, max(RATE_LEAST, queue))
+    def demand(self, context: Context, direction: str) -> Demand:
+        """Return the rate."""
+        if not self.concerns(context, direction):
+            return Demand()
+        return Demand(rate=context.values["bytes"])
 
 
 class _Pace(Stage):
@@ -228,7 +227,7 @@ class _Cut(Stage):
         if not variation:
             return size
         drawn = self.context.draw(self.direction, offset)
-        return size - variation + int((2 * variation + 1) * drawn)
+        return size - int(variation) + int((2 * variation + 1) * drawn)
 
     def pass_end(self, item: Item) -> Iterable[Item]:
         """Return the end behind the last segment."""
@@ -250,9 +249,9 @@ class Buffer(FaultKind):
         """Return a stage that reports; the queue itself is the buffer."""
         return _Note(context, direction) if self.concerns(context, direction) else None
 
-    def limit(self, context: Context, direction: str) -> int:
+    def demand(self, context: Context, direction: str) -> Demand:
         """Return the size of the buffer."""
-        return int(context.values["size"]) if self.concerns(context, direction) else 0
+        return Demand(size=context.values["size"] if self.concerns(context, direction) else 0)
 
 
 class _Note(Stage):
