@@ -43,8 +43,11 @@ class FaultPlan:
         """How many connections are open."""
         return len(self._open)
 
-    def replace(self, specs: Mapping[str, FaultSpec], now: float) -> None:
-        """Set these faults in place of all. One with the same name and value goes on as it is."""
+    def replace(self, specs: Mapping[str, FaultSpec], now: float, only_new: bool = False) -> None:
+        """Set these faults in place of all. One with the same name and value goes on as it is.
+
+        :param only_new: open connections keep what they have, until the next change without this.
+        """
         old = self._faults
         self._faults = {
             name: old[name]
@@ -52,7 +55,7 @@ class FaultPlan:
             else ActiveFault(name, spec, now, self.accepted)
             for name, spec in specs.items()
         }
-        for connection, host in self._open.items():
+        for connection, host in () if only_new else self._open.items():
             self._set_faults(connection, host, now)
 
     def set(self, name: str, spec: FaultSpec, now: float) -> None:

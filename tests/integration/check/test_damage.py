@@ -15,7 +15,8 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from echosvc import check
-from echosvc.faults.spec import FaultSpec, StreamMutator
+from echosvc.faults.mutator import StreamMutator
+from echosvc.faults.spec import FaultSpec
 from echosvc.probe.result import CheckResult, ProbeResult
 from echosvc.probe.settings import MIB
 from tests.support.checking import checked
