@@ -62,12 +62,12 @@ class Direction:
     :ivar name: ``up`` or ``down``.
     :ivar limit: bytes that it holds before the sender has to wait.
     :ivar queued: what it holds: bytes, and the cost of each item.
-    :ivar is_over: an end was queued: what comes now is dropped.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.limit, self.queued, self.is_over = LIMIT, 0, False
+        self.limit, self.queued = LIMIT, 0
+        self._end: Action | None = None
         self._stages: dict[ActiveFault, Stage] = {}
         self._queue: deque[Item] = deque()
         self._last = -math.inf
@@ -99,13 +99,19 @@ class Direction:
             self._enqueue(each)
 
     def _enqueue(self, item: Item) -> None:
-        if self.is_over:
+        if not self._takes(item.action):
             return
         item = item.later(self._last)
         self._last = item.due
         self._queue.append(item)
         self.queued += len(item.data) + _ITEM_COST
-        self.is_over = item.action not in CARRIES
+        self._end = None if item.action in CARRIES else item.action
+
+    def _takes(self, action: Action) -> bool:
+        """Return whether something may follow: nothing but another end follows a FIN."""
+        if self._end is Action.FIN:
+            return action not in CARRIES and action is not Action.FIN
+        return self._end is None
 
     def take(self, now: float) -> Item | None:
         """Remove and return the next item, if it may leave now."""
@@ -139,7 +145,7 @@ class Direction:
     def clear(self) -> None:
         """Drop everything, now and from now on."""
         self._queue.clear()
-        self.queued, self.is_over = 0, True
+        self.queued, self._end = 0, Action.SILENCE
 
 
 class ConnectionFaults:

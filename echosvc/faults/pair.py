@@ -4,9 +4,10 @@ A :class:`RelayPair` passes what comes to the schedule of its faults, and does w
 connection is read while the queue of its direction is not full. What is due leaves while the
 receiver's transport takes it.
 
-An end by a fault is what it is called. A FIN is sent alone, and what the peer still sends is read
-and dropped for a time: the kernel answers the close of a socket with unread bytes by a reset. A
-reset waits until the kernel has delivered the bytes before it, for a time: it would drop them.
+An end by a fault is what it is called. A close sends FIN alone first. The socket is closed when the
+peer has the FIN and all before it; until then what still comes is read and dropped. The kernel
+answers the close of a socket with unread bytes by a reset. A reset, too, waits until the peer has
+the bytes before it: it would drop them. Both wait for a time only.
 """
 
 from __future__ import annotations
@@ -30,12 +31,10 @@ from echosvc.connection.sender import Sender, make_sender
 from echosvc.faults.engine import ConnectionFaults, Direction
 from echosvc.faults.stage import CARRIES, Action, Item
 
-#: Seconds for which bytes behind our FIN are read and dropped.
-LINGER = 2.0
-#: Seconds after that for what a peer has not taken yet.
+#: Seconds that the peer may take to confirm the bytes before an end, and between two looks.
+DELIVERY, DELIVERY_INTERVAL = 1.0, 0.002
+#: Seconds after that for what a peer does not take.
 LAST_WAIT = 30.0
-#: Seconds that the bytes before a reset may take, and between two looks whether they are there.
-FLUSH, FLUSH_INTERVAL = 1.0, 0.002
 #: Seconds between two looks whether a connection was reset that is not read.
 PROBE_INTERVAL = 0.25
 
@@ -56,7 +55,8 @@ class RelaySide(Protocol):
     def __init__(self, pair: RelayPair, direction: Direction) -> None:
         self._pair, self.direction = pair, direction
         self.is_made = self.is_lost = self.eof_received = self.fin_sent = False
-        self.is_blocked = self._is_paused = False
+        self.is_blocked = self._is_paused = self._is_closing = self._is_aborting = False
+        self._fin_flushed = False
 
     @property
     def is_open(self) -> bool:
@@ -86,7 +86,8 @@ class RelaySide(Protocol):
         self._pair.ended(self)
 
     def writeConnectionLost(self) -> None:
-        """Ignore that our own FIN was sent."""
+        """Note that our own FIN was sent."""
+        self._fin_flushed = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Note the end."""
@@ -148,20 +149,29 @@ class RelaySide(Protocol):
         transport: Any = self.transport
         transport.unregisterProducer()
         if self.eof_received or not self.sender.half_closes:
+            self._is_closing = True
             transport.loseConnection()
         else:
             transport.loseWriteConnection()
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the peer has confirmed everything, our FIN included."""
+        waits_for_fin = self.fin_sent and self.sender.half_closes and not self._fin_flushed
+        return not waits_for_fin and not self.sender.unsent()
+
     def close(self) -> None:
         """Close both directions: flush what the transport holds, then FIN."""
-        if self.is_open:
+        if self.is_open and not (self._is_closing or self._is_aborting):
+            self._is_closing = True
             transport: Any = self.transport
             transport.unregisterProducer()
             transport.loseConnection()
 
     def abort(self) -> None:
-        """Reset."""
-        if self.is_open:
+        """Reset, unless the transport closes in its next turn anyway."""
+        if self.is_open and not (self._is_aborting or (self._is_closing and self._fin_flushed)):
+            self._is_aborting = True
             self.sender.abort()
 
 
@@ -227,10 +237,10 @@ class RelayPair:
         if not self._is_over:
             self.faults.ended(side.direction, self._now())
             self.pump()
-        elif not self._is_silent:
+        elif not self._is_silent and side.fin_sent:
             side.close()
         elif self._both_ended():
-            self._end_lingering()
+            self._close()
 
     def lost(self, side: RelaySide, clean: bool) -> None:
         """Take the end of one connection: by itself, or by a reset."""
@@ -335,17 +345,12 @@ class RelayPair:
             self._connecting.cancel()
 
     def _close(self) -> None:
-        """Send FIN to both, and drop what they still send, until they end or for a time."""
+        """Send FIN to both; close each once it has that."""
         self._stop()
         for side in (self.client, self.server):
             side.finish()
-        self._later(LINGER, self._end_lingering)
-
-    def _end_lingering(self) -> None:
-        """Close what is open; reset it where the peer does not take what waits for it."""
-        for side in (self.client, self.server):
-            side.close()
-        self._later(LAST_WAIT, self.abort)
+            self._when_delivered(side, side.close)
+        self._later(DELIVERY + LAST_WAIT, self.abort)
 
     def _later(self, seconds: float, call: Callable[..., None], *arguments: object) -> None:
         """Make a call, unless both have ended by then."""
@@ -361,15 +366,18 @@ class RelayPair:
         """Reset both, each as soon as the bytes before it are delivered."""
         self._stop()
         for side in (self.client, self.server):
-            self._reset_when_delivered(side, self._now() + FLUSH)
+            self._when_delivered(side, side.abort)
 
-    def _reset_when_delivered(self, side: RelaySide, deadline: float) -> None:
+    def _when_delivered(self, side: RelaySide, end: Callable[[], None]) -> None:
+        self._wait_for_delivery(side, end, self._now() + DELIVERY)
+
+    def _wait_for_delivery(self, side: RelaySide, end: Callable[[], None], deadline: float) -> None:
         if not side.is_open:
             return
-        if side.sender.unsent() and self._now() < deadline:
-            self._later(FLUSH_INTERVAL, self._reset_when_delivered, side, deadline)
+        if side.is_delivered or self._now() >= deadline:
+            end()
         else:
-            side.abort()
+            self._later(DELIVERY_INTERVAL, self._wait_for_delivery, side, end, deadline)
 
     def abort(self) -> None:
         """Reset both at once."""

@@ -55,6 +55,8 @@ class FaultSpec:
     values: Mapping[str, Any]
 
     def __init__(self, text: str = "", /, **values: object) -> None:
+        if not isinstance(text, str):
+            raise FaultSpecError(f"a fault is text, or parameters by their names, not {text!r}")
         if not text:
             text, values = _from_keywords(values)
         self.kind, given = _parse(text)

@@ -99,7 +99,7 @@ BOTH = pytest.mark.parametrize("upstream", [False, True], ids=["down", "up"])
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_lost_bytes(upstream):
-    probe = await failure(FaultSpec(upstream, drop=(100_000, 700)), "order")
+    probe = await failure(FaultSpec(upstream=upstream, drop=(100_000, 700)), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("lost", 700)
     if upstream:
         # Behind the token that was sent first; two stamps have most of their digits in common.
@@ -114,7 +114,7 @@ async def test_lost_bytes(upstream):
 )
 @pytest_twisted.ensureDeferred
 async def test_bytes_that_come_twice_or_in_the_wrong_order(damage, kind, words, upstream):
-    probe = await failure(FaultSpec(upstream, **{damage: (100_000, 700)}), "order")
+    probe = await failure(FaultSpec(upstream=upstream, **{damage: (100_000, 700)}), "order")
     assert probe.facts["fault"] == kind
     assert words in probe.finding
 
@@ -122,14 +122,14 @@ async def test_bytes_that_come_twice_or_in_the_wrong_order(damage, kind, words, 
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_a_changed_byte(upstream):
-    probe = await failure(FaultSpec(upstream, flip=123_456), "order")
+    probe = await failure(FaultSpec(upstream=upstream, flip=123_456), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("changed", 1)
 
 
 @BOTH
 @pytest_twisted.ensureDeferred
 async def test_foreign_bytes(upstream):
-    probe = await failure(FaultSpec(upstream, insert=(100_000, b"<html>")), "order")
+    probe = await failure(FaultSpec(upstream=upstream, insert=(100_000, b"<html>")), "order")
     assert (probe.facts["fault"], probe.facts["length"]) == ("inserted", 6)
     assert "not sent by the client" in probe.finding
 
@@ -138,7 +138,7 @@ async def test_foreign_bytes(upstream):
 @pytest_twisted.ensureDeferred
 async def test_a_path_that_cuts_at_64_kib(upstream):
     """It is the subject of sizes, and reported once."""
-    probes = (await checked(FaultSpec(upstream, cut=65536), "sizes", "connections")).probes
+    probes = (await checked(FaultSpec(upstream=upstream, cut=65536), "sizes", "connections")).probes
     assert [probe.name for probe in probes] == ["sizes", "connections"]
     sizes, connections = probes
     assert sizes.result == "fail"

@@ -336,6 +336,17 @@ def test_what_comes_behind_an_end_is_dropped() -> None:
     assert wire.connection.down.queued == 0
 
 
+def test_a_reset_may_follow_a_fin_and_nothing_else() -> None:
+    wire = Wire("latency=1s")
+    wire.finish(1.0)
+    wire.send(b"late", 1.5)
+    wire.finish(1.5)
+    wire.reset(2.0)
+    wire.reset(2.0)
+    wire.run(9.0)
+    assert wire.left[DOWN] == [(2.0, "fin", b""), (3.0, "break", b"")]
+
+
 @pytest.mark.parametrize("how", ["close", "reset", "silence"])
 def test_a_connection_may_end_before_it_is_relayed(how: str) -> None:
     assert Wire(f"accept={how},connection=1").connection.instead == how
