@@ -237,16 +237,17 @@ class RelayPair:
         if not self._is_over:
             self.faults.ended(side.direction, self._now())
             self.pump()
-        elif not self._is_silent and side.fin_sent:
-            side.close()
-        elif self._both_ended():
+        if self._is_silent and self._both_ended():
             self._close()
+        elif side.fin_sent:
+            side.close()
 
     def lost(self, side: RelaySide, clean: bool) -> None:
         """Take the end of one connection: by itself, or by a reset."""
         other = self.server if side is self.client else self.client
-        if not (self._is_over or clean):
-            self.faults.broke(side.direction, self._now())
+        if not self._is_over:
+            if not clean:
+                self.faults.broke(side.direction, self._now())
             self.pump()
         if side is self.client and self._connecting is not None:
             self._is_over = True
