@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
+from echosvc.faults.listener import FaultyListener
 from echosvc.faults.pair import RelayPair
 from echosvc.faults.plan import FaultPlan, named
 from echosvc.faults.spec import Faults
@@ -43,7 +44,8 @@ class Relay(Factory):
         self.plan = FaultPlan(faults, seed, reactor.seconds())
         self._targets = [self._endpoint(each) for each in targets]
         self._pairs: set[RelayPair] = set()
-        self._listening: Any = None
+        self._listeners: list[FaultyListener] = []
+        self.port = 0
 
     def _endpoint(self, target: Target) -> IStreamClientEndpoint:
         if isinstance(target, tuple):
@@ -58,6 +60,7 @@ class Relay(Factory):
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self.plan.replace(named(faults), self.reactor.seconds(), only_new=True)
+        self._update_listeners()
 
     def change(self, faults: Faults) -> None:
         """Set the faults of all connections, the open ones included, at once.
@@ -67,11 +70,17 @@ class Relay(Factory):
         self.plan.replace(named(faults), self.reactor.seconds())
         for pair in tuple(self._pairs):
             pair.pump()
+        self._update_listeners()
 
-    def buildProtocol(self, addr: Any) -> Protocol:
-        """Return the protocol of a client, with a server chosen."""
-        host = str(getattr(addr, "host", ""))
-        faults = self.plan.accept(host, self.reactor.seconds())
+    def _update_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.update()
+
+    def buildProtocol(self, addr: Any) -> Protocol | None:
+        """Return the protocol of a client, with a server chosen; ``None``: it is our own."""
+        if any(each.is_own(*_client(addr)) for each in self._listeners):
+            return None
+        faults = self.plan.accept(_client(addr)[0], self.reactor.seconds())
         target = self._targets[(faults.number - 1) % len(self._targets)]
         pair = RelayPair(self.reactor, target, faults, self._ended)
         self._pairs.add(pair)
@@ -83,13 +92,29 @@ class Relay(Factory):
 
     def listen(self) -> int:
         """Listen on a free port of 127.0.0.1; return it."""
-        self._listening = self.reactor.listenTCP(0, self, interface="127.0.0.1")
-        self.port = int(self._listening.getHost().port)
+        port = self.reactor.listenTCP(0, self, interface="127.0.0.1")
+        self._listeners.append(FaultyListener(self.reactor, self.plan, port))
+        self.port = int(port.getHost().port)
         return self.port
+
+    def listen_on(self, endpoint: IStreamServerEndpoint) -> Deferred[Any]:
+        """Listen on an endpoint, too; return the port, once it does."""
+
+        def listening(port: Any) -> Any:
+            self._listeners.append(FaultyListener(self.reactor, self.plan, port))
+            return port
+
+        return endpoint.listen(self).addCallback(listening)
 
     def stop(self) -> Deferred[None]:
         """Stop listening, and reset every connection."""
-        stopped: Deferred[None] = maybeDeferred(self._listening.stopListening)
+        stopped = [each.stop() for each in self._listeners]
         for pair in tuple(self._pairs):
             pair.abort()
-        return stopped
+        everything: Deferred[Any] = gatherResults(stopped)
+        return everything.addCallback(lambda _: None)
+
+
+def _client(addr: object) -> tuple[str, int]:
+    """Return the address and the port of a client; without them, "" and 0."""
+    return str(getattr(addr, "host", "")), int(getattr(addr, "port", 0))
