@@ -33,6 +33,7 @@ _EXAMPLES = """\
   echosvc load 192.0.2.7:9000 --rate 1000      how fast it answers, every byte verified
   echosvc soak 192.0.2.7:9000                  when its connections are not answered, and why
   echosvc share 192.0.2.7:9000 --expect a=80±5,b=20±5   which servers answer
+  echosvc relay 9000 8107 --fault latency=80ms a relay that misbehaves as told
   echosvc demo                                 three clients at once, one message each
 """
 _STATUSES = """\
@@ -146,6 +147,15 @@ def _add_share(commands: Any, name: str, summary: str) -> None:
     made.set_defaults(validate=share.validate)
 
 
+def _add_relay(commands: Any, name: str, summary: str) -> None:
+    from echosvc.cli import relay
+
+    made = _command(commands, name, relay.run, summary, True, relay.add_arguments)
+    made.usage = f"echosvc {name} LISTEN [ENDPOINT] [OPTION ...]"
+    made.epilog = relay.EPILOG
+    made.set_defaults(validate=relay.validate)
+
+
 def _add_demo(commands: Any, name: str, summary: str) -> None:
     made = _command(commands, name, None, summary)
     made.set_defaults(start=_demo)
@@ -170,6 +180,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Any, str, str], None]]] = {
         "count which servers answer, and decide whether their shares are as expected",
         _add_share,
     ),
+    "relay": ("relay connections to a server, with faults on purpose", _add_relay),
     "demo": ("three clients at once, each with its own message", _add_demo),
 }
 

@@ -49,7 +49,7 @@ def add_target_arguments(command: argparse.ArgumentParser, positional: bool = Fa
         "--send-proxy",
         choices=_VERSIONS,
         help="send a PROXY header of this version first, before TLS, with the connection's"
-        " own addresses",
+        " own addresses; those of its client where it is relayed",
     )
     _add_tls_arguments(command.add_argument_group("for tls: endpoints"))
 

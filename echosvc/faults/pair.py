@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IPushProducer,
@@ -29,7 +29,10 @@ from zope.interface import implementer
 
 from echosvc.connection.sender import Sender, make_sender
 from echosvc.faults.engine import ConnectionFaults, Direction
+from echosvc.faults.observer import RelayObserver
 from echosvc.faults.stage import CARRIES, Action, Item
+from echosvc.net.errors import describe_error
+from echosvc.net.proxy_endpoint import PROXIED
 
 #: Seconds that the peer may take to confirm the bytes before an end, and between two looks.
 DELIVERY, DELIVERY_INTERVAL = 1.0, 0.002
@@ -181,6 +184,7 @@ class RelayPair:
     :param reactor: the clock.
     :param target: where the server is.
     :param faults: what is done to them.
+    :param observer: notified of what happens.
     :param ended: called once both have ended.
     :ivar client: the client's connection.
     :ivar server: the connection to the server.
@@ -191,10 +195,11 @@ class RelayPair:
         reactor: Any,
         target: IStreamClientEndpoint,
         faults: ConnectionFaults,
+        observer: RelayObserver,
         ended: Callable[[RelayPair], None],
     ) -> None:
         self._reactor, self._target, self._ended = reactor, target, ended
-        self.faults = faults
+        self.faults, self._observer = faults, observer
         self.client, self.server = RelaySide(self, faults.up), RelaySide(self, faults.down)
         self._timer: Any = None
         self._end_timers: list[Any] = []
@@ -214,26 +219,34 @@ class RelayPair:
         self.pump()
 
     def _connect(self) -> None:
-        factory = _ServerFactory(self.server)
-        self._connecting = self._target.connect(factory)
+        client: Any = self.client.transport
+        token = PROXIED.set((client.getPeer(), client.getHost()))
+        try:
+            self._connecting = self._target.connect(_ServerFactory(self.server))
+        finally:
+            PROXIED.reset(token)
         self._connecting.addErrback(self._connect_failed)
 
     def _connect_failed(self, reason: Failure) -> None:
         """Reset the client: as from a server that refuses."""
         self._connecting = None
-        if not reason.check(CancelledError):
+        if not reason.check(CancelledError, ConnectingCancelledError):
+            error = cast(BaseException, reason.value)
+            self._observer.failed(self.faults.number, describe_error(error))
             self._reset()
 
     # -- what comes -----------------------------------------------------------
 
     def received(self, side: RelaySide, data: bytes) -> None:
         """Take bytes that came."""
+        self._observer.received(self.faults.number, side.direction.name, data)
         if not self._is_over:
             self.faults.received(side.direction, data, self._now())
             self.pump()
 
     def ended(self, side: RelaySide) -> None:
         """Take the FIN of one side; behind our own it is the end."""
+        self._observer.finished(self.faults.number, side.direction.name)
         if not self._is_over:
             self.faults.ended(side.direction, self._now())
             self.pump()
@@ -247,6 +260,7 @@ class RelayPair:
         other = self.server if side is self.client else self.client
         if not self._is_over:
             if not clean:
+                self._observer.broke(self.faults.number, side.direction.name)
                 self.faults.broke(side.direction, self._now())
             self.pump()
         if side is self.client and self._connecting is not None:

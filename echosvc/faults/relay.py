@@ -13,10 +13,12 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 from twisted.internet.protocol import Factory, Protocol
 
 from echosvc.faults.listener import FaultyListener
+from echosvc.faults.observer import RelayObserver
 from echosvc.faults.pair import RelayPair
 from echosvc.faults.plan import FaultPlan, named
 from echosvc.faults.spec import Faults
 from echosvc.net.connector import TCPConnector
+from echosvc.net.hosts import join_host_port
 
 #: Seconds that connecting to a server may take.
 _CONNECT_TIMEOUT = 10
@@ -31,6 +33,7 @@ class Relay(Factory):
     :param targets: each server: host and port, or an endpoint.
     :param faults: the first faults.
     :param seed: what all draws depend on.
+    :param observer: notified of what happens.
     :ivar plan: its faults by name.
     :ivar port: where it listens, once :meth:`listen` was called.
     """
@@ -38,10 +41,17 @@ class Relay(Factory):
     noisy = False
 
     def __init__(
-        self, reactor: Any, targets: Sequence[Target], faults: Faults = None, seed: object = 0
+        self,
+        reactor: Any,
+        targets: Sequence[Target],
+        faults: Faults = None,
+        seed: object = 0,
+        observer: RelayObserver | None = None,
     ) -> None:
         self.reactor = reactor
         self.plan = FaultPlan(faults, seed, reactor.seconds())
+        self._observer = observer or RelayObserver()
+        self.plan.observer = self._observer.happened
         self._targets = [self._endpoint(each) for each in targets]
         self._pairs: set[RelayPair] = set()
         self._listeners: list[FaultyListener] = []
@@ -80,13 +90,17 @@ class Relay(Factory):
         """Return the protocol of a client, with a server chosen; ``None``: it is our own."""
         if any(each.is_own(*_client(addr)) for each in self._listeners):
             return None
-        faults = self.plan.accept(_client(addr)[0], self.reactor.seconds())
+        host, port = _client(addr)
+        faults = self.plan.accept(host, self.reactor.seconds())
+        self._observer.accepted(faults.number, join_host_port(host, port) if host else "")
         target = self._targets[(faults.number - 1) % len(self._targets)]
-        pair = RelayPair(self.reactor, target, faults, self._ended)
+        pair = RelayPair(self.reactor, target, faults, self._observer, self._ended)
         self._pairs.add(pair)
         return pair.client
 
     def _ended(self, pair: RelayPair) -> None:
+        if pair in self._pairs:
+            self._observer.ended(pair.faults.number)
         self._pairs.discard(pair)
         self.plan.end(pair.faults)
 

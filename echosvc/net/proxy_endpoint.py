@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,12 +28,18 @@ from echosvc.wire.proxy_header import encode_header
 #: Interfaces of protocols that are notified of more than bytes.
 _PROTOCOL_INTERFACES = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
 
+_Addresses = tuple[IAddress, IAddress]
+#: Of a relay that connects to a server: the address of its client, and the one that the client has
+#: connected to. Read when ``connect`` is called.
+PROXIED: ContextVar[_Addresses | None] = ContextVar("PROXIED", default=None)
+
 
 @implementer(IStreamClientEndpoint)
 class ProxyingEndpoint:
     """Connect by another endpoint, and send a PROXY header before anything else.
 
-    The header holds the connection's own two addresses, as if a proxy had them from its client.
+    The header holds the addresses in :data:`PROXIED`, or else the connection's own two, as if a
+    proxy had them from its client.
     On a UNIX socket there are none (``UNKNOWN``, ``LOCAL``). To send the header before the TLS
     handshake, put this below TLS:
     ``TLSConnector(reactor, ProxyingEndpoint(endpoint, 2), creator)``.
@@ -55,9 +62,9 @@ class ProxyingEndpoint:
             inner: IProtocol = header_protocol.inner
             return inner
 
-        return self.endpoint.connect(_HeaderFactory(protocolFactory, self._version)).addCallback(
-            connected
-        )
+        return self.endpoint.connect(
+            _HeaderFactory(protocolFactory, self._version, PROXIED.get())
+        ).addCallback(connected)
 
 
 class _HeaderFactory(ClientFactory):
@@ -65,14 +72,14 @@ class _HeaderFactory(ClientFactory):
 
     noisy = False
 
-    def __init__(self, factory: IProtocolFactory, version: int) -> None:
+    def __init__(self, factory: IProtocolFactory, version: int, proxied: _Addresses | None) -> None:
         self._factory = factory
-        self._version = version
+        self._version, self._proxied = version, proxied
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return a :class:`_HeaderProtocol` for the inner factory's protocol."""
         inner = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
-        return None if inner is None else _HeaderProtocol(inner, self._version)
+        return None if inner is None else _HeaderProtocol(inner, self._version, self._proxied)
 
     def doStart(self) -> None:
         """Pass the start of an attempt on."""
@@ -86,18 +93,16 @@ class _HeaderFactory(ClientFactory):
 class _HeaderProtocol(Protocol):
     """Sends the header, and passes every event on. The inner protocol has the real transport."""
 
-    def __init__(self, inner: Any, version: int) -> None:
+    def __init__(self, inner: Any, version: int, proxied: _Addresses | None) -> None:
         self.inner = inner
-        self._version = version
+        self._version, self._proxied = version, proxied
         directlyProvides(self, [each for each in _PROTOCOL_INTERFACES if each.providedBy(inner)])
 
     def connectionMade(self) -> None:
         """Send the header before the inner protocol can send anything."""
         transport: Any = self.transport
-        source, destination = (
-            address_to_header(transport.getHost()),
-            address_to_header(transport.getPeer()),
-        )
+        ends = self._proxied or (transport.getHost(), transport.getPeer())
+        source, destination = map(address_to_header, ends)
         transport.write(encode_header(self._version, source, destination))
         self.inner.makeConnection(transport)
 

@@ -55,6 +55,7 @@ WORDS = {
     " ([of several machines](load.md#several-machines)).",
     "share": "Counts which servers answer ([what it says](share.md)).",
     "soak": "Keeps connections open, and notes when one is not answered ([what it says](soak.md)).",
+    "relay": "Relays connections to a server, with faults on purpose.",
     "demo": "Runs three clients at once, each with its own message.",
 }
 
