@@ -55,10 +55,12 @@ def _command(
     summary: str,
     positional: bool = False,
     add_own: Callable[[CommandParser], None] = lambda _: None,
+    required: bool = False,
 ) -> CommandParser:
     """Add a command. The server is its option ``--to``, or its one argument.
 
     :param add_own: adds the command's own groups of options, which the help shows first.
+    :param required: the argument must be given.
     """
     made: CommandParser = commands.add_parser(
         name,
@@ -77,7 +79,7 @@ def _command(
     if positional:
         made.usage = f"echosvc {name} [ENDPOINT] [OPTION ...]"
     add_own(made)
-    add_target_arguments(made, positional)
+    add_target_arguments(made, positional, required)
     return made
 
 
@@ -150,8 +152,8 @@ def _add_share(commands: Any, name: str, summary: str) -> None:
 def _add_relay(commands: Any, name: str, summary: str) -> None:
     from echosvc.cli import relay
 
-    made = _command(commands, name, relay.run, summary, True, relay.add_arguments)
-    made.usage = f"echosvc {name} LISTEN [ENDPOINT] [OPTION ...]"
+    made = _command(commands, name, relay.run, summary, True, relay.add_arguments, True)
+    made.usage = f"echosvc {name} LISTEN ENDPOINT [OPTION ...]"
     made.epilog = relay.EPILOG
     made.set_defaults(validate=relay.validate)
 

@@ -28,22 +28,25 @@ class TargetOptionsError(ValueError):
     """Options that contradict each other; says which and why in one line."""
 
 
-def add_target_arguments(command: argparse.ArgumentParser, positional: bool = False) -> None:
+def add_target_arguments(
+    command: argparse.ArgumentParser, positional: bool = False, required: bool = False
+) -> None:
     """Add the options to a command of argparse.
 
     :param positional: the server is the command's argument ENDPOINT, not its option ``--to``.
+    :param required: that argument must be given, since another one is before it.
     """
+    default = "" if required else f"default: {DEFAULT_ENDPOINT}; "
     where: dict[str, Any] = {
-        "default": DEFAULT_ENDPOINT,
+        "metavar": "ENDPOINT",
         "help": "the server: HOST:PORT or tcp:HOST:PORT (an IPv6 address in [brackets]), PORT"
         " (of localhost), tls:HOST:PORT, unix:PATH, a URL such as tls://HOST:PORT, or another"
-        " of Twisted's endpoint strings (default: %(default)s; a name is tried over IPv6 and"
+        f" of Twisted's endpoint strings ({default}a name is tried over IPv6 and"
         " IPv4; NAME: in front selects an endpoint type)",
     }
-    if positional:
-        command.add_argument("to", metavar="ENDPOINT", nargs="?", **where)
-    else:
-        command.add_argument("--to", metavar="ENDPOINT", **where)
+    if not required:
+        where |= {"default": DEFAULT_ENDPOINT} | ({"nargs": "?"} if positional else {})
+    command.add_argument("to" if positional else "--to", **where)
     command.set_defaults(target_name="ENDPOINT" if positional else "--to")
     command.add_argument(
         "--send-proxy",

@@ -8,11 +8,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.support.process import ECHOSVC, Process, environment
+from tests.support.process import ECHOSVC, Process, Server, environment
 from tests.support.sockets import connect, exchange, half_close, receive_all, receive_exactly
+from tests.support.tls_files import Files, context
 from tests.support.waiting import LIMIT
 
 LISTENING = r"relay listening on (\S+), to (\S+), seed (\S+)"
@@ -99,6 +101,26 @@ def test_a_proxy_header_has_the_addresses_of_the_client() -> None:
         own = client.getsockname()[1]
         header = f"PROXY TCP4 127.0.0.1 127.0.0.1 {own} {port}\r\n".encode()
         assert receive_exactly(peer, len(header) + 1) == header + b"x"
+
+
+def test_tls_on_either_side_keeps_bytes_faults_and_ends(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={files.server}"
+    target = f"--listen=ssl:0:interface=127.0.0.1:privateKey={files.server}"
+    server = Server(target, "--log=connections")
+    try:
+        options = ("--insecure", "--fault=drop=1,at=9", f"tls:localhost:{server.port}")
+        with (
+            relay(*options, listen=listen) as (process, port),
+            connect(("127.0.0.1", port)) as plain,
+            context().wrap_socket(plain) as client,
+        ):
+            client.sendall(b"hello")
+            assert receive_exactly(client, 13) == b"Sending: ello"
+            process.wait_line("NOTHING IS VERIFIED")
+        server.wait_line("Client disconnected")
+    finally:
+        server.close()
 
 
 def test_a_server_that_cannot_be_reached_is_named() -> None:
