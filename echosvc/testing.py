@@ -13,7 +13,7 @@ Then a test has a server on a free port, and what that has seen::
 or a relay between its client and the server, with one fault::
 
     def test_my_client_finds_loss(misbehaving_relay):
-        port = misbehaving_relay(FaultSpec(drop=(1000, 1)))
+        port = misbehaving_relay("drop=1,at=1000")
         ...
 
 Neither sleeps. Both end every connection and thread that they started.
@@ -49,13 +49,13 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from echosvc.connection.outcome import Outcome
 from echosvc.faults.relay import Relay
-from echosvc.faults.spec import FaultSpec
+from echosvc.faults.spec import Faults, FaultSpec
 from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor_thread import ReactorThread
 from echosvc.server.factory import EchoFactory
 from echosvc.server.protocol import EchoProtocol
 
-__all__ = ["EchoServer", "FaultSpec", "Relay", "echo_server", "misbehaving_relay"]
+__all__ = ["EchoServer", "FaultSpec", "Relay", "RelayStarter", "echo_server", "misbehaving_relay"]
 
 #: Calls a function in the thread of a server, and returns what it returns.
 Call = Callable[..., Any]
@@ -310,24 +310,52 @@ def echo_server(_echo_environment: _Environment) -> Iterator[EchoServer]:
     _echo_environment.wait(server.stop())
 
 
+class RelayStarter:
+    """Starts relays to a server, and changes their faults while a test runs.
+
+    :param environment: what they run on.
+    :param server: the server where no other one is named.
+    """
+
+    def __init__(self, environment: _Environment, server: EchoServer) -> None:
+        self._environment, self._server = environment, server
+        self._relays: dict[int, Relay] = {}
+
+    def __call__(self, faults: Faults = None, *targets: tuple[str, int], seed: object = 0) -> int:
+        """Start a relay; return its port on 127.0.0.1.
+
+        :param faults: one fault or several, as :class:`~echosvc.faults.spec.FaultSpec` or text.
+        :param targets: host and port of each server, if that is not the fixture's.
+        :param seed: what all draws depend on.
+        """
+        servers = targets or ((self._server.host, self._server.port),)
+        relay = self._environment.call(Relay, self._environment.reactor, servers, faults, seed)
+        port = cast(int, self._environment.call(relay.listen))
+        self._relays[port] = relay
+        return port
+
+    def change(self, port: int, faults: Faults) -> None:
+        """Set the faults of a relay in place of all, also for open connections, at once."""
+        self._environment.call(self._relays[port].change, faults)
+
+    def counts(self, port: int) -> dict[str, int]:
+        """Return how often faults of each kind have happened in a relay."""
+        return dict(self._environment.call(self._relays[port].plan.counts.copy))
+
+    def stop(self) -> None:
+        """Stop all relays."""
+        for relay in self._relays.values():
+            self._environment.wait(self._environment.call(relay.stop))
+
+
 @pytest.fixture
 def misbehaving_relay(
     _echo_environment: _Environment, echo_server: EchoServer
-) -> Iterator[Callable[..., int]]:
+) -> Iterator[RelayStarter]:
     """A function that starts a relay to the ``echo_server``, and returns its port.
 
-    Its arguments are a :class:`~echosvc.faults.spec.FaultSpec`, and host and port of each server
-    if that is not the fixture's.
+    It is a :class:`RelayStarter`, which changes the faults in a running test, too.
     """
-    relays: list[Relay] = []
-
-    def relay(faults: FaultSpec | None = None, *targets: tuple[str, int]) -> int:
-        servers = targets or [(echo_server.host, echo_server.port)]
-        made = Relay(_echo_environment.reactor, servers, faults)
-        port = cast(int, _echo_environment.call(made.listen))
-        relays.append(made)
-        return port
-
-    yield relay
-    for each in relays:
-        _echo_environment.wait(_echo_environment.call(each.stop))
+    starter = RelayStarter(_echo_environment, echo_server)
+    yield starter
+    starter.stop()

@@ -81,6 +81,13 @@ def test_a_loop_inside(echo_server):
 
 def test_the_relay(misbehaving_relay):
     assert exchange(misbehaving_relay(FaultSpec(drop=(10, 2))), b"hello") == b"Sending: hlo"
+    port = misbehaving_relay(["drop=2,at=10", "insert=!,at=10"])
+    assert exchange(port, b"hello") == b"Sending: h!lo"
+    assert misbehaving_relay.counts(port) == {"drop": 1, "insert": 1}
+    misbehaving_relay.change(port, "close,at=9")
+    assert exchange(port, b"hello") == b"Sending: "
+    misbehaving_relay.change(port, None)
+    assert exchange(port, b"hello") == b"Sending: hello"
     assert exchange(misbehaving_relay(), b"hello") == b"Sending: hello"
 
 def test_the_relay_at_a_host_with_a_name(echo_server, misbehaving_relay):
