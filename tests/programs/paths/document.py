@@ -338,14 +338,13 @@ fixtures `echo_server` and `misbehaving_relay`, for tests of any kind
 
 ```python
 def test_my_client_notices_loss(misbehaving_relay):
-    port = misbehaving_relay(FaultSpec(drop=(1000, 1)))  # from echosvc.testing
+    port = misbehaving_relay("drop=1,at=1000")
     with pytest.raises(MyLossError):
         my_client("127.0.0.1", port)
 ```
 
-The relay makes one fault at a time, as a `FaultSpec` describes: it loses, repeats, swaps, changes
-or inserts bytes, cuts the stream, closes at FIN or drops it, buffers without bound, drops idle
-connections, delays (and keeps without bound what it delays).
+The relay makes any fault of [faults.md](faults.md): it loses, repeats, swaps, changes or inserts
+bytes, closes or resets at an exact byte, breaks the half-close, drops idle connections, is late.
 
 ## What it cannot know
 
