@@ -146,7 +146,8 @@ class EventWriter(RelayObserver):
     def happened(self, event: FaultEvent) -> None:
         """Write a fault that has happened."""
         where = f" {event.direction} at {event.offset}" if event.direction else ""
-        self.write(f"#{event.connection} fault {event.fault.spec}{where}", 1)
+        whom = f"#{event.connection}" if event.connection else "listener"
+        self.write(f"{whom} fault {event.fault.spec}{where}", 1)
 
 
 async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> int:

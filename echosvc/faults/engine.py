@@ -45,7 +45,7 @@ class FaultEvent(NamedTuple):
     """A fault that has happened.
 
     :ivar fault: the fault.
-    :ivar connection: the number of the connection, from 1 on.
+    :ivar connection: the number of the connection, from 1 on; 0 = it happened to the listener.
     :ivar direction: ``up``, ``down``; "" = it happened to the connection.
     :ivar offset: how many bytes of this direction had come to the fault.
     """

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 import socket
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from echosvc.faults.engine import ActiveFault
 from echosvc.faults.plan import FaultPlan
 from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
 
 #: Connections that fill the shortest queue: it holds one, and the second one waits.
 _FILLERS = 2
+#: Seconds until it is tried again to listen on an address that is taken.
+RETRY = 1.0
 
 
 class FaultyListener:
@@ -32,32 +36,45 @@ class FaultyListener:
     def __init__(self, reactor: Any, plan: FaultPlan, port: Any) -> None:
         self._reactor, self._plan, self._port = reactor, plan, port
         self._address, self._family = port.socket.getsockname(), port.socket.family
-        self._policy = ""
+        self._fault: ActiveFault | None = None
         self._fillers: list[socket.socket] = []
         self._filler_names: set[object] = set()
         self._timer: Any = None
         self._stopped = False
+        self._closing: Deferred[Any] | None = None
         self.update()
 
-    def is_own(self, host: str, port: int) -> bool:
-        """Return whether a connection from this address was made to fill the queue."""
-        return (host, port) in self._filler_names
+    def take_own(self, host: str, port: int) -> bool:
+        """Return whether the connection that is accepted was made to fill the queue."""
+        is_own = (host, port) in self._filler_names
+        self._filler_names.discard((host, port))
+        return is_own
 
     def update(self) -> None:
         """Do what the faults ask for now, and arrange the next change."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if self._stopped:
+        if self._stopped or self._closing is not None:
             return
         now = float(self._reactor.seconds())
-        policy = self._plan.listener_policy(now)
-        if policy != self._policy:
-            self._leave(self._policy)
-            self._policy = policy
-            self._enter(policy)
+        fault = self._plan.listener_fault(now)
         change = self._plan.next_policy_change(now)
+        if fault is not self._fault and not self._change(fault):
+            change = now + RETRY
         if change < math.inf:
             self._timer = self._reactor.callLater(change - now, self.update)
+
+    def _change(self, fault: ActiveFault | None) -> bool:
+        """Leave one fault for another one; return whether that was possible."""
+        before, policy = _policy(self._fault), _policy(fault)
+        if policy != before and not self._leave(before):
+            return False
+        self._fault = fault
+        if fault is not None:
+            self._plan.happened_to_listener(fault)
+        if policy != before:
+            self._enter(policy)
+        return True
 
     def _enter(self, policy: str) -> None:
         if policy == "never":
@@ -65,15 +82,22 @@ class FaultyListener:
             self._port.socket.listen(0)
             self._fill()
         elif policy == "refuse":
-            self._port.stopListening()
+            self._closing = maybeDeferred(self._port.stopListening)
+            self._closing.addBoth(self._closed)
 
-    def _leave(self, policy: str) -> None:
+    def _closed(self, _: object) -> None:
+        """Do what was asked for while the socket was closed."""
+        self._closing = None
+        self.update()
+
+    def _leave(self, policy: str) -> bool:
+        if policy == "refuse":
+            return self._listen_again()
         if policy == "never":
             self._close_fillers()
             self._port.socket.listen(DEFAULT_BACKLOG)
             self._port.startReading()
-        elif policy == "refuse":
-            self._listen_again()
+        return True
 
     def _fill(self) -> None:
         """Fill the accept queue."""
@@ -82,31 +106,41 @@ class FaultyListener:
             filler.setblocking(False)
             filler.connect_ex(self._address)
             self._fillers.append(filler)
-            name = filler.getsockname()
-            self._filler_names.add(name[:2] if isinstance(name, tuple) else name)
 
     def _close_fillers(self) -> None:
+        """Close our own connections; those that are in the queue will be accepted yet."""
         for filler in self._fillers:
+            with suppress(OSError):
+                filler.getpeername()  # fails where it was not connected
+                self._filler_names.add(_name(filler))
             filler.close()
         self._fillers = []
 
-    def _listen_again(self) -> None:
-        """Listen on the same address."""
+    def _listen_again(self) -> bool:
+        """Listen on the same address; return whether it is free."""
         listener: TCPListener | UNIXListener
         if self._family == socket.AF_UNIX:
             listener = UNIXListener(self._reactor, self._address)
         else:
             listener = TCPListener(self._reactor, *self._address[:2])
-        listener.listen(self._port.factory).addCallback(self._set_port)
-
-    def _set_port(self, port: Any) -> None:
-        self._port = port
-        if self._stopped:
-            port.stopListening()
+        listening: list[Any] = []
+        listener.listen(self._port.factory).addCallbacks(listening.append, lambda _: None)
+        self._port = (listening or [self._port])[0]
+        return bool(listening)
 
     def stop(self) -> Deferred[None]:
         """Stop listening."""
         self._stopped = True
-        self.update()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
         self._close_fillers()
-        return maybeDeferred(self._port.stopListening)
+        return self._closing or maybeDeferred(self._port.stopListening)
+
+
+def _policy(fault: ActiveFault | None) -> str:
+    return "" if fault is None else str(fault.spec.values["how"])
+
+
+def _name(connection: socket.socket) -> object:
+    name = connection.getsockname()
+    return name[:2] if isinstance(name, tuple) else name

@@ -116,15 +116,19 @@ class FaultPlan:
 
     # -- the listener ---------------------------------------------------------
 
-    def listener_policy(self, now: float) -> str:
-        """Return ``never`` or ``refuse`` where no connection is accepted now; "" = all are."""
+    def listener_fault(self, now: float) -> ActiveFault | None:
+        """Return the fault by which no connection is accepted now; ``None`` = all are."""
         for fault in self._listener_faults():
             if fault.since + fault.spec.values["start"] <= now < _stop(fault):
-                return str(fault.spec.values["how"])
-        return ""
+                return fault
+        return None
+
+    def happened_to_listener(self, fault: ActiveFault) -> None:
+        """Report such a fault when it begins; its connection has the number 0."""
+        self._happened(FaultEvent(fault, 0, "", 0))
 
     def next_policy_change(self, now: float) -> float:
-        """Return when :meth:`listener_policy` may change; ``math.inf`` = never by itself."""
+        """Return when :meth:`listener_fault` may change; ``math.inf`` = never by itself."""
         times = [
             time
             for fault in self._listener_faults()

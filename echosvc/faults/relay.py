@@ -88,7 +88,7 @@ class Relay(Factory):
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
         """Return the protocol of a client, with a server chosen; ``None``: it is our own."""
-        if any(each.is_own(*_client(addr)) for each in self._listeners):
+        if any(each.take_own(*_client(addr)) for each in self._listeners):
             return None
         host, port = _client(addr)
         faults = self.plan.accept(host, self.reactor.seconds())

@@ -312,6 +312,25 @@ def test_a_listener_refuses_for_the_time_of_the_fault_and_listens_again() -> Non
         assert receive_exactly(server, 3) == b"now"
 
 
+def test_a_listener_that_refuses_and_listens_in_one_turn_listens() -> None:
+    def twice(path: Relayed) -> None:
+        for faults in (None, "accept=refuse", None):
+            path.relay.change(faults)
+
+    with relayed("accept=never") as path:
+        path.call(twice, path)
+        wait_until(lambda: attempt(path.port, SHORT) == "connected")
+        assert path.counts() == {"accept": 2}
+
+
+def test_a_listener_waits_for_its_address_while_another_has_it() -> None:
+    with relayed("accept=refuse") as path:
+        wait_until(lambda: attempt(path.port, SHORT) == "ConnectionRefusedError")
+        with socket.create_server(("127.0.0.1", path.port)):
+            path.call(path.relay.change, None)
+        wait_until(lambda: attempt(path.port, SHORT) == "connected")
+
+
 def test_a_listener_changes_by_itself_when_the_time_has_come() -> None:
     with relayed("accept=refuse,stop=300ms") as path:
         wait_until(lambda: attempt(path.port, SHORT) == "connected")

@@ -168,7 +168,8 @@ def test_removing_what_is_not_there_is_an_error_and_changes_nothing() -> None:
 
 def test_a_listener_is_open_but_for_the_time_of_its_fault() -> None:
     plan = FaultPlan(["accept=never,start=2s,stop=4s", "accept=refuse,start=4s,stop=5s", MARK])
-    policies = [plan.listener_policy(now) for now in (0.0, 2.0, 3.9, 4.0, 5.0)]
+    found = [plan.listener_fault(now) for now in (0.0, 2.0, 3.9, 4.0, 5.0)]
+    policies = [each.spec.values["how"] if each else "" for each in found]
     assert policies == ["", "never", "never", "refuse", ""]
     changes = [plan.next_policy_change(now) for now in (0.0, 2.0, 4.0, 5.0)]
     assert changes == [2.0, 4.0, 5.0, float("inf")]
