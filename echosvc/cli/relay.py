@@ -157,8 +157,9 @@ async def run(args: argparse.Namespace, reactor: Any, target: ClientTarget) -> i
     relay = Relay(reactor, [target.endpoint], args.fault, seed, writer)
     try:
         port = await relay.listen_on(server_endpoint(reactor, args.listen))
-    except (OSError, CannotListenError) as error:
-        print_error(f"echosvc: {args.listen}: {describe_error(error)}")
+    except (OSError, CannotListenError, FaultSpecError) as error:
+        why = str(error) if isinstance(error, FaultSpecError) else describe_error(error)
+        print_error(f"echosvc: {args.listen}: {why}")
         return EXIT_FAILURE
     where = format_address(port.getHost())
     writer.write(f"relay listening on {where}, to {target.name}, seed {seed}")

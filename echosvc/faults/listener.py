@@ -1,23 +1,22 @@
-"""A listener that stops to accept, or to listen, for the time of a fault.
+"""A listener that accepts nobody, or refuses, for the time of a fault. TCP on Linux.
 
 ``accept=never`` makes the accept queue full. The queue is made as short as possible and filled by
-connections of our own. From then on the kernel answers no SYN (Linux), as with a server that
-hangs: clients time out. It needs no privilege. ``accept=refuse`` closes the socket, and binds the
-same address again afterwards.
+connections of our own. From then on the kernel answers no SYN, as with a server that hangs:
+clients time out. It needs no privilege. ``accept=refuse`` shuts the listening socket down, and
+listens on it again afterwards. The address stays bound, unless the kernel had chosen its port.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import socket
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
-
 from echosvc.faults.engine import ActiveFault
 from echosvc.faults.plan import FaultPlan
-from echosvc.net.listeners import DEFAULT_BACKLOG, TCPListener, UNIXListener
+from echosvc.net.listeners import DEFAULT_BACKLOG
 
 #: Connections that fill the shortest queue: it holds one, and the second one waits.
 _FILLERS = 2
@@ -31,17 +30,18 @@ class FaultyListener:
     :param reactor: the reactor that it runs on.
     :param plan: the faults.
     :param port: the port, which listens.
+    :raises FaultSpecError: a fault of the plan is for TCP listeners, and this is none.
     """
 
     def __init__(self, reactor: Any, plan: FaultPlan, port: Any) -> None:
         self._reactor, self._plan, self._port = reactor, plan, port
-        self._address, self._family = port.socket.getsockname(), port.socket.family
+        self._address = port.socket.getsockname()
         self._fault: ActiveFault | None = None
         self._fillers: list[socket.socket] = []
         self._filler_names: set[object] = set()
         self._timer: Any = None
-        self._stopped = False
-        self._closing: Deferred[Any] | None = None
+        if port.socket.family == socket.AF_UNIX:
+            plan.require_accepting()
         self.update()
 
     def take_own(self, host: str, port: int) -> bool:
@@ -52,10 +52,7 @@ class FaultyListener:
 
     def update(self) -> None:
         """Do what the faults ask for now, and arrange the next change."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        if self._stopped or self._closing is not None:
-            return
+        self._cancel_timer()
         now = float(self._reactor.seconds())
         fault = self._plan.listener_fault(now)
         change = self._plan.next_policy_change(now)
@@ -63,6 +60,15 @@ class FaultyListener:
             change = now + RETRY
         if change < math.inf:
             self._timer = self._reactor.callLater(change - now, self.update)
+
+    def stop(self) -> None:
+        """Change nothing any more. The port is its owner's to close."""
+        self._cancel_timer()
+        self._close_fillers()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     def _change(self, fault: ActiveFault | None) -> bool:
         """Leave one fault for another one; return whether that was possible."""
@@ -77,32 +83,35 @@ class FaultyListener:
         return True
 
     def _enter(self, policy: str) -> None:
-        if policy == "never":
+        if policy:
             self._port.stopReading()
+        if policy == "never":
             self._port.socket.listen(0)
             self._fill()
         elif policy == "refuse":
-            self._closing = maybeDeferred(self._port.stopListening)
-            self._closing.addBoth(self._closed)
-
-    def _closed(self, _: object) -> None:
-        """Do what was asked for while the socket was closed."""
-        self._closing = None
-        self.update()
+            self._port.socket.shutdown(socket.SHUT_RDWR)
 
     def _leave(self, policy: str) -> bool:
-        if policy == "refuse":
-            return self._listen_again()
-        if policy == "never":
-            self._close_fillers()
+        if policy == "refuse" and not self._bind_again():
+            return False
+        self._close_fillers()
+        if policy:
             self._port.socket.listen(DEFAULT_BACKLOG)
             self._port.startReading()
+        return True
+
+    def _bind_again(self) -> bool:
+        """Bind the same address, unless it is bound; return whether it is ours."""
+        try:
+            self._port.socket.bind(self._address)
+        except OSError as error:
+            return error.errno == errno.EINVAL
         return True
 
     def _fill(self) -> None:
         """Fill the accept queue."""
         for _ in range(_FILLERS):
-            filler = socket.socket(self._family, socket.SOCK_STREAM)
+            filler = socket.socket(self._port.socket.family, socket.SOCK_STREAM)
             filler.setblocking(False)
             filler.connect_ex(self._address)
             self._fillers.append(filler)
@@ -112,35 +121,10 @@ class FaultyListener:
         for filler in self._fillers:
             with suppress(OSError):
                 filler.getpeername()  # fails where it was not connected
-                self._filler_names.add(_name(filler))
+                self._filler_names.add(filler.getsockname()[:2])
             filler.close()
         self._fillers = []
-
-    def _listen_again(self) -> bool:
-        """Listen on the same address; return whether it is free."""
-        listener: TCPListener | UNIXListener
-        if self._family == socket.AF_UNIX:
-            listener = UNIXListener(self._reactor, self._address)
-        else:
-            listener = TCPListener(self._reactor, *self._address[:2])
-        listening: list[Any] = []
-        listener.listen(self._port.factory).addCallbacks(listening.append, lambda _: None)
-        self._port = (listening or [self._port])[0]
-        return bool(listening)
-
-    def stop(self) -> Deferred[None]:
-        """Stop listening."""
-        self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._close_fillers()
-        return self._closing or maybeDeferred(self._port.stopListening)
 
 
 def _policy(fault: ActiveFault | None) -> str:
     return "" if fault is None else str(fault.spec.values["how"])
-
-
-def _name(connection: socket.socket) -> object:
-    name = connection.getsockname()
-    return name[:2] if isinstance(name, tuple) else name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from echosvc.config.networks import Networks
 from echosvc.faults.engine import ActiveFault, ConnectionFaults, FaultEvent
-from echosvc.faults.spec import Faults, FaultSpec, as_specs
+from echosvc.faults.spec import Faults, FaultSpec, FaultSpecError, as_specs
 
 
 class FaultPlan:
@@ -31,6 +31,7 @@ class FaultPlan:
         self.observer: Callable[[FaultEvent], None] = lambda _: None
         self._faults: dict[str, ActiveFault] = {}
         self._open: dict[ConnectionFaults, str] = {}
+        self._must_accept = False
         self.replace(named(faults), now)
 
     @property
@@ -47,7 +48,10 @@ class FaultPlan:
         """Set these faults in place of all. One with the same name and value goes on as it is.
 
         :param only_new: open connections keep what they have, until the next change without this.
+        :raises FaultSpecError: one is for TCP listeners alone, and there is another one.
         """
+        if self._must_accept:
+            _require_accepting(specs.values())
         old = self._faults
         self._faults = {
             name: old[name]
@@ -116,6 +120,14 @@ class FaultPlan:
 
     # -- the listener ---------------------------------------------------------
 
+    def require_accepting(self) -> None:
+        """Allow no faults of listeners from now on.
+
+        :raises FaultSpecError: there is one.
+        """
+        _require_accepting(self.faults.values())
+        self._must_accept = True
+
     def listener_fault(self, now: float) -> ActiveFault | None:
         """Return the fault by which no connection is accepted now; ``None`` = all are."""
         for fault in self._listener_faults():
@@ -137,11 +149,16 @@ class FaultPlan:
         return min((each for each in times if each > now), default=math.inf)
 
     def _listener_faults(self) -> list[ActiveFault]:
-        return [
-            fault
-            for fault in self._faults.values()
-            if fault.spec.values.get("how") in ("never", "refuse")
-        ]
+        return [fault for fault in self._faults.values() if _is_of_listener(fault.spec)]
+
+
+def _is_of_listener(spec: FaultSpec) -> bool:
+    return spec.values.get("how") in ("never", "refuse")
+
+
+def _require_accepting(specs: Iterable[FaultSpec]) -> None:
+    for spec in filter(_is_of_listener, specs):
+        raise FaultSpecError(f"{spec} is for TCP listeners, and a listener is a UNIX socket")
 
 
 def _stop(fault: ActiveFault) -> float:

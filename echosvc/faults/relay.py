@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
@@ -54,6 +54,7 @@ class Relay(Factory):
         self.plan.observer = self._observer.happened
         self._targets = [self._endpoint(each) for each in targets]
         self._pairs: set[RelayPair] = set()
+        self._ports: list[Any] = []
         self._listeners: list[FaultyListener] = []
         self.port = 0
 
@@ -107,22 +108,28 @@ class Relay(Factory):
     def listen(self) -> int:
         """Listen on a free port of 127.0.0.1; return it."""
         port = self.reactor.listenTCP(0, self, interface="127.0.0.1")
-        self._listeners.append(FaultyListener(self.reactor, self.plan, port))
+        self._add_port(port)
         self.port = int(port.getHost().port)
         return self.port
 
     def listen_on(self, endpoint: IStreamServerEndpoint) -> Deferred[Any]:
-        """Listen on an endpoint, too; return the port, once it does."""
+        """Listen on an endpoint, too; return the port, once it does.
 
-        def listening(port: Any) -> Any:
-            self._listeners.append(FaultyListener(self.reactor, self.plan, port))
-            return port
+        It fails with :class:`~echosvc.faults.spec.FaultSpecError` where a fault is for TCP
+        listeners, and this is none.
+        """
+        return endpoint.listen(self).addCallback(self._add_port)
 
-        return endpoint.listen(self).addCallback(listening)
+    def _add_port(self, port: Any) -> Any:
+        self._ports.append(port)
+        self._listeners.append(FaultyListener(self.reactor, self.plan, port))
+        return port
 
     def stop(self) -> Deferred[None]:
         """Stop listening, and reset every connection."""
-        stopped = [each.stop() for each in self._listeners]
+        for listener in self._listeners:
+            listener.stop()
+        stopped = [maybeDeferred(port.stopListening) for port in self._ports]
         for pair in tuple(self._pairs):
             pair.abort()
         everything: Deferred[Any] = gatherResults(stopped)

@@ -162,3 +162,13 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"echosvc: {target}: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_fault_of_tcp_listeners_is_refused_on_a_unix_socket(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*ECHOSVC, "relay", f"unix:{tmp_path}/relay", "8107", "--fault=accept=refuse"],
+        capture_output=True, text=True, timeout=LIMIT, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "accept=refuse is for TCP listeners" in done.stderr
+    assert done.stderr.count("\n") == 1
