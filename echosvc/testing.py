@@ -48,8 +48,9 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from echosvc.connection.outcome import Outcome
+from echosvc.faults.injector import FaultInjector
 from echosvc.faults.relay import Relay
-from echosvc.faults.spec import Faults, FaultSpec
+from echosvc.faults.spec import Faults, FaultSpec, as_specs
 from echosvc.net.listeners import TCPListener
 from echosvc.net.reactor_thread import ReactorThread
 from echosvc.server.factory import EchoFactory
@@ -123,6 +124,13 @@ class EchoServer:
     def _make_factory(self, settings: dict[str, Any]) -> _Factory:
         return _Factory(self._call, **{"log": "quiet", "clock": self._reactor, **settings})
 
+    def _make_injector(self, faults: Faults, seed: object) -> FaultInjector:
+        """Return what injects faults; called in the thread of the server."""
+        injector = self.factory.injector = FaultInjector(self._reactor, faults, seed)
+        if self._listening is not None:
+            injector.add_port(self._listening)
+        return injector
+
     def __await__(self) -> Generator[Any, Any, EchoServer]:
         """Return itself at once: :meth:`start` has returned a server that runs already."""
         return self
@@ -141,16 +149,19 @@ class EchoServer:
         """
         return self._call(function, *arguments)
 
-    def start(self, **settings: Any) -> Any:
+    def start(self, *, faults: Faults = None, seed: object = 0, **settings: Any) -> Any:
         """Start anew with these settings, which are the fields of :class:`~echosvc.Config`.
 
+        :param faults: faults on purpose, as :class:`~echosvc.faults.spec.FaultSpec` or text.
+        :param seed: what all draws of faults depend on.
         :return: this server, or a Deferred with it.
         :raises ConfigError: a wrong value.
+        :raises FaultSpecError: a fault makes no sense.
         """
-        factory = self._make_factory(settings)
-        return self._call(self._start, factory)
+        specs, factory = as_specs(faults), self._make_factory(settings)
+        return self._call(self._start, factory, specs, seed)
 
-    def _start(self, factory: _Factory) -> Deferred[EchoServer]:
+    def _start(self, factory: _Factory, faults: Faults, seed: object) -> Deferred[EchoServer]:
         def listen(_: object) -> Deferred[Any]:
             self.factory = factory
             return TCPListener(self._reactor, self.host, 0).listen(factory)
@@ -158,6 +169,8 @@ class EchoServer:
         def listening(port: Any) -> EchoServer:
             self._listening = port
             self.port = port.getHost().port
+            if faults:
+                self._make_injector(faults, seed)
             return self
 
         return self._stop().addCallback(listen).addCallback(listening)
@@ -170,10 +183,37 @@ class EchoServer:
         listening, self._listening = self._listening, None
         if listening is None:
             return succeed(None)
+        injector = self.factory.injector
+        if injector is not None:
+            injector.leave_ports()
         gone = listening.stopListening()
         self.factory.abort_all()
+        if injector is not None:
+            injector.abort_all()
         both: Deferred[Any] = gatherResults([gone or succeed(None), self.factory.when_idle()])
         return both.addCallback(lambda _: None)
+
+    def change(self, faults: Faults) -> None:
+        """Set the faults in place of all, at once, also for open connections.
+
+        Those that were opened while the server had never had a fault stay without.
+        """
+        self._call(self._change, as_specs(faults))
+
+    def _change(self, faults: Faults) -> None:
+        injector = self.factory.injector
+        if injector is None:
+            self._make_injector(faults, 0)
+        else:
+            injector.change(faults)
+
+    def counts(self) -> dict[str, int]:
+        """Return how often faults of each kind have happened since the start."""
+        return cast("dict[str, int]", self._call(self._counts))
+
+    def _counts(self) -> dict[str, int]:
+        injector = self.factory.injector
+        return {} if injector is None else dict(injector.plan.counts)
 
     def when_idle(self, seconds: float = 10.0) -> Deferred[None]:
         """Wait until no connection is open: then the outcomes of all are known.

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
-from echosvc._text import escaped, quote
+from echosvc._text import escaped
 from echosvc.cli import values
 from echosvc.cli.terminal import (
     EXIT_FAILURE,
@@ -24,7 +24,7 @@ from echosvc.endpoints.strings import EndpointError
 from echosvc.faults.engine import FaultEvent
 from echosvc.faults.observer import RelayObserver
 from echosvc.faults.relay import Relay
-from echosvc.faults.spec import FaultSpec, FaultSpecError
+from echosvc.faults.spec import FaultSpecError
 from echosvc.faults.vocabulary import KINDS
 from echosvc.net.addresses import format_address
 from echosvc.net.errors import describe_error
@@ -62,14 +62,6 @@ class RelayCommandError(ValueError):
     """An option makes no sense; says which and why in one line."""
 
 
-def fault(text: str) -> FaultSpec:
-    """Read a fault as ``argparse`` demands it."""
-    try:
-        return FaultSpec.parse(text)
-    except FaultSpecError as error:
-        raise argparse.ArgumentTypeError(f"{quote(text)}: {error}") from None
-
-
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     listen = (
@@ -78,7 +70,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("listen", metavar="LISTEN", type=values.nonempty, help=listen)
     add = command.add_argument_group("faults").add_argument
     spec = "inject this fault; may be given several times, and they are applied in this order"
-    add("--fault", metavar="SPEC", type=fault, action="append", default=[], help=spec)
+    add("--fault", metavar="SPEC", type=values.fault, action="append", default=[], help=spec)
     seed = "what all draws depend on: the same seed makes the same run (default: it is drawn)"
     add("--seed", metavar="SEED", type=values.nonempty, help=seed)
     log = "write these events to standard output (default: %(default)s)"

@@ -35,6 +35,7 @@ from echosvc.config.settings import ConfigError, Setting, settings_of
 from echosvc.config.sources import Given, ListenTable, SourceError
 from echosvc.config.toml_file import ConfigFileError
 from echosvc.net.listeners import PORT
+from echosvc.server.service import EchoService
 
 #: The options of a server that are no settings of its connections.
 LISTEN = Setting(
@@ -50,11 +51,26 @@ LISTEN = Setting(
     none=f"TCP port {PORT}, IPv4 and IPv6",
     short="l",
 )
+FAULT = Setting(
+    name="fault",
+    default=(),
+    kind=Word("SPEC", repeated=True),
+    text="Misbehave on purpose, for tests of clients: `latency=100ms`, `reset,at=1000`, ..."
+    " (docs/faults.md has them all).",
+    none="no fault",
+)
+SEED = Setting(
+    name="seed",
+    default=None,
+    kind=Word("SEED"),
+    text="What all draws of faults depend on: the same seed makes the same run.",
+    none="it is drawn",
+)
 #: The options whose values are settings.
 _SETTINGS = tuple(setting for setting in settings_of(Config) if setting.option)
 #: What the server listens on where nothing else is given.
 _DEFAULT_LISTENER = ListenTable(f"tcp:{PORT}", "by default", {})
-SERVER_OPTIONS = (LISTEN, *_SETTINGS, *OF_LISTENER)
+SERVER_OPTIONS = (LISTEN, *_SETTINGS, *OF_LISTENER, FAULT, SEED)
 #: What may stand in a configuration file and in the environment, besides the listeners.
 FILE_SETTINGS = (*_SETTINGS, *OF_LISTENER)
 
@@ -111,6 +127,7 @@ _EXAMPLES = (
     ("--idle-timeout 30 --idle-action close", ""),
     ("--allow 10.0.0.0/8 --allow 2001:db8::/32 --max-per-peer 100", ""),
     ("--proxy-protocol require --proxy-from 10.0.0.2", ""),
+    ("--fault latency=80ms --fault reset,at=1M,share=10%", "misbehaves on purpose"),
 )
 
 
@@ -159,6 +176,11 @@ class Options(usage.Options):
     def listen(self) -> list[str]:
         """The endpoint strings of the listeners."""
         return [each.endpoint for each in self.listeners]
+
+    @property
+    def faults(self) -> list[str]:
+        """The texts of ``--fault``."""
+        return self._repeated[FAULT.name]
 
     def add_value(self, name: str, value: str) -> None:
         """Add one value of an option that may be repeated."""
@@ -274,6 +296,19 @@ class Options(usage.Options):
         except (OutputError, ValueError) as error:
             self._exit(str(error))
         raise SystemExit(EXIT_OK)
+
+    def inject(self, reactor: Any, service: EchoService) -> None:
+        """Let a service that listens misbehave as told. An error exits as above."""
+        if not self.faults:
+            if self[SEED.option] is not None:
+                self._exit("--seed: is for --fault")
+            return
+        from echosvc.cli.server_faults import inject
+
+        try:
+            inject(reactor, service, self.faults, self[SEED.option])
+        except ValueError as error:
+            self._exit(f"--fault: {error}")
 
     def endpoints(self, reactor: Any) -> list[IStreamServerEndpoint]:
         """Return the endpoints to listen on; an error exits like :meth:`parseOptions`."""

@@ -49,6 +49,7 @@ def makeService(options: Options) -> EchoService:
         service.bind()
     except ListenError as error:
         exit_with_error(str(error))
+    options.inject(reactor, service)
     # Before a daemon gets another process ID.
     service.unserved = list(unclaimed_sockets(service.ports))
     if not running.running:

@@ -8,6 +8,7 @@ from typing import Any
 
 from echosvc._text import BYTE_UNITS, read_whole
 from echosvc.config.kinds import Kind, Whole, read_number
+from echosvc.faults.spec import FaultSpec, FaultSpecError, parse_named
 from echosvc.net.hosts import is_host
 from echosvc.probe.settings import find_pattern_error
 from echosvc.wire.template import Template, TemplateError
@@ -85,3 +86,14 @@ def host(text: str) -> str:
     if not is_host(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no host name and no address")
     return text
+
+
+def fault(text: str) -> FaultSpec:
+    """Read a fault; the error names it.
+
+    :raises argparse.ArgumentTypeError: it makes no sense.
+    """
+    try:
+        return parse_named(text)
+    except FaultSpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

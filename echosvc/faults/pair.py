@@ -47,6 +47,8 @@ class RelaySide(Protocol):
     """One of the two connections of a pair.
 
     :ivar direction: what it sends us.
+    :ivar is_made: there is a transport.
+    :ivar is_ready: bytes can be exchanged.
     :ivar is_lost: the connection has ended.
     :ivar eof_received: its FIN has come.
     :ivar fin_sent: our FIN was sent, or is behind what the transport holds.
@@ -57,7 +59,7 @@ class RelaySide(Protocol):
 
     def __init__(self, pair: RelayPair, direction: Direction) -> None:
         self._pair, self.direction = pair, direction
-        self.is_made = self.is_lost = self.eof_received = self.fin_sent = False
+        self.is_made = self.is_ready = self.is_lost = self.eof_received = self.fin_sent = False
         self.is_blocked = self._is_paused = self._is_closing = self._is_aborting = False
         self._fin_flushed = False
 
@@ -77,7 +79,14 @@ class RelaySide(Protocol):
         self.sender.limit_reads(self._pair.faults.read_size)
         transport.registerProducer(self, True)
         self.pause()
-        self._pair.connected(self)
+        if self.sender.ready:
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """Begin: where there is TLS, its handshake is complete."""
+        if self.is_open:
+            self.is_ready = True
+            self._pair.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass bytes on."""
@@ -222,10 +231,12 @@ class RelayPair:
         client: Any = self.client.transport
         token = PROXIED.set((client.getPeer(), client.getHost()))
         try:
-            self._connecting = self._target.connect(_ServerFactory(self.server))
+            connecting = self._target.connect(_ServerFactory(self.server))
         finally:
             PROXIED.reset(token)
-        self._connecting.addErrback(self._connect_failed)
+        if not self.server.is_ready:
+            self._connecting = connecting
+        connecting.addErrback(self._connect_failed)
 
     def _connect_failed(self, reason: Failure) -> None:
         """Reset the client: as from a server that refuses."""
@@ -301,7 +312,7 @@ class RelayPair:
 
     def _takes(self, receiver: RelaySide) -> bool:
         """Return whether something may leave: what is for one that has ended is dropped."""
-        return receiver.is_lost or (receiver.is_made and not receiver.is_blocked)
+        return receiver.is_lost or (receiver.is_ready and not receiver.is_blocked)
 
     def _leave(self, receiver: RelaySide, item: Item) -> None:
         if item.action in CARRIES:
@@ -316,7 +327,7 @@ class RelayPair:
     def _control_reading(self) -> None:
         """Read what can be passed on; where all is over, read to drop it."""
         for sender, receiver in self._ways():
-            waits = not receiver.is_made or sender.direction.is_full
+            waits = not receiver.is_ready or sender.direction.is_full
             if waits and not self._is_over:
                 sender.pause()
             else:

@@ -128,6 +128,17 @@ def as_specs(faults: Faults) -> tuple[FaultSpec, ...]:
     return tuple(spec for spec in specs if spec)
 
 
+def parse_named(text: str) -> FaultSpec:
+    """Return the fault of a text, for a command line.
+
+    :raises FaultSpecError: it is none; says which text, and where.
+    """
+    try:
+        return FaultSpec.parse(text)
+    except FaultSpecError as error:
+        raise FaultSpecError(f"{quote(text)}: {error}") from None
+
+
 def _parse(text: str) -> tuple[FaultKind, dict[str, Any]]:
     """Return the kind and the values of a text."""
     first, *others = text.split(",")

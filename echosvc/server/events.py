@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IAddress
 from echosvc._log import log
 from echosvc._text import escaped
 from echosvc.connection.outcome import Outcome
+from echosvc.faults.engine import FaultEvent
 from echosvc.net.addresses import format_address, format_listener
 
 #: Outcomes of which one client can cause many lines.
@@ -137,6 +138,16 @@ class EventLog:
     def reloaded(self, where: str) -> None:
         """Certificates were read again."""
         log.info("Certificates reloaded: {where}", where=where)
+
+    def fault(self, event: FaultEvent) -> None:
+        """A fault on purpose has happened."""
+        log.info(
+            "Fault: {fault} connection = {number} direction = {direction} offset = {offset}",
+            fault=str(event.fault.spec),
+            number=event.connection or "-",
+            direction=event.direction or "-",
+            offset=event.offset if event.direction else "-",
+        )
 
     def server_error(self, why: str) -> None:
         """An error that concerns no single connection."""

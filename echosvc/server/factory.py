@@ -22,6 +22,9 @@ from echosvc.server.state import ServerState
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11
 
+    from echosvc.faults.injector import FaultInjector
+    from echosvc.faults.pair import RelaySide
+
 
 @implementer(IAdmittingFactory)
 class EchoFactory(ServerState, Factory):
@@ -31,6 +34,7 @@ class EchoFactory(ServerState, Factory):
         is installed when the first connection comes.
     :param on_connect: called with each connection that starts (Node's
         ``connectionListener``).
+    :param injector: faults on purpose, for tests of clients.
     :param config: the settings as one object, in place of ``settings``.
     :param settings: the fields of :class:`~echosvc.config.schema.Config`.
     :raises ConfigError: a wrong value.
@@ -46,12 +50,14 @@ class EchoFactory(ServerState, Factory):
         *,
         clock: IReactorTime | None = None,
         on_connect: Callable[[EchoProtocol], object] | None = None,
+        injector: FaultInjector | None = None,
         config: Config | None = None,
         **settings: Unpack[ServerSettings],
     ) -> None:
         if config is not None and settings:
             raise TypeError("config and settings exclude each other")
         super().__init__(config or Config(**settings), clock, on_connect)
+        self.injector = injector
         if self.config.dialect == "gateway-api":
             self._speak_gateway_api()
         self._no_proxy = self.config.proxy_protocol == "off"
@@ -101,4 +107,11 @@ class EchoFactory(ServerState, Factory):
             return None
         protocol = self.protocol()
         protocol.factory = self
-        return protocol
+        return protocol if self.injector is None else self._inject(self.injector, addr, protocol)
+
+    def _inject(
+        self, injector: FaultInjector, addr: IAddress | None, protocol: EchoProtocol
+    ) -> RelaySide | None:
+        from echosvc.server.injection import inject
+
+        return None if injector.is_own(addr) else inject(injector, addr, protocol)

@@ -177,7 +177,13 @@ class EchoService(Service):
         self._drain = Drain(self.factory, self._get_reactor(), self._close_ports, accepting)
         if self._hurried:
             self._drain.end_now()
-        return Deferred.fromCoroutine(self._drain.run())
+        drained = Deferred.fromCoroutine(self._drain.run())
+        return drained.addCallback(self._end_injection)
+
+    def _end_injection(self, _: object) -> None:
+        """End the connections that faults keep from being served."""
+        if self.factory.injector is not None:
+            self.factory.injector.abort_all()
 
     def end_now(self) -> None:
         """End all connections at once, and skip what is left of the drain, also of one to come."""
@@ -188,6 +194,8 @@ class EchoService(Service):
             self._drain.end_now()
 
     def _close_ports(self) -> Deferred[Any]:
+        if self.factory.injector is not None:
+            self.factory.injector.leave_ports()
         ports, self.ports = self.ports, []
         self._bound = False
         return DeferredList([self._close(port) for port in ports])

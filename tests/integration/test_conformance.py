@@ -27,6 +27,7 @@ from twisted.internet.endpoints import (
 
 from echosvc import TLSConnector, TLSListener, server_certificate
 from echosvc.endpoints import client_endpoint, server_endpoint
+from echosvc.faults.injector import FaultInjector
 from echosvc.tls.context import client_options
 from tests.support.certificates import issue
 from tests.support.client import listening
@@ -67,6 +68,16 @@ def served(endpoint: Callable[[Path], Any], *layers: Layer, answers_end: bool = 
     def opened(place: Path, **settings: Any) -> AbstractAsyncContextManager[Pair]:
         contexts = [layer(place) for layer in layers]
         return server_pair(endpoint(place), contexts, answers_end, **settings)
+
+    return opened
+
+
+def injected(opening: Opening) -> Opening:
+    """A server with a fault that concerns another connection."""
+
+    def opened(place: Path, **settings: Any) -> AbstractAsyncContextManager[Pair]:
+        injector = FaultInjector(reactor, "close,at=0,connection=1000000")
+        return opening(place, injector=injector, **settings)
 
     return opened
 
@@ -130,6 +141,8 @@ tls_on_twisted, to_tls_by_name = partial(tls, below=twisted_tcp), partial(to_tls
 
 TRANSPORTS = (
     Transport("TCP", served(tcp)),
+    Transport("TCP with faults that never happen", injected(served(tcp))),
+    Transport("TLS 1.3 with faults that never happen", injected(served(tls, C13))),
     Transport("UNIX", served(unix), resets=False),
     Transport("TLS 1.2", served(tls, C12)),
     Transport("TLS 1.3", served(tls, C13)),

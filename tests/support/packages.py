@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "tls": {"connection", "net"},
     "endpoints": {"net", "tls"},
     "client": {"config", "connection"},
-    "server": {"wire", "config", "net", "connection"},
+    "server": {"wire", "config", "net", "connection", "faults"},
     "reports": {
         "probe.result",
         "probe.share.result",

@@ -294,7 +294,8 @@ class Accept(FaultKind):
             "how",
             Word("close", "reset", "silence", "never", "refuse"),
             REQUIRED,
-            "never: the accept queue is full, so no SYN is answered; refuse: nobody listens",
+            "never: the accept queue is full, so no SYN is answered; refuse: nobody listens; these "
+            "two for TCP on Linux",
         ),
     )
 
