@@ -30,6 +30,8 @@ class PipeEnd(Sender):
     :param protocol: its protocol.
     :param outer: a transport whose addresses and TLS it has: that of the client which the
         connection is for.
+    :ivar tls_version: as of a TLS transport; ``-`` where there is none.
+    :ivar tls_peer: the same.
     """
 
     half_closes = True
@@ -37,7 +39,11 @@ class PipeEnd(Sender):
 
     def __init__(self, reactor: Any, protocol: IProtocol, outer: Any) -> None:
         super().__init__(None)
-        self._reactor, self.protocol, self._outer = reactor, protocol, outer
+        self._reactor, self.protocol = reactor, protocol
+        # Values, not the transport: it would be kept, with its descriptors, after its end.
+        self._addresses: tuple[IAddress, IAddress] = outer.getHost(), outer.getPeer()
+        self.tls_version = str(getattr(outer, "tls_version", "-"))
+        self.tls_peer = str(getattr(outer, "tls_peer", "-"))
         self._received: deque[bytes] = deque()
         self._held = 0  # bytes of it
         self._eof = self._eof_delivered = False  # of the other end
@@ -173,21 +179,11 @@ class PipeEnd(Sender):
 
     def getHost(self) -> IAddress:
         """Return the address that the client has connected to."""
-        return cast(IAddress, self._outer.getHost())
+        return self._addresses[0]
 
     def getPeer(self) -> IAddress:
         """Return the address of the client."""
-        return cast(IAddress, self._outer.getPeer())
-
-    @property
-    def tls_version(self) -> str:
-        """The version of the client's TLS."""
-        return str(getattr(self._outer, "tls_version", "-"))
-
-    @property
-    def tls_peer(self) -> str:
-        """The name in the client's certificate."""
-        return str(getattr(self._outer, "tls_peer", "-"))
+        return self._addresses[1]
 
 
 def connect_pipe(reactor: Any, first: IProtocol, second: IProtocol, outer: Any) -> None:

@@ -106,6 +106,11 @@ class RelaySide(Protocol):
         self.is_lost = True
         self._pair.lost(self, clean=bool(reason.check(ConnectionDone)))
 
+    def forget_transport(self) -> None:
+        """Break the circle of references, which would keep descriptors until it is collected."""
+        self.transport = None
+        self.__dict__.pop("sender", None)
+
     # -- reading --------------------------------------------------------------
 
     @property
@@ -414,6 +419,8 @@ class RelayPair:
     def _finish(self) -> None:
         """Note that both have ended."""
         self._is_over = True
+        for side in (self.client, self.server):
+            side.forget_transport()
         for timer in (self._timer, *self._end_timers):
             if timer is not None and timer.active():
                 timer.cancel()
