@@ -216,7 +216,7 @@ def test_a_wait_for_the_last_connection_is_bounded(echo_server):
         with pytest.raises(TimeoutError):
             echo_server.when_idle(0.05)
 """
-COUNT = 70
+COUNT = 71
 #: What one test leaves behind. Nothing that waits for the garbage collector counts as gone; the
 #: look after the test comes when all other fixtures of the test are gone.
 LEAVES_NOTHING = """
