@@ -317,8 +317,10 @@ async def test_a_greeting_that_waits_for_the_client_is_found(alone):
             if self.greeting is not None:
                 self.greeting.cancel()
 
+    busy = Lateness()
     probe = only(await results(Greeting, only=("greeting",), timeout=5.0))
-    assert alone <= probe.facts["unasked_seconds"] < alone + 3.0
+    # The server may have begun to wait before check had noted the connection.
+    assert alone - busy.seconds - 0.01 <= probe.facts["unasked_seconds"] < alone + 3.0
     if alone:
         assert probe.result == "fail"
         assert "a middlebox waits for the first bytes of the client" in probe.cause

@@ -68,8 +68,10 @@ class AttributeTests(SynchronousTestCase):
     def test_every_setting_is_tried(self) -> None:
         tried = {name for options in settings() for name in options}
         # With a PROXY header another protocol comes first; the connection behind it is the same.
+        # How the service drains concerns its listeners, and no connection by itself.
         left = {field.name for field in fields(Config)} - tried
-        self.assertEqual(left, {"proxy_protocol", "proxy_from"})
+        drain = {"drain_delay", "unready_delay", "drain_spread"}
+        self.assertEqual(left, {"proxy_protocol", "proxy_from", *drain})
 
     def assert_few(self, connection: EchoProtocol, about: object) -> None:
         names = sorted(vars(connection))
