@@ -72,6 +72,7 @@ def test_a_listener_refuses_and_the_server_does_not_end() -> None:
         client = stack.enter_context(connected(server))
         client.sendall(b"x")
         assert receive_exactly(client, 1) == b"x"
+        client.close()
         assert server.stop() == 0
 
 
