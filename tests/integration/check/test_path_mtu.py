@@ -38,7 +38,8 @@ SERVERS = {"echo": lambda: EchoFactory(log="quiet"),
            "choosy": lambda: Factory.forProtocol(Choosy), "late": lambda: Factory.forProtocol(Late)}
 
 async def ask(port):
-    result = await check(f"tcp:127.0.0.1:{port}", timeout=3, only=tuple(sys.argv[3:]))
+    settings = {"timeout": 3, "max_size": 65536, "only": tuple(sys.argv[3:])}
+    result = await check(f"tcp:127.0.0.1:{port}", **settings)
     print(json.dumps(result.as_dict()))
     reactor.stop()
 
