@@ -99,9 +99,9 @@ class _IdleSearch:
                     await tried.run()
                 except EndedTogether as error:
                     failed = error
-            self._repetitions -= 1
-            if self._repetitions < 0 or not tried.is_disturbed(late.longest):
+            if not self._repetitions or not tried.is_disturbed(late.longest):
                 break
+            self._repetitions -= 1
         if failed is not None:
             raise failed
         return tried

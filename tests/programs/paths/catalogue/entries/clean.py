@@ -25,7 +25,7 @@ BY_TLS = ("--ca", "{ca}", *FAST)
 _DIRECT = Entry("direct", "no program in between", echosvc(), expected=CLEAN)
 _HAPROXY = _DIRECT.also("haproxy", "HAProxy in TCP mode", via=(haproxy(),))
 #: Once in a hundred times Linux 6.18 sends nothing more where both directions of a connection are
-#: full, though the client reads: it discards the ACK that opens the window.
+#: full: the client has read everything, and the sender still probes a window that is closed.
 _ENVOY = _DIRECT.also(
     "envoy",
     "Envoy's TCP proxy",
